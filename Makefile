@@ -1,0 +1,47 @@
+# From a fresh clone:  make demo  writes a film,  make test  runs the tests.
+#
+# Which torch? pip's own choice for Linux brings CUDA, some gigabytes. For the CPU alone, name the index of
+# CPU wheels that PyTorch's install page gives:  PIP_EXTRA_INDEX_URL=<that index> make demo
+# Which Python? 3.11 or newer:  PYTHON=python3.12 make demo
+
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALL := $(BIN)/python -m pip install --constraint constraints.txt --editable
+
+# Threads that wait sleep: on few cores spinning costs more than waking.
+export OMP_WAIT_POLICY := passive
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: demo test check docs setup clean
+
+demo: .venv/ready-to-run  ## a film of a critter that the model has never seen
+	$(BIN)/refilm demo --out demo
+	@echo "The films, and a page that shows them: $(CURDIR)/demo"
+
+test: .venv/ready-to-develop  ## the tests; more by ARGS, as in `make test ARGS="-k adapter"`
+	$(BIN)/python -m pytest $(ARGS)
+
+check: .venv/ready-to-develop  ## format, lint, types, layers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports --no-logo --no-cache
+
+docs: .venv/ready-to-develop  ## the documentation as pages, in site/
+	$(BIN)/mkdocs build --strict
+
+setup: .venv/ready-to-develop  ## all that developing needs, in .venv/
+
+clean:  ## what the other targets wrote, but for .venv/
+	rm -rf demo site build dist .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+
+.venv/bin/pip:
+	$(PYTHON) -m venv .venv
+
+.venv/ready-to-run: pyproject.toml constraints.txt | .venv/bin/pip
+	$(INSTALL) .
+	@touch $@
+
+.venv/ready-to-develop: pyproject.toml constraints.txt | .venv/bin/pip
+	$(INSTALL) ".[dev]"
+	@touch .venv/ready-to-run $@

@@ -1,0 +1,1 @@
+"""refilm puts the subject of a picture into a video that follows a prompt."""

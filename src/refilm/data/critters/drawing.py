@@ -1,0 +1,163 @@
+"""What a critter looks like: signed distances for bodies, patterns and eyes, painted onto canvases.
+
+A body lives in its own coordinates: radius about 1, x to the right, y down. A signed distance is
+negative inside. Hard edges give pixel art, soft edges give a picture.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from refilm.data.critters.motions import Track
+from refilm.data.critters.subjects import COLORS, Subject
+
+INK = np.array((26, 22, 38), dtype=np.float32)
+CHALK = np.array((252, 252, 252), dtype=np.float32)
+OUTLINE = 0.14  # in body radii: one pixel of a 32-pixel film
+
+Field = np.ndarray  # (..., H, W)
+
+
+def _circle(x: Field, y: Field, cx: float, cy: float, radius: float) -> Field:
+    return np.hypot(x - cx, y - cy) - radius
+
+
+def _box(x: Field, y: Field, half_w: float, half_h: float, corner: float) -> Field:
+    dx, dy = np.abs(x) - half_w + corner, np.abs(y) - half_h + corner
+    return np.hypot(np.maximum(dx, 0), np.maximum(dy, 0)) + np.minimum(np.maximum(dx, dy), 0) - corner
+
+
+def _capsule(x: Field, y: Field, x0: float, y0: float, x1: float, y1: float, radius: float) -> Field:
+    along = np.clip(((x - x0) * (x1 - x0) + (y - y0) * (y1 - y0)) / ((x1 - x0) ** 2 + (y1 - y0) ** 2), 0, 1)
+    return np.hypot(x - x0 - along * (x1 - x0), y - y0 - along * (y1 - y0)) - radius
+
+
+def _wedge(x: Field, y: Field, tip_x: float, tip_y: float, half_w: float, base_y: float) -> Field:
+    """A triangle with its tip up; its sides are as steep as the half width over the height says."""
+    height = base_y - tip_y
+    slope = np.hypot(half_w, height)
+    side = (np.abs(x - tip_x) * height - (y - tip_y) * half_w) / slope
+    return np.maximum(side, y - base_y)
+
+
+def _ball(x, y):
+    return _circle(x, y, 0, 0, 0.95)
+
+
+def _cube(x, y):
+    return _box(x, y, 0.86, 0.86, 0.18)
+
+
+def _cone(x, y):
+    return _wedge(x, y, 0, -1.12, 1.05, 0.86)
+
+
+def _star(x, y):
+    angle = (np.arctan2(x, -y) + np.pi / 5) % (2 * np.pi / 5) - np.pi / 5
+    radius = np.hypot(x, y)
+    px, py = radius * np.abs(np.sin(angle)), radius * np.cos(angle)
+    tip, notch = 1.22, 0.62
+    nx, ny = notch * np.sin(np.pi / 5), notch * np.cos(np.pi / 5)
+    return (px * (tip - ny) - (tip - py) * nx) / np.hypot(nx, tip - ny)
+
+
+def _cat(x, y):
+    ears = np.minimum(_wedge(x, y, -0.62, -1.16, 0.46, -0.05), _wedge(x, y, 0.62, -1.16, 0.46, -0.05))
+    return np.minimum(_box(x, y - 0.16, 0.96, 0.74, 0.6), ears)
+
+
+def _bunny(x, y):
+    ears = np.minimum(_capsule(x, y, -0.36, -0.4, -0.46, -1.0, 0.23), _capsule(x, y, 0.36, -0.4, 0.46, -1.0, 0.23))
+    return np.minimum(_circle(x, y, 0, 0.18, 0.82), ears)
+
+
+def _ghost(x, y):
+    dome = np.minimum(_circle(x, y, 0, -0.22, 0.82), _box(x, y - 0.34, 0.82, 0.56, 0.0))
+    hem = np.minimum.reduce([_circle(x, y, cx, 0.95, 0.2) for cx in (-0.41, 0.41)])
+    return np.maximum(dome, -hem)
+
+
+def _heart(x, y):
+    """Two quarter turns and two flanks meeting at the tip; the heart of unit height stands on (0, 0)."""
+    px, py = np.abs(x) / 1.75, (0.98 - y) / 1.75
+    lobe = np.hypot(px - 0.25, py - 0.75) - np.sqrt(2) / 4
+    fold = 0.5 * np.maximum(px + py, 0)
+    flank = np.minimum(np.hypot(px, py - 1), np.hypot(px - fold, py - fold)) * np.sign(px - py)
+    return 1.75 * np.where(px + py > 1, lobe, flank)
+
+
+SHAPE_FIELDS: dict[str, Callable[[Field, Field], Field]] = {
+    "ball": _ball,
+    "box": _cube,
+    "cone": _cone,
+    "star": _star,
+    "cat": _cat,
+    "bunny": _bunny,
+    "ghost": _ghost,
+    "heart": _heart,
+}
+
+
+def _spots(x, y):
+    places = ((-0.52, 0.30), (0.46, 0.42), (0.0, 0.72), (-0.42, -0.55), (0.5, -0.5), (0.02, -0.92))
+    return np.minimum.reduce([_circle(x, y, cx, cy, 0.2) for cx, cy in places])
+
+
+PATTERN_FIELDS: dict[str, Callable[[Field, Field], Field]] = {
+    "striped": lambda x, y: 0.16 - np.abs((y + 0.18) % 0.62 - 0.31),
+    "spotted": _spots,
+    "bellied": lambda x, y: np.hypot(x / 1.15, y - 0.58) - 0.46,
+    "capped": lambda x, y: y + 0.34,
+    "split": lambda x, y: x,
+}
+
+
+def _wide_eyes(x, y):
+    white = np.minimum(_circle(x, y, -0.34, -0.02, 0.27), _circle(x, y, 0.34, -0.02, 0.27))
+    pupil = np.minimum(_circle(x, y, -0.30, 0.02, 0.15), _circle(x, y, 0.30, 0.02, 0.15))
+    return white, pupil
+
+
+def _sleepy_eyes(x, y):
+    lids = np.minimum(_capsule(x, y, -0.48, 0.04, -0.22, 0.04, 0.085), _capsule(x, y, 0.22, 0.04, 0.48, 0.04, 0.085))
+    return None, lids
+
+
+def _single_eye(x, y):
+    return _circle(x, y, 0, 0.0, 0.4), _circle(x, y, 0, 0.02, 0.2)
+
+
+EYE_FIELDS = {"wide": _wide_eyes, "sleepy": _sleepy_eyes, "single": _single_eye}
+
+
+def _blend(canvas: np.ndarray, field: Field, pixel: np.ndarray, color: np.ndarray, soft: bool) -> None:
+    """Paint `color` where `field` is negative; `pixel` is a pixel's width in the field's units."""
+    cover = np.clip(0.5 - field / pixel, 0, 1) if soft else (field < 0)
+    canvas += cover[..., None] * (color - canvas)
+
+
+def draw(canvas: np.ndarray, subject: Subject, track: Track, *, soft: bool = False) -> np.ndarray:
+    """Draw a critter into every frame of `canvas` (F, H, W, 3), 0..255, in place, where `track` puts it.
+
+    `soft` smooths edges over a pixel; without it the drawing is pixel art. Returns the silhouette (F, H, W), bool.
+    """
+    frames, height, width, _ = canvas.shape
+    shape = (frames, 1, 1)
+    x = (np.arange(width) + 0.5) / width - track.x.reshape(shape)
+    y = ((np.arange(height) + 0.5) / height)[:, None] - track.y.reshape(shape)
+    cos, sin = np.cos(track.angle).reshape(shape), np.sin(track.angle).reshape(shape)
+    radius = track.radius.reshape(shape)
+    x, y = (x * cos + y * sin) / radius, (y * cos - x * sin) / radius
+    pixel = 1 / (width * radius)
+
+    body = SHAPE_FIELDS[subject.shape](x, y)
+    inside = body + OUTLINE
+    pattern = np.maximum(inside, PATTERN_FIELDS[subject.pattern](x, y))
+    white, pupil = EYE_FIELDS[subject.eyes](x, y)
+    _blend(canvas, body, pixel, INK, soft)
+    _blend(canvas, inside, pixel, np.float32(COLORS[subject.color]), soft)
+    _blend(canvas, pattern, pixel, np.float32(COLORS[subject.second]), soft)
+    if white is not None:
+        _blend(canvas, white, pixel, CHALK, soft)
+    _blend(canvas, pupil, pixel, INK, soft)
+    return body < 0

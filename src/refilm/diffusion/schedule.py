@@ -1,0 +1,129 @@
+"""The diffusion process: how much picture and how much noise there is at each timestep, and how to go between them.
+
+The one place where training and sampling get their coefficients. A noisy latent is
+`alpha * clean + sigma * noise` with alpha^2 + sigma^2 = 1 (variance preserving); the model predicts the velocity
+`alpha * noise - sigma * clean` (Salimans & Ho 2022, appendix D). Knows nothing of models or samplers.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Schedule:
+    """A variance-preserving process over timesteps 0 (almost clean) to S - 1 (noise)."""
+
+    alphas_cumprod: Tensor
+    """The share of the picture's variance left at each timestep, alpha^2: (S,) float64, falling."""
+
+    def __post_init__(self) -> None:
+        table = self.alphas_cumprod
+        if table.dtype != torch.float64 or table.ndim != 1 or len(table) < 1:
+            raise ValueError(
+                f"alphas_cumprod: give one float64 number a timestep (received {table.dtype}, {tuple(table.shape)})"
+            )
+        if table[0] >= 1 or table[-1] < 0 or (table.diff() >= 0).any():
+            raise ValueError(
+                "alphas_cumprod: must fall at every timestep, and stay from 0 to below 1"
+                f" (received {table[0]:.6g} ... {table[-1]:.6g})"
+            )
+
+    @property
+    def steps(self) -> int:
+        """How many timesteps the model is trained on, S."""
+        return len(self.alphas_cumprod)
+
+    def alpha_sigma(self, timesteps: Tensor | int, *, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
+        """The factors of the picture and of the noise, each (B, 1, 1, 1, 1), on the timesteps' device.
+
+        Args:
+            timesteps: (B,) integers, or one integer for all samples.
+            dtype: what the factors are cast to after they were computed in float64.
+        """
+        if isinstance(timesteps, int):
+            timesteps = torch.tensor([timesteps])
+        alphas = self.alphas_cumprod.sqrt().to(timesteps.device, dtype)
+        sigmas = (1 - self.alphas_cumprod).sqrt().to(timesteps.device, dtype)
+        return alphas[timesteps].view(-1, 1, 1, 1, 1), sigmas[timesteps].view(-1, 1, 1, 1, 1)
+
+    def add_noise(self, clean: Tensor, noise: Tensor, timesteps: Tensor | int) -> Tensor:
+        """The noisy latents at `timesteps`: (B, T, C, H, W), the dtype of `clean`."""
+        alpha, sigma = self._factors(timesteps, clean)
+        return (alpha * clean + sigma * noise).to(clean.dtype)
+
+    def velocity(self, clean: Tensor, noise: Tensor, timesteps: Tensor | int) -> Tensor:
+        """What the model should predict: (B, T, C, H, W), the dtype of `clean`."""
+        alpha, sigma = self._factors(timesteps, clean)
+        return (alpha * noise - sigma * clean).to(clean.dtype)
+
+    def clean(self, noisy: Tensor, velocity: Tensor, timesteps: Tensor | int) -> Tensor:
+        """The clean latents that a predicted velocity means: (B, T, C, H, W), the dtype of `noisy`."""
+        alpha, sigma = self._factors(timesteps, noisy)
+        return (alpha * noisy - sigma * velocity).to(noisy.dtype)
+
+    def noise(self, noisy: Tensor, velocity: Tensor, timesteps: Tensor | int) -> Tensor:
+        """The noise that a predicted velocity means: (B, T, C, H, W), the dtype of `noisy`."""
+        alpha, sigma = self._factors(timesteps, noisy)
+        return (sigma * noisy + alpha * velocity).to(noisy.dtype)
+
+    def spaced(self, steps: int) -> tuple[int, ...]:
+        """The timesteps of a sampling run, noise first: `steps` of them, evenly spaced back from the last.
+
+        "Trailing" spacing (Lin et al. 2023, arXiv:2305.08891, table 2): a run begins in pure noise.
+
+        Raises:
+            ValueError: there are not so many timesteps.
+        """
+        if not 1 <= steps <= self.steps:
+            raise ValueError(f"steps: must be from 1 to {self.steps} (received {steps})")
+        stride = self.steps - (self.steps - self.steps / steps)  # as np.arange has it: ties round as in diffusers
+        return tuple(round(self.steps - index * stride) - 1 for index in range(steps))
+
+    def _factors(self, timesteps: Tensor | int, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Half-precision latents are still mixed in float32."""
+        alpha, sigma = self.alpha_sigma(timesteps, dtype=torch.promote_types(like.dtype, torch.float32))
+        return alpha.to(like.device), sigma.to(like.device)
+
+
+def scaled_linear(
+    *,
+    beta_start: float = 0.00085,
+    beta_end: float = 0.012,
+    steps: int = 1000,
+    snr_shift: float = 3.0,
+    zero_terminal_snr: bool = True,
+) -> Schedule:
+    """Stable Diffusion's schedule, betas linear in their roots, with CogVideoX's two changes. Defaults: CogVideoX-2B.
+
+    Args:
+        beta_start: variance of the noise added at timestep 0.
+        beta_end: variance of the noise added at the last timestep.
+        steps: how many timesteps there are.
+        snr_shift: divides the signal-to-noise ratio of every timestep; 1 changes nothing (CogVideoX-5B).
+        zero_terminal_snr: whether the last timestep is made pure noise.
+
+    Raises:
+        ValueError: a number that gives no falling schedule.
+    """
+    if not 0 < beta_start < beta_end < 1:
+        raise ValueError(f"betas: must rise between 0 and 1 (received {beta_start} ... {beta_end})")
+    if steps < 2:
+        raise ValueError(f"steps: must be at least 2 (received {steps})")
+    if not snr_shift > 0:
+        raise ValueError(f"snr_shift: must be above 0 (received {snr_shift})")
+    betas = torch.linspace(beta_start**0.5, beta_end**0.5, steps, dtype=torch.float64) ** 2
+    table = (1 - betas).cumprod(dim=0)
+    table = table / (snr_shift + (1 - snr_shift) * table)
+    return Schedule(rescale_zero_terminal_snr(table) if zero_terminal_snr else table)
+
+
+def rescale_zero_terminal_snr(alphas_cumprod: Tensor) -> Tensor:
+    """Shift and stretch the roots so that the last becomes 0 and the first stays (Lin et al. 2023, algorithm 1).
+
+    Args:
+        alphas_cumprod: (S,), falling.
+    """
+    roots = alphas_cumprod.sqrt()
+    return ((roots - roots[-1]) * roots[0] / (roots[0] - roots[-1])) ** 2

@@ -1,0 +1,96 @@
+"""What kind of video a file is, and whether all of it is there: told by its bytes, not by its name.
+
+FFmpeg guesses formats too, and guesses playlists: a text named clip.mp4 would make it read the other
+files which the text lists. So the format is found here and FFmpeg is told it. Knows nothing of frames.
+"""
+
+import os
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+Format = Literal["mov", "matroska", "avi", "gif"]
+
+MOV_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
+EBML_SEGMENT = b"\x18\x53\x80\x67"
+
+
+def recognize(path: Path) -> Format:
+    """The name by which FFmpeg knows the format of a video file.
+
+    Raises:
+        ValueError: no such file, a folder, empty, not a video of these formats, or cut short.
+    """
+    if path.is_dir():
+        raise ValueError(f"{path}: is a folder; give the path of one video")
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file; give the path of a video")
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        kind = _kind(file.read(12))
+        if kind is None:
+            wanted = "MP4, MOV, MKV, WebM, AVI or GIF"
+            raise ValueError(f"{path}: {'not a' if size else 'empty, no'} video of these formats: {wanted}; convert it")
+        if _cut_short(file, kind, size):
+            raise ValueError(f"{path}: cut short, its end is missing; copy, download or export it again")
+    return kind
+
+
+def _kind(head: bytes) -> Format | None:
+    if head[4:8] in MOV_BOXES:
+        return "mov"
+    if head[:4] == b"\x1a\x45\xdf\xa3":
+        return "matroska"
+    if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
+        return "avi"
+    return "gif" if head[:6] in (b"GIF87a", b"GIF89a") else None
+
+
+def _cut_short(file: BinaryIO, kind: Format, size: int) -> bool:
+    """Whether the file says of itself that it is longer than `size` bytes."""
+    if kind == "mov":
+        return _mov_end(file, size) > size
+    if kind == "matroska":
+        return _matroska_end(file) > size
+    if kind == "avi":
+        file.seek(4)
+        return 8 + int.from_bytes(file.read(4), "little") > size
+    file.seek(-min(size, 64), os.SEEK_END)
+    return not file.read().rstrip(b"\0").endswith(b";")
+
+
+def _mov_end(file: BinaryIO, size: int) -> int:
+    """Where the last box that matters ends: a box is its length, 4 letters, and content."""
+    start = end = 0
+    while start < size:
+        file.seek(start)
+        head = file.read(16)
+        length = int.from_bytes(head[:4], "big")
+        if length == 1:
+            length = int.from_bytes(head[8:16], "big")
+        if head[4:8] in (b"moov", b"moof", b"mdat"):
+            end = start + length
+        if length < 8:  # 0: to the end of the file; else no box
+            break
+        start += length
+    return end
+
+
+def _matroska_end(file: BinaryIO) -> int:
+    """Where the segment ends, or 0 for one of unknown length, as live recordings have."""
+    file.seek(4)
+    file.seek(_variable_length(file), os.SEEK_CUR)
+    if file.read(4) != EBML_SEGMENT:
+        return 0
+    length = _variable_length(file)
+    return file.tell() + length if length >= 0 else 0
+
+
+def _variable_length(file: BinaryIO) -> int:
+    """EBML's variable-length integer (RFC 8794, section 4); -1 stands for "unknown", all ones."""
+    first = file.read(1)
+    if not first or not first[0]:
+        return -1
+    following = 8 - first[0].bit_length()
+    bits = 7 * (following + 1)
+    value = int.from_bytes(first + file.read(following), "big") & ((1 << bits) - 1)
+    return -1 if value == (1 << bits) - 1 else value

@@ -1,0 +1,142 @@
+"""Video files to frames. The file alone is read: no playlists, no other files, no network.
+
+Knows nothing of what the frames are for. Frames come as they are stored, one by one: of a variable
+rate, `fps` is the average.
+"""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+import av
+import numpy as np
+from av.container.input import InputContainer
+from av.stream import Disposition
+from av.video.frame import VideoFrame
+from av.video.reformatter import Colorspace, Interpolation
+from av.video.stream import VideoStream
+
+from refilm.media.containers import Format, recognize
+from refilm.media.video import Video
+
+MAX_BYTES = 4 * 2**30  # of frames in memory
+UNTAGGED = (2, 3)  # color spaces "unspecified" and "reserved"
+EXACT = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT  # the default darkens by 1
+
+
+def open_video(path: Path | str, *, start: float | None = None, end: float | None = None) -> Video:
+    """Read a video as it is meant to be seen: turned upright, pixels made square.
+
+    MP4, MOV, MKV, WebM, AVI and GIF, recognized by their content.
+
+    Args:
+        start, end: seconds from the first frame; the frames nearest to `start` and onwards, up to that nearest to
+            `end`, which is left out. So neighboring parts share no frame and miss none.
+
+    Raises:
+        ValueError: the file is missing, is no video, is damaged or cut short, is too long for memory,
+            or has no frames between `start` and `end`.
+    """
+    path = Path(path)
+    first, last = start or 0.0, math.inf if end is None else end
+    if not 0 <= first < last:
+        raise ValueError(f"{path}: start and end must be seconds, 0 <= start < end, received {start} and {end}")
+    kind = recognize(path)
+    try:
+        with path.open("rb") as file, av.open(file, "r", format=kind, io_open=_refuse) as container:
+            stream = _video_stream(container, path)
+            rate = float(stream.average_rate or stream.guessed_rate or 1)
+            timed = _between(_timed(container, stream, kind, rate, first), first, last, 0.5 / rate)
+            times, frames = _collect(timed, stream, path)
+    except av.FFmpegError as error:
+        raise ValueError(f"{path}: damaged, or in a codec unknown here ({error.strerror}); convert it anew") from error
+    if not frames:
+        part = "" if start is end is None else f" between {first:g} s and {last:g} s"
+        raise ValueError(f"{path}: has no frames{part}; give a video that has")
+    if kind == "gif" and len(times) > 1:  # GIF has no rate: each frame says how long it is shown
+        rate = (len(times) - 1) / (times[-1] - times[0])
+    try:
+        return Video(np.stack(frames), rate)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def _refuse(url: str, flags: int, options: dict[str, str]) -> NoReturn:
+    raise ValueError(f"the video points to another file, {url}; only files that hold all of their frames are read")
+
+
+def _video_stream(container: InputContainer, path: Path) -> VideoStream:
+    """The first that moves: music files hold their cover as a stream too."""
+    for stream in container.streams.video:
+        if not stream.disposition & Disposition.attached_pic:
+            stream.thread_type = "AUTO"
+            return stream
+    raise ValueError(f"{path}: has sound or text but no frames; give a video")
+
+
+def _timed(
+    container: InputContainer, stream: VideoStream, kind: Format, rate: float, start: float
+) -> Iterator[tuple[float, VideoFrame]]:
+    """Frames with their seconds since the first, from a little before `start` on."""
+    if kind == "avi":  # AVI stores no times, only a rate
+        for position, frame in enumerate(container.decode(stream)):
+            yield position / rate, frame
+        return
+    assert stream.time_base is not None
+    origin = stream.start_time or 0
+    if start > 1 and kind != "gif":
+        # a second early: containers index by decoding order, in which the frames before a key frame may follow it
+        container.seek(origin + int((start - 1) / stream.time_base), stream=stream)
+    for frame in container.decode(stream):
+        yield frame.time - float(origin * stream.time_base), frame
+
+
+def _between(
+    timed: Iterator[tuple[float, VideoFrame]], start: float, end: float, half: float
+) -> Iterator[tuple[float, VideoFrame]]:
+    for time, frame in timed:
+        if time + half >= end:
+            return
+        if time + half >= start:
+            yield time, frame
+
+
+def _collect(
+    timed: Iterator[tuple[float, VideoFrame]], stream: VideoStream, path: Path
+) -> tuple[list[float], list[np.ndarray]]:
+    times: list[float] = []
+    frames: list[np.ndarray] = []
+    for time, frame in timed:
+        pixels = _pixels(frame, float(stream.sample_aspect_ratio or 1))
+        if frames and pixels.shape != frames[0].shape:
+            raise ValueError(f"{path}: the size of the frames changes at {time:.2f} s; give a video of one size")
+        times.append(time)
+        frames.append(pixels)
+        if len(frames) * pixels.nbytes > MAX_BYTES:
+            raise ValueError(
+                f"{path}: more than {MAX_BYTES >> 30} GiB of frames; read a part of it, with start and end"
+            )
+    return times, frames
+
+
+def _pixels(frame: VideoFrame, aspect: float) -> np.ndarray:
+    """(H, W, 3) uint8; `aspect` is that of a pixel. Untagged YUV is BT.709 if HD, else BT.601, as players have it."""
+    hd = frame.colorspace in UNTAGGED and frame.height >= 720
+    frame = frame.reformat(
+        width=round(frame.width * aspect) if 0.25 < aspect < 4 else None,
+        format="rgb24",
+        src_colorspace=Colorspace.ITU709 if hd else None,
+        interpolation=EXACT,
+    )
+    return _upright(frame.to_ndarray(), frame.side_data.get("DISPLAYMATRIX"))
+
+
+def _upright(pixels: np.ndarray, matrix: Any) -> np.ndarray:
+    """Turn and mirror as the display matrix says: x' = a x + c y, y' = b x + d y, stored as a, b, u, c, d, ..."""
+    if matrix is None:
+        return pixels
+    a, b, _, c, d = np.frombuffer(matrix, dtype=np.int32)[:5]
+    if abs(int(b)) > abs(int(a)):
+        pixels, a, d = pixels.swapaxes(0, 1), c, b
+    return np.ascontiguousarray(pixels[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1])

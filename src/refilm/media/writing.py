@@ -1,0 +1,99 @@
+"""Frames to files: MP4, GIF, numbered PNG. Each file appears whole or not at all.
+
+Knows arrays and paths; `Video.save` chooses and checks.
+"""
+
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from math import ceil
+from pathlib import Path
+
+import av
+import numpy as np
+from av.video.frame import VideoFrame
+from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, Interpolation
+from PIL import Image
+
+LONGEST_SIDE = 16384  # pixels, of H.264
+GIF_COLORS = 255  # one of 256 stays free: it says "as in the frame before"
+GIF_FPS = 50  # browsers slow faster GIFs down to 10
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary name beside `path`; what was written there becomes `path` unless an error came first."""
+    temporary = path.with_name(f".{path.stem[:40]}-{secrets.token_hex(4)}{path.suffix}")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_mp4(path: Path, frames: np.ndarray, fps: float, scale: int) -> None:
+    """H.264 in BT.709, near-lossless, ready to stream. Odd sides gain a row or column equal to their last one."""
+    height, width = (ceil(side * scale / 2) * 2 for side in frames.shape[1:3])
+    if max(height, width) > LONGEST_SIDE:
+        raise ValueError(f"{path}: {width} x {height} pixels are too many for .mp4 (at most {LONGEST_SIDE} a side)")
+    options = {"movflags": "+faststart"}
+    with replacing(path) as temporary, av.open(f"file:{temporary}", "w", format="mp4", options=options) as container:
+        stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001), options={"crf": "14"})
+        stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
+        stream.codec_context.colorspace, stream.codec_context.color_range = Colorspace.ITU709, ColorRange.MPEG
+        stream.codec_context.color_primaries, stream.codec_context.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
+        for frame in frames:
+            container.mux(stream.encode(_yuv(_padded(_enlarged(frame, scale), height, width))))
+        container.mux(stream.encode())
+
+
+def write_gif(path: Path, frames: np.ndarray, fps: float, scale: int) -> None:
+    """A looping GIF with one palette for the whole film, exact up to 255 colors. Above 50 fps it skips frames."""
+    step = ceil(fps / GIF_FPS)
+    frames = frames[::step]
+    ticks = np.round(np.arange(len(frames) + 1) * 100 * step / fps).astype(int)  # GIF counts hundredths of a second
+    first, *others = _indexed(frames, scale)
+    durations = (np.diff(ticks) * 10).tolist()
+    with replacing(path) as temporary:
+        first.save(temporary, format="GIF", save_all=True, append_images=others, duration=durations, loop=0)
+
+
+def write_pngs(path: Path, frames: np.ndarray, scale: int) -> list[Path]:
+    """`name.png` gives `name-000.png`, `name-001.png`...; returns these."""
+    digits = max(3, len(str(len(frames) - 1)))
+    paths = [path.with_name(f"{path.stem}-{number:0{digits}}{path.suffix}") for number in range(len(frames))]
+    for target, frame in zip(paths, frames, strict=True):
+        with replacing(target) as temporary:
+            Image.fromarray(_enlarged(frame, scale)).save(temporary, format="PNG")
+    return paths
+
+
+def _enlarged(frame: np.ndarray, scale: int) -> np.ndarray:
+    return np.ascontiguousarray(frame.repeat(scale, axis=0).repeat(scale, axis=1))
+
+
+def _padded(frame: np.ndarray, height: int, width: int) -> np.ndarray:
+    return np.pad(frame, ((0, height - frame.shape[0]), (0, width - frame.shape[1]), (0, 0)), mode="edge")
+
+
+def _yuv(frame: np.ndarray) -> VideoFrame:
+    """Each chroma sample is the mean of its four pixels: edges of pixel art stay where they are."""
+    return VideoFrame.from_ndarray(frame, format="rgb24").reformat(
+        format="yuv420p",
+        dst_colorspace=Colorspace.ITU709,
+        dst_color_range=ColorRange.MPEG,
+        interpolation=Interpolation.AREA | Interpolation.ACCURATE_RND,
+    )
+
+
+def _indexed(frames: np.ndarray, scale: int) -> list[Image.Image]:
+    """The frames with the film's palette. Pixel art stays flat; only a film at its own size is dithered."""
+    count, height, width, _ = frames.shape
+    strip = Image.fromarray(frames.reshape(count * height, width, 3))
+    indexed = strip.quantize(GIF_COLORS)
+    if scale == 1 and strip.getcolors(GIF_COLORS) is None:
+        indexed = strip.quantize(palette=indexed, dither=Image.Dither.FLOYDSTEINBERG)
+    tops = range(0, count * height, height)
+    tiles = (indexed.crop((0, top, width, top + height)) for top in tops)
+    return [tile.resize((width * scale, height * scale), Image.Resampling.NEAREST) for tile in tiles]

@@ -1,0 +1,80 @@
+"""The adapter: reference attention for every block and the picture's projection. It owns what is trained.
+
+Letters: B samples, N video tokens, M reference tokens, D channels of a token, H heads.
+"""
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+
+from refilm.model.attention import Kernel, fused
+from refilm.model.transformer import Transformer
+from refilm.sizes import AdapterSize
+
+
+class ReferenceAttention(nn.Module):
+    """Video tokens ask, reference tokens answer. `out` starts at zero, so that a fresh layer adds nothing."""
+
+    def __init__(self, size: AdapterSize):
+        super().__init__()
+        self.heads = size.heads
+        self.kernel: Kernel = fused
+        self.norm = nn.LayerNorm(size.width, elementwise_affine=False) if size.query_norm else nn.Identity()
+        self.query = nn.Linear(size.width, size.width)
+        self.key_value = nn.Linear(size.width, 2 * size.width)
+        self.out = nn.Linear(size.width, size.width)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(self, video: Tensor, reference: Tensor) -> Tensor:
+        """What each video token finds in the reference: (B, N, D), (B, M, D) -> (B, N, D)."""
+        q = rearrange(self.query(self.norm(video)), "b n (h d) -> b h n d", h=self.heads)
+        k, v = rearrange(self.key_value(reference), "b m (two h d) -> two b h m d", two=2, h=self.heads)
+        return self.out(rearrange(self.kernel(q, k, v), "b h n d -> b n (h d)"))
+
+
+class Adapter(nn.Module):
+    """Puts a picture's subject into a frozen transformer's films."""
+
+    def __init__(self, size: AdapterSize):
+        super().__init__()
+        self.size = size
+        self.projection = nn.Linear(size.reference_dim, size.width)
+        self.layers = nn.ModuleList(ReferenceAttention(size) for _ in range(size.layers))
+
+    def attach(self, transformer: Transformer) -> None:
+        """Fill the transformer's reference slots with this adapter's layers.
+
+        Raises:
+            ValueError: the sizes do not fit, or another adapter is attached; the transformer is left as it was.
+        """
+        blocks = transformer.trunk.blocks
+        wanted, given = (transformer.size.layers, transformer.size.width), (self.size.layers, self.size.width)
+        if wanted != given:
+            raise ValueError(
+                f"an adapter of {given[0]} layers, {given[1]} channels does not fit "
+                f"a transformer of {wanted[0]} layers, {wanted[1]} channels"
+            )
+        if transformer.reference_projection is not None:
+            raise ValueError("the transformer has an adapter already; detach that one first")
+        transformer.reference_projection = self.projection
+        for block, layer in zip(blocks, self.layers, strict=True):
+            block.reference = layer
+
+    @staticmethod
+    def detach(transformer: Transformer) -> None:
+        """Empty the transformer's reference slots; it is the bare model again."""
+        transformer.reference_projection = None
+        for block in transformer.trunk.blocks:
+            block.reference = None
+
+
+def freeze_all_but(adapter: Adapter, transformer: Transformer) -> None:
+    """Let only the adapter's parameters train; the transformer stays in train mode, its weights stay fixed."""
+    transformer.requires_grad_(False)
+    adapter.requires_grad_(True)
+
+
+def trained_parameters(module: nn.Module) -> dict[str, torch.nn.Parameter]:
+    """What trains, by name."""
+    return {name: p for name, p in module.named_parameters() if p.requires_grad}

@@ -1,0 +1,47 @@
+"""Attention over text and video together, and the kernels that compute it.
+
+Letters: B samples, H heads, L tokens, D channels of a head.
+"""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+from refilm.model.position import rotate
+
+Kernel = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""(q, k, v) -> out, all (B, H, L, D); k and v may be of another length than q."""
+
+
+def fused(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """PyTorch's own choice of a fused kernel; the default."""
+    return F.scaled_dot_product_attention(q, k, v)
+
+
+def eager(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """The formula itself, softmax(q k^T / sqrt(D)) v: the plain twin of `fused` (Vaswani et al. 2017, eq. 1)."""
+    weights = torch.softmax(q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5, dim=-1)
+    return weights @ v
+
+
+class JointAttention(nn.Module):
+    """Self-attention over [text, video], queries and keys normalized per head; `kernel` may be replaced."""
+
+    def __init__(self, width: int, heads: int):
+        super().__init__()
+        self.heads = heads
+        self.kernel: Kernel = fused
+        self.query_key_value = nn.Linear(width, 3 * width)
+        self.query_norm = nn.LayerNorm(width // heads, eps=1e-6)
+        self.key_norm = nn.LayerNorm(width // heads, eps=1e-6)
+        self.out = nn.Linear(width, width)
+
+    def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        q, k, v = rearrange(self.query_key_value(x), "b l (three h d) -> three b h l d", three=3, h=self.heads)
+        q, k = self.query_norm(q).to(v.dtype), self.key_norm(k).to(v.dtype)
+        if rotary is not None:
+            q, k = rotate(q, *rotary), rotate(k, *rotary)
+        return self.out(rearrange(self.kernel(q, k, v), "b h l d -> b l (h d)"))

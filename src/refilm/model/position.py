@@ -1,0 +1,121 @@
+"""Where a token is: a fixed table added to the video tokens (CogVideoX-2B), or rotations of queries and keys (5B).
+
+Letters: N video tokens in (time, height, width) order, D channels.
+"""
+
+from functools import lru_cache
+
+import torch
+from torch import Tensor, nn
+
+from refilm.sizes import Grid, TransformerSize
+
+
+def timestep_embedding(timesteps: Tensor, width: int) -> Tensor:
+    """Sinusoids of a timestep 0..999, cosines first: (B,) -> (B, width), float32.
+
+    Frequencies fall from 1 to 1/10000 (Vaswani et al. 2017, section 3.5).
+    """
+    half = width // 2
+    exponent = torch.arange(half, dtype=torch.float32, device=timesteps.device) / half
+    angles = timesteps.float()[:, None] * torch.exp(-torch.log(torch.tensor(10000.0)) * exponent)
+    return torch.cat([angles.cos(), angles.sin()], dim=-1)
+
+
+def _sinusoids(positions: Tensor, width: int) -> Tensor:
+    """(N,) float64 -> (N, width), sines first."""
+    frequencies = 10000.0 ** (-torch.arange(width // 2, dtype=torch.float64) / (width / 2))
+    angles = positions[:, None] * frequencies
+    return torch.cat([angles.sin(), angles.cos()], dim=-1)
+
+
+def _places(grid: Grid) -> tuple[Tensor, Tensor, Tensor]:
+    axes = (torch.arange(n, dtype=torch.float64) for n in grid)
+    t, h, w = torch.meshgrid(*axes, indexing="ij")
+    return t.flatten(), h.flatten(), w.flatten()
+
+
+@lru_cache(maxsize=8)
+def sincos_table(grid: Grid, width: int, spatial_interpolation: float, temporal_interpolation: float) -> Tensor:
+    """CogVideoX's table, (N, D) float32: a quarter of the channels tell time, then 3/8 each the column and the row."""
+    t, h, w = _places(grid)
+    return torch.cat(
+        [
+            _sinusoids(t / temporal_interpolation, width // 4),
+            _sinusoids(w / spatial_interpolation, width // 8 * 3),
+            _sinusoids(h / spatial_interpolation, width // 8 * 3),
+        ],
+        dim=-1,
+    ).float()
+
+
+class SincosPosition(nn.Module):
+    """Adds the fixed table to the video tokens; text tokens stay as they are."""
+
+    def __init__(self, size: TransformerSize):
+        super().__init__()
+        self.size = size
+
+    def forward(self, video: Tensor, grid: Grid) -> Tensor:
+        table = sincos_table(grid, self.size.width, self.size.spatial_interpolation, self.size.temporal_interpolation)
+        return video + table.to(video)
+
+    def rotary(self, grid: Grid, like: Tensor) -> None:
+        """No rotations."""
+
+
+class RotaryPosition(nn.Module):
+    """Leaves tokens alone and rotates queries and keys in three axes (Su et al. 2021; CogVideoX-5B)."""
+
+    def __init__(self, size: TransformerSize):
+        super().__init__()
+        self.size = size
+
+    def forward(self, video: Tensor, grid: Grid) -> Tensor:
+        return video
+
+    def rotary(self, grid: Grid, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Cosines and sines for a grid, (N, head_dim) float32 each, on the device of `like`."""
+        base = (self.size.base_height // self.size.patch, self.size.base_width // self.size.patch)
+        cos, sin = rotary_angles(grid, self.size.head_dim, base)
+        return cos.to(like.device), sin.to(like.device)
+
+
+@lru_cache(maxsize=8)
+def rotary_angles(grid: Grid, head_dim: int, base: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Cosines and sines: a quarter of the channels turn with time, 3/8 with the row, 3/8 with the column.
+
+    A grid that is not the base grid (rows, columns) is laid over the largest centred part of it with the same
+    shape, so that positions stay in the range of training.
+    """
+    axes = (torch.arange(grid.frames, dtype=torch.float32), *_centred(grid, base))
+    places = torch.meshgrid(*axes, indexing="ij")
+    widths = (head_dim // 4, head_dim // 8 * 3, head_dim // 8 * 3)
+    turns = [_turns(place.flatten(), width) for place, width in zip(places, widths, strict=True)]
+    angles = torch.cat(turns, dim=-1)
+    return angles.cos(), angles.sin()
+
+
+def _centred(grid: Grid, base: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    rows, columns = base
+    if grid.height / grid.width > rows / columns:
+        height, width = rows, round(rows / grid.height * grid.width)
+    else:
+        height, width = round(columns / grid.width * grid.height), columns
+    top, left = round((rows - height) / 2), round((columns - width) / 2)
+    along = lambda start, span, count: start + torch.arange(count, dtype=torch.float32) * span / count  # noqa: E731
+    return along(top, height, grid.height), along(left, width, grid.width)
+
+
+def _turns(positions: Tensor, width: int) -> Tensor:
+    """(N,) -> (N, width): each frequency twice, for the two halves of a pair."""
+    frequencies = 1.0 / (10000.0 ** (torch.arange(0, width, 2, dtype=torch.float32) / width))
+    return torch.outer(positions, frequencies).repeat_interleave(2, dim=-1)
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Turn neighboring channel pairs of the last N tokens of x (B, H, L, D); the text before them stays."""
+    text, video = x[:, :, : -cos.shape[0]], x[:, :, -cos.shape[0] :].float()
+    even, odd = video.unflatten(-1, (-1, 2)).unbind(-1)
+    crossed = torch.stack([-odd, even], dim=-1).flatten(-2)
+    return torch.cat([text, (video * cos + crossed * sin).to(x.dtype)], dim=2)

@@ -1,0 +1,35 @@
+"""Swapping parts of a model for a while, safely: the one mechanism behind attention kernels, heat maps and trials."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from torch import nn
+
+
+@contextmanager
+def swapped(root: nn.Module, kind: type[nn.Module], **makers: Callable[[Any], Any]) -> Iterator[None]:
+    """Within the context, every `kind` below `root` has the given attributes replaced.
+
+    Args:
+        root: where to look, itself included.
+        kind: the class whose instances are changed.
+        makers: attribute name -> a function from the present value to the new one.
+
+    Raises:
+        ValueError: nothing below `root` is of this kind, or a `kind` has no such attribute. Nothing is changed then.
+    """
+    found = [module for module in root.modules() if isinstance(module, kind)]
+    if not found:
+        raise ValueError(f"no {kind.__name__} below {type(root).__name__}: nothing to swap")
+    missing = [name for name in makers for module in found if not hasattr(module, name)]
+    if missing:
+        raise ValueError(f"{kind.__name__} has no attribute {missing[0]!r}")
+    before = [(module, name, getattr(module, name)) for module in found for name in makers]
+    try:
+        for module, name, value in before:
+            setattr(module, name, makers[name](value))
+        yield
+    finally:
+        for module, name, value in before:
+            setattr(module, name, value)

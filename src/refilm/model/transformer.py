@@ -1,0 +1,209 @@
+"""CogVideoX's text-to-video diffusion transformer, at any size (Yang et al. 2024, arXiv 2408.06072).
+
+Letters: B samples, T latent frames, C latent channels, h x w latent pixels; S text tokens, N video tokens,
+L = S + N; M reference tokens; D channels of a token, E of the time embedding.
+Knows torch alone: no files, no other library's models.
+"""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+from refilm.model.attention import JointAttention
+from refilm.model.conditioning import Conditioning
+from refilm.model.position import RotaryPosition, SincosPosition, timestep_embedding
+from refilm.sizes import Grid, TransformerSize
+
+Around = Callable[[Callable[[Tensor, Conditioning], Tensor], Tensor, Conditioning], Tensor]
+"""Advice around the trunk, (run, x, conditioning) -> x; it may leave the run out."""
+
+Reference = Callable[[Tensor, Tensor], Tensor]
+"""What a block's reference slot holds: (video (B, N, D), reference (B, M, D)) -> what to add to the video."""
+
+
+class Transformer(nn.Module):
+    """Predicts the velocity of latents under a text and, through an attached adapter, a reference picture."""
+
+    def __init__(self, size: TransformerSize):
+        super().__init__()
+        self.size = size
+        self.patch_embedding = PatchEmbedding(size)
+        self.text_embedding = nn.Linear(size.text_dim, size.width)
+        self.position = SincosPosition(size) if size.position == "sincos" else RotaryPosition(size)
+        self.time_embedding = TimeEmbedding(size.width, size.time_dim)
+        self.reference_projection: nn.Module | None = None
+        self.trunk = Trunk(size)
+        self.head = Head(size)
+
+    def forward(
+        self,
+        latents: Tensor,
+        timestep: Tensor,
+        text: Tensor,
+        reference: Tensor | None = None,
+        *,
+        reference_scale: Tensor | float = 1.0,
+    ) -> Tensor:
+        """The velocity of noisy latents.
+
+        Args:
+            latents: (B, T, C, h, w).
+            timestep: (B,), 0..999.
+            text: (B, S, text_dim) from the text encoder; zeros where the text is dropped.
+            reference: (B, M, reference_dim) from the image encoder, or none.
+            reference_scale: factor of what the reference adds; (B,) gives each sample its own.
+
+        Raises:
+            ValueError: a reference although no adapter is attached, or latents that do not fit the patch.
+        """
+        if reference is not None:
+            if self.reference_projection is None:
+                raise ValueError("a reference was given, but no adapter is attached to this transformer")
+            reference = self.reference_projection(reference)  # (B, M, D)
+        if isinstance(reference_scale, Tensor):
+            reference_scale = reference_scale[:, None, None]
+        grid = self.size.grid(latents.shape[1], *latents.shape[-2:])
+        text = self.text_embedding(text)  # (B, S, D)
+        video = self.position(self.patch_embedding(latents), grid)  # (B, N, D)
+        conditioning = Conditioning(
+            time=self.time_embedding(timestep).to(video.dtype),  # (B, E)
+            text_length=text.shape[1],
+            grid=grid,
+            rotary=self.position.rotary(grid, video),
+            reference=reference,
+            reference_scale=reference_scale,
+        )
+        x = self.trunk(torch.cat([text, video], dim=1), conditioning)  # (B, L, D)
+        return self.head(x, conditioning)  # (B, T, C, h, w)
+
+
+class PatchEmbedding(nn.Module):
+    """Latents to video tokens, frame by frame."""
+
+    def __init__(self, size: TransformerSize):
+        super().__init__()
+        self.projection = nn.Conv2d(size.channels, size.width, kernel_size=size.patch, stride=size.patch)
+
+    def forward(self, latents: Tensor) -> Tensor:
+        frames = latents.shape[1]
+        patches = self.projection(latents.flatten(0, 1))  # (B T, D, h/p, w/p)
+        return rearrange(patches, "(b t) d h w -> b (t h w) d", t=frames)
+
+
+class TimeEmbedding(nn.Module):
+    """A timestep 0..999 to E channels."""
+
+    def __init__(self, width: int, time_dim: int):
+        super().__init__()
+        self.width = width
+        self.hidden = nn.Linear(width, time_dim)
+        self.out = nn.Linear(time_dim, time_dim)
+
+    def forward(self, timestep: Tensor) -> Tensor:
+        sinusoids = timestep_embedding(timestep, self.width).to(self.hidden.weight.dtype)  # (B, D)
+        return self.out(F.silu(self.hidden(sinusoids)))
+
+
+class Trunk(nn.Module):
+    """The blocks in a row. `around`, if set, decides whether and how they run."""
+
+    def __init__(self, size: TransformerSize):
+        super().__init__()
+        self.blocks = nn.ModuleList(Block(size) for _ in range(size.layers))
+        self.around: Around | None = None
+
+    def forward(self, x: Tensor, conditioning: Conditioning) -> Tensor:
+        return self.run(x, conditioning) if self.around is None else self.around(self.run, x, conditioning)
+
+    def run(self, x: Tensor, conditioning: Conditioning) -> Tensor:
+        """All blocks, plainly."""
+        for block in self.blocks:
+            x = block(x, conditioning)
+        return x
+
+
+class Block(nn.Module):
+    """Attention over text and video, reference attention on the video, MLP; gated and modulated by time."""
+
+    def __init__(self, size: TransformerSize):
+        super().__init__()
+        width = size.width
+        self.modulation = nn.Linear(size.time_dim, 12 * width)
+        self.attention_norm = nn.LayerNorm(width, eps=1e-5)
+        self.attention = JointAttention(width, size.heads)
+        self.reference: nn.Module | None = None
+        self.mlp_norm = nn.LayerNorm(width, eps=1e-5)
+        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(approximate="tanh"), nn.Linear(4 * width, width))
+
+    def forward(self, x: Tensor, conditioning: Conditioning) -> Tensor:
+        attention, mlp = self.modulations(conditioning)
+        x = x + attention.gated(self.attention(attention.shifted(self.attention_norm(x)), conditioning.rotary))
+        if self.reference is not None and conditioning.reference is not None:
+            x = self.look(x, conditioning)
+        return x + mlp.gated(self.mlp(mlp.shifted(self.mlp_norm(x))))
+
+    def look(self, x: Tensor, conditioning: Conditioning) -> Tensor:
+        """Add to the video tokens what they find in the reference."""
+        assert self.reference is not None
+        text, video = x[:, : conditioning.text_length], x[:, conditioning.text_length :]
+        found = self.reference(video, conditioning.reference)
+        return torch.cat([text, video + conditioning.reference_scale * found], dim=1)
+
+    def modulations(self, conditioning: Conditioning) -> tuple["Modulation", "Modulation"]:
+        """One for attention and one for the MLP; the video's values come first, then the text's."""
+        values = self.modulation(F.silu(conditioning.time))[:, None]  # (B, 1, 12 D)
+        video, text = rearrange(values, "b one (who what d) -> who what b one d", who=2, what=6)
+        length = conditioning.text_length
+        return Modulation(text[:3], video[:3], length), Modulation(text[3:], video[3:], length)
+
+
+class Modulation:
+    """Shift, scale and gate of tokens, text's and video's apart (adaLN; Peebles and Xie 2022, section 3.2)."""
+
+    def __init__(self, text: Tensor, video: Tensor, text_length: int):
+        self.text, self.video, self.text_length = text, video, text_length  # (3, B, 1, D) each
+
+    def shifted(self, x: Tensor) -> Tensor:
+        """x (1 + scale) + shift: (B, L, D) -> (B, L, D)."""
+        text, video = self._split(x)
+        text = torch.addcmul(self.text[0], text, 1 + self.text[1])
+        return torch.cat([text, torch.addcmul(self.video[0], video, 1 + self.video[1])], dim=1)
+
+    def gated(self, x: Tensor) -> Tensor:
+        """gate x: (B, L, D) -> (B, L, D)."""
+        text, video = self._split(x)
+        return torch.cat([self.text[2] * text, self.video[2] * video], dim=1)
+
+    def _split(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return x[:, : self.text_length], x[:, self.text_length :]
+
+
+class Head(nn.Module):
+    """Tokens to a velocity: a norm over all tokens, a modulated one over the video's, a linear layer, un-patchify."""
+
+    def __init__(self, size: TransformerSize):
+        super().__init__()
+        self.patch = size.patch
+        self.norm = nn.LayerNorm(size.width, eps=1e-5)
+        self.video_norm = nn.LayerNorm(size.width, eps=size.head_norm_eps)
+        self.modulation = nn.Linear(size.time_dim, 2 * size.width)
+        self.out = nn.Linear(size.width, size.patch**2 * size.channels)
+
+    def forward(self, x: Tensor, conditioning: Conditioning) -> Tensor:
+        video = self.norm(x)[:, conditioning.text_length :]  # (B, N, D)
+        shift, scale = self.modulation(F.silu(conditioning.time))[:, None].chunk(2, dim=-1)
+        return self.unpatchify(self.out(self.video_norm(video) * (1 + scale) + shift), conditioning.grid)
+
+    def unpatchify(self, patches: Tensor, grid: Grid) -> Tensor:
+        """(B, N, C p p), channels outermost -> (B, T, C, h, w)."""
+        return rearrange(
+            patches,
+            "b (t h w) (c p q) -> b t c (h p) (w q)",
+            t=grid.frames,
+            h=grid.height,
+            p=self.patch,
+            q=self.patch,
+        )

@@ -1,0 +1,147 @@
+"""The sizes of models, and the counting of pixels, latents and tokens, which happens only here."""
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+
+class Grid(NamedTuple):
+    """Video tokens along time, height and width."""
+
+    frames: int
+    height: int
+    width: int
+
+    @property
+    def tokens(self) -> int:
+        """How many there are."""
+        return self.frames * self.height * self.width
+
+
+@dataclass(frozen=True)
+class TransformerSize:
+    """Everything that decides a transformer's weights and arithmetic."""
+
+    layers: int
+    heads: int
+    head_dim: int = 64
+    channels: int = 16
+    """Channels of the latents."""
+    patch: int = 2
+    """A token covers patch x patch latent pixels."""
+    text_dim: int = 4096
+    text_length: int = 226
+    time_dim: int = 512
+    position: Literal["sincos", "rotary"] = "sincos"
+    """A fixed table added to the video tokens (2B), or rotations of queries and keys (5B)."""
+    base_height: int = 60
+    """Height in latent pixels of the films in training; rotary positions are stretched to it."""
+    base_width: int = 90
+    spatial_interpolation: float = 1.875
+    """Table positions in space are divided by it."""
+    temporal_interpolation: float = 1.0
+    head_norm_eps: float = 1e-5
+    """Of the head's modulated norm: 1e-5 in diffusers, 1e-6 in the original code."""
+
+    @property
+    def width(self) -> int:
+        """Channels of a token."""
+        return self.heads * self.head_dim
+
+    def grid(self, frames: int, height: int, width: int) -> Grid:
+        """The token grid of latents of that size.
+
+        Raises:
+            ValueError: height or width are not multiples of the patch.
+        """
+        if height % self.patch or width % self.patch:
+            raise ValueError(f"latents of {height} x {width} cannot be cut into patches of {self.patch} x {self.patch}")
+        return Grid(frames, height // self.patch, width // self.patch)
+
+
+@dataclass(frozen=True)
+class AdapterSize:
+    """Everything that decides an adapter's weights: reference attention in every layer, and the picture's projection."""
+
+    layers: int
+    heads: int
+    head_dim: int = 64
+    reference_dim: int = 1024
+    """Channels of a reference token, as the image encoder gives it."""
+    query_norm: bool = False
+    """Normalize video tokens before they ask; the published form does not."""
+
+    @property
+    def width(self) -> int:
+        """Channels of a token."""
+        return self.heads * self.head_dim
+
+    @classmethod
+    def of(cls, size: TransformerSize, *, reference_dim: int = 1024, query_norm: bool = False) -> "AdapterSize":
+        """The adapter that fits a transformer."""
+        return cls(size.layers, size.heads, size.head_dim, reference_dim, query_norm)
+
+
+@dataclass(frozen=True)
+class Compression:
+    """How an autoencoder shrinks a video."""
+
+    space: int = 8
+    time: int = 4
+    patch: int = 2
+    """The transformer's patch: sizes in pixels are multiples of space x patch."""
+
+    def latent_frames(self, frames: int) -> int:
+        """Latent frames of a video of `frames` frames: the first stands alone, then groups of `time`.
+
+        Raises:
+            ValueError: `frames` is not a multiple of `time` plus one.
+        """
+        if frames < 1 or (frames - 1) % self.time:
+            low = max(0, (frames - 1) // self.time) * self.time + 1
+            raise ValueError(
+                f"{frames} frames: the number must be {self.time}k + 1, for instance {low} or {low + self.time}"
+            )
+        return (frames - 1) // self.time + 1
+
+    def frames(self, latent_frames: int) -> int:
+        """Frames of a video of `latent_frames` latent frames."""
+        return (latent_frames - 1) * self.time + 1
+
+    def latent_size(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width of the latents.
+
+        Raises:
+            ValueError: a side that does not fit a whole number of tokens.
+        """
+        step = self.space * self.patch
+        if height < step or width < step or height % step or width % step:
+            near = [max(step, round(side / step) * step) for side in (height, width)]
+            raise ValueError(
+                f"a size of {height} x {width} pixels: both must be multiples of {step}, "
+                f"for instance {near[0]} x {near[1]}"
+            )
+        return height // self.space, width // self.space
+
+
+def cogvideox_2b() -> TransformerSize:
+    """CogVideoX-2B: 1,693,783,872 parameters."""
+    return TransformerSize(layers=30, heads=30)
+
+
+def cogvideox_5b() -> TransformerSize:
+    """CogVideoX-5B: 5,570,283,072 parameters."""
+    return TransformerSize(layers=42, heads=48, position="rotary")
+
+
+def pocket() -> TransformerSize:
+    """The small model that ships: 32 x 32 pixels, 8 x 8 latents."""
+    return TransformerSize(
+        layers=8,
+        heads=4,
+        text_dim=128,
+        text_length=24,
+        time_dim=128,
+        base_height=8,
+        base_width=8,
+        spatial_interpolation=1.0,
+    )

@@ -1,0 +1,1 @@
+"""Training: tasks give losses, one loop moves the weights, checkpoints let it go on."""

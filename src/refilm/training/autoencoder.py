@@ -1,0 +1,125 @@
+"""Training the video autoencoder: from small stills to clips with motion, minding detail and what moves."""
+
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from diffusers import AutoencoderKLCogVideoX
+from torch import Tensor
+
+from refilm.data import critters
+from refilm.settings import Settings
+
+
+class Lesson(Settings):
+    """A part of the curriculum."""
+
+    until: int
+    """The step at which the lesson ends."""
+    frames: int
+    """Frames of a crop, 4k + 1."""
+    crop: int
+    """Height and width of a crop in pixels."""
+    batch: int
+    """Crops a step."""
+
+
+class AutoencoderSettings(Settings):
+    """The autoencoder's shape and the terms of its loss."""
+
+    stage: Literal["autoencoder"]
+    channels: tuple[int, ...] = (16, 64, 96)
+    """Channels of each resolution, finest first; each further one halves height and width."""
+    latent_channels: int = 16
+    temporal_compression: int = 4
+    layers: int = 1
+    norm_groups: int = 8
+    kl_weight: float = 5e-4
+    """Weight of the divergence from a unit normal, a latent value's mean."""
+    detail_weight: float = 3.0
+    """How much more a pixel counts that differs from its surroundings or from the next frame."""
+    curriculum: tuple[Lesson, ...]
+    seed: int = 0
+
+
+def make_autoencoder(settings: AutoencoderSettings) -> AutoencoderKLCogVideoX:
+    """A fresh autoencoder in CogVideoX's class."""
+    depth = len(settings.channels)
+    return AutoencoderKLCogVideoX(
+        down_block_types=("CogVideoXDownBlock3D",) * depth,
+        up_block_types=("CogVideoXUpBlock3D",) * depth,
+        block_out_channels=settings.channels,
+        latent_channels=settings.latent_channels,
+        layers_per_block=settings.layers,
+        norm_num_groups=settings.norm_groups,
+        temporal_compression_ratio=settings.temporal_compression,
+        sample_height=critters.SIZE,
+        sample_width=critters.SIZE,
+    )
+
+
+def whole(autoencoder: AutoencoderKLCogVideoX) -> AutoencoderKLCogVideoX:
+    """Set it to take a clip in one go: batches of frames have statistics of their own, and so other latents."""
+    autoencoder.num_sample_frames_batch_size = 1 << 20
+    autoencoder.num_latent_frames_batch_size = 1 << 20
+    return autoencoder
+
+
+def detail(video: Tensor) -> Tensor:
+    """How much each pixel stands out, in space or time: (B, 3, F, H, W) -> (B, 1, F, H, W), 0..1."""
+    around = F.avg_pool3d(video, (1, 3, 3), stride=1, padding=(0, 1, 1), count_include_pad=False)
+    standing_out = (video - around).abs().amax(1, keepdim=True)
+    if video.shape[2] > 1:
+        change = (video[:, :, 1:] - video[:, :, :-1]).abs().amax(1, keepdim=True)
+        change = torch.maximum(F.pad(change, (0, 0, 0, 0, 1, 0)), F.pad(change, (0, 0, 0, 0, 0, 1)))
+        standing_out = torch.maximum(standing_out, change)
+    return standing_out.clamp(max=1.0)
+
+
+class AutoencoderTask:
+    """Trains on critters drawn on the spot."""
+
+    def __init__(self, settings: AutoencoderSettings):
+        self.settings = settings
+        torch.manual_seed(settings.seed)
+        self.module = whole(make_autoencoder(settings))
+        self.held_out = torch.stack([self._clip(10_000_000 + i, critters.FRAMES, "held_out") for i in range(24)])
+
+    def _clip(self, index: int, frames: int, split: critters.Split) -> Tensor:
+        """A clip (3, F, H, W) in -1..1; shorter ones begin anywhere in the story."""
+        rng = np.random.default_rng((self.settings.seed, index, 1))
+        start = int(rng.integers(0, critters.FRAMES - frames + 1))
+        story = critters.story(self.settings.seed, index, split)
+        pixels = critters.film(story, rng, start=start, frames=frames)
+        return torch.from_numpy(pixels).permute(3, 0, 1, 2) / 127.5 - 1
+
+    def _batch(self, step: int) -> Tensor:
+        lesson = next(lesson for lesson in self.settings.curriculum if step < lesson.until)
+        crops = []
+        for i in range(lesson.batch):
+            index = step * 4096 + i
+            clip = self._clip(index, lesson.frames, "train")
+            rng = np.random.default_rng((self.settings.seed, index, 2))
+            top, left = rng.integers(0, critters.SIZE - lesson.crop + 1, size=2)
+            crops.append(clip[:, :, top : top + lesson.crop, left : left + lesson.crop])
+        return torch.stack(crops)
+
+    def loss(self, step: int) -> dict[str, Tensor]:
+        video = self._batch(step)
+        posterior = self.module.encode(video).latent_dist
+        noise = torch.randn(posterior.mean.shape, generator=torch.Generator().manual_seed(step))
+        decoded = self.module.decode(posterior.mean + posterior.std * noise).sample.float()
+        weight = 1 + self.settings.detail_weight * detail(video)
+        weight = weight / weight.mean()
+        error = (decoded - video).abs()
+        l1, l2 = (weight * error).mean(), (weight * error.square()).mean()
+        kl = 0.5 * (posterior.mean.square() + posterior.var - 1 - posterior.logvar).float().mean()
+        return {"loss": l1 + l2 + self.settings.kl_weight * kl, "l1": l1, "l2": l2, "kl": kl}
+
+    @torch.no_grad()
+    def validate(self) -> dict[str, float]:
+        mean = self.module.encode(self.held_out).latent_dist.mean
+        decoded = self.module.decode(mean).sample.clamp(-1, 1)
+        mse = ((decoded - self.held_out) / 2).square().mean(dim=(1, 2, 3, 4))
+        return {"psnr": (-10 * mse.log10()).mean().item(), "latent_std": mean.std().item()}

@@ -1,0 +1,157 @@
+"""Training text and image encoders together: a subject's portrait against words that tell its looks.
+
+Symmetric cross-entropy over the pairs of a batch (Radford et al. 2021, arXiv 2103.00020, figure 3).
+"""
+
+from io import BytesIO
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import sentencepiece
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModel, T5Config, T5EncoderModel, T5Tokenizer
+
+from refilm.data import critters
+from refilm.settings import Settings
+
+
+class EncodersSettings(Settings):
+    """The encoders' shapes and the batch."""
+
+    stage: Literal["encoders"]
+    vocabulary: int = 256
+    text_length: int = 24
+    width: int = 128
+    text_layers: int = 2
+    image_layers: int = 4
+    heads: int = 4
+    image_size: int = 32
+    image_patch: int = 4
+    batch: int = 256
+    seed: int = 0
+
+
+def train_tokenizer(folder: Path, settings: EncodersSettings) -> T5Tokenizer:
+    """A sentencepiece tokenizer of the captions' words and of single letters, saved in `folder` as T5's are."""
+    captions = [critters.story(settings.seed, i, "train").looks_caption for i in range(4000)]
+    words = sorted({word for caption in captions for word in caption.replace(",", "").split()})
+    model = BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(captions),
+        model_writer=model,
+        vocab_size=settings.vocabulary,
+        hard_vocab_limit=False,
+        user_defined_symbols=[f"▁{word}" for word in words],
+        character_coverage=1.0,
+        required_chars="abcdefghijklmnopqrstuvwxyz,.'-",
+        pad_id=0,
+        eos_id=1,
+        unk_id=2,
+        bos_id=-1,
+        minloglevel=2,
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "spiece.model").write_bytes(model.getvalue())
+    tokenizer = T5Tokenizer.from_pretrained(folder, extra_ids=0, model_max_length=settings.text_length)
+    tokenizer.save_pretrained(folder)
+    return tokenizer
+
+
+def make_text_encoder(tokens: int, settings: EncodersSettings) -> T5EncoderModel:
+    """A fresh text encoder in T5's class."""
+    return T5EncoderModel(
+        T5Config(
+            vocab_size=tokens,
+            d_model=settings.width,
+            d_kv=settings.width // settings.heads,
+            d_ff=2 * settings.width,
+            num_layers=settings.text_layers,
+            num_heads=settings.heads,
+            dropout_rate=0.0,
+            feed_forward_proj="gated-gelu",
+        )
+    )
+
+
+def make_image_encoder(settings: EncodersSettings) -> CLIPVisionModel:
+    """A fresh image encoder in CLIP's class."""
+    return CLIPVisionModel(
+        CLIPVisionConfig(
+            hidden_size=settings.width,
+            intermediate_size=4 * settings.width,
+            num_hidden_layers=settings.image_layers,
+            num_attention_heads=settings.heads,
+            image_size=settings.image_size,
+            patch_size=settings.image_patch,
+        )
+    )
+
+
+class Pair(nn.Module):
+    """Both encoders, each with a projection that only training needs."""
+
+    def __init__(self, text: T5EncoderModel, image: CLIPVisionModel, width: int):
+        super().__init__()
+        self.text, self.image = text, image
+        self.text_out = nn.Linear(width, width, bias=False)
+        self.image_out = nn.Linear(width, width, bias=False)
+        self.log_scale = nn.Parameter(torch.tensor(2.6))
+
+    def forward(self, tokens: Tensor, pixels: Tensor) -> Tensor:
+        """Similarities of every text with every picture: (B, L), (B, 3, H, W) -> (B, B)."""
+        said = (tokens != 0).float()[..., None]
+        text = (self.text(input_ids=tokens).last_hidden_state * said).sum(1) / said.sum(1)
+        image = self.image(pixel_values=pixels).last_hidden_state.mean(1)
+        text = F.normalize(self.text_out(text).float(), dim=-1)
+        image = F.normalize(self.image_out(image).float(), dim=-1)
+        return self.log_scale.exp().clamp(max=100) * text @ image.T
+
+
+class EncodersTask:
+    """Trains on portraits and looks captions of critters, drawn on the spot."""
+
+    def __init__(self, settings: EncodersSettings, folder: Path):
+        self.settings = settings
+        self.tokenizer = train_tokenizer(folder / "tokenizer", settings)
+        self.processor = CLIPImageProcessor(
+            size={"shortest_edge": settings.image_size},
+            crop_size=settings.image_size,
+        )
+        self.processor.save_pretrained(folder / "image_processor")
+        torch.manual_seed(settings.seed)
+        text = make_text_encoder(len(self.tokenizer), settings)
+        self.module = Pair(text, make_image_encoder(settings), settings.width)
+
+    def _batch(self, step: int, size: int, split: critters.Split) -> tuple[Tensor, Tensor]:
+        captions, pixels = [], []
+        for i in range(size):
+            index = step * 4096 + i
+            rng = np.random.default_rng((self.settings.seed, index, 3))
+            story = critters.story(self.settings.seed, index, split)
+            captions.append(story.looks_caption)
+            pixels.append(critters.portrait(story.subject, rng, size=self.settings.image_size))
+        return self.tokenize(captions), self.normalize(np.stack(pixels))
+
+    def tokenize(self, captions: list[str]) -> Tensor:
+        """(B, L), padded to the full length, as the transformer reads them."""
+        length = self.settings.text_length
+        return self.tokenizer(captions, padding="max_length", max_length=length, return_tensors="pt").input_ids
+
+    def normalize(self, pictures: np.ndarray) -> Tensor:
+        """(B, H, W, 3) uint8 at the encoder's own size -> (B, 3, H, W), as the image processor does it."""
+        mean, std = torch.tensor(self.processor.image_mean), torch.tensor(self.processor.image_std)
+        return ((torch.from_numpy(pictures) / 255 - mean) / std).permute(0, 3, 1, 2).contiguous()
+
+    def loss(self, step: int) -> dict[str, Tensor]:
+        similarities = self.module(*self._batch(step, self.settings.batch, "train"))
+        targets = torch.arange(len(similarities))
+        loss = 0.5 * (F.cross_entropy(similarities, targets) + F.cross_entropy(similarities.T, targets))
+        return {"loss": loss, "accuracy": (similarities.argmax(1) == targets).float().mean()}
+
+    @torch.no_grad()
+    def validate(self) -> dict[str, float]:
+        similarities = self.module(*self._batch(1_000_000, 256, "held_out"))
+        return {"retrieval": (similarities.argmax(1) == torch.arange(256)).float().mean().item()}
