@@ -23,19 +23,28 @@ class Settings(BaseModel):
         Raises:
             ValueError: the file is missing, is not TOML, or holds an unknown or impossible setting; says which.
         """
-        path = Path(path)
-        if not path.is_file():
-            raise ValueError(f"{path}: no such file; give the path of a recipe, a TOML file")
         try:
-            return cls.model_validate(tomllib.loads(path.read_text()))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ValueError(f"{path}: not TOML: {error}") from error
+            return cls.model_validate(read_toml(Path(path)))
         except ValidationError as error:
             raise ValueError(f"{path}: {explain(error)}") from error
 
     def to_toml(self) -> str:
         """These settings as TOML that `from_toml` reads back as equal."""
         return "\n".join(_tables(self.model_dump(mode="json", exclude_none=True), ())).lstrip("\n") + "\n"
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The tables of a TOML file.
+
+    Raises:
+        ValueError: the file is missing or is not TOML.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file; give the path of a recipe, a TOML file")
+    try:
+        return tomllib.loads(path.read_text())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not TOML: {error}") from error
 
 
 def explain(error: ValidationError) -> str:

@@ -3,6 +3,7 @@
 import io
 import warnings
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageCms, ImageOps
@@ -10,7 +11,7 @@ from PIL import Image, ImageCms, ImageOps
 Color = tuple[int, int, int]
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
-MAX_PIXELS = 64 * 2**20
+MEGAPIXELS = 64  # more are refused before they are decoded
 WHITE: Color = (255, 255, 255)
 SIXTEEN_BITS = ("I;16", "I;16B", "I;16L", "I;16N")
 AMBIGUOUS = ("I", "F")  # what would be white in 32 bits or floats?
@@ -29,16 +30,8 @@ def open_picture(path: Path | str, *, background: Color = WHITE) -> Image.Image:
         raise ValueError(f"{path}: is a folder; give the path of one picture")
     if not path.is_file():
         raise ValueError(f"{path}: no such file; give the path of a picture")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own cap comes next, and is lower
-            image = Image.open(path, formats=FORMATS)
-    except Image.DecompressionBombError as error:
-        raise ValueError(f"{path}: more than 64 megapixels; give a smaller picture") from error
-    except Image.UnidentifiedImageError as error:
-        raise ValueError(f"{path}: not a picture of these formats: {', '.join(FORMATS)}; convert it") from error
-    with image:
-        return _rgb(image, str(path), background)
+    with path.open("rb") as file:
+        return _rgb(_opened(file, path), str(path), background)
 
 
 def as_picture(value: Path | str | Image.Image | np.ndarray) -> Image.Image:
@@ -67,10 +60,25 @@ def pad_to_square(image: Image.Image, background: Color = WHITE) -> Image.Image:
     return square
 
 
+def _opened(file: BinaryIO, path: Path) -> Image.Image:
+    """The picture, known but not decoded yet."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own cap comes next, and is lower
+            return Image.open(file, formats=FORMATS)
+    except Image.DecompressionBombError as error:
+        raise ValueError(f"{path}: more than {MEGAPIXELS} megapixels; give a smaller picture") from error
+    except (OSError, SyntaxError, ValueError) as error:
+        wanted = ", ".join(FORMATS)
+        raise ValueError(f"{path}: not a sound picture of these formats: {wanted}; convert or export it") from error
+
+
 def _rgb(image: Image.Image, name: str, background: Color) -> Image.Image:
     width, height = image.size
-    if width * height > MAX_PIXELS:
-        raise ValueError(f"{name}: {width} x {height} pixels are more than 64 megapixels; give a smaller picture")
+    if width * height > MEGAPIXELS * 10**6:
+        raise ValueError(
+            f"{name}: {width} x {height} pixels are more than {MEGAPIXELS} megapixels; give a smaller picture"
+        )
     try:
         image.load()
         image = ImageOps.exif_transpose(image)

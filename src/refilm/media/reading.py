@@ -7,7 +7,7 @@ rate, `fps` is the average.
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 import av
 import numpy as np
@@ -44,7 +44,7 @@ def open_video(path: Path | str, *, start: float | None = None, end: float | Non
         raise ValueError(f"{path}: start and end must be seconds, 0 <= start < end, received {start} and {end}")
     kind = recognize(path)
     try:
-        with path.open("rb") as file, av.open(file, "r", format=kind, io_open=_refuse) as container:
+        with path.open("rb") as file, _opened(file, kind) as container:
             stream = _video_stream(container, path)
             rate = float(stream.average_rate or stream.guessed_rate or 1)
             timed = _between(_timed(container, stream, kind, rate, first), first, last, 0.5 / rate)
@@ -60,6 +60,11 @@ def open_video(path: Path | str, *, start: float | None = None, end: float | Non
         return Video(np.stack(frames), rate)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
+
+
+def _opened(file: BinaryIO, kind: Format) -> InputContainer:
+    """The format is given, not guessed, and no other file opens. Titles in old encodings are no reason to refuse."""
+    return av.open(file, "r", format=kind, io_open=_refuse, metadata_errors="replace")
 
 
 def _refuse(url: str, flags: int, options: dict[str, str]) -> NoReturn:

@@ -24,18 +24,19 @@ def timestep_embedding(timesteps: Tensor, width: int) -> Tensor:
 
 def _sinusoids(positions: Tensor, width: int) -> Tensor:
     """(N,) float64 -> (N, width), sines first."""
-    frequencies = 10000.0 ** (-torch.arange(width // 2, dtype=torch.float64) / (width / 2))
+    frequencies = 10000.0 ** (-torch.arange(width // 2, dtype=torch.float64, device=positions.device) / (width / 2))
     angles = positions[:, None] * frequencies
     return torch.cat([angles.sin(), angles.cos()], dim=-1)
 
 
 def _places(grid: Grid) -> tuple[Tensor, Tensor, Tensor]:
-    axes = (torch.arange(n, dtype=torch.float64) for n in grid)
+    axes = (torch.arange(n, dtype=torch.float64, device="cpu") for n in grid)
     t, h, w = torch.meshgrid(*axes, indexing="ij")
     return t.flatten(), h.flatten(), w.flatten()
 
 
 @lru_cache(maxsize=8)
+@torch.inference_mode(False)  # what is kept must serve training too, and so must not depend on who asks first
 def sincos_table(grid: Grid, width: int, spatial_interpolation: float, temporal_interpolation: float) -> Tensor:
     """CogVideoX's table, (N, D) float32: a quarter of the channels tell time, then 3/8 each the column and the row."""
     t, h, w = _places(grid)
@@ -82,13 +83,14 @@ class RotaryPosition(nn.Module):
 
 
 @lru_cache(maxsize=8)
+@torch.inference_mode(False)  # what is kept must serve training too, and so must not depend on who asks first
 def rotary_angles(grid: Grid, head_dim: int, base: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """Cosines and sines: a quarter of the channels turn with time, 3/8 with the row, 3/8 with the column.
 
     A grid that is not the base grid (rows, columns) is laid over the largest centred part of it with the same
     shape, so that positions stay in the range of training.
     """
-    axes = (torch.arange(grid.frames, dtype=torch.float32), *_centred(grid, base))
+    axes = (_along(0, grid.frames, grid.frames), *_centred(grid, base))
     places = torch.meshgrid(*axes, indexing="ij")
     widths = (head_dim // 4, head_dim // 8 * 3, head_dim // 8 * 3)
     turns = [_turns(place.flatten(), width) for place, width in zip(places, widths, strict=True)]
@@ -103,13 +105,17 @@ def _centred(grid: Grid, base: tuple[int, int]) -> tuple[Tensor, Tensor]:
     else:
         height, width = round(columns / grid.width * grid.height), columns
     top, left = round((rows - height) / 2), round((columns - width) / 2)
-    along = lambda start, span, count: start + torch.arange(count, dtype=torch.float32) * span / count  # noqa: E731
-    return along(top, height, grid.height), along(left, width, grid.width)
+    return _along(top, height, grid.height), _along(left, width, grid.width)
+
+
+def _along(start: int, span: int, count: int) -> Tensor:
+    return start + torch.arange(count, dtype=torch.float32, device="cpu") * span / count
 
 
 def _turns(positions: Tensor, width: int) -> Tensor:
     """(N,) -> (N, width): each frequency twice, for the two halves of a pair."""
-    frequencies = 1.0 / (10000.0 ** (torch.arange(0, width, 2, dtype=torch.float32) / width))
+    steps = torch.arange(0, width, 2, dtype=torch.float32, device=positions.device)
+    frequencies = 1.0 / (10000.0 ** (steps / width))
     return torch.outer(positions, frequencies).repeat_interleave(2, dim=-1)
 
 

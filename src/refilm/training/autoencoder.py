@@ -1,7 +1,5 @@
 """Training the video autoencoder: from small stills to clips with motion, minding detail and what moves."""
 
-from typing import Literal
-
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -28,7 +26,6 @@ class Lesson(Settings):
 class AutoencoderSettings(Settings):
     """The autoencoder's shape and the terms of its loss."""
 
-    stage: Literal["autoencoder"]
     channels: tuple[int, ...] = (16, 64, 96)
     """Channels of each resolution, finest first; each further one halves height and width."""
     latent_channels: int = 16
@@ -84,7 +81,7 @@ class AutoencoderTask:
         self.settings = settings
         torch.manual_seed(settings.seed)
         self.module = whole(make_autoencoder(settings))
-        self.held_out = torch.stack([self._clip(10_000_000 + i, critters.FRAMES, "held_out") for i in range(24)])
+        self.held_out = torch.stack([self._clip(10_000_000 + i, critters.FRAMES, "held_out") for i in range(8)])
 
     def _clip(self, index: int, frames: int, split: critters.Split) -> Tensor:
         """A clip (3, F, H, W) in -1..1; shorter ones begin anywhere in the story."""
@@ -123,3 +120,8 @@ class AutoencoderTask:
         decoded = self.module.decode(mean).sample.clamp(-1, 1)
         mse = ((decoded - self.held_out) / 2).square().mean(dim=(1, 2, 3, 4))
         return {"psnr": (-10 * mse.log10()).mean().item(), "latent_std": mean.std().item()}
+
+    @torch.no_grad()
+    def latent_std(self) -> float:
+        """The standard deviation of the held-out clips' latents, before scaling."""
+        return self.module.encode(self.held_out).latent_dist.mean.std().item()

@@ -5,7 +5,6 @@ Symmetric cross-entropy over the pairs of a batch (Radford et al. 2021, arXiv 21
 
 from io import BytesIO
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import sentencepiece
@@ -21,7 +20,6 @@ from refilm.settings import Settings
 class EncodersSettings(Settings):
     """The encoders' shapes and the batch."""
 
-    stage: Literal["encoders"]
     vocabulary: int = 256
     text_length: int = 24
     width: int = 128
@@ -86,6 +84,7 @@ def make_image_encoder(settings: EncodersSettings) -> CLIPVisionModel:
             num_attention_heads=settings.heads,
             image_size=settings.image_size,
             patch_size=settings.image_patch,
+            attn_implementation="eager",
         )
     )
 

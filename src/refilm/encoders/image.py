@@ -1,0 +1,38 @@
+"""Reference pictures to CLIP tokens. A picture keeps its shape: it is padded to a square, never squashed."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from transformers import CLIPVisionModel
+from transformers.image_processing_utils import BaseImageProcessor
+
+from refilm.media import pad_to_square
+
+
+class ImageEncoder:
+    """A CLIP vision tower with its image processor."""
+
+    def __init__(self, processor: BaseImageProcessor, model: CLIPVisionModel):
+        self.processor, self.model = processor, model
+
+    def pixels(self, images: Sequence[Image.Image]) -> Tensor:
+        """(B, 3, H, W), padded in the color of each picture's border, resized and normalized."""
+        squares = [pad_to_square(image, border_color(image)) for image in images]
+        return self.processor(squares, return_tensors="pt")["pixel_values"]
+
+    @torch.no_grad()
+    def __call__(self, images: Sequence[Image.Image]) -> Tensor:
+        """The last hidden state of all tokens, class token first: (B, M, E) in the encoder's dtype."""
+        pixels = self.pixels(images).to(self.model.device, self.model.dtype)
+        return self.model(pixel_values=pixels).last_hidden_state
+
+
+def border_color(image: Image.Image) -> tuple[int, int, int]:
+    """The median color of an RGB picture's outermost pixels."""
+    pixels = np.asarray(image)
+    border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+    red, green, blue = np.median(border, axis=0)
+    return int(red), int(green), int(blue)

@@ -1,0 +1,175 @@
+"""The judge: small networks that tell from a film which critter does what where.
+
+Two nets share nothing: one reads the looks from single frames and pools them over space and time, one
+reads the motion from what changes between frames. Both are trained on real training clips alone
+(`benchmarks/judge.py`), never on generated films. Knows nothing of how a film was made.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import safetensors.torch
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from refilm.data.critters import COLORS, MOTIONS, PATTERNS, SCENES, SHAPES, Story
+
+SIZE = 32
+FEWEST_FRAMES = 9
+ATTRIBUTES: dict[str, tuple[str, ...]] = {
+    "color": tuple(COLORS),
+    "second": tuple(COLORS),
+    "shape": SHAPES,
+    "pattern": PATTERNS,
+    "scene": tuple(SCENES),
+    "motion": tuple(MOTIONS),
+}
+LOOKS = ("color", "second", "shape", "pattern", "scene")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the judge sees in a film, or what a story says is to be seen there."""
+
+    color: str
+    second: str
+    shape: str
+    pattern: str
+    scene: str
+    motion: str
+
+    @classmethod
+    def of(cls, story: Story) -> Self:
+        """The verdict that a perfect judge gives on a perfect film of `story`."""
+        subject = story.subject
+        return cls(subject.color, subject.second, subject.shape, subject.pattern, story.scene, story.motion)
+
+    def matches(self, other: "Verdict") -> dict[str, bool]:
+        """Per attribute, whether both say the same."""
+        mine, theirs = asdict(self), asdict(other)
+        return {name: mine[name] == theirs[name] for name in ATTRIBUTES}
+
+
+def _conv(into: int, out: int, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(into, out, 3, stride, 1, bias=False), nn.BatchNorm2d(out), nn.ReLU())
+
+
+class Looks(nn.Module):
+    """Subject and scene: every frame on its own, then attention over all places of all frames."""
+
+    def __init__(self, width: int = 24):
+        super().__init__()
+        self.trunk = nn.Sequential(
+            _conv(3, width),
+            _conv(width, 2 * width, stride=2),
+            _conv(2 * width, 2 * width),
+            _conv(2 * width, 4 * width, stride=2),
+            _conv(4 * width, 4 * width),
+            _conv(4 * width, 4 * width),
+        )
+        self.names = LOOKS
+        self.attention = nn.Linear(4 * width, len(LOOKS))
+        self.heads = nn.ModuleDict({name: nn.Linear(4 * width, len(ATTRIBUTES[name])) for name in LOOKS})
+
+    def forward(self, films: Tensor) -> dict[str, Tensor]:
+        """`films` (B, F, 3, 32, 32) in 0..1 -> logits of each attribute, (B, options)."""
+        x = self.trunk(2 * films.flatten(0, 1) - 1)  # (B F, D, 8, 8)
+        x = rearrange(x, "(b f) d h w -> b (f h w) d", b=len(films))
+        pooled = self.attention(x).softmax(1).transpose(1, 2) @ x  # (B, A, D)
+        return {name: self.heads[name](pooled[:, i]) for i, name in enumerate(self.names)}
+
+
+class Motion(nn.Module):
+    """The motion: each frame, and what differs in it from the film's mean, then convolutions over time."""
+
+    def __init__(self, width: int = 16, depth: int = 64):
+        super().__init__()
+        self.eye = nn.Sequential(
+            _conv(6, width, stride=2), _conv(width, 2 * width, stride=2), _conv(2 * width, width), nn.Flatten()
+        )
+        self.place = nn.Linear(width * (SIZE // 4) ** 2, depth)
+        self.time = nn.Sequential(
+            nn.Conv1d(depth, depth, 5, padding=2), nn.ReLU(), nn.Conv1d(depth, depth, 5, padding=2), nn.ReLU()
+        )
+        self.head = nn.Linear(2 * depth, len(ATTRIBUTES["motion"]))
+
+    def forward(self, films: Tensor) -> Tensor:
+        """`films` (B, F, 3, 32, 32) in 0..1 -> logits (B, 10)."""
+        seen = torch.cat((2 * films - 1, 4 * (films - films.mean(1, keepdim=True))), dim=2)  # (B, F, 6, 32, 32)
+        x = self.place(self.eye(seen.flatten(0, 1))).unflatten(0, films.shape[:2])  # (B, F, D)
+        x = self.time(x.transpose(1, 2))  # (B, D, F)
+        return self.head(torch.cat((x.mean(-1), x.amax(-1)), dim=-1))
+
+
+class Judge(nn.Module):
+    """Tells critters' films apart. Give it films by `judge`; `forward` is for training."""
+
+    def __init__(self):
+        super().__init__()
+        self.looks = Looks()
+        self.motion = Motion()
+
+    def forward(self, films: Tensor) -> dict[str, Tensor]:
+        """`films` (B, F, 3, 32, 32) in 0..1 -> logits of each attribute, (B, options)."""
+        return {**self.looks(films), "motion": self.motion(films)}
+
+    @torch.inference_mode()
+    def judge(self, films: Sequence[np.ndarray]) -> list[Verdict]:
+        """What is to be seen in each film.
+
+        Args:
+            films: each (F, H, W, 3) uint8, square, at least 9 frames of at least 32 pixels; larger ones
+                are averaged down to 32 pixels.
+
+        Raises:
+            ValueError: a film of another kind.
+        """
+        self.eval()
+        verdicts = []
+        for film in films:
+            logits = self(as_seen(film)[None])
+            verdicts.append(Verdict(**{name: ATTRIBUTES[name][int(logits[name].argmax())] for name in ATTRIBUTES}))
+        return verdicts
+
+    def save(self, path: Path | str) -> None:
+        """Write the weights in fp16."""
+        safetensors.torch.save_file(
+            {name: (t.half() if t.is_floating_point() else t).contiguous() for name, t in self.state_dict().items()},
+            path,
+        )
+
+    @classmethod
+    def load(cls, path: Path | str) -> Self:
+        """A judge as `save` wrote it, in fp32.
+
+        Raises:
+            ValueError: no such file, or a file that holds something else.
+        """
+        if not Path(path).is_file():
+            raise ValueError(f"{path}: no such file; `python benchmarks/judge.py` trains a judge")
+        judge = cls()
+        try:
+            judge.load_state_dict(safetensors.torch.load_file(path))
+        except (SafetensorError, RuntimeError) as error:
+            raise ValueError(f"{path}: not a judge of this version: {error}") from error
+        return judge.eval()
+
+
+def as_seen(film: np.ndarray) -> Tensor:
+    """A film (F, H, W, 3) uint8 as the judge sees it: (F, 3, 32, 32) in 0..1; larger films are box-filtered."""
+    shape = film.shape
+    if film.dtype != np.uint8 or film.ndim != 4 or shape[3] != 3:
+        raise ValueError(f"a film must be (F, H, W, 3) of uint8, received {shape} of {film.dtype}")
+    if shape[0] < FEWEST_FRAMES or shape[1] != shape[2] or shape[1] < SIZE:
+        raise ValueError(
+            f"a film must be square, with at least {FEWEST_FRAMES} frames of at least {SIZE} pixels, "
+            f"received {shape[0]} frames of {shape[1]} x {shape[2]}"
+        )
+    frames = torch.from_numpy(np.ascontiguousarray(film)).permute(0, 3, 1, 2).float() / 255  # (F, 3, H, W)
+    return F.adaptive_avg_pool2d(frames, SIZE)

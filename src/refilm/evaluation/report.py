@@ -1,0 +1,70 @@
+"""Scores as tables for people and as JSON for programs, with the machine they were taken on."""
+
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from refilm.evaluation.metrics import Accuracy
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a table: what was scored, and its score in each column."""
+
+    name: str
+    scores: Mapping[str, Accuracy]
+    notes: Mapping[str, float] = field(default_factory=dict)
+    """What else was measured, such as seconds; told in the JSON alone."""
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    """A Markdown table in percent, each score with its 95 % interval: `93.5 (89–96)`.
+
+    Raises:
+        ValueError: no rows, or rows with different columns.
+    """
+    if not rows:
+        raise ValueError("a table needs at least one row, received none")
+    columns = list(rows[0].scores)
+    if any(list(row.scores) != columns for row in rows):
+        raise ValueError(f"rows of one table need the same columns, received {[list(row.scores) for row in rows]}")
+    lines = [["", *columns], ["---", *("---:" for _ in columns)]]
+    lines += [[row.name, *(_cell(row.scores[name]) for name in columns)] for row in rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def as_json(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """Rows as plain values for `json.dump`; shares stay in 0..1."""
+    return [
+        {"name": row.name, "scores": {name: asdict(a) for name, a in row.scores.items()}, **row.notes} for row in rows
+    ]
+
+
+def machine() -> dict[str, Any]:
+    """The facts that a measurement stands and falls with: processor, accelerator, threads, versions."""
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }
+
+
+def _cell(score: Accuracy) -> str:
+    return f"{100 * score.share:.1f} ({100 * score.low:.0f}–{100 * score.high:.0f})"
+
+
+def _processor() -> str:
+    """The processor's name; `platform.processor` is empty on most Linux systems."""
+    facts = Path("/proc/cpuinfo")
+    lines = facts.read_text().splitlines() if facts.is_file() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()

@@ -1,0 +1,230 @@
+"""What critters promise: who can appear, that a clip is a function of its number, and that motions are what they say."""
+
+import dataclasses
+import itertools
+
+import numpy as np
+import pytest
+
+from refilm.data import critters
+from refilm.data.critters import drawing
+from refilm.data.critters.motions import Track
+from refilm.data.critters.scenes import paint_scene
+
+CAT = critters.Subject("cat", "red", "yellow", "bellied", "wide")
+
+
+def seen(motion: str, seed: int, *, subject: critters.Subject = CAT, size: int = critters.SIZE) -> np.ndarray:
+    """Where the critter shows in a real film: all that is not its scene. (F, H, W) bool."""
+    scene = tuple(critters.SCENES)[seed % len(critters.SCENES)]
+    film = critters.film(critters.Story(subject, motion, scene), np.random.default_rng(seed), size=size)
+    stage = paint_scene(scene, size, np.random.default_rng(seed))
+    return (film != np.round(stage).astype(np.uint8)).any(axis=-1)
+
+
+def centres(mask: np.ndarray) -> np.ndarray:
+    """The middles of the silhouettes' bounds, x and y in pixels: (F, 2)."""
+    across, down = mask.any(axis=1), mask.any(axis=2)
+    middle = lambda line: (line.argmax() + len(line) - 1 - line[::-1].argmax()) / 2  # noqa: E731
+    return np.array([(middle(x), middle(y)) for x, y in zip(across, down, strict=True)])
+
+
+# --- subjects ----------------------------------------------------------------------------------------
+
+
+def test_thousands_of_subjects_of_which_a_tenth_is_held_out():
+    train, held_out = critters.subjects("train"), critters.subjects("held_out")
+    assert len(train) + len(held_out) == 8 * 8 * 7 * 5 * 3
+    assert not set(train) & set(held_out)
+    assert 0.09 < len(held_out) / (len(train) + len(held_out)) < 0.11
+    assert len({subject.looks for subject in train + held_out}) == len(train) + len(held_out)
+
+
+@pytest.mark.parametrize("part", ["shape", "color", "second", "pattern", "eyes"])
+def test_every_part_of_a_held_out_critter_is_known_from_training(part):
+    counts = {split: {} for split in ("train", "held_out")}
+    for split, count in counts.items():
+        for subject in critters.subjects(split):
+            count[getattr(subject, part)] = count.get(getattr(subject, part), 0) + 1
+    assert counts["held_out"].keys() == counts["train"].keys()
+    assert max(counts["held_out"].values()) < 2 * min(counts["held_out"].values())
+
+
+# --- stories -----------------------------------------------------------------------------------------
+
+
+def drawn(seed: int, index: int, split: critters.Split) -> tuple[critters.Story, np.ndarray, np.ndarray]:
+    story = critters.story(seed, index, split)
+    rng = np.random.default_rng((seed, index))
+    return story, critters.film(story, rng), critters.portrait(story.subject, rng)
+
+
+def test_a_clip_is_a_function_of_seed_index_and_split():
+    for index, split in itertools.product((0, 1, 999_999_999), ("train", "held_out")):
+        for first, again in zip(drawn(3, index, split), drawn(3, index, split), strict=True):
+            assert np.array_equal(first, again)
+    films = [drawn(*key)[1].tobytes() for key in itertools.product((3, 4), range(20), ("train", "held_out"))]
+    assert len(set(films)) == len(films)
+
+
+def test_a_split_shows_its_own_subjects_and_everything_there_is():
+    for split in ("train", "held_out"):
+        stories = [critters.story(0, index, split) for index in range(2000)]
+        assert all(story.subject.held_out == (split == "held_out") for story in stories)
+        assert {story.motion for story in stories} == set(critters.MOTIONS)
+        assert {story.scene for story in stories} == set(critters.SCENES)
+
+
+def test_captions_tell_motion_and_scene_and_never_the_looks():
+    looks = {*critters.SHAPES, *critters.COLORS, *critters.PATTERNS, *critters.EYES, "eyes"}
+    captions = {}
+    for motion, scene in itertools.product(critters.MOTIONS, critters.SCENES):
+        story = critters.Story(CAT, motion, scene)
+        captions[story.caption] = story
+        assert motion in story.caption
+        assert scene in story.caption
+        assert not looks & set(story.caption.split())
+        assert story.caption == dataclasses.replace(story, subject=critters.subjects("train")[0]).caption
+        assert story.looks_caption == f"{story.caption}, {CAT.looks}"
+    assert len(captions) == len(critters.MOTIONS) * len(critters.SCENES)
+
+
+def test_part_of_a_film_is_a_part_of_the_film():
+    story = critters.story(0, 0, "train")
+    whole = critters.film(story, np.random.default_rng(0))
+    part = critters.film(story, np.random.default_rng(0), start=5, frames=4)
+    assert np.array_equal(part, whole[5:9])
+
+
+# --- motions, as films show them ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("motion", "x", "y"), [("moves left", -1, 0), ("moves right", 1, 0), ("rises", 0, -1), ("falls", 0, 1)]
+)
+def test_straight_motions_go_one_way_at_one_pace(motion, x, y):
+    for seed in range(12):
+        steps = np.diff(centres(np.pad(seen(motion, seed), ((0, 0), (9, 9), (9, 9)))), axis=0)
+        assert np.abs(steps - (x, y)).max() <= 0.5  # at the rim of the picture bounds move by halves
+        assert np.abs(steps.sum(axis=0) - (16 * x, 16 * y)).max() <= 4
+
+
+def test_bouncing_goes_up_and_down_twice_and_nowhere_else():
+    for seed in range(12):
+        x, y = centres(seen("bounces", seed)).T
+        assert np.ptp(x) == 0
+        assert y[0] == y[8] == y[16] == y.max()
+        assert y[4] == y[12] == y.min()
+        assert y.max() - y.min() == 5
+
+
+def test_circling_goes_once_round():
+    for seed in range(12):
+        path = centres(seen("circles", seed))
+        assert np.abs(path[16] - path[0]).max() == 0
+        spokes = path[:-1] - path[:-1].mean(axis=0)
+        assert np.abs(np.hypot(*spokes.T) - 5).max() < 1.2
+        turn = np.diff(np.unwrap(np.arctan2(spokes[:, 1], spokes[:, 0])))
+        assert (turn > 0).all()
+
+
+@pytest.mark.parametrize(("motion", "order"), [("grows", 1), ("shrinks", -1)])
+def test_growing_and_shrinking_change_the_size_alone(motion, order):
+    for seed in range(12):
+        mask = seen(motion, seed)
+        area = mask.sum(axis=(1, 2))[::order]
+        assert (np.diff(area) >= 0).all()
+        assert area[-1] > 3.5 * area[0]
+        assert np.ptp(centres(mask), axis=0).max() <= 2  # ears do not grow downwards
+
+
+def test_spinning_is_half_a_turn_on_the_spot():
+    for seed in range(12):
+        film = seen("spins", seed, size=64)
+        area = film.sum(axis=(1, 2))
+        assert np.ptp(area) < 0.06 * area.mean()
+        mass = np.array([np.argwhere(mask).mean(axis=0) for mask in film])
+        assert np.ptp(mass, axis=0).max() < 8  # about a point that is not quite the mass's middle
+        changed = (film[1:] != film[:-1]).sum(axis=(1, 2))
+        assert (changed > 0).all()
+        turned = cut(film[0])[::-1, ::-1]
+        assert (cut(film[16]) != turned).mean() < 0.02
+        assert (cut(film[8]) != turned).mean() > 0.05
+
+
+def cut(mask: np.ndarray) -> np.ndarray:
+    """The 36 x 36 pixels about the middle of the silhouette's bounds."""
+    x, y = np.ceil(centres(mask[None])[0]).astype(int) + 18
+    return np.pad(mask, 18)[y - 18 : y + 18, x - 18 : x + 18]
+
+
+def test_waiting_is_standing_still():
+    for seed in range(12):
+        film = critters.film(critters.Story(CAT, "waits", "night"), np.random.default_rng(seed))
+        assert (film == film[0]).all()
+
+
+@pytest.mark.parametrize("motion", critters.MOTIONS)
+def test_no_step_is_too_long_for_the_autoencoder(motion):
+    for seed in range(30):
+        track = critters.MOTIONS[motion](np.arange(critters.FRAMES, dtype=float), np.random.default_rng(seed))
+        steps = critters.SIZE * np.hypot(np.diff(track.x), np.diff(track.y))
+        assert steps.max() <= 3
+        assert critters.SIZE * np.abs(np.diff(track.radius)).max() < 0.5
+
+
+@pytest.mark.parametrize("motion", critters.MOTIONS)
+def test_critters_stay_in_sight(motion):
+    share = []
+    for seed, subject in enumerate(critters.subjects("held_out")[::20]):
+        track = critters.MOTIONS[motion](np.arange(critters.FRAMES, dtype=float), np.random.default_rng(seed))
+        shown = drawing.draw(canvas(critters.FRAMES, 32), subject, track).sum(axis=(1, 2))
+        middle = dataclasses.replace(track, x=np.full_like(track.x, 0.5), y=np.full_like(track.y, 0.5))
+        share.append(shown / drawing.draw(canvas(critters.FRAMES, 32), subject, middle).sum(axis=(1, 2)))
+    assert np.min(share) > 0.75
+    assert np.mean(share) > 0.95
+
+
+# --- drawing -----------------------------------------------------------------------------------------
+
+
+def canvas(frames: int, size: int) -> np.ndarray:
+    return np.full((frames, size, size, 3), 77, dtype=np.float32)
+
+
+@pytest.mark.parametrize("soft", [False, True])
+def test_looking_at_the_critter_alone_draws_what_looking_everywhere_draws(soft, monkeypatch):
+    rng = np.random.default_rng(0)
+    everyone = critters.subjects("train") + critters.subjects("held_out")
+    subjects = [everyone[i] for i in rng.integers(len(everyone), size=150)]
+    tracks = [
+        Track(rng.random(3), rng.random(3), rng.uniform(0.1, 0.4, size=3), rng.uniform(0, 7, size=3)) for _ in subjects
+    ]
+
+    def draw_all():
+        canvases = [canvas(3, 32) for _ in subjects]
+        places = [drawing.draw(*scene, soft=soft) for scene in zip(canvases, subjects, tracks, strict=True)]
+        return np.stack(canvases), np.stack(places)
+
+    quick = draw_all()
+    monkeypatch.setattr(drawing, "REACH", 100)
+    for fast, plain in zip(quick, draw_all(), strict=True):
+        assert np.array_equal(fast, plain)
+
+
+def test_pixel_art_has_flat_colors_and_a_portrait_soft_edges():
+    story = critters.Story(CAT, "spins", "night")
+    colors = np.unique(critters.film(story, np.random.default_rng(0)).reshape(-1, 3), axis=0)
+    assert {critters.COLORS["red"], critters.COLORS["yellow"]} <= {tuple(color) for color in colors.tolist()}
+    assert len(colors) < 14
+    portrait = critters.portrait(CAT, np.random.default_rng(0), size=128)
+    assert portrait.shape == (128, 128, 3)
+    assert len(np.unique(portrait.reshape(-1, 3), axis=0)) > 100
+
+
+def test_portraits_show_the_whole_critter_on_a_plain_ground():
+    for seed, subject in enumerate(critters.subjects("held_out")[::7]):
+        picture = critters.portrait(subject, np.random.default_rng(seed), size=64)
+        rim = np.concatenate([picture[0], picture[-1], picture[:, 0], picture[:, -1]])
+        assert (rim == rim[0]).all()
+        assert 0.15 < (picture != rim[0]).any(axis=-1).mean() < 0.6

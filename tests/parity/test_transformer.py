@@ -1,0 +1,2 @@
+from .sat_mapping import X
+def test_x(): assert X
