@@ -1,13 +1,48 @@
 """What holds for every test: no network, few threads, the same draws everywhere. Sets it before torch is imported."""
 
 import os
+from collections.abc import Callable
+from pathlib import Path
 
+import pytest
 from hypothesis import settings
+from typer.testing import CliRunner, Result
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # inherited by the processes that tests start, like all below
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
+os.environ["TRANSFORMERS_VERBOSITY"] = "error"  # as the command line sets it, which in this process comes too late
+os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 os.environ.setdefault("OMP_NUM_THREADS", str(min(4, os.cpu_count() or 1)))  # tiny tensors gain nothing from more
 
 settings.register_profile("refilm", deadline=None, derandomize=True)
 settings.load_profile("refilm")
+
+
+@pytest.fixture(scope="session")
+def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A complete base model with random weights: a folder to load from, not to write into."""
+    from .base_folder import make_base
+
+    return make_base(tmp_path_factory.mktemp("base") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def fox(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A picture of a critter that no training clip shows."""
+    import numpy as np
+    from PIL import Image
+
+    from refilm.data import critters
+
+    path = tmp_path_factory.mktemp("picture") / "fox.png"
+    Image.fromarray(critters.portrait(critters.subjects("held_out")[0], np.random.default_rng(0), size=256)).save(path)
+    return path
+
+
+@pytest.fixture
+def refilm() -> Callable[..., Result]:
+    """The command line, in this process: `refilm("generate", ...)`."""
+    from refilm.cli.app import app
+
+    return lambda *words: CliRunner().invoke(app, [str(word) for word in words])

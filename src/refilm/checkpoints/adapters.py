@@ -11,7 +11,7 @@ import torch
 from pydantic import JsonValue, PositiveInt, ValidationError
 from safetensors.torch import save_file
 
-from refilm.checkpoints.files import TensorFiles, read_json, replaced, write_json
+from refilm.checkpoints.files import TensorFiles, read_json, replaced
 from refilm.model import Adapter
 from refilm.settings import Settings, explain
 from refilm.sizes import AdapterSize
@@ -33,7 +33,7 @@ class AdapterFields(Settings):
 class AdapterCard(Settings):
     """What `adapter.json` tells."""
 
-    format: int = FORMAT
+    format: int
     """The version of this layout."""
     size: AdapterFields
     """What decides the weights' shapes."""
@@ -73,6 +73,7 @@ def save_adapter(
         if not torch.isfinite(weight).all():
             raise ValueError(f"{folder}: {name} holds NaN, infinity or numbers beyond {weight.dtype}; nothing is saved")
     card = AdapterCard(
+        format=FORMAT,
         size=AdapterFields(**asdict(adapter.size)),
         base_fingerprint=base_fingerprint,
         image_encoder=image_encoder,
@@ -80,7 +81,7 @@ def save_adapter(
         facts=facts,
     )
     with replaced(folder, _CARD, _WEIGHTS) as temporary:
-        write_json(temporary / _CARD, card.model_dump())
+        (temporary / _CARD).write_text(card.model_dump_json(indent=2) + "\n")  # NaN becomes null
         save_file(weights, temporary / _WEIGHTS, metadata={"format": "pt"})
 
 

@@ -5,6 +5,7 @@ image_encoder/  image_processor/      what reads reference pictures
 refilm.json  adapter/                 defaults of generation, and the adapter that comes with the base
 """
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from diffusers import AutoencoderKLCogVideoX
 from pydantic import ValidationError
 from transformers import AutoImageProcessor, AutoTokenizer, CLIPVisionModel, T5EncoderModel
 
-from refilm.checkpoints.diffusers_format import load_schedule, load_transformer
+from refilm.checkpoints.diffusers_format import load_schedule, load_transformer, save_schedule
 from refilm.checkpoints.fingerprints import fingerprint
 from refilm.diffusion import Schedule
 from refilm.encoders import Encoders, ImageEncoder, TextEncoder, VideoAutoencoder
@@ -23,6 +24,14 @@ from refilm.settings import Settings, explain
 from refilm.sizes import Compression
 
 POCKET = Path(__file__).parents[1] / "pocket"
+_INDEX = {
+    "_class_name": "CogVideoXPipeline",
+    "scheduler": ["diffusers", "CogVideoXDPMScheduler"],
+    "text_encoder": ["transformers", "T5EncoderModel"],
+    "tokenizer": ["transformers", "T5Tokenizer"],
+    "transformer": ["diffusers", "CogVideoXTransformer3DModel"],
+    "vae": ["diffusers", "AutoencoderKLCogVideoX"],
+}
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -114,6 +123,14 @@ def load_encoders(folder: Path, *, text_length: int, device: torch.device, dtype
         image=ImageEncoder(_part(folder, "image_processor", AutoImageProcessor), image),
         autoencoder=VideoAutoencoder(autoencoder, decode_frames=load_defaults(folder).decode_frames or None),
     )
+
+
+def begin_base(folder: Path, defaults: Defaults, *, snr_shift: float) -> None:
+    """Write what a base model's folder holds beside weights: schedule, defaults, and the index that diffusers reads."""
+    folder.mkdir(parents=True, exist_ok=True)
+    save_schedule(folder / "scheduler", snr_shift=snr_shift)
+    (folder / "refilm.json").write_text(defaults.model_dump_json(indent=2) + "\n")
+    (folder / "model_index.json").write_text(json.dumps(_INDEX, indent=2) + "\n")
 
 
 def base_folder(source: str | Path) -> Path:

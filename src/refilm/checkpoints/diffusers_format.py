@@ -150,7 +150,7 @@ def save_transformer(
 
 def layout(layers: int) -> dict[str, tuple[Piece, ...]]:
     """Each of our weights by name, and the pieces of theirs that it is made of, from its first row down."""
-    modules = {ours: (Piece(theirs),) for ours, theirs in _AROUND.items()}
+    modules: dict[str, tuple[Piece, ...]] = {ours: (Piece(theirs),) for ours, theirs in _AROUND.items()}
     for layer in range(layers):
         theirs = f"transformer_blocks.{layer}"
         for ours, pieces in _BLOCK.items():

@@ -103,7 +103,7 @@ def replaced(folder: Path, *owned: str) -> Iterator[Path]:
     all others stay.
 
     Raises:
-        ValueError: `folder` is a file.
+        ValueError: `folder` is a file, or cannot be replaced; what was written then stays in the temporary folder.
     """
     folder = folder.resolve()
     if folder.is_file():
@@ -116,14 +116,17 @@ def replaced(folder: Path, *owned: str) -> Iterator[Path]:
         yield temporary
         for path in (*temporary.iterdir(), temporary):
             _sync(path)
+    except BaseException:
+        shutil.rmtree(temporary)
+        raise
+    try:
         if folder.exists():
             folder.rename(old)
         temporary.rename(folder)
-    except BaseException:
+    except OSError as error:  # a mount point, for instance
         if old.exists():
             old.rename(folder)
-        shutil.rmtree(temporary)
-        raise
+        raise ValueError(f"{folder}: cannot be replaced: {error}; the new files are in {temporary}") from error
     if old.exists():
         for path in old.iterdir():
             if not any(path.match(pattern) for pattern in owned):

@@ -21,15 +21,27 @@ SHARD = 512
 BATCH = 16
 
 
-def encode(source: Source, encoders: Encoders, folder: Path, *, encoder_identity: str) -> Iterator[tuple[int, int]]:
+def encode(
+    source: Source,
+    encoders: Encoders,
+    folder: Path,
+    *,
+    encoder_identity: str,
+    rank: int = 0,
+    ranks: int = 1,
+) -> Iterator[tuple[int, int]]:
     """Encode a source into `folder`, shard by shard, yielding (clips done, clips in all).
+
+    Args:
+        encoder_identity: tells these encoders from any other.
+        rank: which of `ranks` processes this is; each takes every `ranks`-th shard.
 
     Raises:
         ValueError: the folder holds another source's encodings, or those of other encoders.
     """
     folder.mkdir(parents=True, exist_ok=True)
     _claim(folder, {"source": source.identity, "encoders": encoder_identity, "clips": len(source), "shard": SHARD})
-    for start in range(0, len(source), SHARD):
+    for start in range(rank * SHARD, len(source), ranks * SHARD):
         stop = min(start + SHARD, len(source))
         path = _shard_path(folder, start)
         if not path.exists():
@@ -45,7 +57,9 @@ def encode(source: Source, encoders: Encoders, folder: Path, *, encoder_identity
 def _claim(folder: Path, meaning: dict[str, object]) -> None:
     index = folder / "index.json"
     if not index.exists():
-        index.write_text(json.dumps(meaning, indent=2))
+        temporary = index.with_suffix(f".{os.getpid()}.tmp")
+        temporary.write_text(json.dumps(meaning, indent=2))
+        os.replace(temporary, index)
     elif (found := json.loads(index.read_text())) != meaning:
         different = sorted(key for key in meaning if found.get(key) != meaning[key])
         raise ValueError(

@@ -109,9 +109,11 @@ def write_manifest(path: Path | str, examples: Iterable[Example]) -> None:
     """Write a manifest that `read_manifest` reads back as equal. It appears whole or not at all.
 
     Raises:
-        ValueError: a file of an example lies outside the manifest's folder.
+        ValueError: there is no such folder, or a file of an example lies outside of it.
     """
     path = Path(path)
+    if not path.parent.is_dir():
+        raise ValueError(f"{path}: there is no folder {path.parent}; make it first")
     relative = partial(_relative, folder=path.parent)
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
         for example in examples:
@@ -245,4 +247,4 @@ def _cover(video: np.ndarray, height: int, width: int) -> np.ndarray:
         return video
     shrink = min(video.shape[1] / height, video.shape[2] / width)
     method = Image.Resampling.BOX if shrink.is_integer() else Image.Resampling.LANCZOS
-    return np.stack([ImageOps.fit(Image.fromarray(frame), (width, height), method) for frame in video])
+    return np.stack([np.asarray(ImageOps.fit(Image.fromarray(frame), (width, height), method)) for frame in video])

@@ -1,6 +1,5 @@
 """What there is to learn from, before encoding: a clip with its captions and reference pictures."""
 
-from collections.abc import Sequence
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path

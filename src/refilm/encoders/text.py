@@ -36,4 +36,6 @@ class TextEncoder:
 
     def dropped(self, count: int) -> Tensor:
         """What stands for no prompt: zeros (count, L, D), as in CogVideoX's training."""
-        return torch.zeros(count, self.length, self.model.config.d_model, device=self.model.device, dtype=self.model.dtype)
+        return torch.zeros(
+            count, self.length, self.model.config.d_model, device=self.model.device, dtype=self.model.dtype
+        )

@@ -37,8 +37,7 @@ def wilson(hits: int, count: int, *, z: float = Z95) -> tuple[float, float]:
         ValueError: no trials, or more hits than trials.
     """
     if not 0 <= hits <= count or count == 0:
-        raise ValueError(f"hits must lie between 0 and the number of trials, of which there must be one; "
-                         f"received {hits} of {count}")  # fmt: skip
+        raise ValueError(f"a share needs a trial or more, and no more hits than those, received {hits} of {count}")
     share = hits / count
     centre = (share + z**2 / (2 * count)) / (1 + z**2 / count)
     reach = z * np.sqrt(share * (1 - share) / count + z**2 / (4 * count**2)) / (1 + z**2 / count)

@@ -66,7 +66,7 @@ class Adapter(nn.Module):
         """Empty the transformer's reference slots; it is the bare model again."""
         transformer.reference_projection = None
         for block in transformer.trunk.blocks:
-            block.reference = None
+            block.reference = None  # pyright: ignore[reportArgumentType]
 
 
 def freeze_all_but(adapter: Adapter, transformer: Transformer) -> None:

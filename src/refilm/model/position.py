@@ -3,9 +3,11 @@
 Letters: N video tokens in (time, height, width) order, D channels.
 """
 
+import math
 from functools import lru_cache
 
 import torch
+from einops import repeat
 from torch import Tensor, nn
 
 from refilm.sizes import Grid, TransformerSize
@@ -17,8 +19,8 @@ def timestep_embedding(timesteps: Tensor, width: int) -> Tensor:
     Frequencies fall from 1 to 1/10000 (Vaswani et al. 2017, section 3.5).
     """
     half = width // 2
-    exponent = torch.arange(half, dtype=torch.float32, device=timesteps.device) / half
-    angles = timesteps.float()[:, None] * torch.exp(-torch.log(torch.tensor(10000.0)) * exponent)
+    steps = torch.arange(half, dtype=torch.float32, device=timesteps.device)
+    angles = timesteps.float()[:, None] * torch.exp(-math.log(10000) * steps / half)  # in this order, bit for bit
     return torch.cat([angles.cos(), angles.sin()], dim=-1)
 
 
@@ -29,25 +31,24 @@ def _sinusoids(positions: Tensor, width: int) -> Tensor:
     return torch.cat([angles.sin(), angles.cos()], dim=-1)
 
 
-def _places(grid: Grid) -> tuple[Tensor, Tensor, Tensor]:
-    axes = (torch.arange(n, dtype=torch.float64, device="cpu") for n in grid)
-    t, h, w = torch.meshgrid(*axes, indexing="ij")
-    return t.flatten(), h.flatten(), w.flatten()
+def _spread(grid: Grid, frames: Tensor, rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """What each frame, row and column has, for every token: (T, D1), (H, D2), (W, D3) -> (N, D1), (N, D2), (N, D3)."""
+    return (
+        repeat(frames, "t d -> (t h w) d", h=grid.height, w=grid.width),
+        repeat(rows, "h d -> (t h w) d", t=grid.frames, w=grid.width),
+        repeat(columns, "w d -> (t h w) d", t=grid.frames, h=grid.height),
+    )
 
 
 @lru_cache(maxsize=8)
 @torch.inference_mode(False)  # what is kept must serve training too, and so must not depend on who asks first
 def sincos_table(grid: Grid, width: int, spatial_interpolation: float, temporal_interpolation: float) -> Tensor:
     """CogVideoX's table, (N, D) float32: a quarter of the channels tell time, then 3/8 each the column and the row."""
-    t, h, w = _places(grid)
-    return torch.cat(
-        [
-            _sinusoids(t / temporal_interpolation, width // 4),
-            _sinusoids(w / spatial_interpolation, width // 8 * 3),
-            _sinusoids(h / spatial_interpolation, width // 8 * 3),
-        ],
-        dim=-1,
-    ).float()
+    t, h, w = (torch.arange(n, dtype=torch.float64, device="cpu") for n in grid)
+    frames = _sinusoids(t / temporal_interpolation, width // 4)
+    rows, columns = (_sinusoids(axis / spatial_interpolation, width // 8 * 3) for axis in (h, w))
+    frames, rows, columns = _spread(grid, frames.float(), rows.float(), columns.float())
+    return torch.cat([frames, columns, rows], dim=-1)
 
 
 class SincosPosition(nn.Module):
@@ -90,11 +91,11 @@ def rotary_angles(grid: Grid, head_dim: int, base: tuple[int, int]) -> tuple[Ten
     A grid that is not the base grid (rows, columns) is laid over the largest centred part of it with the same
     shape, so that positions stay in the range of training.
     """
-    axes = (_along(0, grid.frames, grid.frames), *_centred(grid, base))
-    places = torch.meshgrid(*axes, indexing="ij")
+    rows, columns = _centred(grid, base)
+    frames = _along(0, grid.frames, grid.frames)
     widths = (head_dim // 4, head_dim // 8 * 3, head_dim // 8 * 3)
-    turns = [_turns(place.flatten(), width) for place, width in zip(places, widths, strict=True)]
-    angles = torch.cat(turns, dim=-1)
+    turns = [_turns(axis, width) for axis, width in zip((frames, rows, columns), widths, strict=True)]
+    angles = torch.cat(_spread(grid, *turns), dim=-1)
     return angles.cos(), angles.sin()
 
 
@@ -105,11 +106,12 @@ def _centred(grid: Grid, base: tuple[int, int]) -> tuple[Tensor, Tensor]:
     else:
         height, width = round(columns / grid.width * grid.height), columns
     top, left = round((rows - height) / 2), round((columns - width) / 2)
-    return _along(top, height, grid.height), _along(left, width, grid.width)
+    return _along(top, top + height, grid.height), _along(left, left + width, grid.width)
 
 
-def _along(start: int, span: int, count: int) -> Tensor:
-    return start + torch.arange(count, dtype=torch.float32, device="cpu") * span / count
+def _along(start: int, stop: int, count: int) -> Tensor:
+    """As diffusers has it: off the edge (start > 0) the steps are a little shorter than (stop - start) / count."""
+    return torch.linspace(start, stop * (count - 1) / count, count, dtype=torch.float32, device="cpu")
 
 
 def _turns(positions: Tensor, width: int) -> Tensor:

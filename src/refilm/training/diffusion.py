@@ -5,7 +5,7 @@ Every draw is a function of (seed, step): which clips, which caption and referen
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,7 @@ from refilm.data.encoded import EncodedSet
 from refilm.diffusion import Schedule, velocity_loss
 from refilm.model import Adapter, JointAttention, ReferenceAttention, Transformer, eager, freeze_all_but
 from refilm.settings import Settings
+from refilm.training.parallel import Place, place
 
 
 class DropSettings(Settings):
@@ -76,7 +77,7 @@ class DiffusionTask:
         """The mean velocity loss of a step's batch."""
         lesson = next(lesson for lesson in self.settings.curriculum if step < lesson.until)
         batch = self.draw(self.train, (self.settings.seed << 32) + step, lesson)
-        return {"loss": self.losses(batch).mean()}
+        return {"loss": self.losses(batch.share(place())).mean()}
 
     def draw(self, clips: EncodedSet, seed: int, lesson: Lesson) -> Batch:
         """A batch as a function of the seed alone; timesteps are stratified over the batch."""
@@ -145,6 +146,10 @@ class Batch:
     """(B,), 0 where the caption is dropped."""
     reference_scale: Tensor
     """(B,), 0 where the reference is dropped."""
+
+    def share(self, place: Place) -> Batch:
+        """One process's rows."""
+        return Batch(**{field.name: place.share(getattr(self, field.name)) for field in fields(self)})
 
 
 def drops(fates: Tensor, settings: DropSettings) -> tuple[Tensor, Tensor]:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from refilm.settings import Settings
 from refilm.training.optimizers import MovingAverage, OptimizerSettings, make_optimizers, rate
+from refilm.training.parallel import average, average_gradients, place
 from refilm.training.resume import load_checkpoint, save_checkpoint
 
 
@@ -36,7 +37,8 @@ class LoopSettings(Settings):
 
 
 class Task(Protocol):
-    """What is trained. Every draw in `loss` and `validate` is a function of the step alone, so that a run can resume."""
+    """What is trained. Draws are functions of the step alone, so that a run can resume; with several
+    processes `loss` is that of this one's share of the batch."""
 
     module: nn.Module
     """All weights that may train; those that do have `requires_grad`."""
@@ -69,7 +71,7 @@ def fit(task: Task, settings: LoopSettings, folder: Path, *, resume: bool = Fals
         ValueError: `resume` without a checkpoint in `folder`.
         FloatingPointError: a loss that is not finite; the last checkpoint stays as it was.
     """
-    run = _Run(task, settings)
+    run, first = _Run(task, settings), place().first
     if resume:
         run.load_state(load_checkpoint(folder))
     while run.step < settings.steps:
@@ -78,8 +80,8 @@ def fit(task: Task, settings: LoopSettings, folder: Path, *, resume: bool = Fals
         scores = {}
         if run.step % settings.validate_every == 0 or run.step == settings.steps:
             with run.averaged():
-                scores = task.validate()
-        if run.step % settings.save_every == 0 or run.step == settings.steps:
+                scores = task.validate() if first else {}
+        if first and (run.step % settings.save_every == 0 or run.step == settings.steps):
             save_checkpoint(folder, run.step, run.state(), keep=settings.keep)
         yield Progress(run.step, settings.steps, details.pop("loss"), time.perf_counter() - started, details, scores)
     run.take_average()
@@ -104,8 +106,9 @@ class _Run:
         with torch.autocast("cpu", torch.bfloat16, enabled=self.settings.precision == "bf16"):
             details = self.task.loss(self.step)
         details["loss"].backward()
+        average_gradients(self.trained.values())
         norm = nn.utils.clip_grad_norm_(self.trained.values(), self.settings.optimizer.clip)
-        told = {name: value.item() for name, value in details.items()} | {"gradient_norm": norm.item()}
+        told = average(details) | {"gradient_norm": norm.item()}
         if not math.isfinite(told["loss"]) or not math.isfinite(told["gradient_norm"]):
             raise FloatingPointError(f"step {self.step}: loss {told['loss']}, gradient norm {told['gradient_norm']}")
         for optimizer in self.optimizers:

@@ -1,8 +1,8 @@
 """Recipes: what `refilm train` can do, each a TOML file. A recipe makes its task and delivers what was trained."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from diffusers import AutoencoderKLCogVideoX
@@ -10,12 +10,12 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from refilm.checkpoints import (
     Defaults,
+    begin_base,
     fingerprint,
     load_base,
     load_encoders,
     load_schedule,
     save_adapter,
-    save_schedule,
     save_transformer,
 )
 from refilm.data.encoded import EncodedSet, encode
@@ -28,6 +28,7 @@ from refilm.training.autoencoder import AutoencoderSettings, AutoencoderTask
 from refilm.training.contrastive import EncodersSettings, EncodersTask
 from refilm.training.diffusion import DiffusionSettings, DiffusionTask
 from refilm.training.loop import LoopSettings
+from refilm.training.parallel import place
 
 CPU = torch.device("cpu")
 
@@ -75,7 +76,8 @@ class AutoencoderRecipe(Settings):
     def deliver(self, task: AutoencoderTask) -> Path:
         """Save the autoencoder with the factor that brings its latents to unit variance."""
         model: AutoencoderKLCogVideoX = task.module
-        model.register_to_config(scaling_factor=1 / task.latent_std())
+        if self.autoencoder.decoder_of is None:
+            model.register_to_config(scaling_factor=1 / task.latent_std())
         model.half().save_pretrained(self.out / "vae")
         return self.out / "vae"
 
@@ -117,9 +119,11 @@ class _OnEncodedClips(Settings):
     def encode(self, encoders: Encoders) -> Iterator[tuple[int, int]]:
         """Encode what is not encoded yet, yielding (clips done, clips in all)."""
         identity = " ".join(fingerprint(e.model) for e in (encoders.autoencoder, encoders.text, encoders.image))
-        train, held_out = self.data.sources(frames=self.frames, height=self.height, width=self.width)
-        yield from encode(held_out, encoders, self.data.cache / "held_out", encoder_identity=identity)
-        yield from encode(train, encoders, self.data.cache / "train", encoder_identity=identity)
+        sources = self.data.sources(frames=self.frames, height=self.height, width=self.width)
+        rank, ranks = place()
+        for source, name in zip(sources, ("train", "held_out"), strict=True):
+            folder = self.data.cache / name
+            yield from encode(source, encoders, folder, encoder_identity=identity, rank=rank, ranks=ranks)
 
     def encoded(self) -> tuple[EncodedSet, EncodedSet]:
         """The encoded clips: to learn from, and to validate on."""
@@ -140,8 +144,7 @@ class BaseRecipe(_OnEncodedClips):
 
     def prepare(self) -> Iterator[tuple[int, int]]:
         """Lay out the base model's folder and encode the clips."""
-        save_schedule(self.base / "scheduler", snr_shift=self.snr_shift)
-        (self.base / "refilm.json").write_text(self.defaults.model_dump_json(indent=2) + "\n")
+        begin_base(self.base, self.defaults, snr_shift=self.snr_shift)
         encoders = load_encoders(self.base, text_length=self.size.text_length, device=CPU, dtype=torch.float32)
         yield from self.encode(encoders)
 
@@ -199,13 +202,37 @@ class AdapterRecipe(_OnEncodedClips):
 Recipe = Annotated[AutoencoderRecipe | EncodersRecipe | BaseRecipe | AdapterRecipe, Field(discriminator="stage")]
 
 
-def read_recipe(path: Path) -> AutoencoderRecipe | EncodersRecipe | BaseRecipe | AdapterRecipe:
+def read_recipe(
+    path: Path, changes: Mapping[str, Any] | None = None
+) -> AutoencoderRecipe | EncodersRecipe | BaseRecipe | AdapterRecipe:
     """Read a recipe.
+
+    Args:
+        path: a TOML file.
+        changes: values by dotted name, such as "loop.steps", that take the place of the file's.
 
     Raises:
         ValueError: the file is missing, is not TOML, or holds an unknown or impossible setting; says which.
     """
     try:
-        return TypeAdapter(Recipe).validate_python(read_toml(path))
+        return TypeAdapter(Recipe).validate_python(changed(read_toml(path), changes or {}))
     except ValidationError as error:
         raise ValueError(f"{path}: {explain(error)}") from error
+
+
+def changed(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of nested tables in which some values, by dotted name, are others.
+
+    Raises:
+        ValueError: a name leads through something that is no table.
+    """
+    copy = dict(values)
+    for name, value in changes.items():
+        key, _, rest = name.partition(".")
+        if rest:
+            table = copy.get(key, {})
+            if not isinstance(table, Mapping):
+                raise ValueError(f"{name}: {key} is {table!r}, no table of settings; change it as a whole")
+            value = changed(table, {rest: value})
+        copy[key] = value
+    return copy

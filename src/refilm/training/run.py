@@ -1,11 +1,13 @@
 """A run: a recipe, its task, the loop and its folder. The command line and the tests go through here."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import Any
 
 from refilm.training.loop import Progress, fit
+from refilm.training.parallel import joined, wait_for_all
 from refilm.training.recipes import read_recipe
+from refilm.training.resume import checkpoints
 
 
 def train(
@@ -13,27 +15,37 @@ def train(
     folder: Path,
     *,
     resume: bool = False,
+    changes: Mapping[str, Any] | None = None,
     on_encoded: Callable[[int, int], None] = lambda done, total: None,
-) -> Iterator[Progress]:
-    """Train a recipe, yielding after every step. The result is delivered where the recipe says, after the last one.
+) -> Generator[Progress, None, Path]:
+    """Train a recipe, yielding after every step. Under `torchrun` all its processes take part. The result is delivered where the recipe says, after the last one.
 
     Args:
         recipe_path: a TOML file.
         folder: where checkpoints and the recipe as it was understood are kept.
         resume: go on from the newest checkpoint in `folder`.
+        changes: values by dotted name that take the place of the recipe's.
         on_encoded: told (clips done, clips in all) while clips are encoded, before the first step.
+
+    Returns:
+        Where the result is.
 
     Raises:
         ValueError: a recipe or data that cannot be used; `folder` holds a run already and `resume` is not set, or
             it is set and there is none.
     """
-    recipe: Any = read_recipe(recipe_path)
+    recipe: Any = read_recipe(recipe_path, changes)
     if not resume and any(folder.glob("step-*")):
         raise ValueError(f"{folder}: holds a run already; add --resume to go on, or choose another --run folder")
-    folder.mkdir(parents=True, exist_ok=True)
-    for done, total in recipe.prepare():
-        on_encoded(done, total)
-    task = recipe.task()
-    (folder / "recipe.toml").write_text(recipe.to_toml())
-    yield from fit(task, recipe.loop, folder, resume=resume)
-    recipe.deliver(task)
+    if resume and not checkpoints(folder):  # known before clips are encoded
+        raise ValueError(f"{folder}: no checkpoint to resume from; leave --resume out to start anew")
+    with joined() as here:
+        folder.mkdir(parents=True, exist_ok=True)
+        for done, total in recipe.prepare():
+            on_encoded(done, total)
+        wait_for_all()
+        task = recipe.task()
+        if here.first:
+            (folder / "recipe.toml").write_text(recipe.to_toml())
+        yield from fit(task, recipe.loop, folder, resume=resume)
+        return recipe.deliver(task) if here.first else folder

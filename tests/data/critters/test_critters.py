@@ -1,4 +1,4 @@
-"""What critters promise: who can appear, that a clip is a function of its number, and that motions are what they say."""
+"""What critters promise: who can appear, clips that are functions of their number, motions that are what they say."""
 
 import dataclasses
 import itertools
@@ -140,22 +140,18 @@ def test_growing_and_shrinking_change_the_size_alone(motion, order):
 
 def test_spinning_is_half_a_turn_on_the_spot():
     for seed in range(12):
-        film = seen("spins", seed, size=64)
-        area = film.sum(axis=(1, 2))
-        assert np.ptp(area) < 0.06 * area.mean()
+        film = seen("spins", seed)
+        assert np.ptp(film.sum(axis=(1, 2))) < 0.1 * film[0].sum()
         mass = np.array([np.argwhere(mask).mean(axis=0) for mask in film])
-        assert np.ptp(mass, axis=0).max() < 8  # about a point that is not quite the mass's middle
-        changed = (film[1:] != film[:-1]).sum(axis=(1, 2))
-        assert (changed > 0).all()
-        turned = cut(film[0])[::-1, ::-1]
-        assert (cut(film[16]) != turned).mean() < 0.02
-        assert (cut(film[8]) != turned).mean() > 0.05
+        assert np.ptp(mass, axis=0).max() < 4  # about a point that is not quite the mass's middle
+        assert (film[1:] != film[:-1]).any(axis=(1, 2)).all()
+        assert np.array_equal(cut(film[16]), cut(film[0])[::-1, ::-1])
+        assert not np.array_equal(cut(film[16]), cut(film[0]))
 
 
 def cut(mask: np.ndarray) -> np.ndarray:
-    """The 36 x 36 pixels about the middle of the silhouette's bounds."""
-    x, y = np.ceil(centres(mask[None])[0]).astype(int) + 18
-    return np.pad(mask, 18)[y - 18 : y + 18, x - 18 : x + 18]
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
 
 def test_waiting_is_standing_still():
@@ -222,9 +218,13 @@ def test_pixel_art_has_flat_colors_and_a_portrait_soft_edges():
     assert len(np.unique(portrait.reshape(-1, 3), axis=0)) > 100
 
 
-def test_portraits_show_the_whole_critter_on_a_plain_ground():
+def test_portraits_show_the_critter_on_a_plain_ground():
+    touched = []
     for seed, subject in enumerate(critters.subjects("held_out")[::7]):
         picture = critters.portrait(subject, np.random.default_rng(seed), size=64)
+        ground = picture[0, 0]
         rim = np.concatenate([picture[0], picture[-1], picture[:, 0], picture[:, -1]])
-        assert (rim == rim[0]).all()
-        assert 0.15 < (picture != rim[0]).any(axis=-1).mean() < 0.6
+        touched.append((rim != ground).any(axis=-1).mean())
+        assert 0.15 < (picture != ground).any(axis=-1).mean() < 0.6
+    assert np.mean(touched) < 0.01  # the tip of an ear may be cut off
+    assert np.max(touched) < 0.2

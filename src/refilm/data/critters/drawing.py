@@ -168,8 +168,8 @@ def draw(canvas: np.ndarray, subject: Subject, track: Track, *, soft: bool = Fal
     assert np.may_share_memory(flat, canvas)  # drawing goes into the canvas, not into a copy
     pixels = np.ascontiguousarray(flat.take(places, axis=0).T)  # (3, N)
     _blend(pixels, body, pixel, INK, soft)
-    _blend(pixels, inside, pixel, np.float32(COLORS[subject.color]), soft)
-    _blend(pixels, pattern, pixel, np.float32(COLORS[subject.second]), soft)
+    _blend(pixels, inside, pixel, np.array(COLORS[subject.color], dtype=np.float32), soft)
+    _blend(pixels, pattern, pixel, np.array(COLORS[subject.second], dtype=np.float32), soft)
     if white is not None:
         _blend(pixels, white, pixel, CHALK, soft)
     _blend(pixels, pupil, pixel, INK, soft)

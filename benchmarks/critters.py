@@ -1,0 +1,192 @@
+"""Score a model on critters it has never seen: 200 pairs of a held-out subject's picture and a prompt.
+
+    python benchmarks/critters.py                  # pocket and its adapter, beside the rows it is compared with
+    python benchmarks/critters.py --rows model --pairs 50 --steps 20 --sheets /tmp/sheets
+    python benchmarks/critters.py --looks          # the base model alone, told the looks in words
+
+A judge that was trained on real clips says what is to be seen in each film (`benchmarks/judge.py`). Prints a
+table in percent with 95 % intervals and writes `benchmarks/results/critters.json` (`critters-looks.json`).
+"""
+
+import argparse
+import hashlib
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from rich.progress import track as progress
+
+import refilm
+from refilm.data import critters
+from refilm.evaluation import ATTRIBUTES, Judge, Row, Verdict, accuracy, as_json, machine, markdown
+
+HERE = Path(__file__).parent
+ROWS = {
+    "model": "the model",
+    "real": "real clips (the judge's ceiling)",
+    "none": "no picture",
+    "wrong": "another subject's picture",
+    "scale0": "reference scale 0",
+}
+LOOKS_ROWS = {"model": "the base model, told the looks", "real": ROWS["real"]}
+COLUMNS = {"color": "body color", "second": "second color"}  # the others are called as they are
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A held-out subject's picture, and the story that it is to appear in."""
+
+    index: int
+    story: critters.Story
+    picture: Image.Image
+
+
+def held_out_pairs(seed: int, count: int) -> list[Pair]:
+    """The pairs of a benchmark; the same seed gives the same ones."""
+    stories = [critters.story(seed, index, "held_out") for index in range(count)]
+    return [
+        Pair(i, s, Image.fromarray(critters.portrait(s.subject, np.random.default_rng((seed, i, 2)))))
+        for i, s in enumerate(stories)
+    ]
+
+
+def other_picture(pair: Pair, pairs: Sequence[Pair]) -> Image.Image:
+    """The picture of the next pair that shows another subject."""
+    others = (pairs[(pair.index + step) % len(pairs)] for step in range(1, len(pairs)))
+    return next(other.picture for other in others if other.story.subject != pair.story.subject)
+
+
+def generate(
+    pipeline: refilm.Pipeline, pairs: Sequence[Pair], pictures: Sequence[Image.Image | None], options, *, scale: float
+) -> list[np.ndarray]:
+    """One batch of films, (F, H, W, 3) uint8 each: the only place that knows how the library makes them.
+
+    A pair starts from the same noise in every row.
+    """
+    videos = pipeline.generate_batch(
+        [pair.story.looks_caption if options.looks else pair.story.caption for pair in pairs],
+        pictures,
+        seeds=[1000 * options.seed + pair.index for pair in pairs],
+        steps=options.steps,
+        guidance=options.guidance,
+        reference_scale=scale,
+    )
+    return [video.frames for video in videos]
+
+
+def make_films(row: str, pairs: Sequence[Pair], pipeline: refilm.Pipeline | None, options) -> list[np.ndarray]:
+    """The films of a row, one for each pair."""
+    if row == "real":
+        return [critters.film(pair.story, np.random.default_rng((options.seed, pair.index, 1))) for pair in pairs]
+    assert pipeline is not None
+    films = []
+    starts = range(0, len(pairs), options.batch)
+    for start in progress(starts, f"{row:>8}", disable=not options.progress):
+        batch = pairs[start : start + options.batch]
+        if options.looks or row == "none":
+            pictures = [None] * len(batch)
+        else:
+            pictures = [other_picture(pair, pairs) if row == "wrong" else pair.picture for pair in batch]
+        films += generate(pipeline, batch, pictures, options, scale=0.0 if row == "scale0" else 1.0)
+    return films
+
+
+def score(name: str, pairs: Sequence[Pair], verdicts: Sequence[Verdict], *, seconds: float) -> Row:
+    """How often the judge sees what was asked for."""
+    hits = [seen.matches(Verdict.of(pair.story)) for seen, pair in zip(verdicts, pairs, strict=True)]
+    scores = {COLUMNS.get(a, a): accuracy(hit[a] for hit in hits) for a in ATTRIBUTES}
+    return Row(name, {**scores, "all": accuracy(all(hit.values()) for hit in hits)}, {"seconds": round(seconds, 1)})
+
+
+def contact_sheet(pairs: Sequence[Pair], films: Sequence[np.ndarray], verdicts: Sequence[Verdict]) -> Image.Image:
+    """A line a pair: its picture, every other frame, what was asked for, and in red what the judge saw instead."""
+    side, gap, text, font = 64, 4, 16, ImageFont.load_default(11)
+    count = (len(films[0]) + 1) // 2
+    sheet = Image.new("RGB", ((count + 1) * (side + gap) + 3 * gap, len(pairs) * (side + text + gap)), "white")
+    pen = ImageDraw.Draw(sheet)
+    for line, (pair, film, seen) in enumerate(zip(pairs, films, verdicts, strict=True)):
+        top = line * (side + text + gap)
+        wanted = f"{pair.index}: {pair.story.caption}, {pair.story.subject.looks}"
+        pen.text((gap, top + 1), wanted, "black", font)
+        wrong = [getattr(seen, a) for a, hit in seen.matches(Verdict.of(pair.story)).items() if not hit]
+        pen.text((2 * gap + pen.textlength(wanted, font), top + 1), " ".join(wrong), "red", font)
+        sheet.paste(pair.picture.resize((side, side), Image.Resampling.NEAREST), (gap, top + text))
+        for column, frame in enumerate(film[::2]):
+            picture = Image.fromarray(frame).resize((side, side), Image.Resampling.NEAREST)
+            sheet.paste(picture, (3 * gap + (column + 1) * (side + gap), top + text))
+    return sheet
+
+
+def run(options) -> None:
+    """Make, judge, tell."""
+    titles = LOOKS_ROWS if options.looks else ROWS
+    judge = Judge.load(options.judge)
+    pairs = held_out_pairs(options.seed, options.pairs)
+    pipeline, asked = None, {}
+    if options.rows != ["real"]:
+        adapter = None if options.looks else options.adapter or "default"
+        pipeline = refilm.load(options.base, adapter=adapter)
+        asked = pipeline.request(steps=options.steps, guidance=options.guidance).model_dump()
+    rows = []
+    for row in options.rows:
+        started = time.perf_counter()
+        films = make_films(row, pairs, pipeline, options)
+        seconds = time.perf_counter() - started
+        verdicts = judge.judge(films)
+        rows.append(score(titles[row], pairs, verdicts, seconds=seconds))
+        if options.sheets:
+            options.sheets.mkdir(parents=True, exist_ok=True)
+            for first in range(0, len(pairs), 16):
+                part = slice(first, first + 16)
+                sheet = contact_sheet(pairs[part], films[part], verdicts[part])
+                sheet.save(options.sheets / f"{'looks-' if options.looks else ''}{row}-{first:03d}.png")
+    result = {
+        "machine": machine(),
+        "base": options.base,
+        "adapter": None if options.looks else options.adapter or "default",
+        "judge": hashlib.sha256(options.judge.read_bytes()).hexdigest(),
+        "pairs": options.pairs,
+        "seed": options.seed,
+        "batch": options.batch,
+        "request": asked,
+        "rows": as_json(rows),
+    }
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(json.dumps(result, indent=2) + "\n")
+    print(markdown(rows))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--base", default="pocket", help="base model: pocket, or a folder")
+    parser.add_argument("--adapter", help="an adapter's folder; left out: the one that comes with the base")
+    parser.add_argument("--rows", help=f"some of {','.join(ROWS)}; left out: all, with --looks model,real")
+    parser.add_argument("--looks", action="store_true", help="no pictures, no adapter: the prompt tells the looks")
+    parser.add_argument("--pairs", type=int, default=200)
+    parser.add_argument("--steps", type=int, help="sampler steps; left out: the base model's default")
+    parser.add_argument("--guidance", type=float, help="guidance scale; left out: the base model's default")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--batch", type=int, default=10, help="films made at once")
+    parser.add_argument("--judge", type=Path, default=HERE / "judge.safetensors")
+    parser.add_argument("--sheets", type=Path, help="folder for contact sheets")
+    parser.add_argument("--out", type=Path, help="left out: benchmarks/results/critters[-looks].json")
+    parser.add_argument("--no-progress", dest="progress", action="store_false")
+    options = parser.parse_args()
+    known = LOOKS_ROWS if options.looks else ROWS
+    options.rows = options.rows.split(",") if options.rows else list(known)
+    if unknown := [row for row in options.rows if row not in known]:
+        parser.error(f"--rows: {', '.join(unknown)}: unknown; the rows are {', '.join(known)}")
+    if options.pairs < 2:
+        parser.error(f"--pairs must be 2 or more, received {options.pairs}")
+    options.out = options.out or HERE / "results" / f"critters{'-looks' if options.looks else ''}.json"
+    with torch.inference_mode():
+        run(options)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+"""How long a film takes: the whole process from the command line, and the sampling alone.
+
+    python benchmarks/film.py [--base pocket] [--repeats 3]
+
+Writes benchmarks/results/film.json.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+import refilm
+from refilm.data import critters
+from refilm.evaluation import machine
+
+PROMPT = "a critter bounces in the meadow"
+RESULTS = Path(__file__).parent / "results" / "film.json"
+
+
+def picture(folder: Path) -> Path:
+    """A held-out critter's picture as a file."""
+    path = folder / "critter.png"
+    pixels = critters.portrait(critters.subjects("held_out")[0], np.random.default_rng(0), size=256)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def whole_process(base: str, reference: Path, steps: int) -> float:
+    """Seconds of `refilm generate`, start of the process included."""
+    command = [sys.executable, "-m", "refilm.cli", "generate", PROMPT, "--reference", str(reference), "--base", base]
+    command += ["--steps", str(steps), "--seed", "7", "-o", str(reference.with_suffix(".mp4"))]
+    started = time.perf_counter()
+    subprocess.run(command, check=True, capture_output=True)
+    return time.perf_counter() - started
+
+
+def sampling(pipeline: refilm.Pipeline, reference: Path, steps: int) -> tuple[float, float]:
+    """Seconds of `steps` sampler steps with guidance, and of decoding."""
+    request = pipeline.request(steps=steps)
+    started = time.perf_counter()
+    *_, last = pipeline.sample([PROMPT], [reference], seeds=[7], request=request)
+    sampled = time.perf_counter()
+    pipeline.decode(last.latents)
+    return sampled - started, time.perf_counter() - sampled
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--base", default="pocket")
+    parser.add_argument("--steps", type=int, default=30)
+    parser.add_argument("--repeats", type=int, default=3)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        reference = picture(Path(folder))
+        processes = [whole_process(options.base, reference, options.steps) for _ in range(options.repeats)]
+        pipeline = refilm.load(options.base)
+        sampling(pipeline, reference, 2)
+        alone = [sampling(pipeline, reference, options.steps) for _ in range(options.repeats)]
+    result = {
+        "machine": machine(),
+        "steps": options.steps,
+        "guidance": pipeline.request().guidance,
+        "process_seconds": statistics.median(processes),
+        "sampling_seconds": statistics.median(s for s, _ in alone),
+        "decoding_seconds": statistics.median(d for _, d in alone),
+    }
+    RESULTS.write_text(json.dumps(result, indent=2) + "\n")
+    print(json.dumps(result, indent=2))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+"""The commands together, and what holds for each: a user's mistake is one line, libraries keep quiet.
+
+Nothing heavy is imported here; commands import torch and all that when they run.
+"""
+
+import importlib.metadata
+import os
+import sys
+import traceback
+import warnings
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from refilm.cli.data import critters
+from refilm.cli.demo import demo
+from refilm.cli.generate import generate
+from refilm.cli.train import train
+
+QUIET = {"TRANSFORMERS_VERBOSITY": "error", "DIFFUSERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+
+
+class Commands(TyperGroup):
+    """Says in one line what a user can mend, with exit code 2; `--debug` shows where it came from."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise
+        except (ValueError, OSError, FloatingPointError) as error:
+            if ctx.params["debug"]:
+                traceback.print_exc()
+            typer.echo(f"error: {' '.join(str(error).split())}", err=True)
+            raise typer.Exit(2) from error
+        except KeyboardInterrupt:
+            typer.echo("stopped", err=True)
+            raise typer.Exit(130) from None
+
+
+app = typer.Typer(cls=Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+data = typer.Typer(no_args_is_help=True, help="Make data sets.")
+app.command()(generate)
+app.command()(train)
+app.add_typer(data, name="data")
+app.command()(demo)
+data.command()(critters)
+
+
+@data.callback()
+def make_data() -> None:
+    """Make data sets."""
+
+
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(importlib.metadata.version("refilm"))
+        raise typer.Exit
+
+
+@app.callback()
+def refilm(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Tell the version and exit.")
+    ] = False,
+) -> None:
+    """Put the subject of a picture into a video that follows a prompt."""
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+
+
+def main() -> None:
+    """The entry point of the command `refilm`."""
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")  # libraries' advice is for those who program with them
+    app()

@@ -1,0 +1,94 @@
+"""`refilm generate`: a prompt and a picture become a film."""
+
+import random
+import time
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from refilm.cli.options import Base, Device, Seed, check_output, size_of
+from refilm.cli.showing import bar, clock, named, say, told, working
+from refilm.generation.request import Request, SamplerName
+
+
+def setting(name: str) -> Any:
+    """An option for a setting of `Request`, with the setting's own sentence."""
+    field = Request.model_fields[name]
+    default = "the base model's" if field.is_required() else str(field.default)
+    return typer.Option(help=told(Request, name), show_default=default)
+
+
+def generate(
+    prompt: Annotated[str, typer.Argument(help="What happens where.", show_default=False)],
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", help="The film's file: .mp4, .gif, or .png for one picture a frame."),
+    ],
+    reference: Annotated[
+        Path | None, typer.Option(help="A picture of who or what appears; left out: whoever comes.", show_default=False)
+    ] = None,
+    adapter: Annotated[
+        str, typer.Option(help="An adapter's folder; default: the one that comes with the base; none: the bare base.")
+    ] = "default",
+    base: Base = "pocket",
+    seed: Seed = None,
+    steps: Annotated[int | None, setting("steps")] = None,
+    guidance: Annotated[float | None, setting("guidance")] = None,
+    guidance_course: Annotated[Literal["constant", "rising"] | None, setting("guidance_course")] = None,
+    reference_scale: Annotated[float | None, setting("reference_scale")] = None,
+    frames: Annotated[int | None, setting("frames")] = None,
+    size: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WxH", help="Width x height in pixels, for instance 720x480.", show_default="the base model's"
+        ),
+    ] = None,
+    sampler: Annotated[SamplerName | None, setting("sampler")] = None,
+    device: Device = None,
+    dtype: Annotated[
+        Literal["float32", "bfloat16", "float16"] | None,
+        typer.Option(help="Left out: float32 on a CPU, bfloat16 on a GPU.", show_default=False),
+    ] = None,
+    scale: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Whole factor to enlarge the saved film by.",
+            show_default="until it has 256 pixels; 1 for .png",
+        ),
+    ] = None,
+) -> None:
+    """Make a film that follows a prompt, with the subject of a picture in it."""
+    started = time.perf_counter()
+    check_output(output)
+    height, width = size_of(size)
+    seed = random.randrange(2**31) if seed is None else seed
+    with working("loading"):
+        from refilm.generation import load
+        from refilm.media import open_picture
+
+        picture = None if reference is None else open_picture(reference)
+        pipeline = load(base, adapter=None if adapter == "none" else adapter, device=device, dtype=dtype)
+    request = pipeline.request(
+        steps=steps,
+        guidance=guidance,
+        guidance_course=guidance_course,
+        reference_scale=reference_scale,
+        frames=frames,
+        height=height,
+        width=width,
+        sampler=sampler,
+    )
+    latents = None
+    with bar("sampling", request.steps) as advance:
+        for step in pipeline.sample([prompt], [picture], seeds=[seed], request=request):
+            latents = step.latents
+            advance("sampling")
+    assert latents is not None
+    with working("decoding"):
+        video = pipeline.decode(latents)[0]
+        files = video.save(output, scale=scale)
+    what = f"{request.frames} frames of {request.width} x {request.height} pixels"
+    say(f"{named(files)}: {what}, seed {seed}, {clock(time.perf_counter() - started)}")

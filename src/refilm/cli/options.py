@@ -1,0 +1,53 @@
+"""Options that several commands have, and what is checked of them before anything slow begins."""
+
+import os
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Base = Annotated[str, typer.Option(help="The base model: pocket, which ships, or a folder in diffusers' layout.")]
+Device = Annotated[
+    str | None, typer.Option(help="cpu, cuda, ...; left out: a GPU if there is one.", show_default=False)
+]
+Seed = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N", min=0, max=2**63 - 1, help="The same seed makes the same film; left out: any.", show_default=False
+    ),
+]
+
+FILMS = (".mp4", ".gif", ".png")
+
+
+def size_of(text: str | None) -> tuple[int | None, int | None]:
+    """Height and width, from "WIDTHxHEIGHT"; none from none.
+
+    Raises:
+        ValueError: another form.
+    """
+    if text is None:
+        return None, None
+    match = re.fullmatch(r"(\d+)\s*[xX×]\s*(\d+)", text.strip())
+    if match is None:
+        raise ValueError(f"--size {text!r}: give width x height in pixels, for instance 720x480")
+    width, height = map(int, match.groups())
+    return height, width
+
+
+def check_output(path: Path) -> None:
+    """Whether a film can be saved there; better known before it is made than after.
+
+    Raises:
+        ValueError: an unknown suffix, no such folder, or one that cannot be written to.
+    """
+    if path.suffix.lower() not in FILMS:
+        kind = path.suffix or "a file without suffix"
+        raise ValueError(f"{path}: cannot write {kind}; name it {', '.join(FILMS[:-1])} or {FILMS[-1]}")
+    if not path.parent.is_dir():
+        raise ValueError(f"{path}: there is no folder {path.parent}; make it first")
+    if path.is_dir():
+        raise ValueError(f"{path}: is a folder; give the name of a file")
+    if not os.access(path.parent, os.W_OK):
+        raise ValueError(f"{path}: the folder {path.parent} cannot be written to; choose another")

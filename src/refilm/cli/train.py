@@ -1,0 +1,99 @@
+"""`refilm train`: a recipe is run, and its course is shown."""
+
+import shlex
+import time
+import tomllib
+from collections.abc import Generator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from refilm.cli.courses import Course, Lines, Live
+from refilm.cli.showing import clock, say
+
+if TYPE_CHECKING:
+    from refilm.training.loop import Progress
+
+
+def train(
+    recipe: Annotated[Path, typer.Argument(help="A TOML file; see recipes/.", show_default=False)],
+    run: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of the run: its checkpoints, and the recipe as understood.", show_default="runs/RECIPE"
+        ),
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint of the run.")] = False,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="Another value for a setting of the recipe, for instance loop.steps=10; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Train what a recipe says. Ctrl-C stops; --resume goes on as if nothing had been."""
+    folder = run or Path("runs") / recipe.stem
+    started = time.perf_counter()
+    console = Console()
+    course = Live(console) if console.is_terminal else Lines()
+    try:
+        with course:
+            from refilm.training.run import train as steps
+
+            settings = changes_of(changes or [])
+            out = _shown(steps(recipe, folder, resume=resume, changes=settings, on_encoded=course.encoded), course)
+    except KeyboardInterrupt:
+        typer.echo(_stopped(recipe, folder, changes or []), err=True)
+        raise typer.Exit(130) from None
+    say(f"{out}: trained, {clock(time.perf_counter() - started)}; the run is in {folder}")
+
+
+def changes_of(texts: list[str]) -> dict[str, Any]:
+    """Settings from "name=value". A value is TOML, or else a plain word.
+
+    Raises:
+        ValueError: no name, or no "=".
+    """
+    changes = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not all(name.split(".")):
+            raise ValueError(f"--set {text!r}: give a setting's dotted name and its value, for instance loop.steps=10")
+        changes[name.strip()] = _value(value)
+    return changes
+
+
+def _value(text: str) -> Any:
+    try:
+        table = tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError:
+        return text
+    return table["value"] if len(table) == 1 else text
+
+
+def _shown(steps: "Generator[Progress, None, Path]", course: Course) -> Path:
+    """Follow a run to its end, and return where the result is."""
+    while True:
+        try:
+            progress = next(steps)
+        except StopIteration as end:
+            return end.value
+        course.step(progress)
+
+
+def _stopped(recipe: Path, folder: Path, changes: list[str]) -> str:
+    """How to go on from where it stopped."""
+    from refilm.training.resume import checkpoints
+
+    command = ["refilm", "train", str(recipe), "--run", str(folder)]
+    command += [word for change in changes for word in ("--set", change)]
+    kept = checkpoints(folder)
+    if not kept:
+        return f"stopped before the first checkpoint; start anew with: {shlex.join(command)}"
+    step = int(kept[-1].name.removeprefix("step-"))
+    return f"stopped; step {step} is kept, go on with: {shlex.join([*command, '--resume'])}"

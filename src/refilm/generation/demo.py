@@ -1,0 +1,142 @@
+"""The demo: one picture of a critter that no training clip ever showed, films of it, and a page that shows them.
+
+Makes files and yields as it goes; knows nothing of screens.
+"""
+
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from html import escape
+from pathlib import Path
+from string import Template
+
+import numpy as np
+from PIL import Image
+
+from refilm.data import critters
+from refilm.generation.pipeline import Pipeline
+from refilm.generation.request import Request
+
+TEMPLATE = Path(__file__).with_name("demo.html")
+PICTURE_SIZE = 512  # pixels
+PLOTS = (
+    ("bounces", "meadow"),
+    ("moves right", "beach"),
+    ("circles", "night"),
+    ("grows", "snow"),
+    ("spins", "desert"),
+    ("rises", "forest"),
+)
+
+
+@dataclass(frozen=True)
+class Take:
+    """A film of the demo."""
+
+    name: str
+    """Of its files, without suffix."""
+    prompt: str
+    picture: str | None
+    """The file of its reference picture, or none."""
+
+
+@dataclass(frozen=True)
+class DemoStep:
+    """A sampler's step is done."""
+
+    take: int
+    """Of which film, from 1."""
+    takes: int
+    """How many films there are."""
+
+
+@dataclass(frozen=True)
+class Demo:
+    """What is made where. The same seed chooses the same critters and makes the same films."""
+
+    folder: Path
+    seed: int
+
+    @property
+    def page(self) -> Path:
+        """The page that shows everything."""
+        return self.folder / "index.html"
+
+    @cached_property
+    def cast(self) -> tuple[critters.Subject, critters.Subject]:
+        """The critter, and another one that shares neither shape nor color with it."""
+        rng = np.random.default_rng(self.seed)
+        unseen = critters.subjects("held_out")
+        hero = unseen[int(rng.integers(len(unseen)))]
+        different = [
+            one for one in unseen if one.shape != hero.shape and not {one.color, one.second} & {hero.color, hero.second}
+        ]
+        return hero, different[int(rng.integers(len(different)))]
+
+    @cached_property
+    def takes(self) -> tuple[Take, ...]:
+        """The films: of the critter, then twice the first prompt again, without the picture and with another's."""
+        prompts = [critters.Story(self.cast[0], motion, scene).caption for motion, scene in PLOTS]
+        films = [Take(f"film-{n}", prompt, "critter.png") for n, prompt in enumerate(prompts, start=1)]
+        return (
+            *films,
+            Take("without-picture", prompts[0], None),
+            Take("another-picture", prompts[0], "another.png"),
+        )
+
+    def make(self, pipeline: Pipeline, request: Request) -> Iterator[DemoStep]:
+        """Draw the pictures, make the films and write the page, yielding after every step of a sampler."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        pictures = self._draw()
+        for number, take in enumerate(self.takes, start=1):
+            reference = pictures[take.picture] if take.picture else None
+            latents = None
+            for step in pipeline.sample([take.prompt], [reference], seeds=[self.seed], request=request):
+                latents = step.latents
+                yield DemoStep(number, len(self.takes))
+            assert latents is not None
+            (video,) = pipeline.decode(latents)
+            for suffix in (".mp4", ".gif"):
+                video.save(self.folder / f"{take.name}{suffix}")
+        self.page.write_text(self._html(request), encoding="utf-8")
+
+    def _draw(self) -> dict[str, Image.Image]:
+        pictures = {}
+        for number, (name, subject) in enumerate(zip(("critter.png", "another.png"), self.cast, strict=True)):
+            rng = np.random.default_rng((self.seed, number))
+            pictures[name] = Image.fromarray(critters.portrait(subject, rng, size=PICTURE_SIZE))
+            pictures[name].save(self.folder / name)
+        return pictures
+
+    def _html(self, request: Request) -> str:
+        first, alone, another = self.takes[0], *self.takes[len(PLOTS) :]
+        command = ["refilm", "generate", first.prompt, "--reference", str(self.folder / "critter.png")]
+        command += ["--seed", str(self.seed), "-o", "film.mp4"]
+        settings = {"seed": self.seed, **request.model_dump()}
+        return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
+            looks=escape(self.cast[0].looks),
+            films="\n".join(_figure(take, take.prompt) for take in self.takes[: len(PLOTS)]),
+            prompt=escape(first.prompt),
+            comparison="\n".join(
+                (
+                    _figure(first, "this picture", badge=True),
+                    _figure(alone, "no picture: whoever comes"),
+                    _figure(another, "another critter's picture", badge=True),
+                )
+            ),
+            settings="\n".join(
+                f"<div><dt>{escape(name.replace('_', ' '))}</dt><dd>{escape(str(value))}</dd></div>"
+                for name, value in settings.items()
+            ),
+            command=escape(shlex.join(command)),
+        )
+
+
+def _figure(take: Take, caption: str, *, badge: bool = False) -> str:
+    """A film with words below it, and on it the picture that it was made from."""
+    picture = f'<img class="reference" src="{take.picture}" alt="">' if badge else ""
+    return (
+        f'<figure><video src="{take.name}.mp4" autoplay loop muted playsinline></video>{picture}'
+        f'<figcaption>{escape(caption)}<a href="{take.name}.gif">GIF</a></figcaption></figure>'
+    )

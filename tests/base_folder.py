@@ -1,0 +1,66 @@
+"""A complete tiny base model with random weights, in the layout that `refilm.checkpoints.bases` documents.
+
+For tests that need every part and no sense: it knows no critters. Those that need sense take the pocket model.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKLCogVideoX
+from torch import nn
+from transformers import CLIPImageProcessor
+
+from refilm import sizes
+from refilm.checkpoints import Defaults, begin_base, fingerprint, save_adapter, save_transformer
+from refilm.data import critters
+from refilm.model import Adapter, Transformer
+from refilm.training.autoencoder import AutoencoderSettings, make_autoencoder, whole
+from refilm.training.contrastive import EncodersSettings, make_image_encoder, make_text_encoder, train_tokenizer
+
+DEFAULTS = Defaults(frames=17, height=32, width=32, steps=4, guidance=3.0, decode_frames=0)
+
+
+def make_base(folder: Path) -> Path:
+    """Write the base model, the same one every time, and return its folder."""
+    torch.manual_seed(0)
+    _autoencoder().save_pretrained(folder / "vae")
+
+    settings = EncodersSettings(text_layers=1, image_layers=2)
+    tokenizer = train_tokenizer(folder / "tokenizer", settings)
+    make_text_encoder(len(tokenizer), settings).save_pretrained(folder / "text_encoder")
+    make_image_encoder(settings).save_pretrained(folder / "image_encoder")
+    side = settings.image_size
+    CLIPImageProcessor(size={"shortest_edge": side}, crop_size=side).save_pretrained(folder / "image_processor")
+
+    size = replace(sizes.pocket(), layers=2, heads=2)
+    transformer = Transformer(size)
+    save_transformer(transformer, folder / "transformer")
+    begin_base(folder, DEFAULTS, snr_shift=1.0)
+
+    adapter = Adapter(sizes.AdapterSize.of(size, reference_dim=settings.width))
+    for layer in adapter.layers:
+        nn.init.normal_(layer.out.weight, std=0.1)  # a fresh one would add nothing
+    save_adapter(adapter, folder / "adapter", base_fingerprint=fingerprint(transformer), facts={})
+
+    return folder
+
+
+def _autoencoder() -> AutoencoderKLCogVideoX:
+    """Random, but with latents of unit variance that say something of the clip, and films that are not all gray."""
+    model = make_autoencoder(AutoencoderSettings(channels=(8, 16, 16), curriculum=()))
+    with torch.no_grad():
+        last = model.encoder.conv_out.conv  # means first, then logarithms of variances
+        last.weight[16:], last.bias[16:] = 0, -10
+        model.decoder.conv_out.conv.weight *= 4
+        clips = [_clip(index) for index in range(8)]
+        mean = whole(model).encode(torch.stack(clips)).latent_dist.mean
+    model.register_to_config(scaling_factor=1 / mean.std().item())
+    return model
+
+
+def _clip(index: int) -> torch.Tensor:
+    """(3, F, H, W), -1..1."""
+    film = critters.film(critters.story(0, index, "train"), np.random.default_rng(index))
+    return torch.from_numpy(film).permute(3, 0, 1, 2) / 127.5 - 1

@@ -1,0 +1,213 @@
+"""The transformer and the schedule in diffusers' files, both ways, and what is refused."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from diffusers import CogVideoXDDIMScheduler, CogVideoXDPMScheduler, CogVideoXTransformer3DModel
+from safetensors.torch import load_file, save_file
+
+from refilm.checkpoints import base_weights, load_schedule, load_transformer, save_schedule, save_transformer
+from refilm.diffusion import scaled_linear
+from refilm.sizes import cogvideox_2b
+
+from ..model.tiny import ROTARY, SINCOS, adapter, transformer
+
+WEIGHTS = "diffusion_pytorch_model.safetensors"
+INDEX = f"{WEIGHTS}.index.json"
+TO_Q = "transformer_blocks.1.attn1.to_q.weight"
+
+
+def same(a, b):
+    a, b = base_weights(a), base_weights(b)
+    return a.keys() == b.keys() and all(a[k].dtype == b[k].dtype and torch.equal(a[k], b[k]) for k in a)
+
+
+def edit(path, **changes):
+    content = json.loads(path.read_text()) | changes
+    path.write_text(json.dumps({key: value for key, value in content.items() if value is not ...}))
+
+
+def retensored(folder, change):
+    tensors = load_file(folder / WEIGHTS)
+    change(tensors)
+    save_file(tensors, folder / WEIGHTS)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    save_transformer(transformer(), tmp_path / "transformer")
+    return tmp_path / "transformer"
+
+
+@pytest.mark.parametrize(
+    "size", [SINCOS, ROTARY, replace(SINCOS, head_norm_eps=1e-6, spatial_interpolation=1.0, temporal_interpolation=2.0)]
+)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_saved_and_loaded_is_the_same(tmp_path, size, dtype):
+    model = transformer(size).to(dtype)
+    adapter(size).attach(model)
+    save_transformer(model, tmp_path)
+    loaded = load_transformer(tmp_path)
+    assert loaded.size == size
+    assert same(loaded, model)
+    assert list(loaded.state_dict()) == list(base_weights(model))  # the adapter is not among them
+
+
+@pytest.mark.parametrize("size", [SINCOS, ROTARY])
+def test_through_diffusers_in_pieces_and_back(tmp_path, size):
+    model = transformer(size)
+    save_transformer(model, tmp_path / "ours", frames=17)
+    theirs, told = CogVideoXTransformer3DModel.from_pretrained(tmp_path / "ours", output_loading_info=True)
+    assert not any(told.values()), told
+    assert theirs.config.sample_frames == 17
+    theirs.save_pretrained(tmp_path / "theirs", max_shard_size="200KB")
+    assert len(list((tmp_path / "theirs").glob("*.safetensors"))) > 2
+    loaded = load_transformer(tmp_path / "theirs")
+    assert loaded.size == size
+    assert same(loaded, model)
+
+
+def test_dtypes(folder):
+    model = transformer()
+    assert same(load_transformer(folder, dtype=torch.bfloat16), model.bfloat16())
+    save_transformer(transformer(), folder, dtype=torch.float16)
+    assert same(load_transformer(folder), transformer().half())
+
+
+def test_loaded_weights_are_free_of_the_file(folder):
+    before = (folder / WEIGHTS).read_bytes()
+    loaded = load_transformer(folder)
+    for weight in base_weights(loaded).values():
+        weight.zero_()
+    assert (folder / WEIGHTS).read_bytes() == before
+    assert all(p.requires_grad for p in loaded.parameters())
+
+
+def test_saving_replaces_the_older_model_and_nothing_else(tmp_path, folder):
+    theirs = CogVideoXTransformer3DModel.from_pretrained(folder)
+    theirs.save_pretrained(tmp_path / "t", max_shard_size="200KB")
+    (tmp_path / "t" / "README.md").write_text("mine")
+    save_transformer(transformer(), tmp_path / "t")
+    assert {path.name for path in (tmp_path / "t").iterdir()} == {"config.json", WEIGHTS, "README.md"}
+    assert {path.name for path in tmp_path.iterdir()} == {"t", "transformer"}
+
+
+def test_the_published_config_of_2b(folder):
+    published = json.loads("""{
+        "_class_name": "CogVideoXTransformer3DModel", "_diffusers_version": "0.30.0.dev0",
+        "activation_fn": "gelu-approximate", "attention_bias": true, "attention_head_dim": 64, "dropout": 0.0,
+        "flip_sin_to_cos": true, "freq_shift": 0, "in_channels": 16, "max_text_seq_length": 226,
+        "norm_elementwise_affine": true, "norm_eps": 1e-05, "num_attention_heads": 30, "num_layers": 30,
+        "out_channels": 16, "patch_size": 2, "sample_frames": 49, "sample_height": 60, "sample_width": 90,
+        "spatial_interpolation_scale": 1.875, "temporal_compression_ratio": 4, "temporal_interpolation_scale": 1.0,
+        "text_embed_dim": 4096, "time_embed_dim": 512, "timestep_activation_fn": "silu"}""")
+    from refilm.checkpoints.diffusers_format import size_of
+
+    (folder / "config.json").write_text(json.dumps(published))
+    assert size_of(folder / "config.json") == cogvideox_2b()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"in_channels": 32, "use_learned_positional_embeddings": True}, "image-to-video CogVideoX, which takes"),
+        ({"patch_size_t": 2, "use_rotary_positional_embeddings": True}, r"CogVideoX 1\.5, .* \(patch_size_t 2\)"),
+        ({"patch_size_t": 2, "ofs_embed_dim": 512, "in_channels": 32}, r"CogVideoX 1\.5"),
+        ({"_class_name": "WanTransformer3DModel"}, "config.json: of a WanTransformer3DModel"),
+        ({"norm_eps": 1e-6}, r"norm_eps: must be 1e-05 \(received 1e-06\)"),
+        ({"attention_bias": False}, r"attention_bias: must be True \(received False\)"),
+        ({"num_layers": ...}, r"config.json: num_layers: must be a whole number of at least 1 \(received None\)"),
+        ({"num_layers": "2"}, r"num_layers: .* \(received '2'\)"),
+        ({"spatial_interpolation_scale": 0}, r"spatial_interpolation_scale: must be a number above 0 \(received 0\)"),
+        ({"num_layers": 1}, rf"{WEIGHTS}: surplus key transformer_blocks\.1\.attn1\.norm_k\.bias and \d+ more"),
+        ({"num_layers": 3}, rf"{WEIGHTS}: missing key transformer_blocks\.2\.attn1\.norm_k\.bias and \d+ more"),
+        ({"text_embed_dim": 23}, rf"{WEIGHTS}: patch_embed\.text_proj\.weight has shape \(64, 24\), not \(64, 23\)"),
+    ],
+)
+def test_other_models_and_wrong_configs_are_refused(folder, changes, message):
+    edit(folder / "config.json", **changes)
+    with pytest.raises(ValueError, match=message):
+        load_transformer(folder)
+
+
+DAMAGE = {
+    "no config": (lambda f: (f / "config.json").unlink(), "config.json: no such file"),
+    "config not JSON": (lambda f: (f / "config.json").write_text("{"), "config.json: not JSON"),
+    "config not text": (lambda f: (f / "config.json").write_bytes(b"\xff\xfe\x00"), "config.json: not JSON"),
+    "config not an object": (lambda f: (f / "config.json").write_text("[]"), "config.json: must hold a JSON object"),
+    "no weights": (lambda f: (f / WEIGHTS).unlink(), f"{WEIGHTS}: no such file"),
+    "weights cut off": (
+        lambda f: (f / WEIGHTS).write_bytes((f / WEIGHTS).read_bytes()[:-9]),
+        f"{WEIGHTS}: cut off or not",
+    ),
+    "weights never fetched": (
+        lambda f: (f / WEIGHTS).write_bytes(b"version https://git-lfs"),
+        f"{WEIGHTS}: cut off or not",
+    ),
+    "missing key": (lambda f: retensored(f, lambda t: t.pop(TO_Q)), f"{WEIGHTS}: missing key {TO_Q}$"),
+    "surplus key": (lambda f: retensored(f, lambda t: t.update(extra=t[TO_Q] + 1)), f"{WEIGHTS}: surplus key extra$"),
+    "wrong shape": (
+        lambda f: retensored(f, lambda t: t.update({TO_Q: t[TO_Q][:3].clone()})),
+        rf"{WEIGHTS}: {TO_Q} has shape \(3, 64\), not \(64, 64\)",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_damage_is_named(folder, kind):
+    damage, message = DAMAGE[kind]
+    damage(folder)
+    with pytest.raises(ValueError, match=message):
+        load_transformer(folder)
+
+
+def test_damage_of_pieces_is_named(tmp_path, folder):
+    CogVideoXTransformer3DModel.from_pretrained(folder).save_pretrained(tmp_path / "t", max_shard_size="200KB")
+    second = sorted((tmp_path / "t").glob("*.safetensors"))[1]
+    second.unlink()
+    with pytest.raises(ValueError, match=f"{second.name}: no such file"):
+        load_transformer(tmp_path / "t")
+    edit(tmp_path / "t" / INDEX, weight_map=[])
+    with pytest.raises(ValueError, match=f"{INDEX}: weight_map: must tell"):
+        load_transformer(tmp_path / "t")
+
+
+def test_an_old_files_position_table_is_passed_over(folder):
+    table = "patch_embed.pos_embedding"
+    retensored(folder, lambda tensors: tensors.update({table: torch.zeros(1, 77, 64)}))
+    assert same(load_transformer(folder), transformer())
+
+
+@pytest.mark.parametrize("kind", [CogVideoXDPMScheduler, CogVideoXDDIMScheduler])
+@pytest.mark.parametrize("settings", [{}, {"snr_shift": 1.0}, {"zero_terminal_snr": False}, {"beta_end": 0.02}])
+def test_schedule_is_that_of_diffusers(tmp_path, kind, settings):
+    saved = save_schedule(tmp_path, **settings)
+    theirs = kind.from_pretrained(tmp_path)
+    assert theirs.config.prediction_type == "v_prediction"
+    assert theirs.config.timestep_spacing == "trailing"
+    theirs.save_pretrained(tmp_path / "theirs")
+    for schedule in (saved, load_schedule(tmp_path), load_schedule(tmp_path / "theirs")):
+        assert torch.equal(schedule.alphas_cumprod, scaled_linear(**settings).alphas_cumprod)
+    torch.testing.assert_close(theirs.alphas_cumprod.double(), saved.alphas_cumprod, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"prediction_type": "epsilon"}, r"prediction_type: must be v_prediction \(received 'epsilon'\)"),
+        ({"beta_schedule": "linear"}, "beta_schedule: must be scaled_linear"),
+        ({"_class_name": "FlowMatchEulerDiscreteScheduler"}, "_class_name: must be CogVideoXDPMScheduler or"),
+        ({"trained_betas": [0.1, 0.2]}, "trained_betas: a table of betas is not supported"),
+        ({"snr_shift_scale": ...}, r"snr_shift_scale: must be a number \(received None\)"),
+        ({"rescale_betas_zero_snr": 1}, "rescale_betas_zero_snr: must be true or false"),
+        ({"num_train_timesteps": 1e3}, "num_train_timesteps: must be a whole number"),
+        ({"beta_start": 0.5}, "scheduler_config.json: betas: must rise between 0 and 1"),
+    ],
+)
+def test_other_schedules_are_refused(tmp_path, changes, message):
+    save_schedule(tmp_path)
+    edit(tmp_path / "scheduler_config.json", **changes)
+    with pytest.raises(ValueError, match=message):
+        load_schedule(tmp_path)

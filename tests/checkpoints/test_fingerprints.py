@@ -1,0 +1,60 @@
+"""Fingerprints: one for a model however it is stored or dressed, another for any other model."""
+
+from dataclasses import replace
+
+import torch
+
+from refilm.checkpoints import fingerprint, load_transformer, save_transformer
+from refilm.model import Transformer
+
+from ..model.tiny import ROTARY, SINCOS, adapter, transformer, wild
+
+
+def test_adapters_do_not_count():
+    model, made = transformer(), adapter()
+    bare = fingerprint(model)
+    made.attach(model)
+    assert fingerprint(model) == bare
+    made.detach(model)
+    assert fingerprint(model) == bare
+    assert len(bare) == 16
+    assert int(bare, 16)
+
+
+def test_precision_does_not_count(tmp_path):
+    model = transformer()
+    trained = fingerprint(model)
+    save_transformer(model, tmp_path, dtype=torch.float16)
+    for dtype in (None, torch.float32, torch.bfloat16):
+        assert fingerprint(load_transformer(tmp_path, dtype=dtype)) == trained
+    assert fingerprint(model.bfloat16().float()) == trained
+
+
+def test_tiny_weights_keep_their_sign_in_half_precision():
+    model = transformer()
+    with torch.no_grad():
+        model.text_embedding.weight.mul_(1e-8)
+    trained = fingerprint(model)
+    assert fingerprint(model.half()) == trained
+
+
+def test_other_models_differ():
+    models = [
+        transformer(),
+        wild(Transformer(SINCOS), seed=5),
+        transformer(ROTARY),
+        transformer(replace(SINCOS, layers=1)),
+        transformer(replace(SINCOS, heads=1, head_dim=64)),
+        transformer(replace(SINCOS, text_dim=25)),
+    ]
+    assert len({fingerprint(model) for model in models}) == len(models)
+
+
+def test_a_short_training_changes_it():
+    model = transformer().requires_grad_(True)
+    before = fingerprint(model)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
+    for _ in range(3):
+        sum(p.square().sum() for p in model.parameters()).backward()
+        optimizer.step()
+    assert fingerprint(model) != before

@@ -1,0 +1,65 @@
+"""`refilm demo` writes the films, the pictures and a page that needs nothing else."""
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+from refilm.data import critters
+from refilm.generation.demo import Demo
+from refilm.media import open_picture, open_video
+
+
+def test_the_page_shows_what_was_made(refilm, tiny_base, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = refilm("demo", "--out", "demo", "--base", tiny_base, "--steps", 1)
+    assert result.exit_code == 0, result.output
+    assert str(tmp_path / "demo" / "index.html") in result.stdout
+    page = Links((tmp_path / "demo" / "index.html").read_text())
+    assert page.videos == [
+        *(f"film-{n}.mp4" for n in range(1, 7)),
+        "film-1.mp4",
+        "without-picture.mp4",
+        "another-picture.mp4",
+    ]
+    for link in page.links:
+        assert re.fullmatch(r"[\w-]+\.(mp4|gif|png)", link), "beside the page, and nowhere else"
+        path = tmp_path / "demo" / link
+        if path.suffix == ".png":
+            assert open_picture(path).size == (512, 512)
+        else:
+            assert open_video(path).frames.shape == (17, 256, 256, 3)
+    assert {Path(link).suffix for link in page.links} == {".mp4", ".gif", ".png"}
+    films = [(tmp_path / "demo" / name).read_bytes() for name in {*page.videos}]
+    assert len({*films}) == 8  # each a film of its own
+    assert all(take.prompt in page.text for take in Demo(Path("demo"), seed=7).takes)
+
+
+def test_the_cast_was_never_seen_and_does_not_look_alike():
+    for seed in range(50):
+        hero, other = Demo(Path(), seed=seed).cast
+        assert hero.held_out
+        assert other.held_out
+        assert hero.shape != other.shape
+        assert not {hero.color, hero.second} & {other.color, other.second}
+        assert hero in critters.subjects("held_out")
+
+
+class Links(HTMLParser):
+    """What a page points to."""
+
+    def __init__(self, html: str):
+        super().__init__()
+        self.videos: list[str] = []
+        self.links: list[str] = []
+        self.text = ""
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        if tag == "video":
+            assert {"autoplay", "loop", "muted", "playsinline"} <= given.keys()
+            self.videos.append(given["src"] or "")
+        self.links += [value or "" for name, value in attrs if name in ("src", "href")]
+
+    def handle_data(self, data: str) -> None:
+        self.text += data

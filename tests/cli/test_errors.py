@@ -1,0 +1,113 @@
+"""What a user can mend is one line that says how, exit code 2, and no traceback."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from refilm.cli.app import QUIET
+
+PROMPT = "a critter bounces in the meadow"
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "text.png").write_text("no picture")
+    (tmp_path / "recipe.toml").write_text('stage = "adapter"\n')
+    (tmp_path / "typo.toml").write_text('stage = "encoders"\nout = "x"\nencoders = {}\nloop = {steps = 1, stepz = 1}\n')
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        ("--reference fox.png", "fox.png: no such file; give the path of a picture"),
+        ("--reference text.png", "text.png: not a sound picture of these formats: PNG, JPEG"),
+        ("--reference .", "is a folder; give the path of one picture"),
+        ("--frames 10", "10 frames: the number must be 4k + 1, for instance 9 or 13"),
+        ("--size 30x32", "both must be multiples of 8"),
+        ("--size large", "--size 'large': give width x height in pixels, for instance 720x480"),
+        ("--steps 0", "steps: Input should be greater than or equal to 1 (received 0)"),
+        ("--guidance nan", "guidance: "),
+        ("--base giant", "unknown base model 'giant': give 'pocket', or a folder in diffusers' layout"),
+        ("--adapter giant", "giant/adapter.json: no such file"),
+        ("--device toaster", "device 'toaster' cannot be used here"),
+    ],
+)
+def test_generate_refuses(refilm, folder, tiny_base, words, what):
+    refused(refilm("generate", PROMPT, "-o", "film.mp4", "--base", tiny_base, *words.split()), what)
+    assert not Path("film.mp4").exists()
+
+
+def test_generate_refuses_a_reference_without_an_adapter(refilm, folder, tiny_base, fox):
+    words = ("generate", PROMPT, "-o", "film.mp4", "--base", tiny_base, "--adapter", "none")
+    refused(refilm(*words, "--reference", fox), "no adapter is loaded")
+
+
+def test_generate_refuses_a_prompt_that_is_too_long(refilm, folder, tiny_base):
+    result = refilm("generate", "a critter waits " * 20, "-o", "film.mp4", "--base", tiny_base)
+    refused(result, "tokens, this model reads 24: shorten 'a critter waits")
+
+
+@pytest.mark.parametrize(
+    ("output", "what"),
+    [
+        ("film.avi", "film.avi: cannot write .avi; name it .mp4, .gif or .png"),
+        ("film", "film: cannot write a file without suffix; name it .mp4, .gif or .png"),
+        ("nowhere/film.mp4", "there is no folder nowhere; make it first"),
+    ],
+)
+def test_generate_refuses_an_output_before_anything_is_loaded(refilm, folder, output, what):
+    refused(refilm("generate", PROMPT, "-o", output, "--base", "giant"), what)
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        ("nowhere.toml", "nowhere.toml: no such file; give the path of a recipe, a TOML file"),
+        ("recipe.toml", "adapter.out: Field required"),
+        ("typo.toml", "typo.toml: encoders.loop.stepz: Extra inputs are not permitted (received 1)"),
+        ("typo.toml --resume", "typo.toml: "),
+        ("recipe.toml --set loop", "--set 'loop': give a setting's dotted name and its value, for instance loop.steps"),
+        ("recipe.toml --set stage.x=1", "stage.x: stage is 'adapter', no table of settings; change it as a whole"),
+    ],
+)
+def test_train_refuses(refilm, folder, words, what):
+    refused(refilm("train", *words.split()), what)
+    assert not Path("runs").exists()
+
+
+def test_data_refuses_a_folder_that_holds_something(refilm, folder):
+    refused(refilm("data", "critters", ".", "--clips", 1), "is no empty folder")
+
+
+def test_debug_shows_where_it_came_from(refilm, folder):
+    result = refilm("--debug", "train", "nowhere.toml")
+    assert result.exit_code == 2
+    assert "Traceback" in result.stderr
+    assert result.stderr.splitlines()[-1].startswith("error: nowhere.toml: no such file")
+
+
+def test_the_process_says_one_line_and_ends_with_2(folder, tiny_base, monkeypatch):
+    """Nothing of what libraries have to say comes with it, though here they are loaded."""
+    for name in QUIET:
+        monkeypatch.delenv(name, raising=False)
+    words = [Path(sys.executable).with_name("refilm"), "generate", PROMPT, "-o", "film.mp4", "--base", tiny_base]
+    done = subprocess.run([*words, "--frames", "10"], capture_output=True, text=True, timeout=300)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error: 10 frames: the number must be 4k + 1, for instance 9 or 13\n"
+
+
+def test_starting_needs_no_torch():
+    """So `refilm --help` is quick."""
+    code = "import sys, refilm.cli; assert not {'torch', 'transformers', 'diffusers', 'av'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+def refused(result, what: str) -> None:
+    assert (result.exit_code, result.stdout) == (2, ""), result.output
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert what in line

@@ -1,0 +1,64 @@
+"""`refilm generate` writes the film that was asked for, and says all that is needed to make it again."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import refilm as library
+from refilm.media import open_video
+
+PROMPT = "a critter bounces in the meadow"
+
+
+@pytest.fixture
+def generate(refilm, tiny_base, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words: object) -> str:
+        result = refilm("generate", PROMPT, "--base", tiny_base, "--steps", 2, *words)
+        assert result.exit_code == 0, result.output
+        return result.stdout
+
+    return run
+
+
+def test_the_film_has_the_frames_and_the_size(generate, fox):
+    said = generate("--reference", fox, "-o", "film.mp4", "--seed", 3)
+    film = open_video("film.mp4")
+    assert film.frames.shape == (17, 256, 256, 3)  # enlarged
+    assert film.fps == 8
+    assert said.startswith("film.mp4: 17 frames of 32 x 32 pixels, seed 3, ")
+    generate("-o", "film.gif", "--frames", 9, "--size", "40x24", "--scale", 2, "--sampler", "ddim")
+    assert open_video("film.gif").frames.shape == (9, 48, 80, 3)
+
+
+def test_the_film_is_the_librarys(generate, fox, tiny_base):
+    generate("--reference", fox, "-o", "film.png", "--seed", 3, "--reference-scale", 0.5, "--guidance", 2)
+    video = library.load(tiny_base).generate(
+        PROMPT, fox, seed=3, steps=2, reference_scale=0.5, guidance=2.0, guidance_course="constant"
+    )
+    frames = [np.asarray(Image.open(f"film-{number:03}.png")) for number in range(17)]
+    assert np.array_equal(np.stack(frames), video.frames)
+
+
+def test_a_seed_of_its_own_is_said_and_makes_the_same_film(generate):
+    seed = re.search(r"seed (\d+),", generate("-o", "one.png", "--frames", 1))
+    generate("-o", "two.png", "--frames", 1, "--seed", seed[1])
+    generate("-o", "three.png", "--frames", 1)
+    one, two, three = (Path(f"{name}-000.png").read_bytes() for name in ("one", "two", "three"))
+    assert one == two
+    assert one != three
+
+
+def test_every_setting_of_a_request_has_an_option_with_its_sentence(refilm, monkeypatch):
+    from refilm.generation import Request
+
+    monkeypatch.setenv("COLUMNS", "300")
+    told = " ".join(refilm("generate", "--help").stdout.split())
+    for name, field in Request.model_fields.items():
+        if name not in ("height", "width"):  # one --size
+            assert f"--{name.replace('_', '-')}" in told
+            assert field.description in told

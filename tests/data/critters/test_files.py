@@ -1,0 +1,83 @@
+"""critters written as files are read back as the very clips that are drawn in memory."""
+
+import hashlib
+
+import numpy as np
+import pytest
+
+from refilm.data import critters, load_example, read_examples
+from refilm.data.critters.files import write_clips
+from refilm.data.samples import Critters
+from refilm.media import open_video
+
+
+def contents(folder):
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def test_files_hold_the_clips(tmp_path):
+    folder = tmp_path / "new" / "clips"
+    videos = list(write_clips(folder, clips=6, split="held_out", seed=5, references=3))
+    assert [video.relative_to(folder).as_posix() for video in videos] == [f"videos/0000{i}.mp4" for i in range(1, 7)]
+    examples = read_examples(folder)
+    assert read_examples(folder / "manifest.jsonl") == examples
+    source = Critters(6, split="held_out", seed=5, references=3)
+    for index, example in enumerate(examples):
+        story = critters.story(5, index, "held_out")
+        assert example.caption == story.caption
+        assert [path.relative_to(folder).as_posix() for path in example.references] == [
+            f"ref_images/0000{index + 1}/{number}.png" for number in (1, 2, 3)
+        ]
+        film, references = load_example(example, frames=critters.FRAMES, height=32, width=32)
+        assert [picture.size for picture in references] == [(256, 256)] * 3
+        assert open_video(example.video).fps == critters.FPS
+        drawn = source[index]
+        assert psnr(film, drawn.video) >= 35
+        for picture, twin in zip(references, drawn.references, strict=True):
+            assert psnr(np.asarray(picture.reduce(256 // twin.width)), np.asarray(twin)) > 18  # the same pose
+
+
+def psnr(a: np.ndarray, b: np.ndarray) -> float:
+    return 10 * np.log10(255**2 / np.square(a.astype(float) - b).mean())
+
+
+def test_the_same_seed_writes_the_same_bytes_and_more_clips_only_add(tmp_path):
+    for name, clips, seed in (("a", 2, 1), ("b", 3, 1), ("c", 2, 2)):
+        list(write_clips(tmp_path / name, clips=clips, split="train", seed=seed))
+    a, b, c = (contents(tmp_path / name) for name in "abc")
+    del a["manifest.jsonl"]
+    assert a.items() <= b.items()
+    assert not set(a.values()) & set(c.values())
+
+
+def test_films_are_written_one_by_one(tmp_path):
+    writing = write_clips(tmp_path, clips=3, split="train", seed=0)
+    assert not list(tmp_path.iterdir())
+    assert next(writing).is_file()
+    assert len(list((tmp_path / "videos").iterdir())) == 1
+    assert not (tmp_path / "manifest.jsonl").exists()
+    list(writing)
+    assert (tmp_path / "manifest.jsonl").is_file()
+
+
+def test_sizes_and_scale(tmp_path):
+    (video,) = write_clips(tmp_path, clips=1, split="train", seed=0, size=48, scale=2, references=1)
+    assert open_video(video).frames.shape == (critters.FRAMES, 96, 96, 3)
+
+
+def test_what_cannot_be_written_is_refused_at_once(tmp_path):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").touch()
+    good = {"clips": 1, "split": "train", "seed": 0}
+    for folder, change, complaint in (
+        ("full", {}, r"full: is no empty folder; give one that is empty"),
+        ("full/file", {}, r"file: is no empty folder"),
+        ("new", {"clips": 0}, r"clips must be 1 or more, received 0"),
+        ("new", {"references": 0}, r"references must be 1 or more, received 0"),
+        ("new", {"seed": -1}, r"seed must be 0 or more, received -1"),
+        ("new", {"split": "held-out"}, r"split must be one of train, held_out, received 'held-out'"),
+    ):
+        with pytest.raises(ValueError, match=complaint):
+            write_clips(tmp_path / folder, **(good | change))
+    assert not (tmp_path / "new").exists()

@@ -1,0 +1,305 @@
+"""Folders and manifests: what is right is read whole, what is wrong is named, and no path leads out."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from refilm.data import Example, load_example, read_examples, read_folder, read_manifest, write_manifest
+from refilm.media import Video
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """The layout of the research code, with three clips. Nothing is decoded when examples are listed."""
+    home = tmp_path / "mine"
+    for name, pictures in {"1": ["1_masked.jpg"], "2": ["b.PNG", "a.webp"], "a.b": ["x.png"]}.items():
+        add(home / "videos" / f"{name}.mp4")
+        add(home / "labels" / f"{name}.txt", f"  a dog\n runs {name}\n")
+        for picture in pictures:
+            add(home / "ref_images" / name / picture)
+    add(home / "videos" / ".DS_Store")
+    add(home / "README.md")
+    return home
+
+
+def add(path: Path, text: str = "") -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+@pytest.fixture(scope="module")
+def walled(tmp_path_factory) -> Path:
+    """A manifest's folder with a file outside, beside it, and links there."""
+    home = tmp_path_factory.mktemp("walled")
+    for path in ("mine/videos/1.mp4", "mine/1.mp4", "mine/1.png", "mine/ü 1.png", "mine2/1.mp4", "secret.mp4", "1.mp4"):
+        add(home / path)
+    (home / "mine/link").symlink_to("..")
+    (home / "mine/secret.mp4").symlink_to("../secret.mp4")
+    (home / "mine/loop").symlink_to("loop")
+    return home / "mine"
+
+
+# --- a user's folder ---------------------------------------------------------------------------------
+
+
+def test_a_folder_is_matched_by_name(folder):
+    assert read_folder(folder) == [
+        Example(folder / "videos/1.mp4", "a dog runs 1", (folder / "ref_images/1/1_masked.jpg",)),
+        Example(
+            folder / "videos/2.mp4", "a dog runs 2", (folder / "ref_images/2/a.webp", folder / "ref_images/2/b.PNG")
+        ),
+        Example(folder / "videos/a.b.mp4", "a dog runs a.b", (folder / "ref_images/a.b/x.png",)),
+    ]
+    assert read_folder(str(folder)) == read_examples(folder)
+
+
+def test_a_byte_order_mark_is_no_part_of_a_caption(folder):
+    (folder / "labels/1.txt").write_bytes("a fox läuft".encode("utf-8-sig"))
+    assert read_folder(folder)[0].caption == "a fox läuft"
+
+
+@pytest.mark.parametrize(
+    ("remove", "put", "culprit", "complaint"),
+    [
+        ("labels/2.txt", None, "videos/2.mp4", r"has no caption; write one into .*labels/2\.txt"),
+        ("labels/2.txt", ("labels/2.txt", " \n"), "labels/2.txt", r"the caption is empty; say what"),
+        ("ref_images/2", None, "videos/2.mp4", r"has no reference; put a picture into .*ref_images/2"),
+        ("ref_images/2", ("ref_images/2/.hidden", ""), "videos/2.mp4", r"has no reference; put a picture into"),
+        ("ref_images/2", ("ref_images/2", ""), "videos/2.mp4", r"has no reference; put a picture into the folder"),
+        (None, ("ref_images/2/notes.txt", ""), "ref_images/2/notes.txt", r"not a file of these kinds: \.png, .*away"),
+        (None, ("ref_images/2/deep/1.png", ""), "ref_images/2/deep", r"not a file of these kinds"),
+        ("videos/2.mp4", None, "labels/2.txt", r"belongs to no video; add videos/2\.mp4, or move this away"),
+        (None, ("ref_images/9/1.png", ""), "ref_images/9", r"belongs to no video; add videos/9\.mp4"),
+        (None, ("videos/2.mov", ""), "videos/2.mp4", r"2\.mov has the same name; rename one"),
+        (None, ("videos/2.txt", ""), "videos/2.txt", r"not a file of these kinds: \.mp4, .*; convert it"),
+        (None, ("videos/3.mp4/frame.png", ""), "videos/3.mp4", r"not a file of these kinds"),
+        (None, ("labels/2.json", ""), "labels/2.json", r"not a file of these kinds: \.txt"),
+        ("labels", None, "", r"has no folder labels; lay it out as videos/1\.mp4, labels/1\.txt"),
+        ("videos", None, "", r"has no folder videos; lay it out"),
+        ("ref_images", None, "", r"has no folder ref_images; lay it out"),
+        (".", None, "", r"no such folder; give a folder with videos/1\.mp4"),
+    ],
+)
+def test_a_fault_of_a_folder_names_the_file_and_the_remedy(folder, remove, put, culprit, complaint):
+    if remove:
+        wipe(folder / remove)
+    if put:
+        add(folder / put[0], put[1])
+    with pytest.raises(ValueError, match=complaint) as caught:
+        read_folder(folder)
+    assert str(caught.value).startswith(f"{folder / culprit}: ")
+    assert "\n" not in str(caught.value)
+
+
+def wipe(path: Path) -> None:
+    if path.is_file():
+        return path.unlink()
+    for entry in path.iterdir():
+        wipe(entry)
+    path.rmdir()
+
+
+def test_a_caption_in_another_encoding(folder):
+    (folder / "labels/1.txt").write_bytes("schön".encode("latin-1"))
+    with pytest.raises(ValueError, match=r"labels/1\.txt: not text in UTF-8 \(.*\); save it as such"):
+        read_folder(folder)
+
+
+def test_an_empty_layout_holds_nothing(tmp_path):
+    for part in ("videos", "labels", "ref_images"):
+        (tmp_path / part).mkdir()
+    with pytest.raises(ValueError, match="holds no videos; lay it out as"):
+        read_folder(tmp_path)
+
+
+def test_the_other_faults_are_counted(folder):
+    (folder / "labels/1.txt").unlink()
+    (folder / "labels/2.txt").unlink()
+    add(folder / "labels/3.txt", "nobody's")
+    with pytest.raises(ValueError, match=r"videos/1\.mp4: has no caption; .* \(2 more of the examples have faults\)$"):
+        read_folder(folder)
+
+
+def test_neither_folder_nor_file(tmp_path):
+    with pytest.raises(ValueError, match=r"nowhere: no such file or folder; give a manifest, or a folder with"):
+        read_examples(tmp_path / "nowhere")
+
+
+# --- manifests ---------------------------------------------------------------------------------------
+
+
+def line(**changes) -> str:
+    return json.dumps({"video": "videos/1.mp4", "caption": "a dog", "references": ["ref_images/2/a.webp"]} | changes)
+
+
+def test_a_manifest_round_trip(folder):
+    examples = read_folder(folder)
+    write_manifest(folder / "all.jsonl", examples)
+    assert read_manifest(folder / "all.jsonl") == read_examples(str(folder / "all.jsonl")) == examples
+    rows = [json.loads(row) for row in (folder / "all.jsonl").read_text().splitlines()]
+    assert rows[1]["references"] == ["ref_images/2/a.webp", "ref_images/2/b.PNG"]
+    assert {path.name for path in folder.iterdir()} == {"README.md", "all.jsonl", "labels", "ref_images", "videos"}
+
+
+@given(
+    captions=st.lists(
+        st.text(st.characters(codec="utf-8")).map(lambda text: " ".join(text.split())).filter(bool),
+        min_size=1,
+        max_size=5,
+    )
+)
+def test_any_caption_comes_back(walled, captions):
+    examples = [Example(walled / "1.mp4", caption, (walled / "ü 1.png",)) for caption in captions]
+    write_manifest(walled / "captions.jsonl", examples)
+    assert read_manifest(walled / "captions.jsonl") == examples
+
+
+def test_a_manifest_by_hand_may_have_a_mark_empty_lines_and_windows_ends(folder):
+    text = f"\n{line(caption=' a  dog ')}\r\n\r\n{line(video='./videos/../videos/2.mp4')}"
+    (folder / "manifest.jsonl").write_bytes(text.encode("utf-8-sig"))
+    first, second = read_manifest(folder / "manifest.jsonl")
+    assert first == Example(folder / "videos/1.mp4", "a dog", (folder / "ref_images/2/a.webp",))
+    assert second.video.samefile(folder / "videos/2.mp4")
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("{", r'Invalid JSON: EOF.*; write \{"video": "1\.mp4", "caption": '),
+        ("[" * 100_000, r"Invalid JSON: recursion limit"),
+        ('"videos/1.mp4"', r"Input should be an object \(received 'videos/1\.mp4'\)"),
+        ('{"video": "videos/1.mp4", "caption": "a dog"}', r"references: Field required"),
+        (line(references=[]), r"references: List should have at least 1 item .*received \[\]"),
+        (line(references="ref_images/2/a.webp"), r"references: Input should be a valid array"),
+        (line(video=1), r"video: Input should be a valid string \(received 1\)"),
+        (line(subject="fido"), r"subject: Extra inputs are not permitted \(received 'fido'\)"),
+        (line(caption=" \t"), r"the caption is empty; say what happens"),
+        (line(video="videos/3.mp4"), r"'videos/3\.mp4' is no file in .*mine; mend the path, or add the file"),
+        (line(video="videos"), r"'videos' is no file in"),
+        (line(video=""), r"'' is no file in"),
+        (line(references=["ref_images/2/a.webp", "b.png"]), r"'b\.png' is no file in"),
+        (line(video="videos/1.mp4\0"), r"'videos/1\.mp4\\x00' cannot be a path \(.*null"),
+        (line(video="v" * 9999), r"cannot be a path \(.*too long"),
+    ],
+)
+def test_a_fault_of_a_manifest_names_the_line(folder, text, complaint):
+    manifest = folder / "manifest.jsonl"
+    manifest.write_text(f"{line()}\n{text}\n")
+    with pytest.raises(ValueError, match=complaint) as caught:
+        read_manifest(manifest)
+    assert str(caught.value).startswith(f"{manifest}:2: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_what_is_no_manifest(folder):
+    add(folder / "empty.jsonl", "\n \n")
+    (folder / "latin.jsonl").write_bytes("schön".encode("latin-1"))
+    for name, complaint in {
+        "absent.jsonl": "no such file; give a manifest",
+        "videos": "no such file; give a manifest",
+        "empty.jsonl": "holds no examples; write one a line",
+        "latin.jsonl": r"not text in UTF-8 \(.*\); save it as such",
+    }.items():
+        with pytest.raises(ValueError, match=complaint) as caught:
+            read_manifest(folder / name)
+        assert str(caught.value).startswith(f"{folder / name}: ")
+
+
+# --- nothing leads out -------------------------------------------------------------------------------
+
+STEPS = st.sampled_from(["..", ".", "", "videos", "1.mp4", "secret.mp4", "mine", "mine2", "link", "loop", "~", "\\.."])
+
+
+@given(
+    name=st.one_of(
+        st.lists(STEPS, min_size=1, max_size=6).map("/".join),
+        st.text(st.characters(codec="utf-8"), max_size=12),
+    ),
+    absolute=st.booleans(),
+    as_video=st.booleans(),
+)
+def test_no_path_of_a_manifest_leads_out_of_its_folder(walled, name, absolute, as_video):
+    name = f"{walled}/{name}" if absolute else name
+    files = {"video": name} if as_video else {"references": ["1.png", name]}
+    (walled / "manifest.jsonl").write_text(line(**({"video": "1.mp4", "references": ["1.png"]} | files)))
+    try:
+        (found,) = read_manifest(walled / "manifest.jsonl")
+    except ValueError as error:
+        complaint = str(error)
+    else:
+        complaint = None
+        for path in (found.video, *found.references):
+            assert Path(os.path.realpath(path)).is_relative_to(os.path.realpath(walled))
+            assert path.is_file()
+    assert complaint is None or complaint.startswith(f"{walled / 'manifest.jsonl'}:1: ")
+    assert complaint or not absolute
+
+
+@pytest.mark.parametrize(
+    "name", ["../secret.mp4", "../mine2/1.mp4", "link/secret.mp4", "secret.mp4", "videos/../../1.mp4", "/etc/passwd"]
+)
+def test_a_path_that_leads_out_says_so(walled, name):
+    (walled / "manifest.jsonl").write_text(line(video=name, references=["1.png"]))
+    with pytest.raises(ValueError, match=r"leads out of the manifest's folder; copy the file into it"):
+        read_manifest(walled / "manifest.jsonl")
+
+
+def test_a_manifest_that_would_lead_out_is_not_written(folder):
+    with pytest.raises(ValueError, match=r"1\.mp4: lies outside .*labels, the manifest's folder"):
+        write_manifest(folder / "labels" / "manifest.jsonl", read_folder(folder))
+    assert {path.name for path in (folder / "labels").iterdir()} == {"1.txt", "2.txt", "a.b.txt"}
+    with pytest.raises(ValueError, match=r"all\.jsonl: there is no folder .*nowhere; make it first"):
+        write_manifest(folder / "nowhere" / "all.jsonl", [])
+
+
+# --- loading -----------------------------------------------------------------------------------------
+
+
+def example(home: Path, frames: np.ndarray, scale: int = 1) -> Example:
+    Video(frames, 8).save(home / "1.mp4", scale=scale)
+    Image.new("RGB", (30, 20), (200, 10, 10)).save(home / "1.png")
+    Image.new("L", (8, 8)).save(home / "2.png")
+    return Example(home / "1.mp4", "a dog", (home / "1.png", home / "2.png"))
+
+
+def test_loading_takes_the_first_frames_and_every_reference(tmp_path):
+    frames = np.arange(0, 250, 50, dtype=np.uint8)[:, None, None, None].repeat(64, 1).repeat(96, 2).repeat(3, 3)
+    video, references = load_example(example(tmp_path, frames), frames=3, height=64, width=96)
+    assert (video.shape, video.dtype) == ((3, 64, 96, 3), np.uint8)
+    assert np.abs(video.astype(int) - frames[:3]).max() <= 2
+    assert [(picture.size, picture.mode) for picture in references] == [((30, 20), "RGB"), ((8, 8), "RGB")]
+
+
+@pytest.mark.parametrize(("height", "width", "kept"), [(32, 32, "tall"), (16, 32, "wide"), (24, 20, "tall")])
+def test_another_size_is_covered_and_cut_evenly(tmp_path, height, width, kept):
+    """A picture of 64 x 96 with a rim: what is cut off is the rim of the longer side."""
+    frames = np.full((1, 64, 96, 3), 40, dtype=np.uint8)
+    frames[:, 8:-8, 16:-16] = 220
+    video, _ = load_example(example(tmp_path, frames), frames=1, height=height, width=width)
+    assert video.shape == (1, height, width, 3)
+    picture = video[0, ..., 0].astype(int)
+    assert np.abs(picture - picture[::-1]).max() <= 4
+    assert np.abs(picture - picture[:, ::-1]).max() <= 4
+    middle_row, middle_column = picture[height // 2], picture[:, width // 2]
+    assert (middle_column[0] < 60) == (kept == "tall")
+    assert (middle_row[0] < 60) == (kept == "wide")
+
+
+def test_whole_factors_are_undone(tmp_path):
+    colors = np.random.default_rng(0).integers(0, 256, (8, 3), dtype=np.uint8)
+    art = colors[np.random.default_rng(1).integers(0, 8, (2, 16, 16))]
+    Video(art, 8).save(tmp_path / "1.gif", scale=7)
+    video, _ = load_example(Example(tmp_path / "1.gif", "squares", ()), frames=2, height=16, width=16)
+    assert np.array_equal(video, art)
+
+
+def test_too_short_says_both_numbers(tmp_path):
+    short = example(tmp_path, np.zeros((5, 32, 32, 3), dtype=np.uint8))
+    with pytest.raises(ValueError, match=r"1\.mp4: has 5 frames where 9 are needed; give a longer clip"):
+        load_example(short, frames=9, height=32, width=32)

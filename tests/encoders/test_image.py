@@ -1,0 +1,49 @@
+import numpy as np
+import torch
+from PIL import Image
+from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModel
+
+from refilm.encoders import ImageEncoder
+from refilm.encoders.image import border_color
+
+
+def encoder():
+    torch.manual_seed(0)
+    config = CLIPVisionConfig(
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        image_size=32,
+        patch_size=8,
+    )
+    return ImageEncoder(CLIPImageProcessor(size={"shortest_edge": 32}, crop_size=32), CLIPVisionModel(config).eval())
+
+
+def test_a_picture_keeps_its_shape():
+    """A circle in a wide picture stays as wide as it is high, on a ground of the picture's own border color."""
+    y, x = np.mgrid[:64, :128]
+    pixels = np.full((64, 128, 3), (40, 160, 220), dtype=np.uint8)
+    pixels[(x - 64) ** 2 + (y - 32) ** 2 < 24**2] = (255, 0, 0)
+    encode = encoder()
+    mean, std = (torch.tensor(v)[:, None, None] for v in (encode.processor.image_mean, encode.processor.image_std))
+    (seen,) = encode.pixels([Image.fromarray(pixels)]) * std + mean
+    red = seen[0] > 0.6
+    assert abs(int(red.any(0).sum()) - int(red.any(1).sum())) <= 1
+    assert torch.allclose(seen[:, 0, 0], torch.tensor((40, 160, 220)) / 255, atol=0.02)
+
+
+def test_tokens_are_the_last_hidden_state_class_token_first():
+    encode = encoder()
+    picture = Image.new("RGB", (32, 32), (200, 100, 50))
+    tokens = encode([picture, picture])
+    assert tokens.shape == (2, 17, 16)
+    hidden = encode.model(pixel_values=encode.pixels([picture]), output_hidden_states=True).hidden_states[-1]
+    assert torch.allclose(tokens[:1], hidden, atol=1e-6)
+
+
+def test_the_border_color_is_the_median_of_the_outermost_pixels():
+    picture = Image.new("RGB", (9, 5), (10, 20, 30))
+    picture.putpixel((0, 0), (255, 255, 255))
+    picture.putpixel((4, 2), (200, 0, 0))
+    assert border_color(picture) == (10, 20, 30)

@@ -1,0 +1,30 @@
+import pytest
+import torch
+
+from refilm.encoders import TextEncoder
+from refilm.training.contrastive import EncodersSettings, make_text_encoder, train_tokenizer
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory):
+    torch.manual_seed(0)
+    settings = EncodersSettings(width=16, heads=2, text_length=12)
+    tokenizer = train_tokenizer(tmp_path_factory.mktemp("tokenizer"), settings)
+    return TextEncoder(tokenizer, make_text_encoder(len(tokenizer), settings).eval(), settings.text_length)
+
+
+def test_prompts_are_padded_to_the_full_length_and_read_without_a_mask(encoder):
+    prompts = ["a critter waits", "a critter bounces in the meadow"]
+    tokens = encoder.tokens(prompts)
+    assert tokens.shape == (2, 12)
+    assert tokens[0].tolist()[-7:] == [0] * 7
+    unmasked = encoder.model(input_ids=tokens).last_hidden_state
+    assert torch.allclose(encoder(prompts), unmasked, atol=1e-5)
+    assert encoder.dropped(2).shape == unmasked.shape
+    assert not encoder.dropped(2).any()
+
+
+def test_a_prompt_that_is_too_long_is_refused_not_cut(encoder):
+    prompt = "a critter bounces in the meadow, red striped blue ball with wide eyes"
+    with pytest.raises(ValueError, match=r"the prompt has 15 tokens, this model reads 12: shorten 'a critter"):
+        encoder([prompt])

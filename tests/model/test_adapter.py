@@ -1,0 +1,104 @@
+"""The adapter: nothing at first, only what the scale lets through later, and all that trains."""
+
+import pytest
+import torch
+
+from refilm.model import Adapter, freeze_all_but
+from refilm.model.adapter import trained_parameters
+from refilm.sizes import AdapterSize, cogvideox_2b
+
+from .tiny import ROTARY, SINCOS, adapter, inputs, transformer
+
+SIZES = pytest.mark.parametrize("size", [SINCOS, ROTARY])
+
+
+def test_parameters_are_counted_as_published():
+    with torch.device("meta"):
+        published = Adapter(AdapterSize.of(cogvideox_2b()))
+    assert sum(p.numel() for p in published.layers.parameters()) == 442_598_400
+    assert sum(p.numel() for p in published.projection.parameters()) == 1_968_000
+
+
+@SIZES
+@pytest.mark.parametrize("query_norm", [False, True])
+def test_fresh_adapter_is_nothing(size, query_norm):
+    model, given = transformer(size), inputs(size)
+    bare = model(*given[:3])
+    adapter(size, trained=False, query_norm=query_norm).attach(model)
+    assert torch.equal(model(*given), bare)
+
+
+@SIZES
+def test_trained_adapter_without_reference_or_scale_is_nothing(size):
+    model, given = transformer(size), inputs(size)
+    bare = model(*given[:3])
+    trained = adapter(size)
+    trained.attach(model)
+    assert torch.equal(model(*given[:3]), bare)
+    assert torch.equal(model(*given, reference_scale=0), bare)
+    assert (model(*given) - bare).norm() / bare.norm() > 0.1
+    trained.detach(model)
+    assert torch.equal(model(*given[:3]), bare)
+
+
+def test_scale_of_each_sample():
+    model, given = transformer(), inputs()
+    adapter().attach(model)
+    mixed = model(*given, reference_scale=torch.tensor([0.0, 0.7]))
+    torch.testing.assert_close(mixed[:1], model(*given, reference_scale=0)[:1])
+    torch.testing.assert_close(mixed[1:], model(*given, reference_scale=0.7)[1:])
+
+
+def test_each_sample_sees_its_own_reference():
+    model, (latents, timestep, text, reference) = transformer(), inputs()
+    adapter().attach(model)
+    both = model(latents, timestep, text, reference)
+    alone = model(latents[1:], timestep[1:], text[1:], reference[1:])
+    torch.testing.assert_close(both[1:], alone)
+
+
+def test_query_norm_is_blind_to_the_size_of_video_tokens():
+    for query_norm in (True, False):
+        layer = adapter(query_norm=query_norm).layers[0]
+        video, reference = torch.randn(1, 5, SINCOS.width), torch.randn(1, 6, SINCOS.width)
+        assert torch.allclose(layer(video, reference), layer(9 * video, reference), atol=1e-4) == query_norm
+
+
+@pytest.mark.parametrize("trained", [False, True])
+def test_gradients_reach_the_adapter_alone(trained):
+    model, given, layers = transformer().requires_grad_(True), inputs(), adapter(trained=trained)
+    layers.attach(model)
+    freeze_all_but(layers, model)
+    model(*given).square().mean().backward()
+    touched = {name for name, p in model.named_parameters() if p.grad is not None}
+    assert touched == set(trained_parameters(model))
+    assert len(touched) == len(list(layers.parameters()))
+    grads = {name: p.grad.abs().max() for name, p in layers.named_parameters()}
+    moving = {name for name, grad in grads.items() if grad > 0}
+    outs = {name for name in grads if ".out." in name}
+    assert moving == (set(grads) if trained else outs)  # zeros behind hide all else for one step
+
+
+def test_a_reference_needs_an_adapter():
+    model, given = transformer(), inputs()
+    with pytest.raises(ValueError, match="no adapter is attached"):
+        model(*given)
+
+
+def test_wrong_and_second_adapters_are_refused():
+    model, given = transformer(), inputs()
+    bare = model(*given[:3])
+    with pytest.raises(ValueError, match="2 layers, 96 channels does not fit a transformer of 2 layers, 64 channels"):
+        adapter(ROTARY).attach(model)
+    assert torch.equal(model(*given[:3]), bare)
+    with pytest.raises(ValueError, match="no adapter is attached"):
+        model(*given)
+    first = adapter()
+    first.attach(model)
+    seen = model(*given)
+    with pytest.raises(ValueError, match="has an adapter already"):
+        adapter(trained=False).attach(model)
+    assert torch.equal(model(*given), seen)
+    first.detach(model)
+    adapter(trained=False).attach(model)
+    assert torch.equal(model(*given), bare)

@@ -1,0 +1,45 @@
+import torch
+from torch import nn
+
+from refilm.training.optimizers import FlatMuon, MovingAverage, OptimizerSettings, make_optimizers, rate
+
+
+def test_flat_muon_moves_matrices_as_torch_does_and_kernels_as_flattened_matrices():
+    torch.manual_seed(0)
+    kernel = nn.Parameter(torch.randn(8, 4, 3, 3))
+    flat = nn.Parameter(kernel.detach().flatten(1).clone())
+    ours = FlatMuon([kernel], lr=0.01, weight_decay=0.1)
+    theirs = torch.optim.Muon([flat], lr=0.01, weight_decay=0.1, adjust_lr_fn="match_rms_adamw")
+    for _ in range(3):
+        gradient = torch.randn(8, 4, 3, 3)
+        kernel.grad, flat.grad = gradient, gradient.flatten(1)
+        ours.step()
+        theirs.step()
+    assert torch.equal(kernel.detach().flatten(1), flat.detach())
+
+
+def test_every_trained_parameter_belongs_to_exactly_one_optimizer():
+    module = nn.ModuleDict({"blocks": nn.ModuleList([nn.Linear(4, 4)]), "head": nn.Linear(4, 2)})
+    settings = OptimizerSettings(muon_learning_rate=0.01)
+    adamw, muon = make_optimizers(module.named_parameters(), settings)
+    assert isinstance(muon, FlatMuon)
+    assert [id(p) for p in muon.shaped] == [id(module["blocks"][0].weight)]
+    assert len(adamw.param_groups[0]["params"]) == 3
+
+
+def test_the_learning_rate_rises_stays_and_falls_to_nothing():
+    settings = OptimizerSettings(warm_up=10, decay_share=0.25)
+    rates = [rate(step, 100, settings) for step in range(100)]
+    assert rates[0] == 0.1
+    assert rates[10:75] == [1.0] * 65
+    assert rates[99] == 1 / 25
+    assert rates[75:] == sorted(rates[75:], reverse=True)
+
+
+def test_the_moving_average_forgets_its_start():
+    weights = {"w": torch.zeros(1)}
+    average = MovingAverage(weights, decay=0.99)
+    weights["w"].fill_(1.0)
+    for step in range(1, 200):
+        average.update(weights, step)
+    assert 0.95 < average.average["w"].item() <= 1.0
