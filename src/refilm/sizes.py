@@ -137,7 +137,7 @@ def pocket() -> TransformerSize:
     """The small model that ships: 32 x 32 pixels, 8 x 8 latents."""
     return TransformerSize(
         layers=8,
-        heads=4,
+        heads=3,
         text_dim=128,
         text_length=24,
         time_dim=128,

@@ -153,7 +153,7 @@ class Batch:
 
 
 def drops(fates: Tensor, settings: DropSettings) -> tuple[Tensor, Tensor]:
-    """What is kept of text and reference, 1 or 0, by uniform draws (B,): disjoint intervals for both, text, reference."""
+    """What is kept of text and of reference, 1 or 0, by uniform draws (B,): each kind of drop has its own interval."""
     edges = torch.tensor([settings.both, settings.text, settings.reference]).cumsum(0)
     kind = torch.bucketize(fates, edges, right=True)
     return ((kind != 0) & (kind != 1)).float(), ((kind != 0) & (kind != 2)).float()

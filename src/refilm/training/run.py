@@ -18,7 +18,9 @@ def train(
     changes: Mapping[str, Any] | None = None,
     on_encoded: Callable[[int, int], None] = lambda done, total: None,
 ) -> Generator[Progress, None, Path]:
-    """Train a recipe, yielding after every step. Under `torchrun` all its processes take part. The result is delivered where the recipe says, after the last one.
+    """Train a recipe, yielding after every step; after the last one the result is delivered where the recipe says.
+
+    Under `torchrun` all its processes take part.
 
     Args:
         recipe_path: a TOML file.
