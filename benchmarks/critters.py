@@ -29,11 +29,12 @@ HERE = Path(__file__).parent
 ROWS = {
     "model": "the model",
     "real": "real clips (the judge's ceiling)",
+    "autoencoder": "real clips through the autoencoder",
     "none": "no picture",
     "wrong": "another subject's picture",
     "scale0": "reference scale 0",
 }
-LOOKS_ROWS = {"model": "the base model, told the looks", "real": ROWS["real"]}
+LOOKS_ROWS = {"model": "the base model, told the looks", "real": ROWS["real"], "autoencoder": ROWS["autoencoder"]}
 COLUMNS = {"color": "body color", "second": "second color"}  # the others are called as they are
 
 
@@ -79,11 +80,18 @@ def generate(
     return [video.frames for video in videos]
 
 
-def make_films(row: str, pairs: Sequence[Pair], pipeline: refilm.Pipeline | None, options) -> list[np.ndarray]:
+def through_autoencoder(pipeline: refilm.Pipeline, films: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Films to latents and back: what the transformer cannot do better."""
+    autoencoder = pipeline.base.encoders.autoencoder
+    latents = (autoencoder.posterior(torch.from_numpy(film)[None])[0] for film in films)
+    return [autoencoder.decode(one)[0].cpu().numpy() for one in latents]
+
+
+def make_films(row: str, pairs: Sequence[Pair], pipeline: refilm.Pipeline, options) -> list[np.ndarray]:
     """The films of a row, one for each pair."""
-    if row == "real":
-        return [critters.film(pair.story, np.random.default_rng((options.seed, pair.index, 1))) for pair in pairs]
-    assert pipeline is not None
+    if row in ("real", "autoencoder"):
+        films = [critters.film(pair.story, np.random.default_rng((options.seed, pair.index, 1))) for pair in pairs]
+        return films if row == "real" else through_autoencoder(pipeline, films)
     films = []
     starts = range(0, len(pairs), options.batch)
     for start in progress(starts, f"{row:>8}", disable=not options.progress):
@@ -127,11 +135,9 @@ def run(options) -> None:
     titles = LOOKS_ROWS if options.looks else ROWS
     judge = Judge.load(options.judge)
     pairs = held_out_pairs(options.seed, options.pairs)
-    pipeline, asked = None, {}
-    if options.rows != ["real"]:
-        adapter = None if options.looks else options.adapter or "default"
-        pipeline = refilm.load(options.base, adapter=adapter)
-        asked = pipeline.request(steps=options.steps, guidance=options.guidance).model_dump()
+    adapter = None if options.looks else options.adapter or "default"
+    pipeline = refilm.load(options.base, adapter=adapter)
+    asked = pipeline.request(steps=options.steps, guidance=options.guidance)
     rows = []
     for row in options.rows:
         started = time.perf_counter()
@@ -148,12 +154,12 @@ def run(options) -> None:
     result = {
         "machine": machine(),
         "base": options.base,
-        "adapter": None if options.looks else options.adapter or "default",
+        "adapter": adapter,
         "judge": hashlib.sha256(options.judge.read_bytes()).hexdigest(),
         "pairs": options.pairs,
         "seed": options.seed,
         "batch": options.batch,
-        "request": asked,
+        "request": asked.model_dump(),
         "rows": as_json(rows),
     }
     options.out.parent.mkdir(parents=True, exist_ok=True)
@@ -165,7 +171,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--base", default="pocket", help="base model: pocket, or a folder")
     parser.add_argument("--adapter", help="an adapter's folder; left out: the one that comes with the base")
-    parser.add_argument("--rows", help=f"some of {','.join(ROWS)}; left out: all, with --looks model,real")
+    parser.add_argument("--rows", help=f"some of {','.join(ROWS)}; left out: all, with --looks model,real,autoencoder")
     parser.add_argument("--looks", action="store_true", help="no pictures, no adapter: the prompt tells the looks")
     parser.add_argument("--pairs", type=int, default=200)
     parser.add_argument("--steps", type=int, help="sampler steps; left out: the base model's default")

@@ -94,14 +94,24 @@ def wear(films: Tensor, rng: torch.Generator) -> Tensor:
 
     down, right = torch.randint(3, (2,), generator=rng).tolist()  # a pixel's shift
     films = F.pad(films.flatten(0, 1), (1, 1, 1, 1), mode="replicate")[:, :, down : down + H, right : right + W]
-    blurred = F.avg_pool2d(F.pad(films, (1, 1, 1, 1), mode="replicate"), 3, stride=1).unflatten(0, (B, frames))
-    films = films.unflatten(0, (B, frames)).lerp(blurred, draw(-0.6, 0.8, 1, 1).clamp(min=0))  # over a third stay sharp
+    films = films.unflatten(0, (B, frames))
+    films = films.lerp(_blur(films, 3), draw(-0.6, 0.8, 1, 1).clamp(min=0))  # over a third stay sharp
+    gray = films.mean(2, keepdim=True)
+    films = films.lerp(gray + _blur(films - gray, 5), draw(-0.5, 0.9, 1, 1).clamp(min=0))  # colors bleed
     if frames > 1:
         films = films.lerp(_smear(films), draw(-0.6, 0.6, 1, 1).clamp(min=0))
     films = films * draw(0.93, 1.07, 1, 3) + draw(-0.03, 0.03, 1, 3)  # tint
-    flicker = F.interpolate(torch.randn(B * frames, 3, 4, 4, generator=rng), (H, W), mode="bilinear")
-    films = films + flicker.unflatten(0, (B, frames)) * draw(0, 0.04, 1, 1)
+    stains = F.interpolate(torch.randn(B * frames, 3, H // 4, W // 4, generator=rng), (H, W), mode="bilinear")
+    films = films + stains.unflatten(0, (B, frames)) * draw(0, 0.1, 1, 1)
     return (films + torch.randn(films.shape, generator=rng) * draw(0, 0.04, 1, 1)).clamp(0, 1)
+
+
+def _blur(films: Tensor, side: int) -> Tensor:
+    """Each pixel as the mean of the square around it."""
+    edge = side // 2
+    return F.avg_pool2d(F.pad(films.flatten(0, 1), (edge,) * 4, mode="replicate"), side, stride=1).unflatten(
+        0, films.shape[:2]
+    )
 
 
 def _smear(films: Tensor) -> Tensor:
@@ -119,7 +129,7 @@ def measure(judge: Judge, *, count: int, size: int = 32) -> dict[str, Accuracy]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=800)
+    parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--count", type=int, default=1000, help="held-out clips to measure on")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, default=HERE, help="folder of judge.safetensors and results/judge.json")

@@ -60,7 +60,7 @@ class TransformerSize:
 
 @dataclass(frozen=True)
 class AdapterSize:
-    """Everything that decides an adapter's weights: reference attention in every layer, and the picture's projection."""
+    """Everything that decides an adapter's weights: each layer's reference attention, and the picture's projection."""
 
     layers: int
     heads: int

@@ -1,8 +1,9 @@
 """How `refilm train` reads changes and tells its course; what it trains is shown in tests/e2e."""
 
 import pytest
+from rich.console import Console
 
-from refilm.cli.courses import Lines
+from refilm.cli.courses import Lines, course_of
 from refilm.cli.showing import clock
 from refilm.cli.train import changes_of
 from refilm.training.loop import Progress
@@ -52,3 +53,10 @@ def test_where_nobody_looks_there_are_few_lines(capsys):
 )
 def test_durations_read_well(seconds, text):
     assert clock(seconds) == text
+
+
+def test_only_the_first_of_several_processes_tells(capsys):
+    with course_of(Console(), first=False) as course:
+        course.encoded(1, 1)
+        course.step(Progress(1, 1, loss=1.0, seconds=1.0))
+    assert capsys.readouterr().out == ""

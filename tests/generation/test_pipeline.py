@@ -1,10 +1,17 @@
+import re
+from typing import get_args
+
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from torch import nn
 
 import refilm
 from refilm.data import critters
-from refilm.generation import Pipeline
+from refilm.diffusion import COURSES, SAMPLERS, Condition, by_timestep, gaussian, guided, run
+from refilm.generation import Pipeline, request
+from refilm.model import KERNELS, JointAttention, ReferenceAttention, Transformer, eager, fused, swapped
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +55,67 @@ def test_other_sizes_lengths_and_samplers(pipeline, picture):
     assert pipeline.generate(PROMPT, picture, seed=1, frames=13, steps=2).frames.shape == (13, 32, 32, 3)
 
 
+def test_names_of_settings_are_names_of_things():
+    assert get_args(request.SamplerName) == (*SAMPLERS, "sat")
+    assert get_args(request.CourseName) == tuple(COURSES)
+    assert get_args(request.KernelName) == tuple(KERNELS)
+
+
+def test_sat_is_the_research_code_with_zeros_after_the_projection(pipeline, picture):
+    """Put together here from public parts; the adapter's projection has a bias, so zeros before it are others."""
+    asked = pipeline.request(sampler="sat", steps=3, guidance=6.0)
+    assert asked.guidance_course == "by-timestep"
+    *_, last = pipeline.sample([PROMPT], [picture], seeds=[7], request=asked)
+
+    text, transformer = pipeline.base.encoders.text, pipeline.base.transformer
+    reference = pipeline.adapter.projection(pipeline.encode_references([picture]))
+    nothing = Condition(text.dropped(1), torch.zeros_like(reference))
+    shape = (1, *asked.latent_shape(transformer.size.channels, pipeline.base.compression))
+    predict = guided(transformer, Condition(text([PROMPT]), reference), unconditional=nothing, guidance=by_timestep(3))
+    draw = gaussian(shape, torch.Generator().manual_seed(7))
+    with torch.no_grad(), swapped(transformer, Transformer, reference_projection=lambda _: nn.Identity()):
+        *_, expected = run("sat", predict, schedule=pipeline.base.schedule, steps=3, draw=draw)
+    torch.testing.assert_close(last.latents, expected.latents, rtol=0, atol=1e-5)
+    *_, other = pipeline.sample([PROMPT], [picture], seeds=[7], request=asked.model_copy(update={"sampler": "ddim"}))
+    assert (other.latents - last.latents).abs().max() > 0.01
+
+
+def test_a_kernel_by_name_makes_the_same_film_and_is_taken_off_again(pipeline, picture):
+    plain = pipeline.generate(PROMPT, picture, seed=7, steps=2).frames.astype(int)
+    for name in ("eager", "math", "flash"):
+        film = pipeline.generate(PROMPT, picture, seed=7, steps=2, kernel=name).frames
+        assert np.abs(plain - film).max() <= 2
+    seen, transformer = [], pipeline.base.transformer
+    attentions = [m for m in transformer.modules() if isinstance(m, JointAttention | ReferenceAttention)]
+    watch = lambda predict: lambda *asked: seen.extend(m.kernel for m in attentions) or predict(*asked)  # noqa: E731
+    steps = pipeline.sample([PROMPT], [picture], seeds=[7], request=pipeline.request(kernel="eager"), advice=watch)
+    next(steps)
+    assert set(seen) == {eager}
+    assert {m.kernel for m in attentions} == {fused}  # though the run is not over
+    assert not torch.is_inference_mode_enabled()
+    with pytest.raises(ValueError, match="attention kernel 'cudnn' cannot run here, on cpu"):
+        pipeline.generate(PROMPT, picture, seed=7, kernel="cudnn")
+
+
+def test_a_step_cache_is_new_for_every_film(pipeline, picture, caplog):
+    films = []
+    with caplog.at_level("INFO", logger="refilm"):
+        for cache in (0.5, 0.5, 0.0):
+            films.append(pipeline.generate(PROMPT, picture, seed=7, steps=8, step_cache=cache).frames)
+    assert np.array_equal(films[0], films[1])
+    assert not np.array_equal(films[0], films[2])
+    counts = re.findall(r"step cache: (\d+) of 16 runs", caplog.text)
+    assert len(counts) == 2
+    assert 0 < int(counts[0]) == int(counts[1]) < 16
+    assert pipeline.base.transformer.trunk.around is None
+    pipeline.base.transformer.trunk.around = lambda run, x, conditioning: run(x, conditioning)
+    try:
+        with pytest.raises(ValueError, match="step_cache: the trunk has advice around it already"):
+            pipeline.generate(PROMPT, seed=7, step_cache=0.5)
+    finally:
+        pipeline.base.transformer.trunk.around = None
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -55,7 +123,9 @@ def test_other_sizes_lengths_and_samplers(pipeline, picture):
         ({"height": 30}, r"a size of 30 x 32 pixels: both must be multiples of 8"),
         ({"steps": 0}, r"steps: .*greater than or equal to 1 \(received 0\)"),
         ({"guidance": float("nan")}, r"guidance: .*received nan"),
-        ({"sampler": "euler"}, r"sampler: .*'dpmpp-2m-sde' or 'ddim' \(received 'euler'\)"),
+        ({"sampler": "euler"}, r"sampler: .*'dpmpp-2m-sde', 'ddim' or 'sat' \(received 'euler'\)"),
+        ({"sampler": "sat", "steps": 1}, r"steps: must be from 2 to 999 with the sampler sat \(received 1\)"),
+        ({"step_cache": -1.0}, r"step_cache: .*\(received -1.0\)"),
         ({"colour": 1}, r"colour: Extra inputs are not permitted"),
     ],
 )

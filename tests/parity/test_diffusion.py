@@ -31,13 +31,15 @@ def test_levels_of_a_run(steps):
     theirs = fixture("discretization")
     assert list(sat_timesteps(steps)) == theirs[f"sampling_{steps}_timesteps"].flip(0).tolist()
     assert sat_timesteps(steps) == scaled_linear().spaced(steps)
-    alphas = torch.tensor([alpha for alpha, _ in sat_levels(steps)[:-1]])
+    alphas = torch.tensor([alpha for alpha, _ in sat_levels(steps, scaled_linear())[:-1]])
     close(alphas, theirs[f"sampling_{steps}_alphas_cumprod_sqrt"], 2e-7)
 
 
 def test_levels_snap_to_timesteps_a_few_away():
     schedule = scaled_linear()
-    off = [nearest(schedule, alpha) - t for (alpha, _), t in zip(sat_levels(5), sat_timesteps(5), strict=False)]
+    off = [
+        nearest(schedule, alpha) - t for (alpha, _), t in zip(sat_levels(5, schedule), sat_timesteps(5), strict=False)
+    ]
     assert off == [0, -2, -4, -6, -8]
 
 
@@ -55,7 +57,8 @@ def test_loss(group):
 
 @pytest.mark.parametrize("steps", [5, 10])
 def test_sampler_given_what_the_original_model_said(steps):
-    theirs, trained, levels = fixture(f"sampler_{steps}"), scaled_linear(), sat_levels(steps)
+    theirs, trained = fixture(f"sampler_{steps}"), scaled_linear()
+    levels = sat_levels(steps, trained)
     scale, draws = by_timestep(steps), iter(theirs["draws"])
 
     def says(latents, timestep, share):
@@ -67,7 +70,7 @@ def test_sampler_given_what_the_original_model_said(steps):
         alpha, sigma = trained.alpha_sigma(nearest(trained, levels[index][0]))
         return (alpha * latents - theirs[f"denoised_step{index}"]) / sigma
 
-    for step in sat(says, theirs["start"], steps=steps, draw=lambda: next(draws)):
+    for step in sat(says, theirs["start"], schedule=trained, steps=steps, draw=lambda: next(draws)):
         close(step.clean, theirs[f"denoised_step{step.index}"], 1e-5)
         close(step.latents, theirs[f"x_after_step{step.index}"], 5e-4)
     close(step.latents, theirs["final"], 5e-4)

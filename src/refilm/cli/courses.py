@@ -19,6 +19,13 @@ WINDOW = 50  # steps over which loss and pace are averaged
 EVERY = 10.0  # seconds between plain lines
 
 
+def course_of(console: Console, *, first: bool) -> "Course":
+    """What suits the place: only the first of several processes tells, and only a terminal shows what lives."""
+    if not first:
+        return Course()
+    return Live(console) if console.is_terminal else Lines()
+
+
 class Pace:
     """The last steps' mean loss and duration."""
 
@@ -40,15 +47,15 @@ def scores(progress: "Progress") -> str:
 
 
 class Course(AbstractContextManager):
-    """Shows a run; a context that is entered before it begins."""
+    """Shows nothing; a context that is entered before the run begins."""
+
+    def __exit__(self, *error: object) -> None: ...
 
     def encoded(self, done: int, total: int) -> None:
         """Some clips are encoded."""
-        raise NotImplementedError
 
     def step(self, progress: "Progress") -> None:
         """A step is done."""
-        raise NotImplementedError
 
 
 class Live(Course):
@@ -86,8 +93,6 @@ class Lines(Course):
 
     def __init__(self, every: float = EVERY):
         self.every, self.last, self.pace = every, -every, Pace()
-
-    def __exit__(self, *error: object) -> None: ...
 
     def encoded(self, done: int, total: int) -> None:
         self._tell(f"encoded {done} of {total} clips", now=done == total)

@@ -9,13 +9,13 @@ import typer
 
 from refilm.cli.options import Base, Device, Seed, check_output, size_of
 from refilm.cli.showing import bar, clock, named, say, told, working
-from refilm.generation.request import Request, SamplerName
+from refilm.generation.request import CourseName, KernelName, Request, SamplerName
 
 
 def setting(name: str) -> Any:
     """An option for a setting of `Request`, with the setting's own sentence."""
     field = Request.model_fields[name]
-    default = "the base model's" if field.is_required() else str(field.default)
+    default = "the base model's" if field.is_required() else field.default is not None and str(field.default)
     return typer.Option(help=told(Request, name), show_default=default)
 
 
@@ -35,7 +35,8 @@ def generate(
     seed: Seed = None,
     steps: Annotated[int | None, setting("steps")] = None,
     guidance: Annotated[float | None, setting("guidance")] = None,
-    guidance_course: Annotated[Literal["constant", "rising"] | None, setting("guidance_course")] = None,
+    guidance_course: Annotated[CourseName | None, setting("guidance_course")] = None,
+    negative_prompt: Annotated[str | None, setting("negative_prompt")] = None,
     reference_scale: Annotated[float | None, setting("reference_scale")] = None,
     frames: Annotated[int | None, setting("frames")] = None,
     size: Annotated[
@@ -45,6 +46,10 @@ def generate(
         ),
     ] = None,
     sampler: Annotated[SamplerName | None, setting("sampler")] = None,
+    kernel: Annotated[KernelName | None, setting("kernel")] = None,
+    step_cache: Annotated[float | None, setting("step_cache")] = None,
+    kernel: Annotated[KernelName | None, setting("kernel")] = None,
+    step_cache: Annotated[float | None, setting("step_cache")] = None,
     device: Device = None,
     dtype: Annotated[
         Literal["float32", "bfloat16", "float16"] | None,
@@ -75,11 +80,17 @@ def generate(
         steps=steps,
         guidance=guidance,
         guidance_course=guidance_course,
+        negative_prompt=negative_prompt,
+        negative_prompt=negative_prompt,
         reference_scale=reference_scale,
         frames=frames,
         height=height,
         width=width,
         sampler=sampler,
+        kernel=kernel,
+        step_cache=step_cache,
+        kernel=kernel,
+        step_cache=step_cache,
     )
     latents = None
     with bar("sampling", request.steps) as advance:

@@ -1,5 +1,6 @@
 """`refilm train`: a recipe is run, and its course is shown."""
 
+import os
 import shlex
 import time
 import tomllib
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from refilm.cli.courses import Course, Lines, Live
+from refilm.cli.courses import Course, course_of
 from refilm.cli.showing import clock, say
 
 if TYPE_CHECKING:
@@ -39,8 +40,8 @@ def train(
     """Train what a recipe says. Ctrl-C stops; --resume goes on as if nothing had been."""
     folder = run or Path("runs") / recipe.stem
     started = time.perf_counter()
-    console = Console()
-    course = Live(console) if console.is_terminal else Lines()
+    first = os.environ.get("RANK", "0") == "0"  # torchrun numbers its processes
+    course = course_of(Console(), first=first)
     try:
         with course:
             from refilm.training.run import train as steps
@@ -50,7 +51,8 @@ def train(
     except KeyboardInterrupt:
         typer.echo(_stopped(recipe, folder, changes or []), err=True)
         raise typer.Exit(130) from None
-    say(f"{out}: trained, {clock(time.perf_counter() - started)}; the run is in {folder}")
+    if first:
+        say(f"{out}: trained, {clock(time.perf_counter() - started)}; the run is in {folder}")
 
 
 def changes_of(texts: list[str]) -> dict[str, Any]:

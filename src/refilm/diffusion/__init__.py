@@ -1,6 +1,8 @@
 """The diffusion process: schedule, loss, guidance, samplers. Knows torch alone."""
 
+from refilm.diffusion.acceleration import StepCache
 from refilm.diffusion.guidance import (
+    Advice,
     Condition,
     GuidanceScale,
     Model,
@@ -11,12 +13,15 @@ from refilm.diffusion.guidance import (
     rising,
 )
 from refilm.diffusion.loss import velocity_loss
+from refilm.diffusion.presets import COURSES, run
 from refilm.diffusion.samplers import SAMPLERS, Draw, Sampler, SamplerStep, ddim, dpmpp_2m_sde, gaussian
 from refilm.diffusion.sat import sat
 from refilm.diffusion.schedule import Schedule, scaled_linear
 
 __all__ = [
+    "COURSES",
     "SAMPLERS",
+    "Advice",
     "Condition",
     "Draw",
     "GuidanceScale",
@@ -25,6 +30,7 @@ __all__ = [
     "Sampler",
     "SamplerStep",
     "Schedule",
+    "StepCache",
     "by_timestep",
     "constant",
     "ddim",
@@ -32,6 +38,7 @@ __all__ = [
     "gaussian",
     "guided",
     "rising",
+    "run",
     "sat",
     "scaled_linear",
     "velocity_loss",

@@ -7,7 +7,9 @@ Where it departs from `samplers.dpmpp_2m_sde`:
   while the model is told the nominal timestep.
 - Timesteps are cut from 999 down instead of rounded from 1000: others where the number of steps does not divide 1000.
 - Every step of second order draws noise twice and throws the first away.
-Its guidance is `guidance.by_timestep(steps, 6.0)`, and its unconditional branch has zeros for text and reference.
+Its guidance is `guidance.by_timestep(steps, 6.0)`. Its unconditional branch has zeros for the text's embedding and for
+the picture's tokens *after* their projection: there the reference attention still runs and adds a constant, which is
+not the same as no reference.
 """
 
 from collections.abc import Iterator
@@ -17,30 +19,29 @@ from torch import Tensor
 
 from refilm.diffusion.guidance import Predict
 from refilm.diffusion.samplers import Draw, Levels, SamplerStep, dpmpp_2m_sde_step
-from refilm.diffusion.schedule import Schedule, rescale_zero_terminal_snr, scaled_linear
+from refilm.diffusion.schedule import Schedule, rescale_zero_terminal_snr
 
 
 @torch.no_grad()
-def sat(predict: Predict, start: Tensor, *, steps: int, draw: Draw, snr_shift: float = 3.0) -> Iterator[SamplerStep]:
+def sat(predict: Predict, start: Tensor, *, schedule: Schedule, steps: int, draw: Draw) -> Iterator[SamplerStep]:
     """DPM-Solver++(2M) SDE (Lu et al. 2022, arXiv:2211.01095) as the original research code runs it.
 
     Args:
         predict: the guided velocity.
         start: noise, (B, T, C, H, W) float32.
-        steps: how many steps to take, 2 to 999.
-        draw: asked twice at every step but the first and the last.
-        snr_shift: the model's.
+        schedule: what the model was trained with.
+        steps: how many steps to take, at least 2 and fewer than the schedule has.
+        draw: asked once at the first step, never at the last, twice at those between.
 
     Raises:
         ValueError: `steps` out of range.
     """
-    timesteps = sat_timesteps(steps)
-    trained = scaled_linear(snr_shift=snr_shift)
-    levels = sat_levels(steps, snr_shift=snr_shift)
+    timesteps = sat_timesteps(steps, trained=schedule.steps)
+    levels = sat_levels(steps, schedule)
     latents, older = start, None
     for index, timestep in enumerate(timesteps):
         velocity = predict(latents, timestep, index / steps)
-        clean = trained.clean(latents, velocity, nearest(trained, levels[index][0]))
+        clean = schedule.clean(latents, velocity, nearest(schedule, levels[index][0]))
         if 0 < index < steps - 1:
             draw()
         latents = dpmpp_2m_sde_step(latents, clean, older, index=index, levels=levels, draw=draw)
@@ -48,21 +49,23 @@ def sat(predict: Predict, start: Tensor, *, steps: int, draw: Draw, snr_shift: f
         yield SamplerStep(index, steps, timestep, latents, clean)
 
 
-def sat_timesteps(steps: int) -> tuple[int, ...]:
+def sat_timesteps(steps: int, *, trained: int = 1000) -> tuple[int, ...]:
     """The timesteps that the original asks the model at, noise first.
 
     Raises:
-        ValueError: `steps` is not from 2 to 999; the original fails there too.
+        ValueError: `steps` is not from 2 to one less than the model was `trained` on; the original fails there too.
     """
-    if not 2 <= steps <= 999:
-        raise ValueError(f"steps: must be from 2 to 999 (received {steps})")
-    return tuple(int(999 - index * (999 / steps)) for index in range(steps))
+    last = trained - 1
+    if not 2 <= steps <= last:
+        raise ValueError(f"steps: must be from 2 to {last} with the sampler sat (received {steps})")
+    return tuple(int(last - index * (last / steps)) for index in range(steps))
 
 
-def sat_levels(steps: int, *, snr_shift: float = 3.0) -> Levels:
+def sat_levels(steps: int, schedule: Schedule) -> Levels:
     """(alpha, sigma) at each step and after the last: the rescale to zero SNR sees the sampled timesteps alone."""
-    shifted = scaled_linear(snr_shift=snr_shift, zero_terminal_snr=False).alphas_cumprod
-    sampled = rescale_zero_terminal_snr(shifted[list(reversed(sat_timesteps(steps)))]).flip(0)
+    table = schedule.alphas_cumprod if schedule.before_rescale is None else schedule.before_rescale
+    timesteps = sat_timesteps(steps, trained=schedule.steps)
+    sampled = rescale_zero_terminal_snr(table[list(reversed(timesteps))]).flip(0)
     return [*zip(sampled.sqrt().tolist(), (1 - sampled).sqrt().tolist(), strict=True), (1.0, 0.0)]
 
 

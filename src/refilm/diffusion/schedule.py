@@ -17,6 +17,8 @@ class Schedule:
 
     alphas_cumprod: Tensor
     """The share of the picture's variance left at each timestep, alpha^2: (S,) float64, falling."""
+    before_rescale: Tensor | None = None
+    """The same before the last timestep was made pure noise, if it was: only the `sat` sampler goes back to these."""
 
     def __post_init__(self) -> None:
         table = self.alphas_cumprod
@@ -116,7 +118,7 @@ def scaled_linear(
     betas = torch.linspace(beta_start**0.5, beta_end**0.5, steps, dtype=torch.float64) ** 2
     table = (1 - betas).cumprod(dim=0)
     table = table / (snr_shift + (1 - snr_shift) * table)
-    return Schedule(rescale_zero_terminal_snr(table) if zero_terminal_snr else table)
+    return Schedule(rescale_zero_terminal_snr(table), before_rescale=table) if zero_terminal_snr else Schedule(table)
 
 
 def rescale_zero_terminal_snr(alphas_cumprod: Tensor) -> Tensor:

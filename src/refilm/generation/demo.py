@@ -112,8 +112,8 @@ class Demo:
     def _html(self, request: Request) -> str:
         first, alone, another = self.takes[0], *self.takes[len(PLOTS) :]
         command = ["refilm", "generate", first.prompt, "--reference", str(self.folder / "critter.png")]
-        command += ["--seed", str(self.seed), "-o", "film.mp4"]
-        settings = {"seed": self.seed, **request.model_dump()}
+        command += ["--seed", str(self.seed), "--steps", str(request.steps), "-o", "film.mp4"]
+        settings = {"seed": self.seed, **request.model_dump(exclude_none=True)}
         return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
             looks=escape(self.cast[0].looks),
             films="\n".join(_figure(take, take.prompt) for take in self.takes[: len(PLOTS)]),

@@ -1,13 +1,15 @@
 """What is asked of a pipeline: settings of one generation, checked and completed before any work begins."""
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from refilm.settings import Settings
 from refilm.sizes import Compression
 
-SamplerName = Literal["dpmpp-2m-sde", "ddim"]
+SamplerName = Literal["dpmpp-2m-sde", "ddim", "sat"]
+CourseName = Literal["constant", "rising", "by-timestep"]
+KernelName = Literal["fused", "flash", "efficient", "cudnn", "math", "eager"]
 
 
 class Request(Settings):
@@ -17,8 +19,10 @@ class Request(Settings):
     """Sampler steps; more is finer and slower."""
     guidance: float = Field(ge=0, le=50)
     """Guidance scale: how strongly prompt and picture are obeyed; 1 is not at all more than learned."""
-    guidance_course: Literal["constant", "rising"] = "constant"
-    """Whether guidance stays the same or rises from 1 to 1 + guidance with the share of steps done."""
+    guidance_course: CourseName = "constant"
+    """Guidance stays constant, is rising from 1 to 1 + guidance, or jumps by-timestep as CogVideoX's code has it."""
+    negative_prompt: str | None = None
+    """What guidance leads away from; left out: no prompt, as in training. An empty text is what diffusers takes."""
     reference_scale: float = Field(default=1.0, ge=0, le=10)
     """Factor of what the reference picture adds; 0 is no picture."""
     frames: int = Field(ge=1)
@@ -28,7 +32,19 @@ class Request(Settings):
     width: int = Field(ge=1)
     """Width in pixels."""
     sampler: SamplerName = "dpmpp-2m-sde"
-    """The sampler."""
+    """The sampler; sat is that of the CogVideoX research code, faults included, to compare with it."""
+    kernel: KernelName | None = None
+    """The attention kernel; left out: the model's own, which is fused unless another was set."""
+    step_cache: float = Field(default=0.0, ge=0, le=10)
+    """Rest the transformer's blocks until their input has moved by this since they ran; 0 never, more is faster."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete(cls, settings: Any) -> Any:
+        """The sampler sat brings its course of guidance along."""
+        if isinstance(settings, dict) and settings.get("sampler") == "sat":
+            return {"guidance_course": "by-timestep", **settings}
+        return settings
 
     def latent_shape(self, channels: int, compression: Compression) -> tuple[int, int, int, int]:
         """The shape of one video's latents, (T, C, h, w).

@@ -1,19 +1,22 @@
 """The transformer and its adapter. Knows torch alone."""
 
 from refilm.model.adapter import Adapter, ReferenceAttention, freeze_all_but
-from refilm.model.attention import JointAttention, Kernel, eager, fused
+from refilm.model.attention import KERNELS, JointAttention, Kernel, eager, fused
 from refilm.model.conditioning import Conditioning
 from refilm.model.seams import swapped
-from refilm.model.transformer import Block, Transformer
+from refilm.model.transformer import Around, Block, Transformer, Trunk
 
 __all__ = [
+    "KERNELS",
     "Adapter",
+    "Around",
     "Block",
     "Conditioning",
     "JointAttention",
     "Kernel",
     "ReferenceAttention",
     "Transformer",
+    "Trunk",
     "eager",
     "freeze_all_but",
     "fused",

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from refilm.model.position import rotate
 
@@ -25,6 +26,45 @@ def eager(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """The formula itself, softmax(q k^T / sqrt(D)) v: the plain twin of `fused` (Vaswani et al. 2017, eq. 1)."""
     weights = torch.softmax(q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5, dim=-1)
     return weights @ v
+
+
+def flash(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """FlashAttention (Dao et al. 2022, arXiv:2205.14135), PyTorch's own. Raises ValueError where it cannot run."""
+    return _through(SDPBackend.FLASH_ATTENTION, "flash", q, k, v)
+
+
+def efficient(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Memory-efficient attention (Rabe and Staats 2021, arXiv:2112.05682), PyTorch's own. Raises as `flash` does."""
+    return _through(SDPBackend.EFFICIENT_ATTENTION, "efficient", q, k, v)
+
+
+def cudnn(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """NVIDIA's kernel, through PyTorch. Raises as `flash` does."""
+    return _through(SDPBackend.CUDNN_ATTENTION, "cudnn", q, k, v)
+
+
+def math(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """PyTorch's composition of plain operations: runs everywhere, and holds all weights in memory as `eager` does."""
+    return _through(SDPBackend.MATH, "math", q, k, v)
+
+
+KERNELS: dict[str, Kernel] = {
+    "fused": fused, "flash": flash, "efficient": efficient, "cudnn": cudnn, "math": math, "eager": eager,
+}  # fmt: skip
+"""Kernels by the names that settings use."""
+
+
+def _through(backend: SDPBackend, name: str, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    try:
+        with sdpa_kernel(backend):
+            return F.scaled_dot_product_attention(q, k, v)
+    except RuntimeError as error:
+        if not str(error).startswith(("No available kernel", "No viable backend")):
+            raise
+        raise ValueError(
+            f"attention kernel {name!r} cannot run here, on {q.device.type} in {str(q.dtype).removeprefix('torch.')} "
+            f"with heads of {q.shape[-1]} channels: take 'fused', which chooses for itself"
+        ) from error
 
 
 class JointAttention(nn.Module):

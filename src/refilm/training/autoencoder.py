@@ -10,6 +10,7 @@ from torch import Tensor
 
 from refilm.data import critters
 from refilm.settings import Settings
+from refilm.training.parallel import place
 
 
 class Lesson(Settings):
@@ -101,8 +102,8 @@ class AutoencoderTask:
 
     def _batch(self, step: int) -> Tensor:
         lesson = next(lesson for lesson in self.settings.curriculum if step < lesson.until)
-        crops = []
-        for i in range(lesson.batch):
+        crops, here = [], place()
+        for i in range(here.rank, lesson.batch, here.size):
             index = step * 4096 + i
             clip = self._clip(index, lesson.frames, "train")
             rng = np.random.default_rng((self.settings.seed, index, 2))
@@ -113,7 +114,9 @@ class AutoencoderTask:
     def loss(self, step: int) -> dict[str, Tensor]:
         video = self._batch(step)
         posterior = self.module.encode(video).latent_dist
-        noise = torch.randn(posterior.mean.shape, generator=torch.Generator().manual_seed(step))
+        generator = torch.Generator().manual_seed(step)
+        shape = (len(video) * place().size, *posterior.mean.shape[1:])
+        noise = place().share(torch.randn(shape, generator=generator))
         decoded = self.module.decode(posterior.mean + posterior.std * noise).sample.float()
         weight = 1 + self.settings.detail_weight * detail(video)
         weight = weight / weight.mean()

@@ -15,6 +15,7 @@ from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModel, 
 
 from refilm.data import critters
 from refilm.settings import Settings
+from refilm.training.parallel import place
 
 
 class EncodersSettings(Settings):
@@ -113,6 +114,8 @@ class EncodersTask:
     """Trains on portraits and looks captions of critters, drawn on the spot."""
 
     def __init__(self, settings: EncodersSettings, folder: Path):
+        if place().size > 1:
+            raise ValueError(f"the encoders train in one process, not in {place().size}: pairs of a batch are compared")
         self.settings = settings
         self.tokenizer = train_tokenizer(folder / "tokenizer", settings)
         self.processor = CLIPImageProcessor(

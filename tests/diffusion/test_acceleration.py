@@ -1,0 +1,103 @@
+"""The step cache around a whole, tiny transformer."""
+
+import pytest
+import torch
+
+from refilm.diffusion import Condition, StepCache, constant, gaussian, guided, run, scaled_linear
+from refilm.model import Trunk, swapped
+
+from ..model.tiny import adapter, inputs, transformer
+
+
+@pytest.fixture(scope="module")
+def model():
+    made = transformer()
+    adapter().attach(made)
+    return made.requires_grad_(False)
+
+
+def sample(model, cache, seeds=(1,), steps=8):
+    """The final latents of films side by side, guided away from nothing."""
+    _, _, text, reference = inputs(batch=max(seeds) + 1)
+    text, reference = text[list(seeds)], reference[list(seeds)]
+    nothing = Condition(torch.zeros_like(text), torch.zeros_like(reference))
+    draw = gaussian((len(seeds), 3, 16, 8, 12), [torch.Generator().manual_seed(seed) for seed in seeds])
+    predict = guided(model, Condition(text, reference), unconditional=nothing, guidance=constant(3.0))
+    with swapped(model, Trunk, around=lambda _: cache):
+        *_, last = run("ddim", predict, schedule=scaled_linear(), steps=steps, draw=draw)
+    return last.latents
+
+
+def test_threshold_0_is_the_plain_run(model):
+    cache = StepCache(0)
+    assert torch.equal(sample(model, cache), sample(model, None))
+    assert (cache.asked, cache.skipped) == (16, 0)
+
+
+def test_a_higher_threshold_skips_more_and_strays_further(model):
+    plain, skipped, strayed = sample(model, None), [], []
+    for threshold in (0.2, 0.6, 2.0):
+        cache = StepCache(threshold)
+        strayed.append((sample(model, cache) - plain).norm() / plain.norm())
+        skipped.append(cache.skipped)
+    assert 0 < skipped[0] < skipped[1] < skipped[2] < 16
+    assert 0 < strayed[0] < strayed[2]
+
+
+def test_branches_share_nothing_and_reuse_what_was_added(model):
+    latents, timestep, text, reference = inputs()
+    later = latents + 0.01 * inputs(seed=5)[0]
+    branches = [(text, reference), (text, None), (text, reference.flip(0)), (text.flip(0), reference)]
+    cache = StepCache(0.1)
+    with swapped(model, Trunk, around=lambda _: cache):
+        first = [model(latents, timestep, *told) for told in branches]
+        again = [model(later, timestep, *told) for told in branches]
+    assert (cache.asked, cache.skipped) == (16, 8)
+    for told, out, reused in zip(branches, first, again, strict=True):
+        assert torch.equal(out, model(latents, timestep, *told))
+        with swapped(model, Trunk, around=lambda _: adds(model, latents, timestep, told)):
+            torch.testing.assert_close(reused, model(later, timestep, *told))
+
+
+def adds(model, latents, timestep, told):
+    """Advice that adds what the trunk adds to these latents."""
+    seen = []
+    with swapped(
+        model, Trunk, around=lambda _: lambda run, x, conditioning: seen.append(run(x, conditioning) - x) or x
+    ):
+        model(latents, timestep, *told)
+    return lambda run, x, conditioning: x + seen[0]
+
+
+def test_films_side_by_side_skip_each_by_itself(model):
+    """One sample moves, the other hardly: what comes out is what comes out alone."""
+    latents, timestep, text, reference = inputs()
+    later = latents + torch.tensor([0.001, 1.0]).view(2, 1, 1, 1, 1)
+    last = later + 0.001
+
+    def all_three(rows):
+        cache = StepCache(0.1)
+        with swapped(model, Trunk, around=lambda _: cache):
+            outs = [model(x[rows], timestep[rows], text[rows], reference[rows]) for x in (latents, later, last)]
+        return torch.stack(outs, dim=1), cache.skipped
+
+    together, skipped = all_three([0, 1])
+    (one, ones), (two, twos) = all_three([0]), all_three([1])
+    torch.testing.assert_close(together, torch.cat([one, two]))
+    assert (skipped, ones, twos) == (3, 2, 1)
+
+
+def test_reset_forgets(model):
+    cache = StepCache(1.0)
+    before = sample(model, cache)
+    asked, skipped = cache.asked, cache.skipped
+    cache.reset()
+    assert torch.equal(sample(model, cache), before)
+    assert (cache.asked, cache.skipped) == (asked, skipped)
+    assert skipped > 0
+
+
+@pytest.mark.parametrize("threshold", [-0.1, float("nan")])
+def test_nonsense_is_refused(threshold):
+    with pytest.raises(ValueError, match="the threshold must be 0 or more"):
+        StepCache(threshold)
