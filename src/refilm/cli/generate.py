@@ -48,8 +48,6 @@ def generate(
     sampler: Annotated[SamplerName | None, setting("sampler")] = None,
     kernel: Annotated[KernelName | None, setting("kernel")] = None,
     step_cache: Annotated[float | None, setting("step_cache")] = None,
-    kernel: Annotated[KernelName | None, setting("kernel")] = None,
-    step_cache: Annotated[float | None, setting("step_cache")] = None,
     device: Device = None,
     dtype: Annotated[
         Literal["float32", "bfloat16", "float16"] | None,
@@ -81,14 +79,11 @@ def generate(
         guidance=guidance,
         guidance_course=guidance_course,
         negative_prompt=negative_prompt,
-        negative_prompt=negative_prompt,
         reference_scale=reference_scale,
         frames=frames,
         height=height,
         width=width,
         sampler=sampler,
-        kernel=kernel,
-        step_cache=step_cache,
         kernel=kernel,
         step_cache=step_cache,
     )
