@@ -55,16 +55,20 @@ def test_branches_share_nothing_and_reuse_what_was_added(model):
     assert (cache.asked, cache.skipped) == (16, 8)
     for told, out, reused in zip(branches, first, again, strict=True):
         assert torch.equal(out, model(latents, timestep, *told))
-        with swapped(model, Trunk, around=lambda _: adds(model, latents, timestep, told)):
+        added = adds(model, latents, timestep, told)
+        with swapped(model, Trunk, around=lambda _, added=added: added):
             torch.testing.assert_close(reused, model(later, timestep, *told))
 
 
 def adds(model, latents, timestep, told):
     """Advice that adds what the trunk adds to these latents."""
     seen = []
-    with swapped(
-        model, Trunk, around=lambda _: lambda run, x, conditioning: seen.append(run(x, conditioning) - x) or x
-    ):
+
+    def note(run, x, conditioning):
+        seen.append(run(x, conditioning) - x)
+        return x
+
+    with swapped(model, Trunk, around=lambda _: note):
         model(latents, timestep, *told)
     return lambda run, x, conditioning: x + seen[0]
 

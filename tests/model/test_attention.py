@@ -5,33 +5,32 @@ import torch
 
 from refilm.model import KERNELS, eager
 
+ANYWHERE = ("fused", "math", "eager")
 
-def given(keys, dtype=torch.float32):
+
+def given(keys):
     draw = torch.Generator().manual_seed(keys)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    return [torch.randn(2, 3, length, 64, generator=draw).to(device, dtype) for length in (40, keys, keys)]
+    return [torch.randn(2, 3, length, 64, generator=draw).to(device) for length in (40, keys, keys)]
 
 
 @pytest.mark.parametrize("name", KERNELS)
 @pytest.mark.parametrize("keys", [40, 257])  # self-attention, and a reference of CLIP's tokens
-def test_every_kernel_is_the_formula_or_says_that_it_cannot_run(name, keys):
+def test_every_kernel_that_runs_here_is_the_formula(name, keys):
     q, k, v = given(keys)
     try:
         got = KERNELS[name](q, k, v)
-    except ValueError as error:
-        assert name not in ("fused", "math", "eager")
-        assert f"attention kernel {name!r} cannot run here, on {q.device.type} in float32 with heads of 64" in str(
-            error
-        )
-    else:
-        assert (got - eager(q, k, v)).norm() / eager(q, k, v).norm() < 5e-6
+    except ValueError:
+        if name in ANYWHERE:
+            raise
+        pytest.skip(f"{name} does not run on {q.device.type} in float32")
+    expected = eager(q, k, v)
+    assert (got - expected).norm() / expected.norm() < 5e-6
 
 
-def test_what_the_cpu_can():
-    q, k, v = (x.cpu() for x in given(40))
-    torch.testing.assert_close(KERNELS["flash"](q, k, v), eager(q, k, v), rtol=0, atol=5e-6)
-    with pytest.raises(ValueError, match="kernel 'cudnn' cannot run here, on cpu .* take 'fused'"):
-        KERNELS["cudnn"](q, k, v)
+def test_one_that_does_not_run_says_so():
+    with pytest.raises(ValueError, match=r"kernel 'cudnn' cannot run here, on cpu in float32 .* 64 .*: take 'fused'"):
+        KERNELS["cudnn"](*(x.cpu() for x in given(40)))
 
 
 def test_other_faults_keep_their_own_words():

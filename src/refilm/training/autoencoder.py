@@ -48,17 +48,20 @@ class AutoencoderSettings(Settings):
 def make_autoencoder(settings: AutoencoderSettings) -> AutoencoderKLCogVideoX:
     """A fresh autoencoder in CogVideoX's class."""
     depth = len(settings.channels)
-    return AutoencoderKLCogVideoX(
-        down_block_types=("CogVideoXDownBlock3D",) * depth,
-        up_block_types=("CogVideoXUpBlock3D",) * depth,
-        block_out_channels=settings.channels,
-        latent_channels=settings.latent_channels,
-        layers_per_block=settings.layers,
-        norm_num_groups=settings.norm_groups,
-        temporal_compression_ratio=settings.temporal_compression,
-        sample_height=critters.SIZE,
-        sample_width=critters.SIZE,
-    )
+    config = {
+        "down_block_types": ("CogVideoXDownBlock3D",) * depth,
+        "up_block_types": ("CogVideoXUpBlock3D",) * depth,
+        "block_out_channels": settings.channels,
+        "latent_channels": settings.latent_channels,
+        "layers_per_block": settings.layers,
+        "norm_num_groups": settings.norm_groups,
+        "temporal_compression_ratio": settings.temporal_compression,
+        "sample_height": critters.SIZE,
+        "sample_width": critters.SIZE,
+    }
+    model = AutoencoderKLCogVideoX.from_config(config)
+    assert isinstance(model, AutoencoderKLCogVideoX)
+    return model
 
 
 def whole(autoencoder: AutoencoderKLCogVideoX) -> AutoencoderKLCogVideoX:
@@ -113,11 +116,11 @@ class AutoencoderTask:
 
     def loss(self, step: int) -> dict[str, Tensor]:
         video = self._batch(step)
-        posterior = self.module.encode(video).latent_dist
+        (posterior,) = self.module.encode(video, return_dict=False)
         generator = torch.Generator().manual_seed(step)
         shape = (len(video) * place().size, *posterior.mean.shape[1:])
         noise = place().share(torch.randn(shape, generator=generator))
-        decoded = self.module.decode(posterior.mean + posterior.std * noise).sample.float()
+        decoded = self.module.decode(posterior.mean + posterior.std * noise, return_dict=False)[0].float()
         weight = 1 + self.settings.detail_weight * detail(video)
         weight = weight / weight.mean()
         error = (decoded - video).abs()
@@ -127,12 +130,16 @@ class AutoencoderTask:
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
-        mean = self.module.encode(self.held_out).latent_dist.mean
-        decoded = self.module.decode(mean).sample.clamp(-1, 1)
+        mean = self._held_out_latents()
+        decoded = self.module.decode(mean, return_dict=False)[0].clamp(-1, 1)
         mse = ((decoded - self.held_out) / 2).square().mean(dim=(1, 2, 3, 4))
         return {"psnr": (-10 * mse.log10()).mean().item(), "latent_std": mean.std().item()}
 
     @torch.no_grad()
     def latent_std(self) -> float:
         """The standard deviation of the held-out clips' latents, before scaling."""
-        return self.module.encode(self.held_out).latent_dist.mean.std().item()
+        return self._held_out_latents().std().item()
+
+    def _held_out_latents(self) -> Tensor:
+        (posterior,) = self.module.encode(self.held_out, return_dict=False)
+        return posterior.mean

@@ -5,7 +5,7 @@ Knows nothing of what is trained: a `Task` gives the weights and the loss of a s
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -130,7 +130,7 @@ class _Run:
         self._assign(self.ema.average if self.settings.optimizer.ema else self.trained)
 
     @torch.no_grad()
-    def _assign(self, tensors: dict[str, Tensor]) -> None:
+    def _assign(self, tensors: Mapping[str, Tensor]) -> None:
         for name, p in self.trained.items():
             p.copy_(tensors[name])
 

@@ -1,7 +1,7 @@
 """What moves the weights: AdamW, or Muon for the matrices beside it; the learning rate's course; the moving average."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -38,16 +38,16 @@ def make_optimizers(
     """One AdamW for everything that trains, or Muon for the hidden matrices and AdamW for the rest."""
     trained = list(parameters)
     hidden = re.compile(settings.muon_names)
-    with_muon = settings.muon_learning_rate is not None
-    matrices = [p for name, p in trained if with_muon and p.ndim >= 2 and hidden.search(name)]
+    muon_rate = settings.muon_learning_rate
+    matrices = [p for name, p in trained if muon_rate is not None and p.ndim >= 2 and hidden.search(name)]
     chosen = {id(p) for p in matrices}
     rest = [p for _, p in trained if id(p) not in chosen]
     betas, decay = (0.9, settings.beta2), settings.weight_decay
     optimizers: list[torch.optim.Optimizer] = []
     if rest:
         optimizers.append(torch.optim.AdamW(rest, lr=settings.learning_rate, betas=betas, weight_decay=decay))
-    if matrices:
-        optimizers.append(FlatMuon(matrices, lr=settings.muon_learning_rate, weight_decay=decay))
+    if muon_rate is not None and matrices:
+        optimizers.append(FlatMuon(matrices, lr=muon_rate, weight_decay=decay))
     return optimizers
 
 
@@ -59,12 +59,12 @@ class FlatMuon(torch.optim.Muon):
         flat = [nn.Parameter(p.detach().view(p.shape[0], -1)) for p in parameters]  # the same memory
         super().__init__(flat, lr=lr, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw")
 
-    def step(self) -> None:
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
         """Move the weights along their gradients."""
         flat = self.param_groups[0]["params"]
         for matrix, shaped in zip(flat, self.shaped, strict=True):
             matrix.grad = None if shaped.grad is None else shaped.grad.reshape(matrix.shape)
-        super().step()
+        return super().step(closure)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients."""
@@ -82,12 +82,12 @@ def rate(step: int, steps: int, settings: OptimizerSettings) -> float:
 class MovingAverage:
     """An exponential moving average of named tensors, in their own dtype (Polyak averaging)."""
 
-    def __init__(self, parameters: dict[str, Tensor], decay: float):
+    def __init__(self, parameters: Mapping[str, Tensor], decay: float):
         self.decay = decay
         self.average = {name: p.detach().clone() for name, p in parameters.items()}
 
     @torch.no_grad()
-    def update(self, parameters: dict[str, Tensor], step: int) -> None:
+    def update(self, parameters: Mapping[str, Tensor], step: int) -> None:
         """Take the weights after `step` in; early steps count more, so that the start is forgotten."""
         decay = min(self.decay, (1 + step) / (10 + step))
         for name, average in self.average.items():
