@@ -1,7 +1,7 @@
 """Score a model on critters it has never seen: 200 pairs of a held-out subject's picture and a prompt.
 
     python benchmarks/critters.py                  # pocket and its adapter, beside the rows it is compared with
-    python benchmarks/critters.py --rows model --pairs 50 --steps 20 --sheets /tmp/sheets
+    python benchmarks/critters.py --rows model --pairs 50 --steps 20 --sheets sheets
     python benchmarks/critters.py --looks          # the base model alone, told the looks in words
 
 A judge that was trained on real clips says what is to be seen in each film (`benchmarks/judge.py`). Prints a
