@@ -1,7 +1,9 @@
+import signal
+
 import pytest
 import torch
 
-from refilm.training.resume import checkpoints, load_checkpoint, save_checkpoint
+from refilm.training.resume import checkpoints, load_checkpoint, save_checkpoint, uninterrupted
 
 
 def test_only_the_newest_checkpoints_stay_and_the_newest_is_found(tmp_path):
@@ -27,3 +29,16 @@ def test_no_checkpoint_and_a_damaged_one_are_errors_that_name_the_path(tmp_path)
     (path / "state.pt").write_bytes((path / "state.pt").read_bytes()[:500])
     with pytest.raises(ValueError, match=r"step-00000010/state\.pt: cannot be read"):
         load_checkpoint(tmp_path)
+
+
+def test_an_interrupt_waits_until_a_save_is_done():
+    done = []
+
+    def save():
+        with uninterrupted():
+            signal.raise_signal(signal.SIGINT)
+            done.append("saved")
+
+    with pytest.raises(KeyboardInterrupt):
+        save()
+    assert done == ["saved"]

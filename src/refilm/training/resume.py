@@ -6,7 +6,12 @@ A checkpoint is a folder `step-00001234` holding `state.pt` (tensors and plain v
 
 import os
 import shutil
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import torch
@@ -19,7 +24,7 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any], *, keep: int
     temporary = folder / f".{final.name}.tmp"
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
-    with open(temporary / "state.pt", "wb") as file:
+    with open(temporary / "state.pt", "wb") as file, uninterrupted():
         torch.save(state, file)
         file.flush()
         os.fsync(file.fileno())
@@ -53,6 +58,22 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         return torch.load(path / "state.pt", map_location="cpu", weights_only=True)
     except Exception as error:
         raise ValueError(f"{path / 'state.pt'}: cannot be read as a checkpoint: {error}") from error
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Hold Ctrl-C back until the block is done: inside `torch.save` it would come out as another error."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    held: list[tuple[int, FrameType | None]] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: held.append((number, frame)))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if held and callable(before):
+        before(*held[0])
 
 
 def _sync(folder: Path) -> None:
