@@ -81,7 +81,13 @@ def test_a_killed_run_goes_on_to_the_same_weights(refilm, in_folder):
 def test_ctrl_c_says_how_to_go_on(in_folder):
     folder = in_folder("stopped")
     words = ["train", "tiny.toml", "--set", "loop.steps=100000", "--set", "diffusion.seed=1"]
-    process = subprocess.Popen([COMMAND, *words], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [COMMAND, *words],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # tests in the background ignore it
+    )
     wait(lambda: checkpoints(folder / "runs" / "tiny"))
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=600)

@@ -39,6 +39,10 @@ def test_an_interrupt_waits_until_a_save_is_done():
             signal.raise_signal(signal.SIGINT)
             done.append("saved")
 
-    with pytest.raises(KeyboardInterrupt):
-        save()
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background ignore it
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            save()
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert done == ["saved"]
