@@ -68,7 +68,7 @@ class JudgeTask:
         # Looks: many clips, one frame of each, for the frames of a clip teach much the same.
         chosen = torch.randint(len(self.pool.films), (self.pictures,), generator=rng)
         moments = torch.randint(critters.FRAMES, (self.pictures,), generator=rng)
-        pictures = wear(self.pool.films[chosen, moments][:, None].float() / 255, rng)
+        pictures = wear(stain(self.pool.films[chosen, moments][:, None].float() / 255, rng), rng)
         losses = self._losses(self.module.looks(pictures), chosen)
 
         # Motion: fewer clips, whole or a part of them.
@@ -90,20 +90,36 @@ class JudgeTask:
 def wear(films: Tensor, rng: torch.Generator) -> Tensor:
     """Wear films (B, F, 3, H, W), 0..1, as an imperfect generator would: each film in its own way and strength."""
     B, frames, _, H, W = films.shape
-    draw = lambda low, high, *shape: low + (high - low) * torch.rand(B, *shape, 1, 1, generator=rng)  # noqa: E731
-
     down, right = torch.randint(3, (2,), generator=rng).tolist()  # a pixel's shift
     films = F.pad(films.flatten(0, 1), (1, 1, 1, 1), mode="replicate")[:, :, down : down + H, right : right + W]
     films = films.unflatten(0, (B, frames))
-    films = films.lerp(_blur(films, 3), draw(-0.6, 0.8, 1, 1).clamp(min=0))  # over a third stay sharp
-    gray = films.mean(2, keepdim=True)
-    films = films.lerp(gray + _blur(films - gray, 5), draw(-0.5, 0.9, 1, 1).clamp(min=0))  # colors bleed
+    films = films.lerp(_blur(films, 3), _strength(B, rng, -0.6, 0.8).clamp(min=0))  # over a third stay sharp
     if frames > 1:
-        films = films.lerp(_smear(films), draw(-0.6, 0.6, 1, 1).clamp(min=0))
-    films = films * draw(0.93, 1.07, 1, 3) + draw(-0.03, 0.03, 1, 3)  # tint
-    stains = F.interpolate(torch.randn(B * frames, 3, H // 4, W // 4, generator=rng), (H, W), mode="bilinear")
-    films = films + stains.unflatten(0, (B, frames)) * draw(0, 0.1, 1, 1)
-    return (films + torch.randn(films.shape, generator=rng) * draw(0, 0.04, 1, 1)).clamp(0, 1)
+        films = films.lerp(_smear(films), _strength(B, rng, -0.6, 0.6).clamp(min=0))
+    films = films * _strength(B, rng, 0.93, 1.07, 3) + _strength(B, rng, -0.03, 0.03, 3)  # tint
+    films = films + _patches(films, 4, rng) * _strength(B, rng, 0, 0.04)  # flicker
+    return (films + torch.randn(films.shape, generator=rng) * _strength(B, rng, 0, 0.04)).clamp(0, 1)
+
+
+def stain(films: Tensor, rng: torch.Generator) -> Tensor:
+    """What autoencoders do to the colors of films (B, F, 3, H, W): they bleed, and get stains.
+
+    For the looks alone: stains that come and go would teach the motion net to distrust what stands still.
+    """
+    gray = films.mean(2, keepdim=True)
+    films = films.lerp(gray + _blur(films - gray, 5), _strength(len(films), rng, -0.5, 0.9).clamp(min=0))
+    return films + _patches(films, 8, rng) * _strength(len(films), rng, 0, 0.1)
+
+
+def _strength(B: int, rng: torch.Generator, low: float, high: float, channels: int = 1) -> Tensor:
+    """A factor for each film, or for each of its channels: (B, 1, channels, 1, 1)."""
+    return low + (high - low) * torch.rand(B, 1, channels, 1, 1, generator=rng)
+
+
+def _patches(films: Tensor, side: int, rng: torch.Generator) -> Tensor:
+    """Smooth noise of about `side` by `side` patches in every frame, like `films` in shape."""
+    noise = torch.randn(films.shape[0] * films.shape[1], 3, side, side, generator=rng)
+    return F.interpolate(noise, films.shape[-2:], mode="bilinear").unflatten(0, films.shape[:2])
 
 
 def _blur(films: Tensor, side: int) -> Tensor:

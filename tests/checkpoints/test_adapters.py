@@ -116,7 +116,7 @@ def test_an_older_adapter_is_replaced_and_other_files_stay(tmp_path, folder):
     (folder / "notes.md").write_text("mine")
     save(adapter(ROTARY), folder)
     assert load_adapter(folder).size.heads == ROTARY.heads
-    assert {path.name for path in folder.iterdir()} == {CARD, WEIGHTS, "notes.md"}
+    assert {path.name for path in folder.iterdir()} == {CARD, WEIGHTS, "README.md", "notes.md"}
     assert [path.name for path in tmp_path.iterdir()] == ["adapter"]
 
 

@@ -33,6 +33,7 @@ def folder(tmp_path, monkeypatch) -> Path:
         ("--guidance nan", "guidance: "),
         ("--base giant", "unknown base model 'giant': give 'pocket', or a folder in diffusers' layout"),
         ("--adapter giant", "giant/adapter.json: no such file"),
+        ("--explain", "--explain shows where a film looked in its reference picture: give one with --reference"),
         ("--device toaster", "device 'toaster' cannot be used here"),
     ],
 )
@@ -44,6 +45,11 @@ def test_generate_refuses(refilm, folder, tiny_base, words, what):
 def test_generate_refuses_a_reference_without_an_adapter(refilm, folder, tiny_base, fox):
     words = ("generate", PROMPT, "-o", "film.mp4", "--base", tiny_base, "--adapter", "none")
     refused(refilm(*words, "--reference", fox), "no adapter is loaded")
+
+
+def test_generate_refuses_to_explain_by_steps_that_are_not_run(refilm, folder, tiny_base, fox):
+    words = ("generate", PROMPT, "-o", "film.mp4", "--base", tiny_base, "--reference", fox, "--explain-steps", "3-9")
+    refused(refilm(*words), "--explain-steps '3-9': give the first and the last of 4 steps, for instance 1-4")
 
 
 def test_generate_refuses_a_prompt_that_is_too_long(refilm, folder, tiny_base):

@@ -62,3 +62,10 @@ def test_every_setting_of_a_request_has_an_option_with_its_sentence(refilm, monk
         if name not in ("height", "width"):  # one --size
             assert f"--{name.replace('_', '-')}" in told
             assert field.description in told
+
+
+def test_explain_writes_where_the_film_looked(generate, fox):
+    said = generate("--reference", fox, "-o", "film.mp4", "--explain-steps", "2-2")
+    assert said.splitlines()[1] == "where it looked: film.looks.mp4, film.looks.png"
+    assert open_video("film.looks.mp4").frames.shape == (17, 256, 792, 3)
+    assert Image.open("film.looks.png").mode == "RGB"

@@ -87,7 +87,7 @@ def test_a_kernel_by_name_makes_the_same_film_and_is_taken_off_again(pipeline, p
         assert np.abs(plain - film).max() <= 2
     seen, transformer = [], pipeline.base.transformer
     attentions = [m for m in transformer.modules() if isinstance(m, JointAttention | ReferenceAttention)]
-    watch = lambda predict: lambda *asked: seen.extend(m.kernel for m in attentions) or predict(*asked)  # noqa: E731
+    watch = lambda predict, _: lambda *asked: seen.extend(m.kernel for m in attentions) or predict(*asked)  # noqa: E731
     steps = pipeline.sample([PROMPT], [picture], seeds=[7], request=pipeline.request(kernel="eager"), advice=watch)
     next(steps)
     assert set(seen) == {eager}

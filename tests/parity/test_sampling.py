@@ -1,9 +1,8 @@
 """The sampler of the original research code, free-running on its tiny model: nothing but start and draws is given."""
 
 import pytest
-import torch
 
-from refilm.diffusion import Condition, by_timestep, guided, run, scaled_linear
+from refilm.diffusion import Condition, denoise, scaled_linear
 
 from .test_diffusion import close, fixture
 from .test_transformer import model
@@ -13,11 +12,9 @@ from .test_transformer import model
 def test_sat(steps):
     theirs = fixture(f"sampler_{steps}")
     given = Condition(theirs["cond_context"], theirs["cond_ref_image"])
-    nothing = Condition(torch.zeros_like(given.text), torch.zeros_like(given.reference))
-    predict = guided(model(), given, unconditional=nothing, guidance=by_timestep(steps))
     draws = iter([theirs["start"], *theirs["draws"]])
     count = 0
-    for step in run("sat", predict, schedule=scaled_linear(), steps=steps, draw=lambda: next(draws)):
+    for step in denoise("sat", model(), given, schedule=scaled_linear(), steps=steps, draw=lambda: next(draws)):
         close(step.clean, theirs[f"denoised_step{step.index}"], 5e-4)
         close(step.latents, theirs[f"x_after_step{step.index}"], 5e-4)
         count += 1

@@ -9,7 +9,7 @@ from PIL import Image
 from safetensors import safe_open
 
 import refilm
-from refilm.checkpoints.bases import POCKET
+from refilm.checkpoints.sources import POCKET
 from refilm.data import critters
 from refilm.evaluation import Judge, Verdict
 

@@ -1,19 +1,30 @@
 """Weight files and our modules, both ways. Every damage is one `ValueError` that names the file and the key."""
 
 from refilm.checkpoints.adapters import AdapterCard, load_adapter, read_card, save_adapter
-from refilm.checkpoints.bases import Base, Defaults, begin_base, load_base, load_encoders
-from refilm.checkpoints.diffusers_format import load_schedule, load_transformer, save_schedule, save_transformer
+from refilm.checkpoints.bases import Base, Defaults, Memory, begin_base, load_base, load_encoders
+from refilm.checkpoints.conversions import Conversion, convert
+from refilm.checkpoints.denoisers import Denoiser, load_denoiser
+from refilm.checkpoints.descriptions import Description, describe
+from refilm.checkpoints.diffusers_format import load_transformer, save_transformer
 from refilm.checkpoints.fingerprints import base_weights, fingerprint
+from refilm.checkpoints.schedules import load_schedule, save_schedule
 
 __all__ = [
     "AdapterCard",
     "Base",
+    "Conversion",
     "Defaults",
+    "Denoiser",
+    "Description",
+    "Memory",
     "base_weights",
     "begin_base",
+    "convert",
+    "describe",
     "fingerprint",
     "load_adapter",
     "load_base",
+    "load_denoiser",
     "load_encoders",
     "load_schedule",
     "load_transformer",

@@ -1,6 +1,7 @@
-"""An adapter as a folder: `adapter.safetensors`, our weights by our names, and `adapter.json`, what they are.
+"""An adapter as a folder: `adapter.safetensors`, our weights by our names; `adapter.json`, what they are; `README.md`.
 
-Knows nothing of training: what is worth telling about it comes as free facts.
+The last is a model card for people, made from the second. Knows nothing of training: what is worth telling about it
+comes as free facts.
 """
 
 from dataclasses import asdict
@@ -11,13 +12,16 @@ import torch
 from pydantic import JsonValue, PositiveInt, ValidationError
 from safetensors.torch import save_file
 
-from refilm.checkpoints.files import TensorFiles, read_json, replaced
+from refilm.checkpoints.files import read_json, replaced
+from refilm.checkpoints.model_card import model_card
+from refilm.checkpoints.tensors import Piece, TensorFiles, fill, is_finite
+from refilm.encoders import Fit
 from refilm.model import Adapter
 from refilm.settings import Settings, explain
 from refilm.sizes import AdapterSize
 
 FORMAT = 1
-_CARD, _WEIGHTS = "adapter.json", "adapter.safetensors"
+CARD, WEIGHTS, README = "adapter.json", "adapter.safetensors", "README.md"
 
 
 class AdapterFields(Settings):
@@ -37,10 +41,12 @@ class AdapterCard(Settings):
     """The version of this layout."""
     size: AdapterFields
     """What decides the weights' shapes."""
-    base_fingerprint: str
-    """Of the transformer that it was trained on."""
+    base_fingerprint: str | None
+    """Of the transformer that it was trained on; none: nobody knows, and any of its size is taken."""
     image_encoder: str | None
-    """Whose tokens it reads; none: it was not told."""
+    """Whose tokens it reads, a Hub id or a folder; none: the one that comes with the base model."""
+    picture_fit: Fit = "pad"
+    """How a picture becomes a square for the image encoder."""
     dtype: str
     """Of the weights in the file."""
     facts: dict[str, JsonValue]
@@ -51,17 +57,19 @@ def save_adapter(
     adapter: Adapter,
     folder: Path | str,
     *,
-    base_fingerprint: str,
+    base_fingerprint: str | None,
     facts: dict[str, Any],
     image_encoder: str | None = None,
+    picture_fit: Fit = "pad",
     dtype: torch.dtype | None = torch.float16,
 ) -> None:
     """Write an adapter; the folder appears whole or not at all. An older adapter there is replaced, other files stay.
 
     Args:
-        base_fingerprint: `fingerprint` of the transformer that it was trained on.
+        base_fingerprint: `fingerprint` of the transformer that it was trained on, where it is known.
         facts: about its training, anything that JSON can hold.
-        image_encoder: name of the encoder whose tokens it reads.
+        image_encoder: Hub id or folder of the encoder whose tokens it reads; none: the base model's own.
+        picture_fit: how a picture becomes a square for it, see `ImageEncoder`.
         dtype: of the weights in the file; none: as they are.
 
     Raises:
@@ -70,19 +78,21 @@ def save_adapter(
     folder = Path(folder)
     weights = {name: weight.detach().to("cpu", dtype).contiguous() for name, weight in adapter.state_dict().items()}
     for name, weight in weights.items():
-        if not torch.isfinite(weight).all():
+        if not is_finite(weight):
             raise ValueError(f"{folder}: {name} holds NaN, infinity or numbers beyond {weight.dtype}; nothing is saved")
     card = AdapterCard(
         format=FORMAT,
         size=AdapterFields(**asdict(adapter.size)),
         base_fingerprint=base_fingerprint,
         image_encoder=image_encoder,
+        picture_fit=picture_fit,
         dtype=str(weights["projection.weight"].dtype).removeprefix("torch."),
         facts=facts,
     )
-    with replaced(folder, _CARD, _WEIGHTS) as temporary:
-        (temporary / _CARD).write_text(card.model_dump_json(indent=2) + "\n")  # NaN becomes null
-        save_file(weights, temporary / _WEIGHTS, metadata={"format": "pt"})
+    with replaced(folder, CARD, WEIGHTS, README) as temporary:
+        (temporary / CARD).write_text(card.model_dump_json(indent=2) + "\n")  # NaN becomes null
+        (temporary / README).write_text(model_card(card.model_dump(mode="json")))
+        save_file(weights, temporary / WEIGHTS, metadata={"format": "pt"})
 
 
 def load_adapter(
@@ -100,16 +110,15 @@ def load_adapter(
     """
     folder = Path(folder)
     card = read_card(folder)
-    if base_fingerprint is not None and base_fingerprint != card.base_fingerprint:
+    if None not in (base_fingerprint, card.base_fingerprint) and base_fingerprint != card.base_fingerprint:
         raise ValueError(
             f"{folder}: trained on the base model {card.base_fingerprint}, does not fit the base model "
             f"{base_fingerprint}; load the base it was trained on"
         )
     with torch.device("meta"):
         adapter = Adapter(AdapterSize(**card.size.model_dump()))
-    files = TensorFiles([folder / _WEIGHTS])
-    files.check({name: tuple(weight.shape) for name, weight in adapter.state_dict().items()})
-    adapter.load_state_dict({name: files.finite(name).to(dtype) for name in adapter.state_dict()}, assign=True)
+    files = TensorFiles([folder / WEIGHTS])
+    fill(adapter, files, {name: (Piece(name),) for name in adapter.state_dict()}, dtype=dtype)
     return adapter
 
 
@@ -119,7 +128,9 @@ def read_card(folder: Path | str) -> AdapterCard:
     Raises:
         ValueError: it is missing, damaged, or written by a newer refilm; names the file and the key.
     """
-    path = Path(folder) / _CARD
+    path = Path(folder) / CARD
+    if Path(folder).is_file() or (Path(folder) / "latest").is_file():
+        raise ValueError(f"{folder}: not an adapter's folder; make one of it with: refilm convert {folder} FOLDER")
     content = read_json(path)
     version = content.get("format")
     if isinstance(version, int) and version > FORMAT:

@@ -1,29 +1,34 @@
-"""A base model: a folder in diffusers' layout with encoders, transformer, autoencoder and schedule.
+"""A base model: encoders, transformer, autoencoder and schedule, loaded at once or one after another.
+
+In diffusers' layout its folder holds
 
 model_index.json  scheduler/  text_encoder/  tokenizer/  transformer/  vae/
 image_encoder/  image_processor/      what reads reference pictures
 refilm.json  adapter/                 defaults of generation, and the adapter that comes with the base
+
+and of these the published CogVideoX has the first line. Where parts come from otherwise is told in `sources`.
 """
 
+import gc
 import json
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
-from diffusers import AutoencoderKLCogVideoX
 from pydantic import ValidationError
-from transformers import AutoImageProcessor, AutoTokenizer, CLIPVisionModel, T5EncoderModel
 
-from refilm.checkpoints.diffusers_format import load_schedule, load_transformer, save_schedule
 from refilm.checkpoints.fingerprints import fingerprint
+from refilm.checkpoints.schedules import save_schedule
+from refilm.checkpoints.sources import DiffusersSource, SatSource, open_image_encoder, open_source
+from refilm.checkpoints.tensors import DTYPES
 from refilm.diffusion import Schedule
-from refilm.encoders import Encoders, ImageEncoder, TextEncoder, VideoAutoencoder
-from refilm.model import Transformer
+from refilm.encoders import Encoders, Fit, ImageEncoder, TextEncoder, VideoAutoencoder
+from refilm.model import Adapter, Transformer
 from refilm.settings import Settings, explain
-from refilm.sizes import Compression
+from refilm.sizes import Compression, TransformerSize
 
-POCKET = Path(__file__).parents[1] / "pocket"
+Memory = Literal["high", "low"]
 _INDEX = {
     "_class_name": "CogVideoXPipeline",
     "scheduler": ["diffusers", "CogVideoXDPMScheduler"],
@@ -32,7 +37,6 @@ _INDEX = {
     "transformer": ["diffusers", "CogVideoXTransformer3DModel"],
     "vae": ["diffusers", "AutoencoderKLCogVideoX"],
 }
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 class Defaults(Settings):
@@ -52,77 +56,170 @@ class Defaults(Settings):
         return self.model_dump(include={"frames", "height", "width", "steps", "guidance"})
 
 
-@dataclass(frozen=True)
+class Parts:
+    """Large things by name, each loaded when it is first asked for.
+
+    Args:
+        loaders: what loads each.
+        one_at_a_time: whether to let go of one before the next is loaded; whoever still holds it keeps it alive.
+    """
+
+    def __init__(self, loaders: Mapping[str, Callable[[], Any]], *, one_at_a_time: bool):
+        self._loaders, self._one_at_a_time = loaders, one_at_a_time
+        self._loaded: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._loaded:
+            if self._one_at_a_time:
+                self.free()
+            self._loaded[name] = self._loaders[name]()
+        return self._loaded[name]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._loaded
+
+    def free(self, *names: str) -> None:
+        """Let go of some, or of all; they are loaded again when they are asked for."""
+        for name in names or tuple(self._loaded):
+            self._loaded.pop(name, None)
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+class _Encoders(Encoders):
+    """A base model's encoders among its parts."""
+
+    def __init__(self, parts: Parts):
+        self._parts = parts
+
+    @property
+    def text(self) -> TextEncoder:
+        return self._parts["text"]
+
+    @property
+    def image(self) -> ImageEncoder:
+        return self._parts["image"]
+
+    @property
+    def autoencoder(self) -> VideoAutoencoder:
+        return self._parts["autoencoder"]
+
+
 class Base:
-    """A base model, loaded."""
+    """A base model, loaded; with little memory, one part at a time."""
 
-    encoders: Encoders
-    transformer: Transformer
-    schedule: Schedule
-    defaults: Defaults
-    adapter: Path | None
-    """The folder of the adapter that comes with it."""
-
-    @property
-    def compression(self) -> Compression:
+    def __init__(
+        self, source: DiffusersSource | SatSource, *, device: torch.device, dtype: torch.dtype, memory: Memory
+    ):
+        self.size: TransformerSize = source.size
+        self.compression: Compression = source.compression(self.size.patch)
         """How pixels become latents and tokens."""
-        own = self.encoders.autoencoder.compression
-        return Compression(own.space, own.time, self.transformer.size.patch)
+        self.schedule: Schedule = source.schedule()
+        self.defaults = load_defaults(source.folder)
+        self.device, self.dtype = device, dtype
+        """Where its parts compute, and in what."""
+        own = source.folder / "adapter"
+        self.adapter: Path | None = own if own.is_dir() else None
+        """The folder of the adapter that comes with it."""
+        self._attached: Adapter | None = None
+        self._fingerprint: str | None = None
+        self._pictures: tuple[str | None, Fit] = None, "pad"
+
+        def transformer() -> Transformer:
+            loaded = source.transformer(dtype, device).eval()
+            if self._attached is not None:
+                self._attached.attach(loaded)
+            return loaded
+
+        def image() -> ImageEncoder:
+            name, fit = self._pictures
+            return open_image_encoder(name, source.folder, fit=fit, dtype=dtype, device=device)
+
+        loaders = {
+            "transformer": transformer,
+            "text": lambda: source.text(self.size.text_length, dtype, device),
+            "image": image,
+            "autoencoder": lambda: VideoAutoencoder(
+                source.autoencoder(dtype, device), decode_frames=self.defaults.decode_frames or None
+            ),
+        }
+        self._parts = Parts(loaders, one_at_a_time=memory == "low")
+        self.encoders: Encoders = _Encoders(self._parts)
+        if memory == "high":
+            for part in ("transformer", "text", "autoencoder"):  # the image encoder may never be needed
+                _ = self._parts[part]
 
     @property
-    def device(self) -> torch.device:
-        """Where the transformer is."""
-        return next(self.transformer.parameters()).device
+    def transformer(self) -> Transformer:
+        """The transformer, with the adapter that was attached to it."""
+        return self._parts["transformer"]
 
-    @property
-    def dtype(self) -> torch.dtype:
-        """What the transformer computes in."""
-        return next(self.transformer.parameters()).dtype
+    def attach(self, adapter: Adapter) -> None:
+        """Put an adapter into the transformer, whenever that is loaded.
+
+        Raises:
+            ValueError: their sizes do not fit, or another adapter is attached.
+        """
+        if self._attached is not None:
+            raise ValueError("the transformer has an adapter already; detach that one first")
+        with torch.device("meta"):
+            adapter.attach(Transformer(self.size))  # only to see whether it fits
+        self._attached = adapter
+        if "transformer" in self._parts:
+            adapter.attach(self.transformer)
+
+    def detach(self) -> None:
+        """Make it the bare model again."""
+        self._attached = None
+        if "transformer" in self._parts:
+            Adapter.detach(self.transformer)
+
+    def read_pictures_with(self, encoder: str | None, fit: Fit) -> None:
+        """Choose the image encoder, as an adapter's card tells it. It is loaded when a picture is there to be read."""
+        self._pictures = encoder, fit
+        self._parts.free("image")
 
     def fingerprint(self) -> str:
         """Tells this transformer from any other; an adapter is made for one."""
-        return fingerprint(self.transformer)
+        if self._fingerprint is None:
+            self._fingerprint = fingerprint(self.transformer)
+        return self._fingerprint
 
 
-def load_base(source: str | Path, *, device: str | None = None, dtype: str | None = None) -> Base:
+def load_base(
+    source: str | Path, *, device: str | None = None, dtype: str | None = None, memory: Memory = "high"
+) -> Base:
     """Load a base model.
 
     Args:
-        source: `pocket`, or a folder in diffusers' layout.
+        source: `pocket`; a Hub id, such as `THUDM/CogVideoX-2b`; or a folder, in diffusers' layout or the research
+            code's (a SAT checkpoint with its autoencoder, and a T5).
         device: `cpu`, `cuda`, ...; none: a GPU if there is one.
         dtype: `float32`, `bfloat16` or `float16`; none: float32 on a CPU, bfloat16 on a GPU.
+        memory: `low`: text encoder, image encoder, transformer and autoencoder are loaded when they are needed, and
+            freed for the next; `high`: they stay, and all but the image encoder are loaded at once.
 
     Raises:
         ValueError: no such model, or a part of it is missing or cannot be read; names the part.
     """
-    folder = base_folder(source)
+    if memory not in ("high", "low"):
+        raise ValueError(f"memory: must be high or low (received {memory!r})")
     place = choose_device(device)
-    kind = choose_dtype(dtype, place)
-    transformer = load_transformer(folder / "transformer", dtype=kind).to(place).eval()
-    adapter = folder / "adapter"
-    return Base(
-        encoders=load_encoders(folder, text_length=transformer.size.text_length, device=place, dtype=kind),
-        transformer=transformer,
-        schedule=load_schedule(folder / "scheduler"),
-        defaults=load_defaults(folder),
-        adapter=adapter if adapter.is_dir() else None,
-    )
+    return Base(open_source(source), device=place, dtype=choose_dtype(dtype, place), memory=memory)
 
 
 def load_encoders(folder: Path, *, text_length: int, device: torch.device, dtype: torch.dtype) -> Encoders:
-    """Load the text encoder, the image encoder and the autoencoder of a base model's folder.
-
-    Raises:
-        ValueError: one is missing or cannot be read; names it.
+    """The text encoder, the image encoder and the autoencoder of a folder in diffusers' layout; each is read when it
+    is first asked for, and raises a ValueError then if it is missing or damaged.
     """
-    text = _part(folder, "text_encoder", T5EncoderModel, dtype).to(device).eval()
-    image = _part(folder, "image_encoder", CLIPVisionModel, dtype).to(device).eval()
-    autoencoder = _part(folder, "vae", AutoencoderKLCogVideoX, dtype).to(device).eval()
-    return Encoders(
-        text=TextEncoder(_part(folder, "tokenizer", AutoTokenizer), text, text_length),
-        image=ImageEncoder(_part(folder, "image_processor", AutoImageProcessor), image),
-        autoencoder=VideoAutoencoder(autoencoder, decode_frames=load_defaults(folder).decode_frames or None),
-    )
+    source, decode_frames = DiffusersSource(folder), load_defaults(folder).decode_frames or None
+    loaders = {
+        "text": lambda: source.text(text_length, dtype, device),
+        "image": lambda: open_image_encoder(None, folder, fit="pad", dtype=dtype, device=device),
+        "autoencoder": lambda: VideoAutoencoder(source.autoencoder(dtype, device), decode_frames=decode_frames),
+    }
+    return _Encoders(Parts(loaders, one_at_a_time=False))
 
 
 def begin_base(folder: Path, defaults: Defaults, *, snr_shift: float) -> None:
@@ -131,21 +228,6 @@ def begin_base(folder: Path, defaults: Defaults, *, snr_shift: float) -> None:
     save_schedule(folder / "scheduler", snr_shift=snr_shift)
     (folder / "refilm.json").write_text(defaults.model_dump_json(indent=2) + "\n")
     (folder / "model_index.json").write_text(json.dumps(_INDEX, indent=2) + "\n")
-
-
-def base_folder(source: str | Path) -> Path:
-    """The folder of a base model.
-
-    Raises:
-        ValueError: it is neither `pocket` nor a folder that holds a model.
-    """
-    folder = POCKET if source == "pocket" else Path(source)
-    if not (folder / "transformer" / "config.json").is_file():
-        raise ValueError(
-            f"unknown base model {str(source)!r}: give 'pocket', or a folder in diffusers' layout "
-            "(model_index.json, transformer/, vae/, text_encoder/, ...)"
-        )
-    return folder
 
 
 def choose_device(name: str | None) -> torch.device:
@@ -186,11 +268,3 @@ def load_defaults(folder: Path) -> Defaults:
         return Defaults.model_validate_json(path.read_text())
     except ValidationError as error:
         raise ValueError(f"{path}: {explain(error)}") from error
-
-
-def _part(folder: Path, name: str, kind: Any, dtype: torch.dtype | None = None) -> Any:
-    options = {} if dtype is None else {"torch_dtype" if kind is AutoencoderKLCogVideoX else "dtype": dtype}
-    try:
-        return kind.from_pretrained(folder / name, local_files_only=True, **options)
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
-        raise ValueError(f"{folder / name}: cannot be loaded: {str(error).splitlines()[0]}") from error

@@ -1,18 +1,20 @@
-"""CogVideoX as diffusers keeps it: the transformer (config and weights) and the noise schedule, both ways.
+"""CogVideoX's transformer as diffusers keeps it, config and weights, both ways.
 
 Every tensor is carried over bit by bit; only their grouping differs. Knows the file layout, not diffusers itself.
 """
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from huggingface_hub import save_torch_state_dict
+from torch import Tensor
 
-from refilm.checkpoints.files import TensorFiles, read_json, replaced, write_json
+from refilm.checkpoints.files import read_json, replaced, write_json
 from refilm.checkpoints.fingerprints import base_weights
-from refilm.diffusion import Schedule, scaled_linear
+from refilm.checkpoints.tensors import Piece, TensorFiles, fill, weight_files
 from refilm.model import Transformer
+from refilm.model.position import RotaryPosition, SincosPosition
 from refilm.sizes import TransformerSize
 
 WEIGHTS = "diffusion_pytorch_model"
@@ -48,20 +50,6 @@ _FIXED = {  # what all published models have, and what diffusers takes where a c
     "patch_bias": True,
     "timestep_activation_fn": "silu",
 }
-
-_SCHEDULE = "scheduler_config.json"
-_SCHEDULERS = ("CogVideoXDPMScheduler", "CogVideoXDDIMScheduler")
-_PROCESS = {"prediction_type": "v_prediction", "beta_schedule": "scaled_linear"}
-_LEVELS = {"beta_start": "beta_start", "beta_end": "beta_end", "snr_shift_scale": "snr_shift"}
-
-
-class Piece(NamedTuple):
-    """Rows of one of their tensors: `part` of `parts` equal ones."""
-
-    key: str
-    part: int = 0
-    parts: int = 1
-
 
 _AROUND = {
     "patch_embedding.projection": "patch_embed.proj",
@@ -107,24 +95,46 @@ def load_transformer(
     """
     folder = Path(folder)
     size = size_of(folder / "config.json")
+    return _filled(size, TensorFiles(weight_files(folder, WEIGHTS)), dtype=dtype, device=device)
+
+
+def load_transformer_file(
+    path: Path, *, size: TransformerSize | None, dtype: torch.dtype | None = None, device: torch.device | str = "cpu"
+) -> Transformer:
+    """Read a transformer from a single file of its weights.
+
+    Args:
+        path: the file.
+        size: its sizes; none: a `config.json` beside it tells them.
+        dtype: of the weights in memory; none: as they are stored.
+        device: where to.
+
+    Raises:
+        ValueError: as `load_transformer` does, or nothing tells the sizes.
+    """
+    config = path.with_name("config.json")
+    if size is None and not config.is_file():
+        raise ValueError(f"{path}: nothing tells this transformer's sizes: put its config.json beside it, or give size")
+    return _filled(size or size_of(config), TensorFiles([path]), dtype=dtype, device=device)
+
+
+def _filled(
+    size: TransformerSize, files: TensorFiles, *, dtype: torch.dtype | None, device: torch.device | str
+) -> Transformer:
     with torch.device("meta"):
         transformer = Transformer(size)
-    files, pieces = TensorFiles(_weight_files(folder)), layout(size.layers)
     files.drop(_POSITIONS)
-    ours = {name: tuple(weight.shape) for name, weight in transformer.state_dict().items()}
-    files.check(
-        {p.key: (ours[name][0] // len(of) * p.parts, *ours[name][1:]) for name, of in pieces.items() for p in of}
-    )
-    weights = {}
-    for name, of in pieces.items():
-        read = [files.tensor(p.key).chunk(p.parts)[p.part].to(device, dtype) for p in of]
-        weights[name] = read[0] if len(read) == 1 else torch.cat(read)
-    transformer.load_state_dict(weights, assign=True)
+    fill(transformer, files, layout(size.layers), dtype=dtype, device=device)
     return transformer
 
 
 def save_transformer(
-    transformer: Transformer, folder: Path | str, *, dtype: torch.dtype | None = None, frames: int = 49
+    transformer: Transformer,
+    folder: Path | str,
+    *,
+    dtype: torch.dtype | None = None,
+    frames: int = 49,
+    max_shard_size: str = "10GB",
 ) -> None:
     """Write a transformer so that diffusers and `load_transformer` read it; the folder appears whole or not at all.
 
@@ -133,7 +143,13 @@ def save_transformer(
     Args:
         dtype: of the weights in the file; none: as they are.
         frames: of a film, where diffusers' pipeline is not told.
+        max_shard_size: of a file; more weights than that are spread over several.
+
+    Raises:
+        ValueError: it has a position table of its own, for which diffusers has no place.
     """
+    if not isinstance(transformer.position, SincosPosition | RotaryPosition):
+        raise ValueError("this transformer has a position table of its own, which diffusers' layout cannot hold")
     weights, theirs = base_weights(transformer), {}
     for name, of in layout(transformer.size.layers).items():
         for piece, rows in zip(of, weights[name].to("cpu", dtype).chunk(len(of)), strict=True):
@@ -141,11 +157,15 @@ def save_transformer(
     with replaced(Path(folder), "config.json", f"{WEIGHTS}*") as temporary:
         write_json(temporary / "config.json", config_of(transformer.size, frames=frames))
         save_torch_state_dict(
-            {key: torch.cat(rows) for key, rows in theirs.items()},
+            {key: torch.cat(rows) if _is_part(rows[0]) else rows[0] for key, rows in theirs.items()},
             temporary,
             filename_pattern=f"{WEIGHTS}{{suffix}}.safetensors",
-            max_shard_size="10GB",
+            max_shard_size=max_shard_size,
         )
+
+
+def _is_part(rows: Tensor) -> bool:
+    return rows.untyped_storage().nbytes() != rows.nbytes
 
 
 def layout(layers: int) -> dict[str, tuple[Piece, ...]]:
@@ -219,82 +239,3 @@ def config_of(size: TransformerSize, *, frames: int = 49) -> dict[str, Any]:
     if size.head_norm_eps == _FIXED["norm_eps"]:
         del config[_OURS]
     return config
-
-
-def _weight_files(folder: Path) -> list[Path]:
-    single, index = folder / f"{WEIGHTS}.safetensors", folder / f"{WEIGHTS}.safetensors.index.json"
-    if single.is_file() or not index.is_file():
-        return [single]
-    names = read_json(index).get("weight_map")
-    if not isinstance(names, dict) or not names or not all(isinstance(name, str) for name in names.values()):
-        raise ValueError(f"{index}: weight_map: must tell each tensor's file (received {type(names).__name__})")
-    return [folder / name for name in sorted(set(names.values()))]
-
-
-def load_schedule(folder: Path | str) -> Schedule:
-    """Read the schedule from a folder with `scheduler_config.json`: within a pipeline's, the one called `scheduler`.
-
-    Raises:
-        ValueError: the file is missing or damaged, or tells another kind of process; names the file and the key.
-    """
-    path = Path(folder) / _SCHEDULE
-    config = read_json(path)
-    if config.get("_class_name") not in _SCHEDULERS:
-        raise ValueError(
-            f"{path}: _class_name: must be {' or '.join(_SCHEDULERS)} (received {config.get('_class_name')})"
-        )
-    for key, value in _PROCESS.items():
-        if config.get(key) != value:
-            raise ValueError(f"{path}: {key}: must be {value} (received {config.get(key)!r})")
-    if config.get("trained_betas") is not None:
-        raise ValueError(f"{path}: trained_betas: a table of betas is not supported, only a scaled-linear schedule")
-    steps, zero = config.get("num_train_timesteps"), config.get("rescale_betas_zero_snr")
-    if not isinstance(steps, int) or isinstance(steps, bool):
-        raise ValueError(f"{path}: num_train_timesteps: must be a whole number (received {steps!r})")
-    if not isinstance(zero, bool):
-        raise ValueError(f"{path}: rescale_betas_zero_snr: must be true or false (received {zero!r})")
-    numbers = {}
-    for key, name in _LEVELS.items():
-        if not isinstance(config.get(key), int | float):
-            raise ValueError(f"{path}: {key}: must be a number (received {config.get(key)!r})")
-        numbers[name] = float(config[key])
-    try:
-        return scaled_linear(**numbers, steps=steps, zero_terminal_snr=zero)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
-
-
-def save_schedule(
-    folder: Path | str,
-    *,
-    beta_start: float = 0.00085,
-    beta_end: float = 0.012,
-    steps: int = 1000,
-    snr_shift: float = 3.0,
-    zero_terminal_snr: bool = True,
-) -> Schedule:
-    """Write a schedule so that diffusers and `load_schedule` read it, and return it. Arguments as `scaled_linear` has.
-
-    Raises:
-        ValueError: a number that gives no falling schedule.
-    """
-    schedule = scaled_linear(
-        beta_start=beta_start, beta_end=beta_end, steps=steps, snr_shift=snr_shift, zero_terminal_snr=zero_terminal_snr
-    )
-    config = {
-        "_class_name": _SCHEDULERS[0],
-        "beta_start": beta_start,
-        "beta_end": beta_end,
-        "num_train_timesteps": steps,
-        "snr_shift_scale": snr_shift,
-        "rescale_betas_zero_snr": zero_terminal_snr,
-        "timestep_spacing": "trailing",
-        "clip_sample": False,
-        "set_alpha_to_one": True,
-        "steps_offset": 0,
-        "trained_betas": None,
-        **_PROCESS,
-    }
-    with replaced(Path(folder), _SCHEDULE) as temporary:
-        write_json(temporary / _SCHEDULE, config)
-    return schedule

@@ -1,7 +1,4 @@
-"""Weight files and the folders they live in: read with one clear error, written whole or not at all.
-
-Knows JSON, safetensors and paths; nothing of models.
-"""
+"""JSON read with one clear error; folders and files written whole or not at all. Knows nothing of models."""
 
 import json
 import os
@@ -11,10 +8,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-
-import torch
-from safetensors import SafetensorError, safe_open
-from torch import Tensor
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -27,7 +20,7 @@ def read_json(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path}: no such file")
     try:
         content = json.loads(path.read_text())
-    except (ValueError, OSError) as error:  # json's and unicode's errors are ValueErrors
+    except (ValueError, OSError, RecursionError) as error:  # json's and unicode's errors are ValueErrors
         raise ValueError(f"{path}: not JSON: {error}") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path}: must hold a JSON object (received {type(content).__name__})")
@@ -37,62 +30,6 @@ def read_json(path: Path) -> dict[str, Any]:
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write an object as readable JSON. NaN and infinity, which are not JSON, are a ValueError."""
     path.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
-
-
-class TensorFiles:
-    """Tensors by key, in one or several safetensors files; read one at a time, so that memory holds a model once."""
-
-    def __init__(self, paths: list[Path]):
-        """Open the files.
-
-        Raises:
-            ValueError: one is missing, cut off or no safetensors file; names it.
-        """
-        self.name = str(paths[0] if len(paths) == 1 else paths[0].parent)
-        self._where = {}
-        for path in paths:
-            if not path.is_file():
-                raise ValueError(f"{path}: no such file")
-            try:
-                file = safe_open(path, framework="pt")
-            except (SafetensorError, OSError) as error:
-                raise ValueError(f"{path}: cut off or not a safetensors file: {error}") from error
-            self._where |= dict.fromkeys(file.keys(), (path, file))
-
-    def check(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
-        """Compare keys and shapes with those that are wanted, before anything is read.
-
-        Raises:
-            ValueError: a missing key, a surplus one or another shape; names the file and the key.
-        """
-        for what, keys in (("missing", shapes.keys() - self._where), ("surplus", self._where.keys() - shapes.keys())):
-            if keys:
-                more = f" and {len(keys) - 1} more" if len(keys) > 1 else ""
-                raise ValueError(f"{self.name}: {what} key {min(keys)}{more}")
-        for key, wanted in shapes.items():
-            path, file = self._where[key]
-            found = tuple(file.get_slice(key).get_shape())
-            if found != tuple(wanted):
-                raise ValueError(f"{path}: {key} has shape {found}, not {tuple(wanted)}")
-
-    def drop(self, key: str) -> None:
-        """Act as if there were no such key."""
-        self._where.pop(key, None)
-
-    def tensor(self, key: str) -> Tensor:
-        """Read one."""
-        return self._where[key][1].get_tensor(key)
-
-    def finite(self, key: str) -> Tensor:
-        """Read one that must be numbers.
-
-        Raises:
-            ValueError: NaN or infinity among its values; names the file and the key.
-        """
-        tensor = self.tensor(key)
-        if not torch.isfinite(tensor).all():
-            raise ValueError(f"{self._where[key][0]}: {key} holds NaN or infinity")
-        return tensor
 
 
 @contextmanager
@@ -114,7 +51,7 @@ def replaced(folder: Path, *owned: str) -> Iterator[Path]:
     temporary.mkdir()
     try:
         yield temporary
-        for path in (*temporary.iterdir(), temporary):
+        for path in (*temporary.rglob("*"), temporary):
             _sync(path)
     except BaseException:
         shutil.rmtree(temporary)
@@ -133,6 +70,26 @@ def replaced(folder: Path, *owned: str) -> Iterator[Path]:
                 path.rename(folder / path.name)
         shutil.rmtree(old)
     _sync(folder.parent)
+
+
+@contextmanager
+def replaced_file(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path`; what was written there takes its place unless an error came first.
+
+    Raises:
+        ValueError: `path` is a folder.
+    """
+    if path.is_dir():
+        raise ValueError(f"{path}: is a folder; give the name of a file")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}-{secrets.token_hex(4)}{path.suffix}")
+    try:
+        yield temporary
+        _sync(temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    _sync(path.parent)
 
 
 def _sync(path: Path) -> None:

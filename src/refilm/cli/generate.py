@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from refilm.cli.options import Base, Device, Seed, check_output, size_of
+from refilm.cli.options import Base, Device, Seed, check_output, size_of, steps_of
 from refilm.cli.showing import bar, clock, named, say, told, working
 from refilm.generation.request import CourseName, KernelName, Request, SamplerName
 
@@ -62,14 +62,29 @@ def generate(
             show_default="until it has 256 pixels; 1 for .png",
         ),
     ] = None,
+    explain: Annotated[
+        bool,
+        typer.Option(
+            "--explain", help="Write, beside the film, a film and a sheet of where it looked in the reference picture."
+        ),
+    ] = False,
+    explain_steps: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FIRST-LAST", help="--explain, by these steps alone, for instance 5-14.", show_default="all"
+        ),
+    ] = None,
 ) -> None:
     """Make a film that follows a prompt, with the subject of a picture in it."""
     started = time.perf_counter()
     check_output(output)
     height, width = size_of(size)
+    explain = explain or explain_steps is not None
+    if explain and reference is None:
+        raise ValueError("--explain shows where a film looked in its reference picture: give one with --reference")
     seed = random.randrange(2**31) if seed is None else seed
     with working("loading"):
-        from refilm.generation import load
+        from refilm.generation import Looks, load
         from refilm.media import open_picture
 
         picture = None if reference is None else open_picture(reference)
@@ -87,14 +102,19 @@ def generate(
         kernel=kernel,
         step_cache=step_cache,
     )
-    latents = None
+    looks = Looks(steps=steps_of(explain_steps, request.steps)) if explain else None
+    latents, explained = None, []
     with bar("sampling", request.steps) as advance:
-        for step in pipeline.sample([prompt], [picture], seeds=[seed], request=request):
+        for step in pipeline.sample([prompt], [picture], seeds=[seed], request=request, advice=looks):
             latents = step.latents
             advance("sampling")
     assert latents is not None
     with working("decoding"):
         video = pipeline.decode(latents)[0]
         files = video.save(output, scale=scale)
+        if looks is not None and picture is not None:
+            explained = pipeline.explain(looks, video, picture).save(output)
     what = f"{request.frames} frames of {request.width} x {request.height} pixels"
     say(f"{named(files)}: {what}, seed {seed}, {clock(time.perf_counter() - started)}")
+    if explained:
+        say(f"where it looked: {', '.join(map(str, explained))}")

@@ -36,6 +36,22 @@ def size_of(text: str | None) -> tuple[int | None, int | None]:
     return height, width
 
 
+def steps_of(text: str | None, steps: int) -> range | None:
+    """Some of a run's steps, from "FIRST-LAST", both counted from 1; none from none.
+
+    Raises:
+        ValueError: another form, or steps that the run has not.
+    """
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d+)-(\d+)", text.strip())
+    if match is None or not 1 <= int(match[1]) <= int(match[2]) <= steps:
+        raise ValueError(
+            f"--explain-steps {text!r}: give the first and the last of {steps} steps, for instance 1-{steps}"
+        )
+    return range(int(match[1]) - 1, int(match[2]))
+
+
 def check_output(path: Path) -> None:
     """Whether a film can be saved there; better known before it is made than after.
 

@@ -2,7 +2,6 @@
 
 from refilm.diffusion.acceleration import StepCache
 from refilm.diffusion.guidance import (
-    Advice,
     Condition,
     GuidanceScale,
     Model,
@@ -13,7 +12,7 @@ from refilm.diffusion.guidance import (
     rising,
 )
 from refilm.diffusion.loss import velocity_loss
-from refilm.diffusion.presets import COURSES, run
+from refilm.diffusion.presets import COURSES, denoise, nothing, run
 from refilm.diffusion.samplers import SAMPLERS, Draw, Sampler, SamplerStep, ddim, dpmpp_2m_sde, gaussian
 from refilm.diffusion.sat import sat
 from refilm.diffusion.schedule import Schedule, scaled_linear
@@ -21,7 +20,6 @@ from refilm.diffusion.schedule import Schedule, scaled_linear
 __all__ = [
     "COURSES",
     "SAMPLERS",
-    "Advice",
     "Condition",
     "Draw",
     "GuidanceScale",
@@ -34,9 +32,11 @@ __all__ = [
     "by_timestep",
     "constant",
     "ddim",
+    "denoise",
     "dpmpp_2m_sde",
     "gaussian",
     "guided",
+    "nothing",
     "rising",
     "run",
     "sat",

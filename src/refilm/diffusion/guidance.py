@@ -16,9 +16,6 @@ from torch import Tensor
 Predict = Callable[[Tensor, int, float], Tensor]
 """What a sampler asks: (latents, timestep, share of the steps done) -> velocity like the latents, after guidance."""
 
-Advice = Callable[[Predict], Predict]
-"""What is put around a `Predict`: it may watch or change the model while it is asked."""
-
 GuidanceScale = Callable[[float, int], float]
 """How strong guidance is: (share of the steps done, timestep) -> scale; 1 is no guidance."""
 

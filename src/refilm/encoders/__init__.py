@@ -1,19 +1,29 @@
 """Encoders: text, picture and video to what the transformer reads, and latents back to video."""
 
-from dataclasses import dataclass
+from typing import Protocol
 
 from refilm.encoders.autoencoder import VideoAutoencoder
-from refilm.encoders.image import ImageEncoder
+from refilm.encoders.image import Fit, ImageEncoder
 from refilm.encoders.text import TextEncoder
 
 
-@dataclass(frozen=True)
-class Encoders:
-    """All that stands between files and the transformer."""
+class Encoders(Protocol):
+    """All that stands between files and the transformer. Each may be loaded only when it is asked for."""
 
-    text: TextEncoder
-    image: ImageEncoder
-    autoencoder: VideoAutoencoder
+    @property
+    def text(self) -> TextEncoder:
+        """Prompts to embeddings."""
+        ...
+
+    @property
+    def image(self) -> ImageEncoder:
+        """Pictures to tokens."""
+        ...
+
+    @property
+    def autoencoder(self) -> VideoAutoencoder:
+        """Videos to latents and back."""
+        ...
 
 
-__all__ = ["Encoders", "ImageEncoder", "TextEncoder", "VideoAutoencoder"]
+__all__ = ["Encoders", "Fit", "ImageEncoder", "TextEncoder", "VideoAutoencoder"]

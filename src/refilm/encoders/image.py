@@ -1,6 +1,10 @@
-"""Reference pictures to CLIP tokens. A picture keeps its shape: it is padded to a square, never squashed."""
+"""Reference pictures to CLIP tokens. A picture keeps its shape: it is padded to a square.
+
+It is squashed only for adapters that were trained so.
+"""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import torch
@@ -11,15 +15,28 @@ from transformers.image_processing_utils import BaseImageProcessor
 
 from refilm.media import pad_to_square
 
+Fit = Literal["pad", "squash-bilinear"]
+
 
 class ImageEncoder:
-    """A CLIP vision tower with its image processor."""
+    """A CLIP vision tower with its image processor.
 
-    def __init__(self, processor: BaseImageProcessor, model: CLIPVisionModel):
-        self.processor, self.model = processor, model
+    Args:
+        processor: resizes and normalizes.
+        model: the vision tower.
+        fit: how a picture becomes a square: `pad` adds ground in the color of its border; `squash-bilinear` stretches
+            it, as the original research code does.
+    """
+
+    def __init__(self, processor: BaseImageProcessor, model: CLIPVisionModel, *, fit: Fit = "pad"):
+        self.processor, self.model, self.fit = processor, model, fit
 
     def pixels(self, images: Sequence[Image.Image]) -> Tensor:
-        """(B, 3, H, W), padded in the color of each picture's border, resized and normalized."""
+        """(B, 3, H, W): squares, resized and normalized."""
+        if self.fit == "squash-bilinear":
+            side = int(self.model.config.image_size)  # pyright: ignore[reportArgumentType] - of CLIP, one number
+            squashed = [image.resize((side, side), Image.Resampling.BILINEAR) for image in images]
+            return self.processor(squashed, do_resize=False, do_center_crop=False, return_tensors="pt")["pixel_values"]
         squares = [pad_to_square(image, border_color(image)) for image in images]
         return self.processor(squares, return_tensors="pt")["pixel_values"]
 

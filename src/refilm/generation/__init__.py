@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Any
 from refilm.generation.request import Request
 
 if TYPE_CHECKING:
+    from refilm.generation.looks import Looks
     from refilm.generation.pipeline import Pipeline, load
 
-__all__ = ["Pipeline", "Request", "load"]
+__all__ = ["Looks", "Pipeline", "Request", "load"]
 
 
 def __getattr__(name: str) -> Any:

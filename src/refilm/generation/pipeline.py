@@ -4,9 +4,11 @@ Letters: B videos, T latent frames, C latent channels, h x w latent pixels.
 """
 
 import logging
+import math
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +18,10 @@ from PIL import Image
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from refilm.checkpoints import Base, load_adapter, load_base
-from refilm.diffusion import COURSES, Advice, Condition, Predict, SamplerStep, StepCache, gaussian, guided, run
+from refilm.checkpoints import Base, Memory, load_adapter, load_base, read_card
+from refilm.diffusion import COURSES, Condition, Predict, SamplerStep, StepCache, gaussian, guided, nothing, run
+from refilm.generation.explain import Explanation
+from refilm.generation.looks import Looks
 from refilm.generation.request import Request
 from refilm.media import Video, as_picture
 from refilm.model import KERNELS, Adapter, JointAttention, ReferenceAttention, Transformer, Trunk, swapped
@@ -27,6 +31,9 @@ logger = logging.getLogger("refilm")
 
 Picture = Path | str | Image.Image | np.ndarray
 
+Advice = Callable[[Predict, Transformer], Predict]
+"""What is put around the prediction of every step: it may watch it, or change the transformer meanwhile."""
+
 
 class Pipeline:
     """A base model with, perhaps, an adapter, ready to make videos."""
@@ -34,7 +41,7 @@ class Pipeline:
     def __init__(self, base: Base, adapter: Adapter | None = None):
         self.base, self.adapter = base, adapter
         if adapter is not None:
-            adapter.attach(base.transformer)
+            base.attach(adapter)
 
     def request(self, **settings: Any) -> Request:
         """The settings of a generation, completed by the base model's defaults; none counts as left out.
@@ -93,24 +100,27 @@ class Pipeline:
             references: a picture a video, or none for all.
             seeds: one a video.
             request: the settings.
-            advice: put around the prediction of every step, to watch it or to change it: `explain.Looks`, for instance.
+            advice: put around the prediction of every step, to watch it or to change it: `Looks`, for instance.
 
         Raises:
             ValueError: before the first step, if anything asked for is impossible.
         """
         if not len(prompts) == len(references) == len(seeds):
             raise ValueError(f"{len(prompts)} prompts, {len(references)} references, {len(seeds)} seeds: give as many")
-        shape = request.latent_shape(self.base.transformer.size.channels, self.base.compression)
+        shape = request.latent_shape(self.base.size.channels, self.base.compression)
         self._check(request)
-        condition, nothing = self._conditions(prompts, references, request)
+        condition, empty = self._conditions(prompts, references, request)
+        transformer = self.base.transformer
         predict = guided(
-            self._model(request.reference_scale),
+            self._model(transformer, request.reference_scale),
             condition,
-            unconditional=nothing,
+            unconditional=empty,
             guidance=COURSES[request.guidance_course](request.guidance, request.steps),
         )
+        if advice is not None:
+            predict = advice(predict, transformer)
         cache = StepCache(request.step_cache) if request.step_cache else None
-        predict = self._equipped(predict if advice is None else advice(predict), request, cache)
+        predict = self._equipped(predict, transformer, request, cache)
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
         draw = gaussian((len(prompts), *shape), generators, device=self.base.device)
         yield from run(request.sampler, predict, schedule=self.base.schedule, steps=request.steps, draw=draw)
@@ -136,40 +146,72 @@ class Pipeline:
             for pixels in self.base.encoders.autoencoder.decode(one[None])
         ]
 
+    def explain(self, looks: Looks, video: Video, reference: Picture, *, index: int = 0) -> Explanation:
+        """Where a film looked in its reference picture.
+
+        Args:
+            looks: what was the `advice` to `sample` when it was made.
+            video: the film.
+            reference: its picture.
+            index: which of the films made together it is.
+
+        Raises:
+            ValueError: nothing looked at a reference, or its tokens are not a class token and a square of patches.
+        """
+        weights = looks.blocks()[:, index].mean(dim=0)  # (N, M)
+        side = math.isqrt(weights.shape[1] - 1)
+        if side**2 != weights.shape[1] - 1:
+            raise ValueError(f"{weights.shape[1]} reference tokens are not a class token and a square of patches")
+        frames, height, width, _ = video.frames.shape
+        latent = self.base.compression.latent_frames(frames), *self.base.compression.latent_size(height, width)
+        weights = weights[:, 1:] / weights[:, 1:].sum(dim=1, keepdim=True)
+        looked = weights.view(*self.base.size.grid(*latent), side, side)
+        encoder = self.base.encoders.image
+        normal = encoder.processor.to_dict()
+        mean, std = (torch.tensor(normal[name]).view(3, 1, 1) for name in ("image_mean", "image_std"))
+        pixels = encoder.pixels([as_picture(reference)])[0] * std + mean
+        picture = (pixels.clamp(0, 1) * 255).round().byte().permute(1, 2, 0)
+        return Explanation(video, picture.numpy(), looked)
+
     @torch.no_grad()
     def _conditions(
         self, prompts: Sequence[str], references: Sequence[Picture | None], request: Request
     ) -> tuple[Condition, Condition]:
         """What is asked for, and what guidance leads away from. References are projected already."""
-        text, reference = self.base.encoders.text, self.encode_references(references)
-        empty = text.dropped(len(prompts)) if request.negative_prompt is None else text([request.negative_prompt])
-        if reference is None or request.reference_scale == 0:
-            return Condition(text(prompts)), Condition(empty)
-        assert self.adapter is not None
-        reference = self.adapter.projection(reference)  # (B, M, D)
-        zeros = torch.zeros_like(reference) if request.sampler == "sat" else None
-        return Condition(text(prompts), reference), Condition(empty, zeros)
+        reference = self.encode_references(references)
+        if reference is not None:
+            assert self.adapter is not None
+            reference = self.adapter.projection(reference) if request.reference_scale else None  # (B, M, D)
+        text = self.base.encoders.text
+        asked = Condition(text(prompts), reference)
+        empty = nothing(request.sampler, asked)
+        if request.negative_prompt is not None:
+            empty = replace(empty, text=text([request.negative_prompt]))
+        return asked, empty
 
-    def _model(self, reference_scale: float):
-        transformer, dtype = self.base.transformer, self.base.dtype
+    def _model(self, transformer: Transformer, reference_scale: float):
+        dtype = self.base.dtype
 
         def model(latents: Tensor, timesteps: Tensor, text: Tensor, reference: Tensor | None, /) -> Tensor:
             return transformer(latents.to(dtype), timesteps, text, reference, reference_scale=reference_scale)
 
         return model
 
-    def _equipped(self, predict: Predict, request: Request, cache: StepCache | None) -> Predict:
+    def _equipped(
+        self, predict: Predict, transformer: Transformer, request: Request, cache: StepCache | None
+    ) -> Predict:
         """The same, with the model as the request wants it, while it is asked: between steps it is as it was."""
+        if cache is not None and transformer.trunk.around is not None:
+            raise ValueError("step_cache: the trunk has advice around it already; take that away, or set step_cache=0")
 
         def equipped(latents: Tensor, timestep: int, share: float) -> Tensor:
-            with torch.inference_mode(), self._swapped(request, cache):
+            with torch.inference_mode(), self._swapped(transformer, request, cache):
                 return predict(latents, timestep, share)
 
         return equipped
 
     @contextmanager
-    def _swapped(self, request: Request, cache: StepCache | None) -> Iterator[None]:
-        transformer = self.base.transformer
+    def _swapped(self, transformer: Transformer, request: Request, cache: StepCache | None) -> Iterator[None]:
         kinds = [JointAttention] if self.adapter is None else [JointAttention, ReferenceAttention]
         with ExitStack() as stack:
             if self.adapter is not None:  # references come projected, see `_conditions`
@@ -185,10 +227,8 @@ class Pipeline:
     def _check(self, request: Request) -> None:
         """Refuse what cannot work before any work begins."""
         if request.kernel is not None:
-            heads = torch.zeros(1, 1, 8, self.base.transformer.size.head_dim, device=self.base.device)
+            heads = torch.zeros(1, 1, 8, self.base.size.head_dim, device=self.base.device)
             KERNELS[request.kernel](*[heads.to(self.base.dtype)] * 3)
-        if request.step_cache and self.base.transformer.trunk.around is not None:
-            raise ValueError("step_cache: the trunk has advice around it already; take that away, or set step_cache=0")
 
 
 def load(
@@ -197,21 +237,26 @@ def load(
     adapter: str | Path | None = "default",
     device: str | None = None,
     dtype: str | None = None,
+    memory: Memory = "high",
 ) -> Pipeline:
     """Load a base model and an adapter.
 
     Args:
-        source: `pocket`, the small model that ships, or a folder in diffusers layout.
+        source: `pocket`, the small model that ships; a Hub id, such as `THUDM/CogVideoX-2b`; or a folder, in diffusers'
+            layout or the research code's (a SAT checkpoint with its autoencoder, and a T5).
         adapter: an adapter's folder; `default`: the one that comes with the base, if any; none: the bare model.
         device: `cpu`, `cuda`, ...; none: a GPU if there is one.
         dtype: `float32`, `bfloat16` or `float16`; none: float32 on a CPU, bfloat16 on a GPU.
+        memory: `low`: the model's parts are loaded one after another, when needed, and freed; `high`: they stay.
 
     Raises:
         ValueError: there is no such model, or it cannot be read; says what and where.
     """
-    base = load_base(source, device=device, dtype=dtype)
+    base = load_base(source, device=device, dtype=dtype, memory=memory)
     folder = base.adapter if adapter == "default" else adapter
     if folder is None:
         return Pipeline(base)
-    loaded = load_adapter(Path(folder), dtype=base.dtype, base_fingerprint=base.fingerprint())
+    loaded = load_adapter(folder, dtype=base.dtype, base_fingerprint=base.fingerprint())
+    card = read_card(folder)
+    base.read_pictures_with(card.image_encoder, card.picture_fit)
     return Pipeline(base, loaded.to(base.device))

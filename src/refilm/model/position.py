@@ -25,9 +25,9 @@ def timestep_embedding(timesteps: Tensor, width: int) -> Tensor:
 
 
 def _sinusoids(positions: Tensor, width: int) -> Tensor:
-    """(N,) float64 -> (N, width), sines first."""
+    """(N,) float32 -> (N, width) float64, sines first."""
     frequencies = 10000.0 ** (-torch.arange(width // 2, dtype=torch.float64, device=positions.device) / (width / 2))
-    angles = positions[:, None] * frequencies
+    angles = positions.double()[:, None] * frequencies  # positions in float32, as the original has them: bit for bit
     return torch.cat([angles.sin(), angles.cos()], dim=-1)
 
 
@@ -44,7 +44,7 @@ def _spread(grid: Grid, frames: Tensor, rows: Tensor, columns: Tensor) -> tuple[
 @torch.inference_mode(False)  # what is kept must serve training too, and so must not depend on who asks first
 def sincos_table(grid: Grid, width: int, spatial_interpolation: float, temporal_interpolation: float) -> Tensor:
     """CogVideoX's table, (N, D) float32: a quarter of the channels tell time, then 3/8 each the column and the row."""
-    t, h, w = (torch.arange(n, dtype=torch.float64, device="cpu") for n in grid)
+    t, h, w = (torch.arange(n, dtype=torch.float32, device="cpu") for n in grid)
     frames = _sinusoids(t / temporal_interpolation, width // 4)
     rows, columns = (_sinusoids(axis / spatial_interpolation, width // 8 * 3) for axis in (h, w))
     frames, rows, columns = _spread(grid, frames.float(), rows.float(), columns.float())

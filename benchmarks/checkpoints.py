@@ -1,0 +1,119 @@
+"""How long it takes to load CogVideoX-2B, and how much memory, from both formats that users have.
+
+    python benchmarks/checkpoints.py [--folder /tmp]
+
+Writes a checkpoint of full size with random bfloat16 weights into a temporary folder (twice 3.4 GB, removed at the
+end): as diffusers' shards, and as the research code's (SAT) file. Loads each in fresh processes, and writes
+benchmarks/results/checkpoints.json. Peak memory is what the process grew by, mapped files included, from before
+loading to its highest point.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+
+from refilm import sizes
+from refilm.checkpoints import load_denoiser, save_transformer
+from refilm.checkpoints.sat import save_sat
+from refilm.evaluation import machine
+from refilm.model import Transformer
+
+RESULTS = Path(__file__).parent / "results" / "checkpoints.json"
+LOADS = [("diffusers", None), ("diffusers", "float16"), ("diffusers", "float32"), ("sat", None), ("sat", "float16")]
+
+
+def parameters(size: sizes.TransformerSize) -> int:
+    """How many a transformer of that size has."""
+    with torch.device("meta"):
+        return sum(weight.numel() for weight in Transformer(size).parameters())
+
+
+@torch.no_grad()
+def random_model(size: sizes.TransformerSize) -> Transformer:
+    """Weights from one pool of noise, each from another place: drawing them all would take minutes."""
+    with torch.device("meta"):
+        model = Transformer(size).bfloat16()
+    model.to_empty(device="cpu")
+    pool = (torch.randn(1 << 24, generator=torch.Generator().manual_seed(0)) * 0.02).bfloat16()
+    for index, weight in enumerate(model.parameters()):
+        start = 7919 * index % (len(pool) - weight.numel())
+        weight.copy_(pool[start : start + weight.numel()].view_as(weight))
+    return model
+
+
+def memory(field: str) -> int:
+    """Bytes of this process, from /proc/self/status."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(f"{field}:"):
+            return int(line.split()[1]) * 1024
+    raise ValueError(f"/proc/self/status: no {field}; this benchmark needs Linux")
+
+
+def measure(source: str, dtype: str | None) -> dict[str, float]:
+    """Load, in this process."""
+    Path("/proc/self/clear_refs").write_text("5")  # from here on the peak counts anew
+    before, started = memory("VmRSS"), time.perf_counter()
+    transformer = load_denoiser(source, dtype=None if dtype is None else getattr(torch, dtype)).transformer
+    seconds = time.perf_counter() - started
+    weights = sum(weight.nbytes for weight in transformer.parameters())
+    grown = memory("VmHWM") - before
+    return {
+        "seconds": round(seconds, 2),
+        "parameters": sum(weight.numel() for weight in transformer.parameters()),
+        "weight_bytes": weights,
+        "peak_bytes": grown,
+        "peak_to_weights": round(grown / weights, 4),
+    }
+
+
+def in_fresh_process(source: Path, dtype: str | None) -> dict[str, float]:
+    """The same in a process of its own."""
+    command = [sys.executable, __file__, "--measure", str(source), *([] if dtype is None else ["--dtype", dtype])]
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--folder", default=None)
+    parser.add_argument("--measure", default=None, help=argparse.SUPPRESS)
+    parser.add_argument("--dtype", default=None, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.measure is not None:
+        print(json.dumps(measure(options.measure, options.dtype)))
+        return
+    with tempfile.TemporaryDirectory(dir=options.folder) as temporary:
+        folders = {"diffusers": Path(temporary) / "diffusers", "sat": Path(temporary) / "sat"}
+        model = random_model(sizes.cogvideox_2b())
+        save_transformer(model, folders["diffusers"], max_shard_size="1GB")
+        save_sat(folders["sat"], model)
+        del model
+        shards = len(list(folders["diffusers"].glob("*.safetensors")))
+        loads = [
+            {
+                "format": kind,
+                "stored": "bfloat16",
+                "asked": dtype or "bfloat16",
+                **in_fresh_process(folders[kind], dtype),
+            }
+            for kind, dtype in LOADS
+        ]
+    result = {
+        "machine": machine(),
+        "threads": torch.get_num_threads(),
+        "parameters_2b": parameters(sizes.cogvideox_2b()),
+        "parameters_5b": parameters(sizes.cogvideox_5b()),
+        "diffusers_shards": shards,
+        "loads": loads,
+    }
+    RESULTS.write_text(json.dumps(result, indent=2) + "\n")
+    print(json.dumps(result, indent=2))
+
+
+if __name__ == "__main__":
+    main()

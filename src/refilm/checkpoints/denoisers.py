@@ -1,0 +1,156 @@
+"""The low door: a transformer alone, from any format, run on plain tensors.
+
+For researchers and for comparisons: no encoders, no pictures, no prompts. The samplers of `refilm.diffusion` run on
+what `load_denoiser` returns, as on any such callable.
+"""
+
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from refilm.checkpoints.adapters import load_adapter
+from refilm.checkpoints.diffusers_format import load_transformer, load_transformer_file
+from refilm.checkpoints.fingerprints import fingerprint
+from refilm.checkpoints.hub import fetched, is_hub_id
+from refilm.checkpoints.pickles import SUFFIXES
+from refilm.checkpoints.sat import has_sat_keys, is_sat, open_sat
+from refilm.checkpoints.sources import POCKET
+from refilm.checkpoints.tensors import TensorFiles
+from refilm.model import Adapter, Transformer, swapped
+from refilm.sizes import TransformerSize
+
+
+class Denoiser:
+    """A transformer with, perhaps, an adapter. Call it as a function; it takes part in autograd like any module.
+
+    Attributes:
+        transformer: the model; `transformer.size` tells its sizes.
+        adapter: the one attached to it, if any; `adapter.layers[i]` is what block i adds.
+    """
+
+    def __init__(self, transformer: Transformer, adapter: Adapter | None):
+        self.transformer, self.adapter = transformer, adapter
+        if adapter is not None:
+            adapter.attach(transformer)
+
+    def __call__(
+        self,
+        latents: Tensor,
+        timesteps: Tensor,
+        text: Tensor,
+        reference: Tensor | None = None,
+        *,
+        reference_scale: Tensor | float = 1.0,
+        projected: bool = False,
+    ) -> Tensor:
+        """The velocity of noisy latents. Inputs are brought to the model's device and dtype.
+
+        Args:
+            latents: (B, T, C, h, w).
+            timesteps: (B,), 0..999.
+            text: (B, S, text_dim); zeros where the text is dropped.
+            reference: (B, M, E) as the file's own image projection takes it; where the file has none, projected
+                already, (B, M, D). None: no reference attention at all, which zeros are not.
+            reference_scale: factor of what the reference adds; (B,) gives each sample its own.
+            projected: the reference is projected already, also where the file has a projection. Zeros given so are
+                the research code's image-free branch.
+
+        Returns:
+            (B, T, C, h, w).
+
+        Raises:
+            ValueError: a reference although there is no adapter, or latents that do not fit the patch.
+        """
+        weight = self.transformer.text_embedding.weight
+        place = {"device": weight.device, "dtype": weight.dtype}
+        projection = self.transformer.reference_projection
+        through = nn.Identity() if projected and projection is not None else projection
+        with swapped(self.transformer, Transformer, reference_projection=lambda _: through):
+            return self.transformer(
+                latents.to(**place),
+                timesteps.to(weight.device),
+                text.to(**place),
+                None if reference is None else reference.to(**place),
+                reference_scale=reference_scale,
+            )
+
+
+def load_denoiser(
+    source: str | Path,
+    *,
+    size: TransformerSize | None = None,
+    adapter: Literal["default"] | str | Path | None = "default",
+    dtype: torch.dtype | None = None,
+    device: torch.device | str = "cpu",
+) -> Denoiser:
+    """Load just a transformer, with its adapter where there is one.
+
+    Args:
+        source: `pocket`; a Hub id; a folder in diffusers' layout, of a whole pipeline or of the transformer; a SAT
+            checkpoint's folder; or one file of either (`.safetensors`, `.pt`, `.ckpt`, `.bin`).
+        size: the model's, where its files do not name it and it is not to be read off the weights. A SAT file always
+            has head_norm_eps 1e-6, and the positions of its own table.
+        adapter: `default`: the one in the file or in the pipeline's folder; an adapter's folder; none: the bare model.
+        dtype: of the weights; none: as they are stored.
+        device: where to.
+
+    Raises:
+        ValueError: a file is missing or damaged, a size does not fit, or the adapter is another model's; names the
+            file and the key.
+    """
+    folder = _place(source)
+    if _is_sat(folder):
+        file = open_sat(folder, size=size)
+        if file.told is None:
+            raise ValueError(f"{file.path}: holds an adapter and no transformer; give a whole checkpoint")
+        transformer = file.transformer(dtype=dtype, device=device)
+        own = None if file.adapter_size is None else file.adapter
+    else:
+        transformer = _diffusers(folder, size, dtype=dtype, device=device)
+        path = folder / "adapter"
+        own = (lambda *, dtype, device: _adapter(path, transformer, dtype, device)) if path.is_dir() else None
+    if adapter != "default":
+        made = None if adapter is None else _adapter(adapter, transformer, dtype, device)
+    else:
+        made = None if own is None else own(dtype=dtype, device=device)
+    return Denoiser(transformer, made)
+
+
+def _place(source: str | Path) -> Path:
+    if source == "pocket":
+        return POCKET
+    if is_hub_id(source):
+        return fetched(str(source), ("transformer/*.json", "transformer/*.safetensors", "adapter/*"))
+    path = Path(source)
+    if not path.exists():
+        raise ValueError(f"{path}: no such file or folder; give a transformer's, or a Hub id")
+    return path
+
+
+def _is_sat(path: Path) -> bool:
+    if path.is_dir():
+        return is_sat(path)
+    if path.suffix not in (".safetensors", *SUFFIXES):
+        raise ValueError(f"{path}: give a folder, or a file of weights: .safetensors, {', '.join(SUFFIXES)}")
+    return has_sat_keys(TensorFiles([path]))
+
+
+def _diffusers(
+    path: Path, size: TransformerSize | None, *, dtype: torch.dtype | None, device: torch.device | str
+) -> Transformer:
+    if path.is_file():
+        return load_transformer_file(path, size=size, dtype=dtype, device=device)
+    folder = path / "transformer" if (path / "transformer").is_dir() else path
+    transformer = load_transformer(folder, dtype=dtype, device=device)
+    if size is not None and size != transformer.size:
+        raise ValueError(f"{folder / 'config.json'}: tells {transformer.size}, not {size}; leave the size out")
+    return transformer
+
+
+def _adapter(
+    folder: str | Path, transformer: Transformer, dtype: torch.dtype | None, device: torch.device | str
+) -> Adapter:
+    dtype = dtype or transformer.text_embedding.weight.dtype
+    return load_adapter(folder, dtype=dtype, base_fingerprint=fingerprint(transformer)).to(device)

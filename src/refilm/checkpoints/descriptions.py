@@ -1,0 +1,134 @@
+"""What a file or folder of weights is: format, sizes, parameters. Its tensors are not loaded."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from refilm.checkpoints.adapters import CARD, WEIGHTS, read_card
+from refilm.checkpoints.diffusers_format import size_of
+from refilm.checkpoints.files import read_json
+from refilm.checkpoints.pickles import SUFFIXES
+from refilm.checkpoints.sat import has_sat_keys, is_sat, open_sat
+from refilm.checkpoints.sat_autoencoder import autoencoder_config, find_sat_autoencoder, is_sat_autoencoder
+from refilm.checkpoints.sources import POCKET, find_t5
+from refilm.checkpoints.tensors import TensorFiles, weight_files
+from refilm.sizes import AdapterSize, TransformerSize
+
+_PARTS = ("transformer", "text_encoder", "image_encoder", "vae", "adapter")
+_STEMS = (("diffusion_pytorch_model", "diffusion_pytorch_model"), ("model", "pytorch_model"))
+
+
+@dataclass(frozen=True)
+class Description:
+    """What something is."""
+
+    path: Path
+    kind: str
+    """In words: "adapter", "CogVideoX transformer, diffusers' layout", ..."""
+    size: TransformerSize | AdapterSize | None
+    """Of a transformer or an adapter."""
+    parameters: int
+    dtypes: dict[str, int]
+    """How many parameters are stored in each."""
+    fingerprint: str | None = None
+    """Of the base model, where it is written down."""
+    facts: dict[str, Any] = field(default_factory=dict)
+    """What else its files tell."""
+    parts: tuple["Description", ...] = ()
+    """What it is made of."""
+
+
+def describe(source: str | Path) -> Description:
+    """Say what a file or a folder is.
+
+    Args:
+        source: `pocket`, a base model's folder, a part of one, an adapter's, a SAT checkpoint, or a file of weights.
+
+    Raises:
+        ValueError: it is none of these, or damaged; names the file and the key.
+    """
+    path = POCKET if source == "pocket" else Path(source)
+    if not path.exists():
+        raise ValueError(f"{path}: no such file or folder")
+    if (path / CARD).is_file():
+        return _adapter(path)
+    if (path / "model_index.json").is_file() or (path / "transformer" / "config.json").is_file():
+        parts = tuple(describe(path / name) for name in _PARTS if (path / name).is_dir())
+        return _whole(path, "base model, diffusers' layout", parts)
+    if path.is_dir() and is_sat(path):
+        return _sat_folder(path)
+    if path.is_dir() and (path / "config.json").is_file():
+        return _model(path)
+    if path.suffix in (".safetensors", *SUFFIXES) and path.is_file():
+        return _file(path)
+    raise ValueError(f"{path}: neither a model's folder nor a file of weights (.safetensors, {', '.join(SUFFIXES)})")
+
+
+def _adapter(path: Path) -> Description:
+    card = read_card(path)
+    told = {"image_encoder": card.image_encoder, "picture_fit": card.picture_fit, **card.facts}
+    size = AdapterSize(**card.size.model_dump())
+    return Description(path, "adapter", size, *_counts([path / WEIGHTS]), card.base_fingerprint, told)
+
+
+def _model(path: Path) -> Description:
+    config = read_json(path / "config.json")
+    kind = str(config.get("_class_name") or (config.get("architectures") or [config.get("model_type")])[0])
+    stem = next((stem for stem in _STEMS if any(path.glob(f"{stem[0]}*")) or any(path.glob(f"{stem[1]}*"))), _STEMS[0])
+    counts = _counts(weight_files(path, *stem))
+    if kind != "CogVideoXTransformer3DModel":
+        return Description(path, kind, None, *counts)
+    return Description(path, "CogVideoX transformer, diffusers' layout", size_of(path / "config.json"), *counts)
+
+
+def _sat_folder(path: Path) -> Description:
+    parts, autoencoder, text = [_sat(path)], find_sat_autoencoder(path), find_t5(path)
+    if autoencoder is not None:
+        parts.append(_file(autoencoder))
+    if text is not None:
+        parts.append(_model(text[0]))
+    return parts[0] if len(parts) == 1 else _whole(path, "base model, the research code's (SAT)", tuple(parts))
+
+
+def _sat(path: Path) -> Description:
+    file = open_sat(path)
+    transformer, adapter = file.told, file.adapter_size
+    facts: dict[str, Any] = {"passed over": list(file.passed_over)}
+    if adapter is not None:
+        facts["adapter"] = adapter
+        facts["image projection"] = file.projection
+    kind = "adapter alone" if transformer is None else "transformer" if adapter is None else "transformer and adapter"
+    size = adapter if transformer is None else transformer.size
+    tensors = [part.tensor(key) for part in (file.base, file.cross_attention) for key in part]
+    return Description(file.path, f"SAT checkpoint: {kind}", size, *_count(tensors), facts=facts)
+
+
+def _file(path: Path) -> Description:
+    files = TensorFiles([path])
+    if is_sat_autoencoder(files):
+        facts = autoencoder_config(files, scaling_factor=1.0)
+        del facts["scaling_factor"]  # which it does not tell
+        return Description(path, "SAT autoencoder", None, *_counts([path]), facts=facts)
+    if has_sat_keys(files):
+        return _sat(path)
+    return Description(path, "weights by name", None, *_counts([path]), facts={"first key": next(iter(files), None)})
+
+
+def _whole(path: Path, kind: str, parts: tuple[Description, ...]) -> Description:
+    dtypes = sum((Counter(part.dtypes) for part in parts), Counter())
+    size = next((part.size for part in parts if isinstance(part.size, TransformerSize)), None)
+    return Description(path, kind, size, sum(part.parameters for part in parts), dict(dtypes), parts=parts)
+
+
+def _counts(paths: list[Path]) -> tuple[int, dict[str, int]]:
+    files = TensorFiles(paths)
+    return _count(files.tensor(key) for key in files)
+
+
+def _count(tensors: Iterable[Any]) -> tuple[int, dict[str, int]]:
+    dtypes: Counter[str] = Counter()
+    for tensor in tensors:
+        dtypes[str(tensor.dtype).removeprefix("torch.")] += tensor.numel()
+    return dtypes.total(), dict(dtypes)

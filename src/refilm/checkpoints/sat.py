@@ -1,0 +1,288 @@
+"""Weights as the original research code keeps them (SwissArmyTransformer's layout), both ways.
+
+A checkpoint is a folder: `latest` names a subfolder with `mp_rank_00_model_states.pt`, a pickle. It may hold a
+transformer, an adapter for reference pictures, or both, beside parts that refilm reads elsewhere. Values are the same
+as ours, in the same order, for all weights: only names differ.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from refilm.checkpoints.files import replaced, replaced_file
+from refilm.checkpoints.fingerprints import base_weights
+from refilm.checkpoints.pickles import SUFFIXES
+from refilm.checkpoints.sat_sizes import ROTATIONS, TABLE, StoredPosition, Told, layers_in, told_by
+from refilm.checkpoints.tensors import Layout, Piece, TensorFiles, fill
+from refilm.model import Adapter, Transformer
+from refilm.model.position import sincos_table
+from refilm.sizes import AdapterSize, Grid, TransformerSize
+
+PREFIX = "model.diffusion_model."
+PROJECTION = "conditioner.embedders.1.image_proj"  # where the research code has it
+_HEAD_DIM, _WIDTHS = 64, (1920, 3072)  # of CogVideoX-2B and 5B
+_STATES = "mp_rank_00_model_states.pt"
+_AROUND = {
+    "patch_embedding.projection": "mixins.patch_embed.proj",
+    "text_embedding": "mixins.patch_embed.text_proj",
+    "time_embedding.hidden": "time_embed.0",
+    "time_embedding.out": "time_embed.2",
+    "head.norm": "transformer.final_layernorm",
+    "head.video_norm": "mixins.final_layer.norm_final",
+    "head.modulation": "mixins.final_layer.adaLN_modulation.1",
+    "head.out": "mixins.final_layer.linear",
+}
+_BLOCK = {
+    "modulation": "mixins.adaln_layer.adaLN_modulations.{}.1",
+    "attention.query_norm": "mixins.adaln_layer.query_layernorm_list.{}",
+    "attention.key_norm": "mixins.adaln_layer.key_layernorm_list.{}",
+    "attention_norm": "transformer.layers.{}.input_layernorm",
+    "attention.query_key_value": "transformer.layers.{}.attention.query_key_value",
+    "attention.out": "transformer.layers.{}.attention.dense",
+    "mlp_norm": "transformer.layers.{}.post_attention_layernorm",
+    "mlp.0": "transformer.layers.{}.mlp.dense_h_to_4h",
+    "mlp.2": "transformer.layers.{}.mlp.dense_4h_to_h",
+}
+_ADAPTER = {
+    "query": "transformer.layers.{}.cross_attention.query",
+    "key_value": "transformer.layers.{}.cross_attention.key_value",
+    "out": "transformer.layers.{}.cross_attention.dense",
+}
+_NEVER_CALLED = "post_cross_attention_layernorm"  # in every layer, trainable, and not part of the arithmetic
+_ELSEWHERE = ("conditioner.", "first_stage_model.", "denoiser.", "loss_fn.", "sampler.")  # of the whole engine
+_ADAPTER_KEY = re.compile(r"transformer\.layers\.\d+\.cross_attention\.")
+_PROJECTION_KEY = re.compile(r"(conditioner\.embedders\.\d+\.image_proj)\.weight")
+
+
+def transformer_names(layers: int) -> dict[str, str]:
+    """Our name of each of a transformer's weights, and the original's, without `PREFIX`."""
+    modules = _AROUND | {
+        f"trunk.blocks.{layer}.{ours}": theirs.format(layer)
+        for layer in range(layers)
+        for ours, theirs in _BLOCK.items()
+    }
+    return _with_kinds(modules)
+
+
+def adapter_names(layers: int) -> dict[str, str]:
+    """The same for an adapter's layers; its projection is `PROJECTION`, which has no prefix."""
+    return _with_kinds(
+        {f"layers.{layer}.{ours}": theirs.format(layer) for layer in range(layers) for ours, theirs in _ADAPTER.items()}
+    )
+
+
+def _with_kinds(modules: Mapping[str, str]) -> dict[str, str]:
+    return {f"{ours}.{kind}": f"{theirs}.{kind}" for ours, theirs in modules.items() for kind in ("weight", "bias")}
+
+
+@dataclass
+class SatFile:
+    """A checkpoint of the research code, open: its tensors are mapped and sorted, not read."""
+
+    path: Path
+    prefix: str
+    base: TensorFiles
+    """The transformer's tensors."""
+    cross_attention: TensorFiles
+    """The adapter's, its projection among them."""
+    projection: str | None
+    """The projection's key; none: there is none, and references come as wide as the transformer's tokens."""
+    told: Told | None
+    """About the transformer; none: there is none in the file."""
+    given: TransformerSize | None
+    """What the caller knows about it."""
+    passed_over: tuple[str, ...]
+    """Keys that play no part, or are read from elsewhere."""
+
+    @property
+    def adapter_size(self) -> AdapterSize | None:
+        """The size of the adapter in it, if there is one.
+
+        Raises:
+            ValueError: the file does not tell how many heads it has.
+        """
+        prefix = f"{self.prefix}transformer.layers."
+        layers = layers_in([key for key in self.cross_attention if _NEVER_CALLED not in key], prefix)
+        if layers == 0:
+            return None
+        width = self.cross_attention.shape(f"{prefix}0.cross_attention.query.weight")[0]
+        known = self.given if self.told is None else self.told.size
+        if known is None and width not in _WIDTHS:
+            raise ValueError(f"{self.path}: an adapter alone does not tell its heads; give the base model it is for")
+        head_dim = _HEAD_DIM if known is None else known.head_dim
+        shape = (0, width) if self.projection is None else self.cross_attention.shape(f"{self.projection}.weight")
+        if len(shape) != 2 or width % head_dim:
+            raise ValueError(f"{self.path}: {width} channels cannot be cut into heads of {head_dim}")
+        return AdapterSize(layers, width // head_dim, head_dim, reference_dim=shape[1])
+
+    def transformer(self, *, dtype: torch.dtype | None = None, device: torch.device | str = "cpu") -> Transformer:
+        """Read the transformer.
+
+        Raises:
+            ValueError: a key, shape or value is not what it should be; names the file and the key.
+        """
+        assert self.told is not None
+        with torch.device("meta"):
+            transformer = Transformer(self.told.size)
+        names = transformer_names(self.told.size.layers)
+        fill(transformer, self.base, self._layout(names), dtype=dtype, device=device)
+        if self.told.table is not None:
+            transformer.position = StoredPosition(self.told.table.to(device))  # pyright: ignore[reportAttributeAccessIssue]
+        return transformer
+
+    def adapter(self, *, dtype: torch.dtype | None = None, device: torch.device | str = "cpu") -> Adapter:
+        """Read the adapter. Without a projection in the file it takes references as they are.
+
+        Raises:
+            ValueError: as `transformer` does.
+        """
+        size = self.adapter_size
+        assert size is not None
+        with torch.device("meta"):
+            adapter = Adapter(size)
+        layout = dict(self._layout(adapter_names(size.layers)))
+        if self.projection is None:
+            adapter.projection = nn.Identity()  # pyright: ignore[reportAttributeAccessIssue]
+        else:
+            layout |= {f"projection.{kind}": (Piece(f"{self.projection}.{kind}"),) for kind in ("weight", "bias")}
+        fill(adapter, self.cross_attention, layout, dtype=dtype, device=device)
+        return adapter
+
+    def _layout(self, names: Mapping[str, str]) -> Layout:
+        return {ours: (Piece(self.prefix + theirs),) for ours, theirs in names.items()}
+
+
+def open_sat(source: Path, *, size: TransformerSize | None = None) -> SatFile:
+    """Open a checkpoint of the research code: its folder, the file in it, or the same keys as safetensors.
+
+    Args:
+        source: the folder with `latest`, or the file.
+        size: of the transformer, where somebody knows it; otherwise it is read off the weights (see `sat_sizes`).
+
+    Raises:
+        ValueError: a file is missing, damaged, or not of a CogVideoX that refilm runs; names the file and the key.
+    """
+    path = sat_path(source)
+    files = TensorFiles([path])
+    keys = list(files)
+    prefix = PREFIX if any(key.startswith(PREFIX) for key in keys) else ""
+    projections = sorted({match[1] for key in keys if (match := _PROJECTION_KEY.fullmatch(key))})
+    if len(projections) > 1:
+        raise ValueError(f"{path}: several image projections, {' and '.join(projections)}; refilm reads one")
+    projection = projections[0] if projections else None
+    mine, layers, rest = [], [], []
+    for key in keys:
+        if _NEVER_CALLED in key or (key.startswith(_ELSEWHERE) and not key.startswith(projection or "?")):
+            rest.append(key)
+        elif key.startswith(projection or "?") or _ADAPTER_KEY.match(key.removeprefix(prefix)):
+            layers.append(key)
+        else:
+            mine.append(key)
+    base = files.only(mine)
+    told = told_by(base, prefix, size) if mine else None
+    computed = [key for key in mine if key.removeprefix(prefix) in (TABLE, *ROTATIONS)]
+    base.drop(*computed)
+    if not mine and not any(_ADAPTER_KEY.match(key.removeprefix(prefix)) for key in layers):
+        raise ValueError(f"{path}: holds no weights of a CogVideoX (its first key is {keys[0]})")
+    return SatFile(path, prefix, base, files.only(layers), projection, told, size, tuple(rest + computed))
+
+
+def sat_path(source: Path) -> Path:
+    """The file of a checkpoint.
+
+    Raises:
+        ValueError: the folder has none, or its weights are spread over several; says which file is missing.
+    """
+    if not source.is_dir():
+        return source
+    folder = (
+        source if (source / "latest").is_file() or not (source / "transformer").is_dir() else source / "transformer"
+    )
+    latest = folder / "latest"
+    if not latest.is_file():
+        if (folder / _STATES).is_file():
+            return folder / _STATES
+        raise ValueError(f"{latest}: no such file; it names the folder of a SAT checkpoint's weights")
+    name = latest.read_text(errors="replace").strip()
+    if name in ("", "..") or Path(name).name != name:
+        raise ValueError(f"{latest}: must name a folder beside it (received {name[:60]!r})")
+    others = sorted(path.name for path in (folder / name).glob("mp_rank_*_model_states.pt"))[1:]
+    if others:
+        raise ValueError(f"{folder / name}: weights cut for several GPUs ({others[0]}); merge them with SAT's own tool")
+    return folder / name / _STATES
+
+
+def is_sat(source: Path) -> bool:
+    """Whether a folder is a checkpoint of the research code, judged by its file names alone."""
+    return any((source / place).is_file() for place in ("latest", "transformer/latest", _STATES))
+
+
+def has_sat_keys(keys: Iterable[str]) -> bool:
+    """Whether a file's keys are those of the research code's transformer or adapter."""
+    marks = (PREFIX, "mixins.patch_embed.", "transformer.layers.")
+    return any(key.startswith(marks) for key in keys)
+
+
+def save_sat(
+    target: Path,
+    transformer: Transformer | None,
+    adapter: Adapter | None = None,
+    *,
+    dtype: torch.dtype | None = None,
+    latent_frames: int = 13,
+) -> None:
+    """Write a checkpoint of the research code. It appears whole or not at all.
+
+    Args:
+        target: a folder, which gets `latest` and `1/mp_rank_00_model_states.pt`; or a `.safetensors` or `.pt` file.
+        transformer: written with its position table, if it has one.
+        adapter: written with its projection.
+        dtype: of the weights in the file; none: as they are.
+        latent_frames: how many the position table reaches.
+
+    Raises:
+        ValueError: the adapter normalizes its queries, which the research code does not know.
+    """
+    weights: dict[str, Tensor] = {}
+    if transformer is not None:
+        own, names = base_weights(transformer), transformer_names(transformer.size.layers)
+        weights |= {PREFIX + theirs: own[ours] for ours, theirs in names.items()}
+        table = _table(transformer, latent_frames)
+        if table is not None:
+            weights[PREFIX + TABLE] = table.to(weights[f"{PREFIX}mixins.patch_embed.proj.weight"].dtype)
+    if adapter is not None:
+        if adapter.size.query_norm:
+            raise ValueError("this adapter normalizes its queries (query_norm), which SAT's layers cannot do")
+        own = adapter.state_dict()
+        weights |= {PREFIX + theirs: own[ours] for ours, theirs in adapter_names(adapter.size.layers).items()}
+        weights |= {f"{PROJECTION}.{kind}": own[f"projection.{kind}"] for kind in ("weight", "bias")}
+    weights = {key: weight.detach().to("cpu", dtype).contiguous() for key, weight in weights.items()}
+    if target.suffix == ".safetensors":
+        with replaced_file(target) as temporary:
+            save_file(weights, temporary, metadata={"format": "pt"})
+    elif target.suffix in SUFFIXES:
+        with replaced_file(target) as temporary:
+            torch.save({"module": weights}, temporary)
+    else:
+        with replaced(target, "latest", "1") as temporary:
+            (temporary / "latest").write_text("1")
+            (temporary / "1").mkdir()
+            torch.save({"module": weights}, temporary / "1" / _STATES)
+
+
+def _table(transformer: Transformer, latent_frames: int) -> Tensor | None:
+    """The position table as the original keeps it, (1, L, D): zeros for the text, then the video's tokens."""
+    size = transformer.size
+    if size.position == "rotary":
+        return None
+    if isinstance(transformer.position, StoredPosition):
+        video = transformer.position.table.cpu()
+    else:
+        grid = Grid(latent_frames, size.base_height // size.patch, size.base_width // size.patch)
+        video = sincos_table(grid, size.width, size.spatial_interpolation, size.temporal_interpolation)
+    return torch.cat([video.new_zeros(size.text_length, size.width), video])[None]

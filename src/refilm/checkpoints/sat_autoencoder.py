@@ -1,0 +1,104 @@
+"""The research code's 3-D autoencoder, `3d-vae.pt`, as diffusers' `AutoencoderKLCogVideoX`.
+
+All tensors are carried over unchanged; only names differ. Sizes are read off the shapes.
+"""
+
+import re
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKLCogVideoX
+
+from refilm.checkpoints.pickles import SUFFIXES
+from refilm.checkpoints.sat_sizes import layers_in
+from refilm.checkpoints.tensors import Piece, TensorFiles, fill
+
+SCALES = {"sincos": 1.15258426, "rotary": 0.7}  # of CogVideoX-2B's and 5B's latents; the files do not tell
+_FIRST = "encoder.conv_in.conv.weight"
+_LAST = "decoder.conv_out.conv.weight"
+_RENAMED = [
+    (r"\.down_blocks\.(\d+)\.resnets\.", r".down.\1.block."),
+    (r"\.down_blocks\.(\d+)\.downsamplers\.0\.", r".down.\1.downsample."),
+    (r"\.up_blocks\.(\d+)\.resnets\.", r".up.\1.block."),
+    (r"\.up_blocks\.(\d+)\.upsamplers\.0\.", r".up.\1.upsample."),
+    (r"\.mid_block\.resnets\.0\.", r".mid.block_1."),
+    (r"\.mid_block\.resnets\.1\.", r".mid.block_2."),
+    (r"\.conv_shortcut\.", r".nin_shortcut."),
+]
+
+
+def load_sat_autoencoder(
+    path: Path, *, scaling_factor: float, dtype: torch.dtype | None = None, device: torch.device | str = "cpu"
+) -> AutoencoderKLCogVideoX:
+    """Read it.
+
+    Args:
+        path: the file.
+        scaling_factor: of the latents, see `SCALES`.
+        dtype: of the weights in memory; none: as they are stored.
+        device: where to.
+
+    Raises:
+        ValueError: the file is missing or damaged, or its weights are not the autoencoder's; names it and the key.
+    """
+    files = TensorFiles([path])
+    files.drop(*[key for key in files if key.startswith("loss.")])  # of its training
+    with torch.device("meta"):
+        model = AutoencoderKLCogVideoX.from_config(autoencoder_config(files, scaling_factor=scaling_factor))
+    assert isinstance(model, AutoencoderKLCogVideoX)
+    levels = len(model.config["block_out_channels"])
+    fill(
+        model,
+        files,
+        {name: (Piece(sat_autoencoder_name(name, levels)),) for name in model.state_dict()},
+        dtype=dtype,
+        device=device,
+    )
+    return model.eval()
+
+
+def autoencoder_config(files: TensorFiles, *, scaling_factor: float) -> dict[str, object]:
+    """The `config.json` of its sizes, which are read off the shapes.
+
+    Raises:
+        ValueError: a weight that would tell is missing; names the file and the key.
+    """
+    levels = layers_in(files, "encoder.down.")
+    return {
+        "_class_name": "AutoencoderKLCogVideoX",
+        "in_channels": files.shape(_FIRST)[1],
+        "out_channels": files.shape(_LAST)[0],
+        "latent_channels": files.shape("decoder.conv_in.conv.weight")[1],
+        "block_out_channels": [files.shape(f"encoder.down.{i}.block.0.conv1.conv.weight")[0] for i in range(levels)],
+        "layers_per_block": layers_in(files, "encoder.down.0.block."),
+        "down_block_types": ["CogVideoXDownBlock3D"] * levels,
+        "up_block_types": ["CogVideoXUpBlock3D"] * levels,
+        "scaling_factor": scaling_factor,
+    }
+
+
+def is_sat_autoencoder(files: TensorFiles) -> bool:
+    """Whether these are its weights, judged by two keys."""
+    return _FIRST in files and _LAST in files and any(key.startswith("encoder.down.0.") for key in files)
+
+
+def find_sat_autoencoder(folder: Path) -> Path | None:
+    """The autoencoder's file beside a checkpoint of the research code: in its folder, or in one called `vae`.
+
+    Raises:
+        ValueError: a file there that might be it is damaged; names it.
+    """
+    beside = [folder.parent] if folder.name == "transformer" else []
+    for place in (folder, *beside):
+        paths = [path for near in (place, place / "vae") for path in sorted(near.glob("*")) if path.suffix in SUFFIXES]
+        for path in sorted(paths, key=lambda path: "vae" not in path.name):  # likely ones first
+            if is_sat_autoencoder(TensorFiles([path])):
+                return path
+    return None
+
+
+def sat_autoencoder_name(name: str, levels: int) -> str:
+    """The original's name of a weight of diffusers'; its decoder counts the levels from the other end."""
+    for ours, theirs in _RENAMED:
+        name = re.sub(ours, theirs, name)
+    return re.sub(r"(?<=\.up\.)\d+", lambda level: str(levels - 1 - int(level[0])), name)

@@ -1,0 +1,216 @@
+"""The sizes of a model of the original research code. Its files hold weights alone, so they are read off those.
+
+Shapes tell most. The rest is in the position table of a 2B-like model: how many text tokens stand before the video,
+the grid, and by how much positions are divided. Knows names, shapes and that table.
+"""
+
+import logging
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from refilm.checkpoints.tensors import TensorFiles, is_finite
+from refilm.model.position import sincos_table
+from refilm.sizes import Grid, TransformerSize, cogvideox_2b, cogvideox_5b
+
+logger = logging.getLogger("refilm")
+
+TABLE = "mixins.pos_embed.pos_embedding"
+ROTATIONS = ("mixins.pos_embed.freqs_sin", "mixins.pos_embed.freqs_cos")
+HEAD_NORM_EPS = 1e-6
+_OURS = "refilm reads text-to-video models of the first generation, CogVideoX-2B and 5B"
+
+
+class Told(NamedTuple):
+    """What a file tells of its model."""
+
+    size: TransformerSize
+    latent_frames: int | None
+    """Of the films it was made for; none: the file does not tell."""
+    table: Tensor | None
+    """Its position table (tokens, D) of video tokens, where it isn't the one that CogVideoX computes."""
+
+
+def told_by(files: TensorFiles, prefix: str, given: TransformerSize | None) -> Told:
+    """The size of a transformer, and its position table where that is one of its own.
+
+    Args:
+        files: the weights.
+        prefix: of their keys.
+        given: the size, where somebody knows it; the table is still the file's.
+
+    Raises:
+        ValueError: a weight that would tell is missing, or the model is none that refilm runs; names the file.
+    """
+    refuse_others(files, prefix)
+    table = files.tensor(prefix + TABLE) if prefix + TABLE in files else None
+    size = _by_shapes(files, prefix, has_table=table is not None) if given is None else given
+    size = replace(size, head_norm_eps=HEAD_NORM_EPS)
+    if size.position == "rotary" or table is None:
+        return Told(size, None, None)
+    if table.ndim != 3 or table.shape[0] != 1 or table.shape[2] != size.width or not table.is_floating_point():
+        raise ValueError(f"{files.name}: {prefix + TABLE} has shape {tuple(table.shape)}, not (1, ..., {size.width})")
+    if not is_finite(table):
+        raise ValueError(f"{files.name}: {prefix + TABLE} holds NaN or infinity")
+    geometry = geometry_of(table[0])
+    if geometry is None:
+        text = size.text_length if given is not None else text_rows(table[0])
+        if not 0 < text < table.shape[1] or table[0, :text].any():
+            raise ValueError(
+                f"{files.name}: {prefix + TABLE} is not CogVideoX's table, which has zeros for the text's tokens"
+            )
+        return Told(replace(size, text_length=text), None, table[0, text:])
+    told = replace(
+        size,
+        text_length=geometry.text_length,
+        base_height=geometry.grid.height * size.patch,
+        base_width=geometry.grid.width * size.patch,
+        spatial_interpolation=geometry.spatial or size.spatial_interpolation,
+        temporal_interpolation=geometry.temporal or size.temporal_interpolation,
+    )
+    return Told(told, geometry.grid.frames, None)
+
+
+def refuse_others(files: TensorFiles, prefix: str) -> None:
+    """Refuse the relatives of CogVideoX-2B and 5B.
+
+    Raises:
+        ValueError: says what the model is.
+    """
+    patches = files.shape(f"{prefix}mixins.patch_embed.proj.weight")
+    if len(patches) == 2 or any(key.startswith(f"{prefix}ofs_embed.") for key in files):
+        raise ValueError(f"{files.name}: a CogVideoX 1.5, whose patches span frames; {_OURS}")
+    if len(patches) != 4 or patches[2] != patches[3]:
+        raise ValueError(f"{files.name}: {prefix}mixins.patch_embed.proj.weight has shape {patches}; {_OURS}")
+    out = files.shape(f"{prefix}mixins.final_layer.linear.weight")[0] // patches[2] ** 2
+    if patches[1] != out:
+        raise ValueError(
+            f"{files.name}: an image-to-video CogVideoX, which takes a picture as {patches[1]} - {out} further "
+            f"channels of the latents; {_OURS}"
+        )
+
+
+def _by_shapes(files: TensorFiles, prefix: str, *, has_table: bool) -> TransformerSize:
+    width, channels, patch, _ = files.shape(f"{prefix}mixins.patch_embed.proj.weight")
+    (head_dim,) = files.shape(f"{prefix}mixins.adaln_layer.query_layernorm_list.0.weight")
+    if not head_dim or width % head_dim:
+        raise ValueError(f"{files.name}: {width} channels cannot be cut into heads of {head_dim}")
+    size = TransformerSize(
+        layers=layers_in(files, f"{prefix}transformer.layers."),
+        heads=width // head_dim,
+        head_dim=head_dim,
+        channels=channels,
+        patch=patch,
+        text_dim=files.shape(f"{prefix}mixins.patch_embed.text_proj.weight")[1],
+        time_dim=files.shape(f"{prefix}time_embed.0.weight")[0],
+    )
+    large = cogvideox_5b()
+    if any(prefix + key in files for key in ROTATIONS) or (
+        not has_table and (size.layers, size.width) == (large.layers, large.width)
+    ):
+        return replace(size, position="rotary")
+    small = cogvideox_2b()
+    if not has_table and (size.layers, size.width) != (small.layers, small.width):
+        logger.warning(
+            "%s: no position table, and a size of its own: taken for a model with CogVideoX-2B's table; "
+            "give the size of one that rotates",
+            files.name,
+        )
+    return size
+
+
+def layers_in(keys: Sequence[str] | TensorFiles, prefix: str) -> int:
+    """How many layers the keys after `prefix` number: the highest and one."""
+    numbers = [key[len(prefix) :].partition(".")[0] for key in keys if key.startswith(prefix)]
+    return max((int(number) for number in numbers if number.isdecimal()), default=-1) + 1
+
+
+class Geometry(NamedTuple):
+    """What a position table was computed from."""
+
+    text_length: int
+    grid: Grid
+    spatial: float | None
+    """What rows and columns are divided by; none: the grid has but one of each."""
+    temporal: float | None
+    """What frames are divided by; none: there is one."""
+
+
+def geometry_of(table: Tensor) -> Geometry | None:
+    """What CogVideoX's table (L, D) was computed from, in any precision; none: it is no such table."""
+    text = text_rows(table)
+    video, tokens, width = table[text:], len(table) - text, table.shape[1]
+    if tokens == 0 or width % 8:
+        return None
+    time, column, row = video.split([width // 4, width // 8 * 3, width // 8 * 3], dim=1)
+    frame = _first((time != time[0]).any(dim=1))
+    columns = 1 + _first((column[1:frame] == column[0]).all(dim=1))
+    if frame % columns or tokens % frame:
+        return None
+    grid = Grid(tokens // frame, frame // columns, columns)
+    near = 1e-5 if table.dtype == torch.float32 else 0.02
+    spatial = (column[1] if columns > 1 else row[columns]) if frame > 1 else None
+    geometry = Geometry(text, grid, _divisor(spatial, near), _divisor(time[frame] if grid.frames > 1 else None, near))
+    return geometry if _is_computed(video, geometry) else None
+
+
+def text_rows(table: Tensor) -> int:
+    """How many rows of zeros a table begins with."""
+    return _first(table.any(dim=1))
+
+
+def _first(true: Tensor) -> int:
+    """The first index that is true, or how many there are."""
+    return int(true.int().argmax()) if true.any() else len(true)
+
+
+def _divisor(step: Tensor | None, near: float) -> float | None:
+    """From the sinusoids of one step along an axis; the fastest turns by 1 / divisor. The usual ones are meant if near.
+
+    0: it turns backwards, or not at all.
+    """
+    if step is None:
+        return None
+    angle = math.atan2(step[0].item(), step[len(step) // 2].item())
+    if not angle > 0:
+        return 0.0
+    return next((usual for usual in (1.875, 1.0) if abs(1 / angle - usual) < near * usual), round(1 / angle, 4))
+
+
+def _is_computed(video: Tensor, geometry: Geometry) -> bool:
+    """Whether our table of that geometry is the same, frame by frame: the whole one is large."""
+    if 0.0 in (geometry.spatial, geometry.temporal):
+        return False
+    frames, height, width = geometry.grid
+    divisors = geometry.spatial or 1.0, geometry.temporal or 1.0
+    places = sincos_table(Grid(1, height, width), video.shape[1], *divisors).clone()
+    times = sincos_table(Grid(frames, 1, 1), video.shape[1], *divisors)
+    near = max(1e-5, 2 * torch.finfo(video.dtype).eps)
+    quarter = video.shape[1] // 4
+    for time, frame in zip(times, video.split(height * width), strict=True):
+        places[:, :quarter] = time[:quarter]
+        if not torch.allclose(frame.float(), places, rtol=0, atol=near):
+            return False
+    return True
+
+
+class StoredPosition(nn.Module):
+    """A position table from a file, (tokens, D), in the place of the computed one; cut off for shorter films."""
+
+    table: Tensor
+
+    def __init__(self, table: Tensor):
+        super().__init__()
+        self.register_buffer("table", table, persistent=False)
+
+    def forward(self, video: Tensor, grid: Grid) -> Tensor:
+        if grid.tokens > len(self.table):
+            raise ValueError(f"{grid.tokens} video tokens: this model's position table has {len(self.table)}")
+        return video + self.table[: grid.tokens].to(video.dtype)
+
+    def rotary(self, grid: Grid, like: Tensor) -> None:
+        """No rotations."""

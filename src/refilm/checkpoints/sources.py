@@ -1,0 +1,190 @@
+"""Where a base model's parts come from: a folder in diffusers' layout or in the research code's, or the Hub.
+
+A source knows sizes at once and reads weights only when a part is asked for.
+"""
+
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKLCogVideoX
+
+from refilm.checkpoints.diffusers_format import load_transformer, size_of
+from refilm.checkpoints.files import read_json
+from refilm.checkpoints.hub import fetched, is_hub_id
+from refilm.checkpoints.parts import load_autoencoder, load_image_encoder, load_text_encoder
+from refilm.checkpoints.sat import is_sat, open_sat
+from refilm.checkpoints.sat_autoencoder import SCALES, autoencoder_config, find_sat_autoencoder, load_sat_autoencoder
+from refilm.checkpoints.schedules import load_schedule
+from refilm.checkpoints.tensors import TensorFiles
+from refilm.diffusion import Schedule, scaled_linear
+from refilm.encoders import Fit, ImageEncoder, TextEncoder
+from refilm.model import Transformer
+from refilm.sizes import Compression, TransformerSize
+
+POCKET = Path(__file__).parents[1] / "pocket"
+CLIP = "openai/clip-vit-large-patch14"
+_WEIGHTED = ("transformer", "vae", "text_encoder", "image_encoder", "adapter")
+_PLAIN = ("model_index.json", "refilm.json", "scheduler/*.json", "tokenizer/*", "image_processor/*.json")
+_BASE = (*_PLAIN, *(f"{part}/*.{suffix}" for part in _WEIGHTED for suffix in ("json", "safetensors")))
+_ENCODER = ("config.json", "preprocessor_config.json", "model*.safetensors", "model.safetensors.index.json")
+SNR_SHIFTS = {"sincos": 3.0, "rotary": 1.0}  # of CogVideoX-2B and 5B; the research code's files do not tell
+
+
+class DiffusersSource:
+    """A folder in diffusers' layout."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    @property
+    def size(self) -> TransformerSize:
+        """The transformer's."""
+        return size_of(self.folder / "transformer" / "config.json")
+
+    def compression(self, patch: int) -> Compression:
+        """How the autoencoder shrinks a video."""
+        return _compression(self.folder / "vae" / "config.json", read_json(self.folder / "vae" / "config.json"), patch)
+
+    def schedule(self) -> Schedule:
+        """The noise schedule."""
+        return load_schedule(self.folder / "scheduler")
+
+    def transformer(self, dtype: torch.dtype, device: torch.device) -> Transformer:
+        """The transformer."""
+        return load_transformer(self.folder / "transformer", dtype=dtype, device=device)
+
+    def text(self, length: int, dtype: torch.dtype, device: torch.device) -> TextEncoder:
+        """The text encoder and its tokenizer."""
+        places = self.folder / "text_encoder", self.folder / "tokenizer"
+        return load_text_encoder(*places, length=length, dtype=dtype, device=device)
+
+    def autoencoder(self, dtype: torch.dtype, device: torch.device) -> AutoencoderKLCogVideoX:
+        """The autoencoder."""
+        return load_autoencoder(self.folder / "vae", dtype=dtype, device=device)
+
+
+class SatSource:
+    """A folder of the research code: its checkpoint, the autoencoder beside it, and a T5 as transformers keeps it."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        file = open_sat(folder)
+        if file.told is None:
+            raise ValueError(f"{file.path}: holds an adapter and no transformer; give a whole checkpoint")
+        self.size: TransformerSize = file.told.size
+        """The transformer's."""
+
+    def compression(self, patch: int) -> Compression:
+        """How the autoencoder shrinks a video."""
+        path = self._autoencoder()
+        return _compression(path, autoencoder_config(TensorFiles([path]), scaling_factor=1.0), patch)
+
+    def schedule(self) -> Schedule:
+        """The published one of its kind."""
+        return scaled_linear(snr_shift=SNR_SHIFTS[self.size.position])
+
+    def transformer(self, dtype: torch.dtype, device: torch.device) -> Transformer:
+        """The transformer."""
+        return open_sat(self.folder).transformer(dtype=dtype, device=device)
+
+    def text(self, length: int, dtype: torch.dtype, device: torch.device) -> TextEncoder:
+        """The text encoder and its tokenizer."""
+        places = find_t5(self.folder)
+        if places is None:
+            raise ValueError(
+                f"{self.folder}: no T5 in it or beside it; put a folder t5-v1_1-xxl there, with config.json, weights "
+                "and spiece.model (text_encoder/ and tokenizer/ of THUDM/CogVideoX-2b in one)"
+            )
+        return load_text_encoder(*places, length=length, dtype=dtype, device=device)
+
+    def autoencoder(self, dtype: torch.dtype, device: torch.device) -> AutoencoderKLCogVideoX:
+        """The autoencoder."""
+        scale = SCALES[self.size.position]
+        return load_sat_autoencoder(self._autoencoder(), scaling_factor=scale, dtype=dtype, device=device)
+
+    def _autoencoder(self) -> Path:
+        path = find_sat_autoencoder(self.folder)
+        if path is None:
+            raise ValueError(f"{self.folder}: no autoencoder in it; put 3d-vae.pt there, or into a folder vae in it")
+        return path
+
+
+def open_source(source: str | Path) -> DiffusersSource | SatSource:
+    """Find a base model.
+
+    Args:
+        source: `pocket`, a folder, or a Hub id.
+
+    Raises:
+        ValueError: there is no such model; says what can be given.
+    """
+    folder = base_folder(source)
+    return SatSource(folder) if is_sat(folder) else DiffusersSource(folder)
+
+
+def base_folder(source: str | Path) -> Path:
+    """The folder of a base model; one on the Hub is fetched.
+
+    Raises:
+        ValueError: there is no such model; says what can be given.
+    """
+    if is_hub_id(source):
+        folder = fetched(str(source), _BASE)
+        if not _is_pipeline(folder):
+            raise ValueError(
+                f"{source}: what the Hub's cache holds of it ({folder}) is no base model: transformer/config.json is "
+                "missing; fetch it anew, or give another"
+            )
+        return folder
+    folder = POCKET if source == "pocket" else Path(source)
+    if not _is_pipeline(folder) and not is_sat(folder):
+        raise ValueError(
+            f"unknown base model {str(source)!r}: give 'pocket', or a folder in diffusers' layout "
+            "(model_index.json, transformer/, vae/, text_encoder/, ...), a SAT checkpoint's folder (latest, 1/, ...), "
+            "or a Hub id, for instance THUDM/CogVideoX-2b"
+        )
+    return folder
+
+
+def find_t5(folder: Path) -> tuple[Path, Path] | None:
+    """The folders of a T5 and of its tokenizer, in a folder or beside it; often they are one."""
+    for place in (*sorted(folder.glob("*")), *sorted(folder.parent.glob("t5*"))):
+        if (place / "config.json").is_file() and read_json(place / "config.json").get("model_type") == "t5":
+            own = any((place / name).is_file() for name in ("spiece.model", "tokenizer.json"))
+            return place, place if own else place.parent / "tokenizer"
+    return None
+
+
+def open_image_encoder(
+    name: str | None, folder: Path, *, fit: Fit, dtype: torch.dtype, device: torch.device
+) -> ImageEncoder:
+    """The image encoder that an adapter reads.
+
+    Args:
+        name: a Hub id or a folder, with the image processor's config in it; none: the base model's own, or CLIP ViT-L.
+        folder: the base model's.
+        fit: how a picture becomes a square.
+        dtype: of the weights.
+        device: where to.
+
+    Raises:
+        ValueError: it cannot be found or read; says how to mend it.
+    """
+    own = folder / "image_encoder"
+    if name is None and own.is_dir():
+        return load_image_encoder(own, folder / "image_processor", fit=fit, dtype=dtype, device=device)
+    place = Path(name or CLIP)
+    if not place.is_dir():
+        place = fetched(name or CLIP, _ENCODER)
+    return load_image_encoder(place, place, fit=fit, dtype=dtype, device=device)
+
+
+def _is_pipeline(folder: Path) -> bool:
+    return (folder / "transformer" / "config.json").is_file()
+
+
+def _compression(path: Path, config: dict, patch: int) -> Compression:
+    channels, time = config.get("block_out_channels"), config.get("temporal_compression_ratio", 4)
+    if not isinstance(channels, list) or not channels or not isinstance(time, int | float) or not time >= 1:
+        raise ValueError(f"{path}: block_out_channels, temporal_compression_ratio: not those of an autoencoder")
+    return Compression(2 ** (len(channels) - 1), int(time), patch)

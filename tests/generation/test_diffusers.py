@@ -1,0 +1,123 @@
+"""A whole pipeline that diffusers saved makes, in refilm, the films that it makes in diffusers."""
+
+import pytest
+import torch
+from diffusers import (
+    AutoencoderKLCogVideoX,
+    CogVideoXDDIMScheduler,
+    CogVideoXDPMScheduler,
+    CogVideoXPipeline,
+    CogVideoXTransformer3DModel,
+)
+from diffusers.schedulers import scheduling_dpm_cogvideox
+from transformers import T5Config, T5EncoderModel
+
+import refilm
+from refilm.diffusion import gaussian
+from refilm.training.contrastive import EncodersSettings, train_tokenizer
+
+from ..model.tiny import wild
+
+PROMPT, NEGATIVE, SEED = "a critter bounces in the meadow", "a critter spins at night", 7
+SIZE = {"height": 64, "width": 80}
+PROCESS = {"beta_start": 0.00085, "beta_end": 0.012, "rescale_betas_zero_snr": True, "timestep_spacing": "trailing",
+           "prediction_type": "v_prediction"}  # fmt: skip
+
+
+def transformer(*, rotary: bool) -> CogVideoXTransformer3DModel:
+    return wild(
+        CogVideoXTransformer3DModel(
+            num_attention_heads=2, attention_head_dim=32, num_layers=2, time_embed_dim=16, text_embed_dim=24,
+            max_text_seq_length=20, in_channels=4, out_channels=4, sample_width=20, sample_height=16, sample_frames=9,
+            use_rotary_positional_embeddings=rotary,
+        )
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module", params=["2b", "5b"])
+def theirs(request, tmp_path_factory) -> CogVideoXPipeline:
+    """Random weights, 2B-like (its table, SNR shift 3) and 5B-like (rotary, no shift)."""
+    rotary, folder = request.param == "5b", tmp_path_factory.mktemp("tokenizer")
+    torch.manual_seed(0)
+    tokenizer = train_tokenizer(folder, EncodersSettings())
+    text = T5Config(vocab_size=len(tokenizer), d_model=24, d_kv=12, d_ff=48, num_layers=2, num_heads=2)
+    vae = AutoencoderKLCogVideoX(
+        down_block_types=("CogVideoXDownBlock3D",) * 3, up_block_types=("CogVideoXUpBlock3D",) * 3,
+        block_out_channels=(8, 8, 8), layers_per_block=1, norm_num_groups=2, latent_channels=4, scaling_factor=1.15,
+    )  # fmt: skip
+    return CogVideoXPipeline(
+        tokenizer=tokenizer,
+        text_encoder=T5EncoderModel(text).eval(),
+        vae=vae,
+        transformer=transformer(rotary=rotary),
+        scheduler=CogVideoXDPMScheduler(**PROCESS, snr_shift_scale=1.0 if rotary else 3.0),
+    )
+
+
+@pytest.fixture(scope="module")
+def ours(theirs, tmp_path_factory) -> refilm.Pipeline:
+    folder = tmp_path_factory.mktemp("pipeline")
+    theirs.save_pretrained(folder)
+    return refilm.load(folder)
+
+
+def film_of_theirs(pipeline, monkeypatch, *, steps, kind, frames=9, **settings):
+    """Latents and pixels, from the noise that our seed draws, in our order: diffusers draws more often."""
+    pipeline.scheduler = kind.from_config(pipeline.scheduler.config)
+    pipeline.set_progress_bar_config(disable=True)
+    latents = ((frames - 1) // 4 + 1, 4, SIZE["height"] // 4, SIZE["width"] // 4)
+    draw = gaussian((1, *latents), torch.Generator().manual_seed(SEED))
+    start, *noises = [draw() for _ in range(steps + 1)]
+    step = kind.step
+
+    def stepped(self, *given, **more):
+        noise = noises.pop(0)
+        monkeypatch.setattr(scheduling_dpm_cogvideox, "randn_tensor", lambda *_, **__: noise)
+        return step(self, *given, **more)
+
+    monkeypatch.setattr(kind, "step", stepped)
+    settings = {"prompt": PROMPT, "num_frames": frames, "num_inference_steps": steps, "latents": start, **settings}
+    final = pipeline(**settings, **SIZE, max_sequence_length=20, output_type="latent").frames
+    return final, pipeline.video_processor.postprocess_video(pipeline.decode_latents(final), output_type="pt")
+
+
+def film_of_ours(pipeline, *, frames=9, **settings):
+    request = pipeline.request(frames=frames, **SIZE, **settings)
+    *_, last = pipeline.sample([PROMPT], [None], seeds=[SEED], request=request)
+    (video,) = pipeline.decode(last.latents)
+    return last.latents, torch.from_numpy(video.frames)
+
+
+@pytest.mark.parametrize(
+    ("sampler", "kind", "settings", "same"),
+    [
+        ("ddim", CogVideoXDDIMScheduler, {"guidance": 6.0}, {"guidance_scale": 6.0}),
+        ("dpmpp-2m-sde", CogVideoXDPMScheduler, {"guidance": 6.0}, {"guidance_scale": 6.0}),
+        ("dpmpp-2m-sde", CogVideoXDPMScheduler, {"guidance": 1.0}, {"guidance_scale": 1.0}),
+        (
+            "dpmpp-2m-sde",
+            CogVideoXDPMScheduler,
+            {"guidance": 3.0, "guidance_course": "by-timestep", "negative_prompt": NEGATIVE, "frames": 17},
+            {"guidance_scale": 3.0, "use_dynamic_cfg": True, "negative_prompt": NEGATIVE, "frames": 17},
+        ),
+    ],
+)
+def test_films_are_those_of_diffusers(theirs, ours, monkeypatch, sampler, kind, settings, same):
+    expected, pixels = film_of_theirs(theirs, monkeypatch, steps=10, kind=kind, **same)
+    latents, frames = film_of_ours(ours, steps=10, sampler=sampler, **{"negative_prompt": "", **settings})
+    assert expected.std() > 0.3
+    assert pixels.std() > 0.02
+    assert (latents - expected).abs().max() <= 1e-4
+    assert (frames / 255 - pixels[0].permute(0, 2, 3, 1)).abs().max() <= 1 / 255
+
+
+def test_prompts_are_read_as_diffusers_reads_them(theirs, ours):
+    """Padded to the full length and read without a mask."""
+    for prompt in (PROMPT, ""):
+        expected, _ = theirs.encode_prompt(prompt, do_classifier_free_guidance=False, max_sequence_length=20)
+        torch.testing.assert_close(ours.base.encoders.text([prompt]), expected, rtol=0, atol=1e-6)
+
+
+def test_no_prompt_is_zeros_and_not_an_empty_text(ours):
+    nothing, empty = (film_of_ours(ours, steps=2, negative_prompt=text)[0] for text in (None, ""))
+    assert (nothing - empty).abs().max() > 0.01

@@ -1,0 +1,125 @@
+"""Heat maps: collected without a trace on the film, and right where it is known where a film looks."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import refilm
+from refilm.data import critters
+from refilm.generation import Looks
+from refilm.generation.explain import Explanation, color_chart
+from refilm.generation.looks import information, shares
+from refilm.media import Video, open_video
+from refilm.model import eager
+
+PROMPT = "a critter bounces in the meadow"
+
+
+@pytest.fixture(scope="module")
+def pipeline(tiny_base) -> refilm.Pipeline:
+    return refilm.load(tiny_base)
+
+
+@pytest.fixture(scope="module")
+def picture() -> Image.Image:
+    portrait = critters.portrait(critters.subjects("held_out")[0], np.random.default_rng(0), size=96)
+    return Image.fromarray(portrait[:, 20:70])  # not square
+
+
+def film(pipeline, picture, looks=None, count=1, **settings):
+    request = pipeline.request(steps=3, **settings)
+    given = ([PROMPT] * count, [picture] * count)
+    *_, last = pipeline.sample(*given, seeds=[*range(count)], request=request, advice=looks)
+    return last.latents
+
+
+def test_shares_are_the_weights_of_the_formula():
+    q, k = torch.randn(2, 2, 3, 9, 5, generator=torch.Generator().manual_seed(0))
+    k = torch.cat([k, k.flip(2)[:, :, :4]], dim=2)
+    weights = eager(q, k, torch.eye(13).expand(2, 3, 13, 13)).mean(dim=1)
+    torch.testing.assert_close(shares(q, k), weights)
+
+
+@pytest.mark.parametrize("sampler", ["ddim", "sat"])  # the branches apart, and in one batch
+def test_looking_leaves_no_trace_and_sees_the_conditional_branch(pipeline, picture, sampler):
+    looks, some = (Looks(steps=steps) for steps in (None, {1}))
+    watched = film(pipeline, picture, looks, count=2, sampler=sampler)
+    assert torch.equal(watched, film(pipeline, picture, count=2, sampler=sampler))
+    seen = looks.blocks()
+    assert seen.shape == (2, 2, 5 * 4 * 4, 65)  # blocks, films, video tokens, reference tokens
+    torch.testing.assert_close(seen.sum(dim=-1), torch.ones(2, 2, 80))
+    assert seen.std(dim=-1).min() > 1e-4  # where zeros are looked at, all shares are equal
+    film(pipeline, picture, some, count=2, sampler=sampler)
+    assert not torch.equal(some.blocks(), seen)
+
+
+def test_nothing_looked_at_is_said(pipeline, picture):
+    looks = Looks()
+    film(pipeline, picture, looks, reference_scale=0.0)
+    with pytest.raises(ValueError, match="nothing looked at a reference: give one, a reference_scale above 0"):
+        looks.blocks()
+
+
+def explanation(looks):
+    frames = np.full((4 * len(looks) - 3, 64, 96, 3), 200, dtype=np.uint8)
+    return Explanation(Video(frames, 8.0), np.full((56, 56, 3), 200, dtype=np.uint8), looks)
+
+
+def test_information_is_shared_out_between_film_and_picture():
+    looks = torch.rand(50, 9, generator=torch.Generator().manual_seed(0))
+    looks = looks / looks.sum(dim=1, keepdim=True)
+    bits = information(looks)
+    assert bits.sum(dim=0).min() > 0
+    assert bits.sum(dim=1).min() > 0
+    joint, place = looks / 50, looks.mean(dim=0)
+    assert bits.sum() / 50 == pytest.approx((joint * (joint / (place / 50)).log2()).sum().item(), rel=1e-4)
+    torch.testing.assert_close(information(place.expand(50, 9)), torch.zeros(50, 9), rtol=0, atol=1e-6)
+
+
+def test_parts_glow_in_the_color_of_what_they_look_at():
+    """The second frame's left part looks at the picture's corner above left, all else anywhere."""
+    looks = torch.full((2, 4, 6, 8, 8), 1 / 64)
+    looks[1, :, 0] = 0
+    looks[1, :, 0, 0, 0] = 1
+    looks[1, :, 1] = 0
+    looks[1, :, 1, 7, 4] = 1
+    told = explanation(looks)
+    chart = color_chart(8)
+    np.testing.assert_allclose(told.colors[1, :, 0], np.broadcast_to(chart[0, 0], (4, 3)), atol=1e-5)
+    np.testing.assert_allclose(told.colors[1, :, 1], np.broadcast_to(chart[7, 4], (4, 3)), atol=1e-5)
+    assert told.glow[1, :, :2].min() > 0.9
+    assert max(told.glow[0].max(), told.glow[1, :, 2:].max()) < 0.1
+    assert {tuple(place) for place in np.argwhere(told.light[1] > 0.5)} == {(0, 0), (7, 4)}
+    assert told.light[0].max() < 0.1
+    first, second, *_ = told.film().frames.astype(int)
+    assert np.ptp(first[:, :, :], axis=-1)[:, 300:760].max() < 30  # gray where nothing is told
+    assert np.ptp(second, axis=-1).max() > 100
+
+
+def test_a_film_that_looks_everywhere_alike_stays_dark():
+    told = explanation(torch.full((1, 4, 6, 8, 8), 1 / 64))
+    assert told.glow.max() == told.light.max() == 0
+    assert np.isfinite(told.colors).all()
+
+
+def test_colors_of_places_differ():
+    chart = color_chart(16).reshape(-1, 3)
+    assert chart.min() >= 0
+    assert chart.max() <= 1
+    corners = color_chart(16)[[0, 0, -1, -1], [0, -1, 0, -1]]
+    assert min(np.abs(one - two).max() for i, one in enumerate(corners) for two in corners[:i]) > 0.2
+
+
+@pytest.mark.parametrize(("output", "name"), [("film.mp4", "film.looks.mp4"), ("film.gif", "film.looks.gif")])
+def test_it_is_written_beside_the_film(pipeline, picture, tmp_path, output, name):
+    looks = Looks()
+    (video,) = pipeline.decode(film(pipeline, picture, looks))
+    explained = pipeline.explain(looks, video, picture)
+    assert explained.looks.shape == (5, 4, 4, 8, 8)
+    assert explained.picture.shape == (32, 32, 3)
+    moving, still = explained.save(tmp_path / output)
+    assert (moving.name, still.name) == (name, "film.looks.png")
+    assert open_video(moving).frames.shape == (17, 256, 3 * 256 + 2 * 12, 3)
+    assert Image.open(still).size == (6 * 256 + 7 * 12, 3 * (256 + 34) + 12)
+    assert np.array_equal(explained.film().frames[:, :, :256], video.frames.repeat(8, 1).repeat(8, 2))
