@@ -17,6 +17,7 @@ from refilm.cli.data import critters
 from refilm.cli.demo import demo
 from refilm.cli.generate import generate
 from refilm.cli.train import train
+from refilm.cli.weights import convert, info
 
 QUIET = {"TRANSFORMERS_VERBOSITY": "error", "DIFFUSERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
 
@@ -45,6 +46,8 @@ app.command()(generate)
 app.command()(train)
 app.add_typer(data, name="data")
 app.command()(demo)
+app.command()(convert)
+app.command()(info)
 data.command()(critters)
 
 

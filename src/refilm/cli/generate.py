@@ -53,6 +53,10 @@ def generate(
         Literal["float32", "bfloat16", "float16"] | None,
         typer.Option(help="Left out: float32 on a CPU, bfloat16 on a GPU.", show_default=False),
     ] = None,
+    memory: Annotated[
+        Literal["high", "low"],
+        typer.Option(help="low: encoders, transformer and autoencoder are loaded one after another, and freed."),
+    ] = "high",
     scale: Annotated[
         int | None,
         typer.Option(
@@ -88,7 +92,8 @@ def generate(
         from refilm.media import open_picture
 
         picture = None if reference is None else open_picture(reference)
-        pipeline = load(base, adapter=None if adapter == "none" else adapter, device=device, dtype=dtype)
+        chosen = None if adapter == "none" else adapter
+        pipeline = load(base, adapter=chosen, device=device, dtype=dtype, memory=memory)
     request = pipeline.request(
         steps=steps,
         guidance=guidance,

@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
-Base = Annotated[str, typer.Option(help="The base model: pocket, which ships, or a folder in diffusers' layout.")]
+Base = Annotated[
+    str, typer.Option(help="The base model: pocket, which ships, a Hub id, or a folder (diffusers' layout or SAT).")
+]
 Device = Annotated[
     str | None, typer.Option(help="cpu, cuda, ...; left out: a GPU if there is one.", show_default=False)
 ]

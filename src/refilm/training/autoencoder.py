@@ -10,14 +10,13 @@ from torch import Tensor
 
 from refilm.data import critters
 from refilm.settings import Settings
+from refilm.training.curriculum import Lesson, lesson_at
 from refilm.training.parallel import place
 
 
-class Lesson(Settings):
-    """A part of the curriculum."""
+class CropLesson(Lesson):
+    """Crops of stills or clips."""
 
-    until: int
-    """The step at which the lesson ends."""
     frames: int
     """Frames of a crop, 4k + 1."""
     crop: int
@@ -39,7 +38,7 @@ class AutoencoderSettings(Settings):
     """Weight of the divergence from a unit normal, a latent value's mean."""
     detail_weight: float = 3.0
     """How much more a pixel counts that differs from its surroundings or from the next frame."""
-    curriculum: tuple[Lesson, ...]
+    curriculum: tuple[CropLesson, ...]
     decoder_of: Path | None = None
     """An autoencoder's folder: train only its decoder on, so that its latents stay what they are; none: a fresh one."""
     seed: int = 0
@@ -104,7 +103,7 @@ class AutoencoderTask:
         return torch.from_numpy(pixels).permute(3, 0, 1, 2) / 127.5 - 1
 
     def _batch(self, step: int) -> Tensor:
-        lesson = next(lesson for lesson in self.settings.curriculum if step < lesson.until)
+        lesson = lesson_at(self.settings.curriculum, step)
         crops, here = [], place()
         for i in range(here.rank, lesson.batch, here.size):
             index = step * 4096 + i

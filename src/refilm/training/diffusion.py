@@ -14,6 +14,7 @@ from refilm.data.encoded import EncodedSet
 from refilm.diffusion import Schedule, velocity_loss
 from refilm.model import Adapter, JointAttention, ReferenceAttention, Transformer, eager, freeze_all_but
 from refilm.settings import Settings
+from refilm.training.curriculum import Lesson, lesson_at
 from refilm.training.parallel import Place, place
 
 
@@ -28,11 +29,9 @@ class DropSettings(Settings):
     """Share of clips with neither."""
 
 
-class Lesson(Settings):
-    """A part of the curriculum."""
+class ClipLesson(Lesson):
+    """Encoded clips, or their first frames."""
 
-    until: int
-    """The step at which the lesson ends."""
     latent_frames: int
     """Latent frames of a clip; 1 is stills."""
     batch: int
@@ -45,7 +44,7 @@ class DiffusionSettings(Settings):
     captions: tuple[float, ...] = (1.0,)
     """How often each of a clip's captions is taken, by share."""
     drop: DropSettings = DropSettings()
-    curriculum: tuple[Lesson, ...]
+    curriculum: tuple[ClipLesson, ...]
     seed: int = 0
 
 
@@ -75,11 +74,11 @@ class DiffusionTask:
 
     def loss(self, step: int) -> dict[str, Tensor]:
         """The mean velocity loss of a step's batch."""
-        lesson = next(lesson for lesson in self.settings.curriculum if step < lesson.until)
+        lesson = lesson_at(self.settings.curriculum, step)
         batch = self.draw(self.train, (self.settings.seed << 32) + step, lesson)
         return {"loss": self.losses(batch.share(place())).mean()}
 
-    def draw(self, clips: EncodedSet, seed: int, lesson: Lesson) -> Batch:
+    def draw(self, clips: EncodedSet, seed: int, lesson: ClipLesson) -> Batch:
         """A batch as a function of the seed alone; timesteps are stratified over the batch."""
         generator = torch.Generator().manual_seed(seed)
         n = lesson.batch
