@@ -117,8 +117,8 @@ class Compression:
         if height < step or width < step or height % step or width % step:
             near = [max(step, round(side / step) * step) for side in (height, width)]
             raise ValueError(
-                f"a size of {height} x {width} pixels: both must be multiples of {step}, "
-                f"for instance {near[0]} x {near[1]}"
+                f"a height of {height} and a width of {width} pixels: both must be multiples of {step}, "
+                f"for instance height {near[0]}, width {near[1]}"
             )
         return height // self.space, width // self.space
 

@@ -120,7 +120,7 @@ def test_a_step_cache_is_new_for_every_film(pipeline, picture, caplog):
     ("settings", "message"),
     [
         ({"frames": 10}, r"10 frames: the number must be 4k \+ 1, for instance 9 or 13"),
-        ({"height": 30}, r"a size of 30 x 32 pixels: both must be multiples of 8"),
+        ({"height": 30}, r"a height of 30 and a width of 32 pixels: both must be multiples of 8"),
         ({"steps": 0}, r"steps: .*greater than or equal to 1 \(received 0\)"),
         ({"guidance": float("nan")}, r"guidance: .*received nan"),
         ({"sampler": "euler"}, r"sampler: .*'dpmpp-2m-sde', 'ddim' or 'sat' \(received 'euler'\)"),
