@@ -78,6 +78,23 @@ def test_a_killed_run_goes_on_to_the_same_weights(refilm, in_folder):
             assert torch.equal(tensor, other[kind][name]), f"{kind}: {name}"
 
 
+def test_two_processes_learn_what_one_does(refilm, in_folder):
+    few = ["--set", "loop.steps=5", "--set", "loop.save_every=5", "--set", "loop.precision=fp32"]
+    few += ["--set", "loop.optimizer={learning_rate=1e-3, ema=0}"]
+    alone = in_folder("alone")
+    assert refilm("train", "tiny.toml", *few).exit_code == 0
+    together = in_folder("together")
+    torchrun = [Path(sys.executable).with_name("torchrun"), "--standalone", "--nproc-per-node", "2"]
+    done = subprocess.run(
+        [*torchrun, "-m", "refilm.cli", "train", "tiny.toml", *few], capture_output=True, text=True, timeout=600
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("adapter: trained") == 1  # one speaks for all
+    one, two = (load_checkpoint(folder / "runs" / "tiny")["weights"] for folder in (alone, together))
+    for name, tensor in one.items():
+        assert torch.allclose(tensor, two[name], atol=1e-5), name
+
+
 def test_ctrl_c_says_how_to_go_on(in_folder):
     folder = in_folder("stopped")
     words = ["train", "tiny.toml", "--set", "loop.steps=100000", "--set", "diffusion.seed=1"]

@@ -144,7 +144,8 @@ class BaseRecipe(_OnEncodedClips):
 
     def prepare(self) -> Iterator[tuple[int, int]]:
         """Lay out the base model's folder and encode the clips."""
-        begin_base(self.base, self.defaults, snr_shift=self.snr_shift)
+        if place().first:
+            begin_base(self.base, self.defaults, snr_shift=self.snr_shift)
         encoders = load_encoders(self.base, text_length=self.size.text_length, device=CPU, dtype=torch.float32)
         yield from self.encode(encoders)
 
