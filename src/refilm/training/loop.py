@@ -3,53 +3,25 @@
 Knows nothing of what is trained: a `Task` gives the weights and the loss of a step.
 """
 
-import math
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
 
-import torch
-from torch import Tensor, nn
-
-from refilm.settings import Settings
-from refilm.training.optimizers import MovingAverage, OptimizerSettings, make_optimizers, rate
-from refilm.training.parallel import average, average_gradients, place
+from refilm.training.parallel import place
 from refilm.training.resume import load_checkpoint, save_checkpoint
+from refilm.training.step import StepSettings, Task, Trainer
 
 
-class LoopSettings(Settings):
+class LoopSettings(StepSettings):
     """The course of a run."""
 
-    steps: int
-    """Optimizer steps in all."""
     save_every: int = 500
     """Steps between checkpoints."""
     validate_every: int = 500
     """Steps between validations."""
     keep: int = 2
     """Checkpoints that are kept."""
-    precision: Literal["bf16", "fp32"] = "bf16"
-    """The arithmetic of matrix products; weights stay fp32."""
-    optimizer: OptimizerSettings = OptimizerSettings()
-
-
-class Task(Protocol):
-    """What is trained. Draws are functions of the step alone, so that a run can resume; with several
-    processes `loss` is that of this one's share of the batch."""
-
-    module: nn.Module
-    """All weights that may train; those that do have `requires_grad`."""
-
-    def loss(self, step: int) -> dict[str, Tensor]:
-        """The loss of a step under the key "loss", and what else is worth telling."""
-        ...
-
-    def validate(self) -> dict[str, float]:
-        """Scores on held-out data with the weights as they are."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -71,7 +43,7 @@ def fit(task: Task, settings: LoopSettings, folder: Path, *, resume: bool = Fals
         ValueError: `resume` without a checkpoint in `folder`.
         FloatingPointError: a loss that is not finite; the last checkpoint stays as it was.
     """
-    run, first = _Run(task, settings), place().first
+    run, first = Trainer(task, settings), place().first
     if resume:
         run.load_state(load_checkpoint(folder))
     while run.step < settings.steps:
@@ -85,66 +57,3 @@ def fit(task: Task, settings: LoopSettings, folder: Path, *, resume: bool = Fals
             save_checkpoint(folder, run.step, run.state(), keep=settings.keep)
         yield Progress(run.step, settings.steps, details.pop("loss"), time.perf_counter() - started, details, scores)
     run.take_average()
-
-
-class _Run:
-    """What changes from step to step: weights, optimizers, moving average, the step's number."""
-
-    def __init__(self, task: Task, settings: LoopSettings):
-        self.task, self.settings, self.step = task, settings, 0
-        self.trained = {name: p for name, p in task.module.named_parameters() if p.requires_grad}
-        self.optimizers = make_optimizers(self.trained.items(), settings.optimizer)
-        self.base_rates = [[group["lr"] for group in o.param_groups] for o in self.optimizers]
-        self.ema = MovingAverage(self.trained, settings.optimizer.ema)
-
-    def advance(self) -> dict[str, float]:
-        share = rate(self.step, self.settings.steps, self.settings.optimizer)
-        for optimizer, rates in zip(self.optimizers, self.base_rates, strict=True):
-            for group, base in zip(optimizer.param_groups, rates, strict=True):
-                group["lr"] = base * share
-            optimizer.zero_grad(set_to_none=True)
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.settings.precision == "bf16"):
-            details = self.task.loss(self.step)
-        details["loss"].backward()
-        average_gradients(self.trained.values())
-        norm = nn.utils.clip_grad_norm_(self.trained.values(), self.settings.optimizer.clip)
-        told = average(details) | {"gradient_norm": norm.item()}
-        if not math.isfinite(told["loss"]) or not math.isfinite(told["gradient_norm"]):
-            raise FloatingPointError(f"step {self.step}: loss {told['loss']}, gradient norm {told['gradient_norm']}")
-        for optimizer in self.optimizers:
-            optimizer.step()
-        self.step += 1
-        self.ema.update(self.trained, self.step)
-        return told
-
-    @contextmanager
-    def averaged(self) -> Iterator[None]:
-        current = {name: p.detach().clone() for name, p in self.trained.items()}
-        self.take_average()
-        try:
-            yield
-        finally:
-            self._assign(current)
-
-    def take_average(self) -> None:
-        self._assign(self.ema.average if self.settings.optimizer.ema else self.trained)
-
-    @torch.no_grad()
-    def _assign(self, tensors: Mapping[str, Tensor]) -> None:
-        for name, p in self.trained.items():
-            p.copy_(tensors[name])
-
-    def state(self) -> dict[str, Any]:
-        return {
-            "step": self.step,
-            "weights": {name: p.detach() for name, p in self.trained.items()},
-            "average": self.ema.average,
-            "optimizers": [o.state_dict() for o in self.optimizers],
-        }
-
-    def load_state(self, state: dict[str, Any]) -> None:
-        self.step = state["step"]
-        self._assign(state["weights"])
-        self.ema.average = state["average"]
-        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
