@@ -63,7 +63,7 @@ def test_random_draws_are_the_same_again(mode):
 
 @pytest.mark.parametrize("mode", MODES)
 def test_the_whole_transformer_trains_the_same(mode):
-    model, trained = frozen()
+    model, _ = frozen()
     model.requires_grad_(True)
     kept = gradients(model, model)
     apply_checkpointing(model, mode)
