@@ -6,7 +6,7 @@ train mode, or frozen, changes nothing here. Knows blocks; not what is trained, 
 """
 
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor
@@ -16,10 +16,9 @@ from torch.utils.checkpoint import (
     SelectiveCheckpointContext,
     checkpoint,
     create_selective_checkpoint_contexts,
-    noop_context_fn,
 )
 
-from refilm.model import Block, Conditioning, Transformer, plain
+from refilm.model import Block, Conditioning, Step, Transformer, plain
 
 Checkpointing = Literal["none", "selective", "full"]
 """What of a block is kept for its backward: all that it needs; its input and its attention's output; its input."""
@@ -64,8 +63,7 @@ class Recomputing:
     """
 
     def __init__(self, *, selective: bool):
-        context = partial(create_selective_checkpoint_contexts, _policy) if selective else noop_context_fn
-        self._run = partial(_checkpointed, context)
+        self._run: Step = _selective if selective else _full
         self._compiled = False
         self._proven = False
         self._awaited: list[_Counted] = []
@@ -84,7 +82,7 @@ class Recomputing:
 
     def _watched(self, block: Block, x: Tensor, conditioning: Conditioning) -> Tensor:
         counted = _Counted(block)
-        out = self._run(counted, x, conditioning)
+        out = self._run(cast(Block, counted), x, conditioning)
         if out.requires_grad:
             out.register_hook(lambda _: self._await(counted))
         return out
@@ -123,8 +121,13 @@ class _Counted:
         return self.block(x, conditioning)
 
 
-def _checkpointed(context: Any, block: Any, x: Tensor, conditioning: Conditioning) -> Tensor:
-    return checkpoint(block, x, conditioning, use_reentrant=False, context_fn=context)
+def _full(block: Block, x: Tensor, conditioning: Conditioning) -> Tensor:
+    return checkpoint(block, x, conditioning, use_reentrant=False)
+
+
+def _selective(block: Block, x: Tensor, conditioning: Conditioning) -> Tensor:
+    contexts = partial(create_selective_checkpoint_contexts, _policy)
+    return checkpoint(block, x, conditioning, use_reentrant=False, context_fn=contexts)
 
 
 def _policy(context: SelectiveCheckpointContext, op: Any, *args: Any, **kwargs: Any) -> CheckpointPolicy:
