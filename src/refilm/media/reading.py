@@ -6,8 +6,9 @@ rate, `fps` is the average.
 
 import math
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn
+from typing import Any, BinaryIO, NamedTuple, NoReturn
 
 import av
 import numpy as np
@@ -39,27 +40,64 @@ def open_video(path: Path | str, *, start: float | None = None, end: float | Non
             or has no frames between `start` and `end`.
     """
     path = Path(path)
-    first, last = start or 0.0, math.inf if end is None else end
-    if not 0 <= first < last:
-        raise ValueError(f"{path}: start and end must be seconds, 0 <= start < end, received {start} and {end}")
-    kind = recognize(path)
-    try:
-        with path.open("rb") as file, _opened(file, kind) as container:
-            stream = _video_stream(container, path)
-            rate = float(stream.average_rate or stream.guessed_rate or 1)
-            timed = _between(_timed(container, stream, kind, rate, first), first, last, 0.5 / rate)
-            times, frames = _collect(timed, stream, path)
-    except av.FFmpegError as error:
-        raise ValueError(f"{path}: damaged, or in a codec unknown here ({error.strerror}); convert it anew") from error
+    first, last = seconds(path, start, end)
+    with decoding(path, first) as film:
+        times, frames = _collect(_between(film.timed, first, last, film.half), film.stream, path)
+    rate = film.rate
     if not frames:
         part = "" if start is end is None else f" between {first:g} s and {last:g} s"
         raise ValueError(f"{path}: has no frames{part}; give a video that has")
-    if kind == "gif" and len(times) > 1:  # GIF has no rate: each frame says how long it is shown
+    if film.kind == "gif" and len(times) > 1:  # GIF has no rate: each frame says how long it is shown
         rate = (len(times) - 1) / (times[-1] - times[0])
     try:
         return Video(np.stack(frames), rate)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
+
+
+class Decoding(NamedTuple):
+    """An open video."""
+
+    kind: Format
+    stream: VideoStream
+    rate: float
+    """Frames a second, on average."""
+    timed: Iterator[tuple[float, VideoFrame]]
+    """Frames with their seconds since the first, from a little before the start on."""
+
+    @property
+    def half(self) -> float:
+        """Half the time that a frame is seen, in seconds."""
+        return 0.5 / self.rate
+
+
+def seconds(path: Path, start: float | None, end: float | None) -> tuple[float, float]:
+    """Start and end of a part, where either may be left open.
+
+    Raises:
+        ValueError: the part is empty, or begins before the video does.
+    """
+    first, last = start or 0.0, math.inf if end is None else end
+    if not 0 <= first < last:
+        raise ValueError(f"{path}: start and end must be seconds, 0 <= start < end, received {start} and {end}")
+    return first, last
+
+
+@contextmanager
+def decoding(path: Path, start: float) -> Iterator[Decoding]:
+    """A video file, open, from `start` on.
+
+    Raises:
+        ValueError: the file is missing, is no video, or is damaged or cut short: on entering, or while frames come.
+    """
+    kind = recognize(path)
+    try:
+        with path.open("rb") as file, _opened(file, kind) as container:
+            stream = _video_stream(container, path)
+            rate = float(stream.average_rate or stream.guessed_rate or 1)
+            yield Decoding(kind, stream, rate, _timed(container, stream, kind, rate, start))
+    except av.FFmpegError as error:
+        raise ValueError(f"{path}: damaged, or in a codec unknown here ({error.strerror}); convert it anew") from error
 
 
 def _opened(file: BinaryIO, kind: Format) -> InputContainer:
@@ -113,7 +151,7 @@ def _collect(
     times: list[float] = []
     frames: list[np.ndarray] = []
     for time, frame in timed:
-        pixels = _pixels(frame, float(stream.sample_aspect_ratio or 1))
+        pixels = pixels_of(frame, stream)
         if frames and pixels.shape != frames[0].shape:
             raise ValueError(f"{path}: the size of the frames changes at {time:.2f} s; give a video of one size")
         times.append(time)
@@ -125,8 +163,9 @@ def _collect(
     return times, frames
 
 
-def _pixels(frame: VideoFrame, aspect: float) -> np.ndarray:
-    """(H, W, 3) uint8; `aspect` is that of a pixel. Untagged YUV is BT.709 if HD, else BT.601, as players have it."""
+def pixels_of(frame: VideoFrame, stream: VideoStream) -> np.ndarray:
+    """(H, W, 3) uint8, upright, of square pixels. Untagged YUV is BT.709 if HD, else BT.601, as players have it."""
+    aspect = float(stream.sample_aspect_ratio or 1)
     hd = frame.colorspace in UNTAGGED and frame.height >= 720
     frame = frame.reformat(
         width=round(frame.width * aspect) if 0.25 < aspect < 4 else None,
