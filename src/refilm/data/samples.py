@@ -92,7 +92,7 @@ class Files(Source):
 
     @property
     def identity(self) -> str:
-        files = (path for example in self.examples for path in (example.video, *example.references))
+        files = (path for example in self.examples for path in example.files)
         digest = hashlib.sha256(repr((self.frames, self.height, self.width)).encode())
         for path in files:
             digest.update(hashlib.sha256(path.read_bytes()).digest())

@@ -12,7 +12,7 @@ from PIL import Image
 
 from refilm.data.critters.clips import FPS, SIZE, film, portrait, story
 from refilm.data.critters.subjects import Split
-from refilm.data.manifest import Example, write_manifest
+from refilm.data.manifest import Example, Reference, write_manifest
 from refilm.media import Video
 
 PORTRAIT_SIZE = 256  # pixels
@@ -72,6 +72,7 @@ def _write(
         pictures = tuple(folder / "ref_images" / name / f"{number + 1}.png" for number in range(references))
         for picture in pictures:
             Image.fromarray(portrait(tale.subject, rng, size=PORTRAIT_SIZE)).save(picture)
-        examples.append(Example(video, tale.caption, pictures))
+        shown = tuple(Reference(picture) for picture in pictures)
+        examples.append(Example(video, tale.caption, shown, subject=tale.subject.looks))
         yield video
     write_manifest(folder / "manifest.jsonl", examples)
