@@ -3,13 +3,14 @@
 Frames are decoded one by one and let go, so that the length and the size of the file do not matter.
 """
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 
-from refilm.media.reading import decoding, pixels_of, seconds
+from refilm.media.reading import pixels_of, rate_of, reading, timed_frames
 
 Frame = TypeVar("Frame")
 TOLERANCE = 1e-6  # seconds: halfway between two frames the earlier is taken, however the division rounds
@@ -28,11 +29,14 @@ def sample_video(
         ValueError: the file is missing, is no video, is damaged or cut short, or its frames change their size; on
             entering, or while frames come.
     """
-    first, last = seconds(path, start, end)
+    first, last = start or 0.0, math.inf if end is None else end
+    if not 0 <= first < last:
+        raise ValueError(f"{path}: start and end must be seconds, 0 <= start < end, received {start} and {end}")
     shape = None
-    with decoding(path, first) as film:
-        for frame, repeats in nearest(film.timed, fps=fps, start=first, end=last, half=film.half):
-            pixels = pixels_of(frame, film.stream)
+    with reading(path) as (container, stream, kind):
+        timed = timed_frames(container, stream, kind, first)
+        for frame, repeats in nearest(timed, fps=fps, start=first, end=last, half=0.5 / rate_of(stream)):
+            pixels = pixels_of(frame, float(stream.sample_aspect_ratio or 1))
             if shape is not None and pixels.shape != shape:
                 raise ValueError(f"{path}: the size of the frames changes; give a video of one size")
             shape = pixels.shape
