@@ -68,15 +68,9 @@ def _write(
         (folder / "labels" / f"{name}.txt").write_text(tale.caption + "\n", encoding="utf-8")
         (folder / "ref_images" / name).mkdir()
         pictures = tuple(folder / "ref_images" / name / f"{number + 1}.png" for number in range(references))
-<<<<<<< HEAD
         for number, picture in enumerate(pictures):
             Image.fromarray(draw_portrait(seed, index, split, number=number, size=PORTRAIT_SIZE)).save(picture)
-        examples.append(Example(video, tale.caption, pictures))
-=======
-        for picture in pictures:
-            Image.fromarray(portrait(tale.subject, rng, size=PORTRAIT_SIZE)).save(picture)
         shown = tuple(Reference(picture) for picture in pictures)
         examples.append(Example(video, tale.caption, shown, subject=tale.subject.looks))
->>>>>>> check
         yield video
     write_manifest(folder / "manifest.jsonl", examples)
