@@ -86,7 +86,9 @@ def open_frames(path: Path | str, seconds: Sequence[float]) -> list[tuple[float,
     with reading(path) as (container, stream, kind):
         aspect = float(stream.sample_aspect_ratio or 1)
         for run in [wanted] if kind in UNSOUGHT else _runs(wanted):
-            for second, (time, frame) in zip(run, _nearest(timed_frames(container, stream, kind, run[0]), run), strict=False):
+            for second, (time, frame) in zip(
+                run, _nearest(timed_frames(container, stream, kind, run[0]), run), strict=False
+            ):
                 found[second] = time, pixels_of(frame, aspect)
     if len(found) < len(wanted):
         raise ValueError(f"{path}: has no frames; give a video that has")
