@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from refilm.data import critters
-from refilm.data.manifest import VIDEOS, Example, Reference
+from refilm.data.examples import VIDEOS, Example, Reference
 from refilm.data.views import cut_out
 from refilm.media import open_picture
 from refilm.media.pictures import Color
@@ -170,14 +170,14 @@ class Files(Source):
     def __getitem__(self, index: int, /) -> Sample:
         example = self.examples[index]
         return Sample(
-            film=self._film(example.video, example),
+            film=FilmFile(example.video, self._hash(example.video), example.start, example.end),
             captions=(example.caption,),
             references=tuple(self._picture(reference) for reference in example.references),
             subject=example.subject,
-            mask=None if example.mask is None else self._film(example.mask, example),
+            mask=None if example.mask is None else self._mask(example.mask, example),
         )
 
-    def _film(self, path: Path, example: Example) -> "FilmFile | StillFile":
+    def _mask(self, path: Path, example: Example) -> "FilmFile | StillFile":
         if path.suffix.lower() in VIDEOS:
             return FilmFile(path, self._hash(path), example.start, example.end)
         return StillFile(path, self._hash(path))

@@ -134,6 +134,8 @@ def _video_stream(container: InputContainer, path: Path) -> VideoStream:
     """The first that moves: music files hold their cover as a stream too."""
     for stream in container.streams.video:
         if not stream.disposition & Disposition.attached_pic:
+            if stream.codec_context is None:
+                raise ValueError(f"{path}: in a codec unknown here; convert it anew")
             stream.thread_type = "AUTO"
             return stream
     raise ValueError(f"{path}: has sound or text but no frames; give a video")
