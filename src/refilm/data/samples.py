@@ -254,7 +254,12 @@ class PictureFile(Picture):
 
     def load(self, background: Color) -> Image.Image:
         picture = open_picture(self.path, background=background)
-        return picture if self.mask is None else cut_out(picture, open_picture(self.mask), background)
+        if self.mask is None:
+            return picture
+        try:
+            return cut_out(picture, open_picture(self.mask), background)
+        except ValueError as error:
+            raise ValueError(f"{self.path}: {error}") from error
 
 
 def hashed(path: Path) -> str:
