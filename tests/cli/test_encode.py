@@ -18,7 +18,7 @@ def clips(refilm, tmp_path) -> Path:
     folder = tmp_path / "clips"
     assert refilm("data", "critters", folder, "--clips", 3).exit_code == 0
     settings = CheckSettings(frames=17, height=32, width=32, tokens=24)
-    list(check(folder, settings, words=Words(count=len, base="tiny"), workers=2))
+    list(check(folder, settings, words=Words(count=lambda caption: len(caption.split()), base="tiny"), workers=2))
     return folder
 
 

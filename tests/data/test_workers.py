@@ -105,7 +105,8 @@ def test_a_function_that_cannot_be_imported_there_is_no_items_fault(capfd, monke
 
 
 def test_in_order_few_run_ahead_of_a_slow_one(tmp_path):
-    slow = f"[__import__('time').sleep(0.05) for _ in range(2000) if not __import__('os').path.exists({str(tmp_path / 'go')!r})]"
+    held = f"not __import__('os').path.exists({str(tmp_path / 'go')!r})"
+    slow = f"[__import__('time').sleep(0.05) for _ in range(2000) if {held}]"
     items = [slow, *[f"open({str(tmp_path)!r} + '/{number}', 'w').close() or {number}" for number in range(1, 40)]]
     steps = in_workers(eval, items, workers=2, seconds=120, in_order=True)
     waiting = threading.Thread(target=lambda: found.extend(steps))
