@@ -9,12 +9,14 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from refilm.checkpoints import LoraSettings
+from refilm.checkpoints import LoraSettings, fingerprint
 from refilm.data.encoding import Subset
 from refilm.diffusion import Schedule, min_snr_weights, velocity_loss
 from refilm.model import Adapter, JointAttention, ReferenceAttention, Transformer, eager
 from refilm.settings import Settings
+from refilm.training.checkpointing import Checkpointing, apply_checkpointing, compile_blocks
 from refilm.training.optimizers import OptimizerSettings
+from refilm.training.quantized import quantize_base
 from refilm.training.stream import Batch, DropSettings, Stream, StreamSettings
 from refilm.training.trained import Part, TrainedTable, assert_trained, table
 
@@ -35,6 +37,10 @@ class DiffusionSettings(StreamSettings):
     """What is learned from the encoded clips, and how."""
 
     loss: LossSettings = LossSettings()
+    checkpointing: Checkpointing = "none"
+    """What blocks compute again for their backward: nothing; `selective`, all but attention; `full`, all."""
+    compile: bool = False
+    """Whether blocks are compiled at the first step."""
 
 
 class TrainSettings(Settings):
@@ -44,8 +50,8 @@ class TrainSettings(Settings):
     """`adapter`: the adapter alone, on the frozen transformer; `all`: the transformer too."""
     lora: LoraSettings | None = None
     """Low-rank changes of the frozen transformer's linear layers, which train beside the adapter; none: no changes."""
-    base_dtype: Literal["fp32", "bf16"] = "fp32"
-    """What the frozen transformer's matrices are held in; what trains is always fp32."""
+    base_dtype: Literal["fp32", "bf16", "int8"] = "fp32"
+    """What the frozen transformer's matrices are held in, int8 by torchao: go with checkpointing. What trains is fp32."""
 
     @model_validator(mode="after")
     def _possible(self) -> "TrainSettings":
@@ -96,6 +102,12 @@ class DiffusionTask:
                 if part.trains:
                     parameter.data = parameter.data.float()
         assert_trained(self.parts())
+        self.base_fingerprint = fingerprint(transformer)
+        if self.training.base_dtype == "int8":
+            quantize_base(transformer)
+        apply_checkpointing(transformer, settings.checkpointing)
+        if settings.compile:
+            compile_blocks(transformer)
 
     def _take(self, transformer: Transformer, adapter: Adapter | None) -> None:
         self.transformer, self.adapter = transformer, adapter

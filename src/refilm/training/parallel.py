@@ -119,7 +119,7 @@ class Replicated(Alone):
 
     def __init__(self, task: HasLoss):
         super().__init__(task)
-        self.module = DistributedDataParallel(_Losses(task), broadcast_buffers=False, gradient_as_bucket_view=True)
+        self.module = DistributedDataParallel(_Losses(task), gradient_as_bucket_view=True)
 
     def loss(self, step: int, samples: range) -> dict[str, Tensor]:
         return self.module(step, samples)

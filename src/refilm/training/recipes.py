@@ -182,7 +182,7 @@ class AdapterRecipe(Settings):
         save_adapter(
             task.adapter,
             folder,
-            base_fingerprint=fingerprint(task.transformer),
+            base_fingerprint=task.base_fingerprint if self.train.what == "adapter" else fingerprint(task.transformer),
             facts={"recipe": self.model_dump(mode="json"), "scores": task.validate()},
             image_encoder=image_encoder_of(self.base),
         )
