@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from refilm.data import Example, load_example, read_examples, read_folder, read_manifest, write_manifest
+from refilm.data import Example, Reference, list_examples, load_example, read_examples, write_manifest
 from refilm.media import Video
 
 
@@ -26,6 +27,10 @@ def folder(tmp_path) -> Path:
     add(home / "videos" / ".DS_Store")
     add(home / "README.md")
     return home
+
+
+def pictures(*paths: Path) -> tuple[Reference, ...]:
+    return tuple(Reference(path) for path in paths)
 
 
 def add(path: Path, text: str = "") -> None:
@@ -49,19 +54,28 @@ def walled(tmp_path_factory) -> Path:
 
 
 def test_a_folder_is_matched_by_name(folder):
-    assert read_folder(folder) == [
-        Example(folder / "videos/1.mp4", "a dog runs 1", (folder / "ref_images/1/1_masked.jpg",)),
+    assert read_examples(folder) == [
+        Example(folder / "videos/1.mp4", "a dog runs 1", pictures(folder / "ref_images/1/1_masked.jpg")),
         Example(
-            folder / "videos/2.mp4", "a dog runs 2", (folder / "ref_images/2/a.webp", folder / "ref_images/2/b.PNG")
+            folder / "videos/2.mp4",
+            "a dog runs 2",
+            pictures(folder / "ref_images/2/a.webp", folder / "ref_images/2/b.PNG"),
         ),
-        Example(folder / "videos/a.b.mp4", "a dog runs a.b", (folder / "ref_images/a.b/x.png",)),
+        Example(folder / "videos/a.b.mp4", "a dog runs a.b", pictures(folder / "ref_images/a.b/x.png")),
     ]
-    assert read_folder(str(folder)) == read_examples(folder)
+    assert read_examples(str(folder)) == read_examples(folder)
+
+
+def test_references_may_be_still_to_make(folder):
+    wipe(folder / "ref_images/1/1_masked.jpg")
+    assert [len(example.references) for example in read_examples(folder)] == [0, 2, 1]
+    wipe(folder / "ref_images")
+    assert [example.references for example in read_examples(folder)] == [()] * 3
 
 
 def test_a_byte_order_mark_is_no_part_of_a_caption(folder):
     (folder / "labels/1.txt").write_bytes("a fox läuft".encode("utf-8-sig"))
-    assert read_folder(folder)[0].caption == "a fox läuft"
+    assert read_examples(folder)[0].caption == "a fox läuft"
 
 
 @pytest.mark.parametrize(
@@ -69,9 +83,6 @@ def test_a_byte_order_mark_is_no_part_of_a_caption(folder):
     [
         ("labels/2.txt", None, "videos/2.mp4", r"has no caption; write one into .*labels/2\.txt"),
         ("labels/2.txt", ("labels/2.txt", " \n"), "labels/2.txt", r"the caption is empty; say what"),
-        ("ref_images/2", None, "videos/2.mp4", r"has no reference; put a picture into .*ref_images/2"),
-        ("ref_images/2", ("ref_images/2/.hidden", ""), "videos/2.mp4", r"has no reference; put a picture into"),
-        ("ref_images/2", ("ref_images/2", ""), "videos/2.mp4", r"has no reference; put a picture into the folder"),
         (None, ("ref_images/2/notes.txt", ""), "ref_images/2/notes.txt", r"not a file of these kinds: \.png, .*away"),
         (None, ("ref_images/2/deep/1.png", ""), "ref_images/2/deep", r"not a file of these kinds"),
         ("videos/2.mp4", None, "labels/2.txt", r"belongs to no video; add videos/2\.mp4, or move this away"),
@@ -82,8 +93,7 @@ def test_a_byte_order_mark_is_no_part_of_a_caption(folder):
         (None, ("labels/2.json", ""), "labels/2.json", r"not a file of these kinds: \.txt"),
         ("labels", None, "", r"has no folder labels; lay it out as videos/1\.mp4, labels/1\.txt"),
         ("videos", None, "", r"has no folder videos; lay it out"),
-        ("ref_images", None, "", r"has no folder ref_images; lay it out"),
-        (".", None, "", r"no such folder; give a folder with videos/1\.mp4"),
+        (".", None, "", r"no such file or folder; give a manifest, or a folder with videos/1\.mp4"),
     ],
 )
 def test_a_fault_of_a_folder_names_the_file_and_the_remedy(folder, remove, put, culprit, complaint):
@@ -92,7 +102,7 @@ def test_a_fault_of_a_folder_names_the_file_and_the_remedy(folder, remove, put, 
     if put:
         add(folder / put[0], put[1])
     with pytest.raises(ValueError, match=complaint) as caught:
-        read_folder(folder)
+        read_examples(folder)
     assert str(caught.value).startswith(f"{folder / culprit}: ")
     assert "\n" not in str(caught.value)
 
@@ -108,14 +118,14 @@ def wipe(path: Path) -> None:
 def test_a_caption_in_another_encoding(folder):
     (folder / "labels/1.txt").write_bytes("schön".encode("latin-1"))
     with pytest.raises(ValueError, match=r"labels/1\.txt: not text in UTF-8 \(.*\); save it as such"):
-        read_folder(folder)
+        read_examples(folder)
 
 
 def test_an_empty_layout_holds_nothing(tmp_path):
-    for part in ("videos", "labels", "ref_images"):
+    for part in ("videos", "labels"):
         (tmp_path / part).mkdir()
     with pytest.raises(ValueError, match="holds no videos; lay it out as"):
-        read_folder(tmp_path)
+        read_examples(tmp_path)
 
 
 def test_the_other_faults_are_counted(folder):
@@ -123,12 +133,25 @@ def test_the_other_faults_are_counted(folder):
     (folder / "labels/2.txt").unlink()
     add(folder / "labels/3.txt", "nobody's")
     with pytest.raises(ValueError, match=r"videos/1\.mp4: has no caption; .* \(2 more of the examples have faults\)$"):
-        read_folder(folder)
+        read_examples(folder)
 
 
-def test_neither_folder_nor_file(tmp_path):
-    with pytest.raises(ValueError, match=r"nowhere: no such file or folder; give a manifest, or a folder with"):
-        read_examples(tmp_path / "nowhere")
+def test_everything_is_listed_with_all_of_its_faults(folder):
+    """What checks a data set needs more than the first fault."""
+    wipe(folder / "labels/2.txt")
+    add(folder / "videos/notes.txt")
+    stray, one, two, _ = list_examples(folder)
+    assert (stray.place, stray.example) == (str(folder / "videos/notes.txt"), None)
+    assert [fault.kind for fault in stray.faults] == ["line"]
+    assert (one.place, one.faults) == (str(folder / "videos/1.mp4"), ())
+    assert [fault.kind for fault in two.faults] == ["caption"]
+    text = json.dumps({"video": "3.mp4", "caption": "", "references": ["../../x.png", "ref_images/2/a.webp"]})
+    (folder / "all.jsonl").write_text(f"{text}\n?\n")
+    first, second = list_examples(folder / "all.jsonl")
+    assert first.example.references[1].picture == folder / "ref_images/2/a.webp"
+    assert [fault.kind for fault in first.faults] == ["missing", "outside", "caption"]
+    assert [fault.file for fault in first.faults] == [folder / "3.mp4", folder / "../../x.png", None]
+    assert (second.place, second.example) == (f"{folder / 'all.jsonl'}:2", None)
 
 
 # --- manifests ---------------------------------------------------------------------------------------
@@ -139,12 +162,30 @@ def line(**changes) -> str:
 
 
 def test_a_manifest_round_trip(folder):
-    examples = read_folder(folder)
+    examples = read_examples(folder)
     write_manifest(folder / "all.jsonl", examples)
-    assert read_manifest(folder / "all.jsonl") == read_examples(str(folder / "all.jsonl")) == examples
+    assert read_examples(folder / "all.jsonl") == read_examples(str(folder / "all.jsonl")) == examples
     rows = [json.loads(row) for row in (folder / "all.jsonl").read_text().splitlines()]
     assert rows[1]["references"] == ["ref_images/2/a.webp", "ref_images/2/b.PNG"]
     assert {path.name for path in folder.iterdir()} == {"README.md", "all.jsonl", "labels", "ref_images", "videos"}
+
+
+def test_all_that_a_line_can_say_comes_back(folder):
+    masked = Reference(folder / "ref_images/1/1_masked.jpg", mask=folder / "ref_images/2/b.PNG")
+    plain = Reference(folder / "ref_images/2/a.webp")
+    examples = [
+        Example(folder / "videos/1.mp4", "a dog", (masked, plain), 0.5, 3.0, "fido", mask=folder / "videos/2.mp4"),
+        Example(folder / "videos/2.mp4", "no reference yet", ()),
+    ]
+    write_manifest(folder / "all.jsonl", examples)
+    assert read_examples(folder / "all.jsonl") == examples
+    first, second = (json.loads(row) for row in (folder / "all.jsonl").read_text().splitlines())
+    assert first["references"] == [
+        {"picture": "ref_images/1/1_masked.jpg", "mask": "ref_images/2/b.PNG"},
+        "ref_images/2/a.webp",
+    ]
+    assert second == {"video": "videos/2.mp4", "caption": "no reference yet", "references": []}
+    assert len(examples[0].files) == 5
 
 
 @given(
@@ -155,16 +196,16 @@ def test_a_manifest_round_trip(folder):
     )
 )
 def test_any_caption_comes_back(walled, captions):
-    examples = [Example(walled / "1.mp4", caption, (walled / "ü 1.png",)) for caption in captions]
+    examples = [Example(walled / "1.mp4", caption, pictures(walled / "ü 1.png")) for caption in captions]
     write_manifest(walled / "captions.jsonl", examples)
-    assert read_manifest(walled / "captions.jsonl") == examples
+    assert read_examples(walled / "captions.jsonl") == examples
 
 
 def test_a_manifest_by_hand_may_have_a_mark_empty_lines_and_windows_ends(folder):
     text = f"\n{line(caption=' a  dog ')}\r\n\r\n{line(video='./videos/../videos/2.mp4')}"
     (folder / "manifest.jsonl").write_bytes(text.encode("utf-8-sig"))
-    first, second = read_manifest(folder / "manifest.jsonl")
-    assert first == Example(folder / "videos/1.mp4", "a dog", (folder / "ref_images/2/a.webp",))
+    first, second = read_examples(folder / "manifest.jsonl")
+    assert first == Example(folder / "videos/1.mp4", "a dog", pictures(folder / "ref_images/2/a.webp"))
     assert second.video.samefile(folder / "videos/2.mp4")
 
 
@@ -175,10 +216,16 @@ def test_a_manifest_by_hand_may_have_a_mark_empty_lines_and_windows_ends(folder)
         ("[" * 100_000, r"Invalid JSON: recursion limit"),
         ('"videos/1.mp4"', r"Input should be an object \(received 'videos/1\.mp4'\)"),
         ('{"video": "videos/1.mp4", "caption": "a dog"}', r"references: Field required"),
-        (line(references=[]), r"references: List should have at least 1 item .*received \[\]"),
         (line(references="ref_images/2/a.webp"), r"references: Input should be a valid array"),
+        (line(references=[{"mask": "ref_images/2/a.webp"}]), r"references\..*picture: Field required"),
+        (line(references=[{"picture": "ref_images/2/a.webp", "mask": "m.png"}]), r"'m\.png' is no file in"),
+        (line(mask="m.mp4"), r"'m\.mp4' is no file in"),
+        (line(start=-1), r"start: Input should be greater than or equal to 0 \(received -1\)"),
+        (line(start=2, end=2), r"end must come after start, 2 s, but is 2 s"),
+        (line(end=float("nan")), r"end: Input should be a finite number"),
+        (line(subject=""), r"subject: String should have at least 1 character"),
         (line(video=1), r"video: Input should be a valid string \(received 1\)"),
-        (line(subject="fido"), r"subject: Extra inputs are not permitted \(received 'fido'\)"),
+        (line(dog="fido"), r"dog: Extra inputs are not permitted \(received 'fido'\)"),
         (line(caption=" \t"), r"the caption is empty; say what happens"),
         (line(video="videos/3.mp4"), r"'videos/3\.mp4' is no file in .*mine; mend the path, or add the file"),
         (line(video="videos"), r"'videos' is no file in"),
@@ -192,7 +239,7 @@ def test_a_fault_of_a_manifest_names_the_line(folder, text, complaint):
     manifest = folder / "manifest.jsonl"
     manifest.write_text(f"{line()}\n{text}\n")
     with pytest.raises(ValueError, match=complaint) as caught:
-        read_manifest(manifest)
+        read_examples(manifest)
     assert str(caught.value).startswith(f"{manifest}:2: ")
     assert "\n" not in str(caught.value)
 
@@ -201,13 +248,13 @@ def test_what_is_no_manifest(folder):
     add(folder / "empty.jsonl", "\n \n")
     (folder / "latin.jsonl").write_bytes("schön".encode("latin-1"))
     for name, complaint in {
-        "absent.jsonl": "no such file; give a manifest",
-        "videos": "no such file; give a manifest",
+        "absent.jsonl": "no such file or folder; give a manifest",
+        "videos": "has no folder videos; lay it out",
         "empty.jsonl": "holds no examples; write one a line",
         "latin.jsonl": r"not text in UTF-8 \(.*\); save it as such",
     }.items():
         with pytest.raises(ValueError, match=complaint) as caught:
-            read_manifest(folder / name)
+            read_examples(folder / name)
         assert str(caught.value).startswith(f"{folder / name}: ")
 
 
@@ -229,12 +276,12 @@ def test_no_path_of_a_manifest_leads_out_of_its_folder(walled, name, absolute, a
     files = {"video": name} if as_video else {"references": ["1.png", name]}
     (walled / "manifest.jsonl").write_text(line(**({"video": "1.mp4", "references": ["1.png"]} | files)))
     try:
-        (found,) = read_manifest(walled / "manifest.jsonl")
+        (found,) = read_examples(walled / "manifest.jsonl")
     except ValueError as error:
         complaint = str(error)
     else:
         complaint = None
-        for path in (found.video, *found.references):
+        for path in found.files:
             assert Path(os.path.realpath(path)).is_relative_to(os.path.realpath(walled))
             assert path.is_file()
     assert complaint is None or complaint.startswith(f"{walled / 'manifest.jsonl'}:1: ")
@@ -247,13 +294,22 @@ def test_no_path_of_a_manifest_leads_out_of_its_folder(walled, name, absolute, a
 def test_a_path_that_leads_out_says_so(walled, name):
     (walled / "manifest.jsonl").write_text(line(video=name, references=["1.png"]))
     with pytest.raises(ValueError, match=r"leads out of the manifest's folder; copy the file into it"):
-        read_manifest(walled / "manifest.jsonl")
+        read_examples(walled / "manifest.jsonl")
 
 
 def test_a_manifest_that_would_lead_out_is_not_written(folder):
     with pytest.raises(ValueError, match=r"1\.mp4: lies outside .*labels, the manifest's folder"):
-        write_manifest(folder / "labels" / "manifest.jsonl", read_folder(folder))
+        write_manifest(folder / "labels" / "manifest.jsonl", read_examples(folder))
     assert {path.name for path in (folder / "labels").iterdir()} == {"1.txt", "2.txt", "a.b.txt"}
+    examples = read_examples(folder)
+    write_manifest(folder / "labels" / "manifest.jsonl", examples, allow_outside=True)
+    outside = read_examples(folder / "labels" / "manifest.jsonl", allow_outside=True)
+    assert [
+        [path.samefile(twin) for path, twin in zip(a.files, b.files, strict=True)]
+        for a, b in zip(outside, examples, strict=True)
+    ]
+    with pytest.raises(ValueError, match=r"leads out of .*; copy the file into it, or give --allow-outside"):
+        read_examples(folder / "labels" / "manifest.jsonl")
     with pytest.raises(ValueError, match=r"all\.jsonl: there is no folder .*nowhere; make it first"):
         write_manifest(folder / "nowhere" / "all.jsonl", [])
 
@@ -265,7 +321,7 @@ def example(home: Path, frames: np.ndarray, scale: int = 1) -> Example:
     Video(frames, 8).save(home / "1.mp4", scale=scale)
     Image.new("RGB", (30, 20), (200, 10, 10)).save(home / "1.png")
     Image.new("L", (8, 8)).save(home / "2.png")
-    return Example(home / "1.mp4", "a dog", (home / "1.png", home / "2.png"))
+    return Example(home / "1.mp4", "a dog", pictures(home / "1.png", home / "2.png"))
 
 
 def test_loading_takes_the_first_frames_and_every_reference(tmp_path):
@@ -289,6 +345,14 @@ def test_another_size_is_covered_and_cut_evenly(tmp_path, height, width, kept):
     middle_row, middle_column = picture[height // 2], picture[:, width // 2]
     assert (middle_column[0] < 60) == (kept == "tall")
     assert (middle_row[0] < 60) == (kept == "wide")
+
+
+def test_a_part_of_a_video_is_loaded(tmp_path):
+    frames = np.arange(0, 250, 50, dtype=np.uint8)[:, None, None, None].repeat(64, 1).repeat(96, 2).repeat(3, 3)
+    part = replace(example(tmp_path, frames), start=0.25, end=0.5)
+    assert np.abs(load_example(part, frames=2, height=64, width=96)[0].astype(int) - frames[2:4]).max() <= 2
+    with pytest.raises(ValueError, match=r"has 2 frames where 3 are needed"):
+        load_example(part, frames=3, height=64, width=96)
 
 
 def test_whole_factors_are_undone(tmp_path):

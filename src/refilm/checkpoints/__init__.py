@@ -8,7 +8,9 @@ from refilm.checkpoints.descriptions import Description, describe
 from refilm.checkpoints.diffusers_format import load_transformer, save_transformer
 from refilm.checkpoints.fingerprints import base_weights, fingerprint
 from refilm.checkpoints.hub import push
+from refilm.checkpoints.lora import LoraSettings, TunedAdapter
 from refilm.checkpoints.schedules import load_schedule, save_schedule
+from refilm.checkpoints.sources import copy_base, image_encoder_of, whole_base
 
 __all__ = [
     "AdapterCard",
@@ -17,13 +19,17 @@ __all__ = [
     "Defaults",
     "Denoiser",
     "Description",
+    "LoraSettings",
     "Memory",
+    "TunedAdapter",
     "adapter_files",
     "base_weights",
     "begin_base",
     "convert",
+    "copy_base",
     "describe",
     "fingerprint",
+    "image_encoder_of",
     "load_adapter",
     "load_base",
     "load_denoiser",
@@ -35,4 +41,5 @@ __all__ = [
     "save_adapter",
     "save_schedule",
     "save_transformer",
+    "whole_base",
 ]

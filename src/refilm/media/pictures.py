@@ -31,7 +31,7 @@ def open_picture(path: Path | str, *, background: Color = WHITE) -> Image.Image:
     if not path.is_file():
         raise ValueError(f"{path}: no such file; give the path of a picture")
     with path.open("rb") as file:
-        return _rgb(_opened(file, path), str(path), background)
+        return _rgb(opened(file, path), str(path), background)
 
 
 def as_picture(value: Path | str | Image.Image | np.ndarray) -> Image.Image:
@@ -60,7 +60,15 @@ def pad_to_square(image: Image.Image, background: Color = WHITE) -> Image.Image:
     return square
 
 
-def _opened(file: BinaryIO, path: Path) -> Image.Image:
+def border_color(image: Image.Image) -> Color:
+    """The median color of an RGB picture's outermost pixels."""
+    pixels = np.asarray(image)
+    border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+    red, green, blue = np.median(border, axis=0)
+    return int(red), int(green), int(blue)
+
+
+def opened(file: BinaryIO, path: Path) -> Image.Image:
     """The picture, known but not decoded yet."""
     try:
         with warnings.catch_warnings():

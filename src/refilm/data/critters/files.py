@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
 
-import numpy as np
 from PIL import Image
 
-from refilm.data.critters.clips import FPS, SIZE, film, portrait, story
+from refilm.data.critters.clips import FPS, SIZE, draw_film, draw_portrait, story
 from refilm.data.critters.subjects import Split
-from refilm.data.manifest import Example, write_manifest
+from refilm.data.examples import Example, Reference
+from refilm.data.manifest import write_manifest
 from refilm.media import Video
 
 PORTRAIT_SIZE = 256  # pixels
@@ -36,7 +36,7 @@ def write_clips(
         size: height and width of the films as drawn, in pixels.
         references: portraits of each clip's subject.
         scale: whole factor by which the films are enlarged, without smoothing, since H.264 stores colors at half
-            size; None is enough for 256 pixels. `load_example` at `size` gives nearly the drawn pixels back.
+            size; None is enough for 256 pixels. Scaled back to `size`, they are nearly the drawn pixels.
 
     Raises:
         ValueError: the folder holds something, or a number or the split is impossible.
@@ -65,13 +65,13 @@ def _write(
         name = f"{index + 1:0{digits}}"
         tale = story(seed, index, split)
         video = folder / "videos" / f"{name}.mp4"
-        rng = np.random.default_rng((seed, index, 4))  # first the film, then the portraits, as in `samples.Critters`
-        Video(film(tale, rng, size=size), FPS).save(video, scale=scale)
+        Video(draw_film(seed, index, split, size=size), FPS).save(video, scale=scale)
         (folder / "labels" / f"{name}.txt").write_text(tale.caption + "\n", encoding="utf-8")
         (folder / "ref_images" / name).mkdir()
         pictures = tuple(folder / "ref_images" / name / f"{number + 1}.png" for number in range(references))
-        for picture in pictures:
-            Image.fromarray(portrait(tale.subject, rng, size=PORTRAIT_SIZE)).save(picture)
-        examples.append(Example(video, tale.caption, pictures))
+        for number, picture in enumerate(pictures):
+            Image.fromarray(draw_portrait(seed, index, split, number=number, size=PORTRAIT_SIZE)).save(picture)
+        shown = tuple(Reference(picture) for picture in pictures)
+        examples.append(Example(video, tale.caption, shown, subject=tale.subject.looks))
         yield video
     write_manifest(folder / "manifest.jsonl", examples)
