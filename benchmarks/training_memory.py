@@ -32,7 +32,7 @@ from refilm.evaluation import machine
 from refilm.model import Adapter, JointAttention, ReferenceAttention, Step, Transformer, freeze_all_but
 from refilm.sizes import AdapterSize
 from refilm.training.checkpointing import apply_checkpointing
-from refilm.training.quantized import quantize_base
+from refilm.training.quantized import parts_of, quantize_base
 
 RESULTS = Path(__file__).parent / "results" / "training_memory.json"
 COUNTED = {"tflop": {"none": 370, "full": 498}, "kept_gib": {"none": 30.5, "full": 2.0}}
@@ -75,7 +75,7 @@ class Alive(TorchDispatchMode):
 
     def __init__(self, aside: nn.Module):
         super().__init__()
-        self.aside = {id(weight.untyped_storage()) for weight in plain_tensors(aside)}
+        self.aside = {id(weight.untyped_storage()) for weight in weights_of(aside)}
         self.alive: dict[int, tuple[str, int]] = {}
         self.bytes = self.peak = 0
 
@@ -98,14 +98,9 @@ class Alive(TorchDispatchMode):
         self.bytes -= self.alive.pop(key)[1]
 
 
-def plain_tensors(module: nn.Module) -> list[Tensor]:
+def weights_of(module: nn.Module) -> list[Tensor]:
     """All weights; of those in 8 bits the tensors that they are made of."""
-    weights = [*module.parameters(), *module.buffers()]
-    return [
-        getattr(weight, name)
-        for weight in weights
-        for name in (weight.__tensor_flatten__()[0] if hasattr(weight, "__tensor_flatten__") else ["data"])
-    ]
+    return [part for weight in (*module.parameters(), *module.buffers()) for part in parts_of(weight)]
 
 
 def dearer_than(limit: int) -> Step:
@@ -130,7 +125,7 @@ def measure(size: sizes.TransformerSize, what: str, prepare: Callable[[Transform
         forward = flops.get_total_flops()
         value.backward()
     trained.zero_grad()
-    own = {id(weight.untyped_storage()) for weight in plain_tensors(transformer)}
+    own = {id(weight.untyped_storage()) for weight in weights_of(transformer)}
     saved: dict[int, torch.UntypedStorage] = {}
 
     def pack(tensor: Tensor) -> Tensor:
