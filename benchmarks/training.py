@@ -1,0 +1,293 @@
+"""Encoding and training on the pocket model, against the plainest loops that do the same work.
+
+    python benchmarks/training.py [--clips 96] [--steps 10] [--turns 5]
+
+Turns alternate in one process, ours, the plain one, ours, ..., so that whatever else the machine does falls on both;
+medians of the turns are compared. Writes benchmarks/results/training.json. The plain loops:
+
+- encoding: clip by clip, PyAV, Pillow, and the base model's own `AutoencoderKLCogVideoX`, `T5EncoderModel` and
+  `CLIPVisionModel` as diffusers and transformers have them; a safetensors file a clip;
+- base: all weights of diffusers' `CogVideoXTransformer3DModel`, with its scheduler, AdamW, clips stacked from memory;
+- adapter: diffusers' transformer has no reference attention, so it is refilm's transformer and adapter in such a loop,
+  with the attention kernel that a model has until somebody chooses another.
+
+Before the clock runs, both ways must give the same encodings, and the same loss on the same batch. Clips are critters
+written as MP4 and PNG files. `outside` is the share of our steps that is not the transformer's forward and backward.
+"""
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import torch
+import torch.nn.functional as F
+from diffusers import AutoencoderKLCogVideoX, CogVideoXDPMScheduler, CogVideoXTransformer3DModel
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.autograd import Variable
+from transformers import AutoTokenizer, CLIPImageProcessor, CLIPVisionModel, T5EncoderModel
+
+from refilm.checkpoints import Base, fingerprint, load_base
+from refilm.checkpoints.sources import POCKET
+from refilm.data.critters.files import write_clips
+from refilm.data.encoding import EncodedSet, EncodeSettings, encode, identify
+from refilm.data.examples import Example
+from refilm.data.manifest import read_examples
+from refilm.data.samples import Files
+from refilm.evaluation import machine
+from refilm.model import Adapter
+from refilm.sizes import AdapterSize
+from refilm.training.diffusion import DiffusionSettings, DiffusionTask
+from refilm.training.optimizers import OptimizerSettings
+from refilm.training.step import StepSettings, Trainer
+from refilm.training.stream import Batch, ClipLesson
+
+RESULTS = Path(__file__).parent / "results" / "training.json"
+RATE, DROP = 1e-4, 0.1
+
+
+class PlainEncoders:
+    """The pocket model's encoders as their libraries load them."""
+
+    def __init__(self) -> None:
+        self.vae = AutoencoderKLCogVideoX.from_pretrained(POCKET / "vae", torch_dtype=torch.float32)
+        self.vae.num_sample_frames_batch_size = 1 << 20  # in one go: its frame batches give other latents
+        self.tokenizer = AutoTokenizer.from_pretrained(POCKET / "tokenizer")
+        self.t5 = T5EncoderModel.from_pretrained(POCKET / "text_encoder", dtype=torch.float32)
+        self.processor = CLIPImageProcessor.from_pretrained(POCKET / "image_processor")
+        self.clip = CLIPVisionModel.from_pretrained(POCKET / "image_encoder", dtype=torch.float32)
+
+    @torch.no_grad()
+    def __call__(self, example: Example, settings: EncodeSettings, tokens: int) -> dict[str, Tensor]:
+        """A clip's tensors."""
+        with av.open(str(example.video)) as container:
+            frames = [frame.to_image() for frame in container.decode(video=0)][: settings.frames]
+        small = [frame.resize((settings.width, settings.height), Image.Resampling.BOX) for frame in frames]
+        video = torch.from_numpy(np.stack(small)).permute(3, 0, 1, 2)[None] / 127.5 - 1
+        latents, scale = self.vae.encode(video).latent_dist, self.vae.config["scaling_factor"]
+        ids = self.tokenizer(example.caption, padding="max_length", max_length=tokens, return_tensors="pt").input_ids
+        pictures = [Image.open(reference.picture).convert("RGB") for reference in example.references]
+        pixels = self.processor(pictures, return_tensors="pt")["pixel_values"]
+        return {
+            "mean": (latents.mean[0].transpose(0, 1) * scale).half().contiguous(),
+            "logvar": (latents.logvar[0].transpose(0, 1) + 2 * np.log(scale)).half().contiguous(),
+            "text": self.t5(input_ids=ids).last_hidden_state[0].half(),
+            "references": self.clip(pixel_values=pixels).last_hidden_state.half(),
+        }
+
+
+def alternate(turns: int, ours: Callable[[], float], plain: Callable[[], float]) -> dict[str, Any]:
+    """Both in turns, after one of each that does not count: what a turn gave, and the medians' quotient."""
+    ours(), plain()
+    taken = {"refilm": [], "plain": []}
+    for _ in range(turns):
+        taken["refilm"].append(ours())
+        taken["plain"].append(plain())
+    told = {
+        name: {"median": statistics.median(values), "least": min(values), "most": max(values)}
+        for name, values in taken.items()
+    }
+    return {**told, "refilm_to_plain": told["refilm"]["median"] / told["plain"]["median"]}
+
+
+def encoding(base: Base, source: Path, folder: Path, turns: int) -> tuple[dict[str, Any], Path]:
+    """Clips a second, and where the last encodings are."""
+    films = base.defaults.model_dump(include={"frames", "fps", "height", "width"})
+    settings = EncodeSettings.model_validate(films)
+    examples, plain_encoders = read_examples(source), PlainEncoders()
+    identity, tokens = identify(base.encoders, fingerprint), base.size.text_length
+    numbers = iter(range(1000))
+    made = [folder]
+
+    def ours() -> float:
+        made[0], started = folder / f"refilm-{next(numbers)}", time.perf_counter()
+        for _ in encode(Files(examples), base.encoders, made[0], settings=settings, encoder_identity=identity):
+            pass
+        return len(examples) / (time.perf_counter() - started)
+
+    def plain() -> float:
+        out, started = folder / f"plain-{next(numbers)}", time.perf_counter()
+        out.mkdir()
+        for number, example in enumerate(examples):
+            save_file(plain_encoders(example, settings, tokens), out / f"{number:05}.safetensors")
+        return len(examples) / (time.perf_counter() - started)
+
+    told = alternate(turns, ours, plain)
+    clips, other = EncodedSet(made[0]), load_file(sorted(folder.glob("plain-*/00000.safetensors"))[0])
+    for name, ours_ in {
+        "mean": clips[0].mean,
+        "text": clips[0].text[0],
+        "references": clips[0].references[:, 0],
+    }.items():
+        apart = ((ours_.float() - other[name].float()).norm() / ours_.float().norm()).item()
+        assert apart < 0.02, f"{name}: the plain loop's encodings are {apart:.1%} apart"
+    return told, made[0]
+
+
+class PlainTraining:
+    """A loop as one writes it down first."""
+
+    def __init__(self, model: nn.Module, predict: Callable[..., Tensor], clips: EncodedSet, batch: int, precision: str):
+        self.predict, self.batch, self.precision = predict, batch, precision
+        self.trained = [weight for weight in model.parameters() if weight.requires_grad]
+        self.optimizer = torch.optim.AdamW(self.trained, lr=RATE)
+        self.scheduler = CogVideoXDPMScheduler.from_pretrained(POCKET / "scheduler")
+        self.clips = list(clips)
+
+    def step(self) -> float:
+        clips = [self.clips[index] for index in torch.randint(len(self.clips), (self.batch,))]
+        mean, logvar = (torch.stack([getattr(clip, name) for clip in clips]).float() for name in ("mean", "logvar"))
+        text = torch.stack([clip.text[0] for clip in clips]).float()
+        latents = mean + (0.5 * logvar).exp() * torch.randn_like(mean)
+        batch = Batch(
+            latents=latents,
+            text=text * (torch.rand(self.batch) > DROP)[:, None, None],
+            reference=torch.stack([clip.references[0, 0] for clip in clips]).float(),
+            timesteps=torch.randint(0, 1000, (self.batch,)),
+            noise=torch.randn_like(latents),
+            text_scale=torch.ones(self.batch),
+            reference_scale=(torch.rand(self.batch) > DROP).float(),
+        )
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.precision == "bf16"):
+            loss = self.loss(batch)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.trained, 1.0)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        return loss.item()
+
+    def loss(self, batch: Batch) -> Tensor:
+        noisy = self.scheduler.add_noise(batch.latents, batch.noise, batch.timesteps)
+        target = self.scheduler.get_velocity(batch.latents, batch.noise, batch.timesteps)
+        return F.mse_loss(self.predict(noisy, batch).float(), target)
+
+
+class Watched:
+    """Seconds of a trainer's forwards and backwards; the rest of its steps is what is asked for."""
+
+    def __init__(self, trainer: Trainer, transformer: nn.Module):
+        self.seconds = {"forward": 0.0, "backward": 0.0}
+        self.begun = 0.0
+        transformer.register_forward_pre_hook(lambda *_: self.begin())
+        transformer.register_forward_hook(self.forward_done)
+        self.trainer = trainer
+
+    def begin(self) -> None:
+        self.begun = time.perf_counter()
+
+    def forward_done(self, module: nn.Module, given: Any, velocity: Tensor) -> None:
+        self.seconds["forward"] += time.perf_counter() - self.begun
+        if velocity.requires_grad:
+            velocity.register_hook(lambda _: self.backward())
+
+    def backward(self) -> None:
+        """At the velocity's gradient, which is where the transformer's backward begins."""
+        self.begin()
+        Variable._execution_engine.queue_callback(self.backward_done)  # pyright: ignore[reportAttributeAccessIssue]
+
+    def backward_done(self) -> None:
+        self.seconds["backward"] += time.perf_counter() - self.begun
+
+    @contextmanager
+    def turn(self) -> Iterator[dict[str, float]]:
+        """Seconds within the context, all of them and the shares of each."""
+        self.seconds = {"forward": 0.0, "backward": 0.0}
+        told: dict[str, float] = {}
+        started = time.perf_counter()
+        yield told
+        told["all"] = time.perf_counter() - started
+        told["outside"] = 1 - sum(self.seconds.values()) / told["all"]
+
+
+def training(base: Base, cache: Path, *, adapter: bool, options: argparse.Namespace) -> dict[str, Any]:
+    """Seconds a step of ours and of the plain loop, and what of ours is outside of the transformer."""
+    torch.manual_seed(0)
+    clips, transformer = EncodedSet(cache), deepcopy(base.transformer)
+    size = AdapterSize.of(base.size, reference_dim=clips[0].references.shape[-1], query_norm=True)
+    own = Adapter(size) if adapter else None
+    copies = deepcopy((transformer, own))
+    lesson = ClipLesson(until=1, batch=options.batch)
+    settings = DiffusionSettings(curriculum=(lesson,), drop={"text": DROP, "reference": DROP, "both": 0.0})
+    task = DiffusionTask(settings, transformer, base.schedule, adapter=own, train=clips, held_out=clips)
+    optimizer = OptimizerSettings(learning_rate=RATE, ema=0, warm_up=0)
+    trainer = Trainer(task, StepSettings(steps=10**6, precision=options.precision, optimizer=optimizer))
+
+    plain = PlainTraining(*plain_model(*copies), clips, options.batch, options.precision)
+    batch = task.draw(task.stream, 0, task.samples(0))
+    ones = torch.ones(options.batch)
+    batch = Batch(**{**vars(batch), "text_scale": ones, "reference_scale": ones})
+    with torch.no_grad():
+        torch.testing.assert_close(task.losses(batch).mean(), plain.loss(batch), rtol=1e-3, atol=1e-4)
+
+    watched, outside = Watched(trainer, transformer), []
+
+    def ours() -> float:
+        with watched.turn() as told:
+            for _ in range(options.steps):
+                trainer.advance()
+        outside.append(told["outside"])
+        return told["all"] / options.steps
+
+    def theirs() -> float:
+        started = time.perf_counter()
+        for _ in range(options.steps):
+            plain.step()
+        return (time.perf_counter() - started) / options.steps
+
+    told = alternate(options.turns, ours, theirs)
+    return {**told, "outside": {"median": statistics.median(outside[1:]), "most": max(outside[1:])}}
+
+
+def plain_model(transformer: nn.Module, adapter: Adapter | None) -> tuple[nn.Module, Callable[..., Tensor]]:
+    """What the plain loop trains, and how it predicts a velocity."""
+    if adapter is None:
+        theirs = CogVideoXTransformer3DModel.from_pretrained(POCKET / "transformer", torch_dtype=torch.float32).train()
+        return theirs, lambda noisy, batch: theirs(noisy, batch.text, batch.timesteps, return_dict=False)[0]
+    transformer.requires_grad_(False)
+    adapter.attach(transformer)  # pyright: ignore[reportArgumentType]
+
+    def predict(noisy: Tensor, batch: Batch) -> Tensor:
+        return transformer(noisy, batch.timesteps, batch.text, batch.reference, reference_scale=batch.reference_scale)
+
+    return adapter, predict
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--clips", type=int, default=96)
+    parser.add_argument("--batch", type=int, default=16, help="clips a step")
+    parser.add_argument("--steps", type=int, default=10, help="steps a turn")
+    parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--precision", choices=("bf16", "fp32"), default="bf16")
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    options = parser.parse_args()
+    base = load_base("pocket", device="cpu", dtype="float32")
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        for _ in write_clips(folder / "clips", clips=options.clips, split="train", seed=0):
+            pass
+        encoded, cache = encoding(base, folder / "clips" / "manifest.jsonl", folder, options.turns)
+        result = {
+            "machine": machine(),
+            "threads": torch.get_num_threads(),
+            **{name: getattr(options, name) for name in ("clips", "batch", "steps", "turns", "precision")},
+            "encoding_clips_per_second": encoded,
+            "adapter_seconds_per_step": training(base, cache, adapter=True, options=options),
+            "base_seconds_per_step": training(base, cache, adapter=False, options=options),
+        }
+    options.out.write_text(json.dumps(result, indent=2) + "\n")
+    print(json.dumps(result, indent=2))
+
+
+if __name__ == "__main__":
+    main()
