@@ -5,7 +5,7 @@ Every draw is a function of (seed, step): which clips, which caption and referen
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from refilm.model import Adapter, JointAttention, ReferenceAttention, Transforme
 from refilm.settings import Settings
 from refilm.training.curriculum import Lesson, lesson_at
 from refilm.training.parallel import Place, place
+from refilm.training.validation import ValidationSettings, measure
 
 
 class DropSettings(Settings):
@@ -45,6 +46,7 @@ class DiffusionSettings(Settings):
     """How often each of a clip's captions is taken, by share."""
     drop: DropSettings = DropSettings()
     curriculum: tuple[ClipLesson, ...]
+    validation: ValidationSettings = ValidationSettings()
     seed: int = 0
 
 
@@ -112,19 +114,9 @@ class DiffusionTask:
             prediction, batch.latents, noise=batch.noise, timesteps=batch.timesteps, schedule=self.schedule
         )
 
-    @torch.no_grad()
     def validate(self) -> dict[str, float]:
-        """The loss on fixed held-out clips, timesteps and noise: with the right reference, another's, and none."""
-        lesson = self.settings.curriculum[-1].model_copy(update={"batch": 64})
-        ones = torch.ones(lesson.batch)
-        batch = replace(self.draw(self.held_out, 1 << 40, lesson), text_scale=ones, reference_scale=ones)
-        scores = {"held_out": self.losses(batch).mean().item()}
-        if self.adapter:
-            wrong = replace(batch, reference=batch.reference.roll(1, 0))
-            none = replace(batch, reference_scale=0 * ones)
-            scores["wrong_reference"] = self.losses(wrong).mean().item()
-            scores["no_reference"] = self.losses(none).mean().item()
-        return scores
+        """Losses with the right picture, another's and none, on fixed held-out samples; see `measure`."""
+        return measure(self, self.settings.validation)
 
 
 @dataclass(frozen=True)
