@@ -65,14 +65,14 @@ class Parts:
     """
 
     def __init__(self, loaders: Mapping[str, Callable[[], Any]], *, one_at_a_time: bool):
-        self._loaders, self._one_at_a_time = loaders, one_at_a_time
+        self.loaders, self._one_at_a_time = dict(loaders), one_at_a_time
         self._loaded: dict[str, Any] = {}
 
     def __getitem__(self, name: str) -> Any:
         if name not in self._loaded:
             if self._one_at_a_time:
                 self.free()
-            self._loaded[name] = self._loaders[name]()
+            self._loaded[name] = self.loaders[name]()
         return self._loaded[name]
 
     def __contains__(self, name: str) -> bool:
@@ -154,6 +154,11 @@ class Base:
     def transformer(self) -> Transformer:
         """The transformer, with the adapter that was attached to it."""
         return self._parts["transformer"]
+
+    def compute_with(self, transformer: Transformer) -> None:
+        """Take a transformer of this size from elsewhere, one in training, as it is: with its adapter attached."""
+        self._parts.free("transformer")
+        self._parts.loaders["transformer"] = lambda: transformer
 
     def attach(self, adapter: Adapter) -> None:
         """Put an adapter into the transformer, whenever that is loaded.

@@ -6,18 +6,19 @@ asked how much it adds. What the numbers mean is said by `verdict`. Knows nothin
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from refilm.data.encoded import EncodedSet
+from refilm.data.encoding import Entry
 from refilm.model import Block, Transformer, swapped
 from refilm.settings import Settings
+from refilm.training.stream import Batch, Clip, Clips
 
 if TYPE_CHECKING:
     from refilm.training.diffusion import DiffusionTask
@@ -70,44 +71,90 @@ def measure(task: "DiffusionTask", settings: ValidationSettings) -> dict[str, fl
     return scores
 
 
-def fixed_samples(task: "DiffusionTask", settings: ValidationSettings) -> "Iterator[tuple[Batch, Tensor | None]]":
-    """The held-out samples in batches, nothing dropped, each with another subject's picture: (B, M, E), or none.
+class HeldOut(Clips, Protocol):
+    """Encoded clips, of which it is known whom they show."""
 
-    Sample n is a function of n alone. Timesteps follow the golden ratio, so that any row of samples covers all evenly.
+    def __len__(self) -> int: ...
+
+    @property
+    def entries(self) -> Sequence[Entry]:
+        """What is known of each clip."""
+        ...
+
+
+def fixed_samples(
+    clips: HeldOut, settings: ValidationSettings, *, captions: Sequence[float] | None, frames: int | None, steps: int
+) -> Iterator[tuple[Batch, Tensor | None]]:
+    """Samples in batches, nothing dropped, each with another subject's picture: (B, M, E), or none.
+
+    Sample n is a function of n and of the clips alone. Timesteps follow the golden ratio, so that any row of samples
+    covers all of them evenly.
+
+    Args:
+        captions: shares of a clip's captions, of which the largest tells which is taken; none: the first.
+        frames: latent frames of a clip, at most; none: all.
+        steps: timesteps in all.
     """
-    from refilm.training.diffusion import Batch
-
-    clips, strangers = task.held_out, other_subjects(task.held_out)
-    caption = torch.tensor(task.settings.captions).argmax()
-    frames, steps = task.settings.curriculum[-1].latent_frames, task.schedule.steps
-    for numbers in torch.arange(settings.samples).split(settings.batch):
-        indices, which = numbers % len(clips), numbers // len(clips) % clips.tensors["references"].shape[1]
-        shape = clips.tensors["mean"].shape[1:]
-        posterior, noise = torch.stack([_noises(int(n), shape) for n in numbers]).unbind(1)
-        ones = torch.ones(len(numbers))
-        batch = Batch(
-            latents=clips.latents(indices, posterior)[:, :frames],
-            text=clips.text(indices, caption.expand(len(numbers))),
-            reference=clips.references(indices, which),
-            timesteps=((numbers + 0.5) * GOLDEN % 1 * steps).long(),
-            noise=noise[:, :frames],
-            text_scale=ones,
-            reference_scale=ones,
-        )
-        yield batch, None if strangers is None else clips.references(strangers[indices], which)
-
-
-def other_subjects(clips: EncodedSet) -> Tensor | None:
-    """For every clip the next one that shows another subject; none where all show the same."""
-    return (torch.arange(len(clips)) + 1) % len(clips) if len(clips) > 1 else None
-
-
-def _noises(number: int, shape: torch.Size) -> Tensor:
-    """Two unit normals of a sample, one for the posterior and one for the diffusion: (2, T, C, h, w)."""
-    return torch.randn(2, *shape, generator=torch.Generator().manual_seed(SEED + number))
+    chosen = chosen_clips(len(clips), settings.samples)
+    strangers = others([subject_of(clips.entries[clip]) for clip in chosen])
+    caption = 0 if captions is None else max(range(len(captions)), key=captions.__getitem__)
+    for bucket, indices in sorted(clips.buckets.items()):
+        inside = set(indices.tolist())
+        numbers = [number for number, clip in enumerate(chosen) if clip in inside]
+        for part in range(0, len(numbers), settings.batch):
+            rows = numbers[part : part + settings.batch]
+            latents, noise = zip(*(_noised(clips[chosen[n]], n, frames) for n in rows), strict=True)
+            read = [clips[chosen[n]] for n in rows]
+            ones = torch.ones(len(rows))
+            batch = Batch(
+                latents=torch.stack(latents),
+                text=torch.stack([clip.text[caption].float() for clip in read]),
+                reference=torch.stack([_picture(clip, n // len(clips)) for clip, n in zip(read, rows, strict=True)]),
+                timesteps=torch.tensor([int((n + 0.5) * GOLDEN % 1 * steps) for n in rows]),
+                noise=torch.stack(noise),
+                text_scale=ones,
+                reference_scale=ones,
+                mask=torch.ones(len(rows), min(bucket[0], frames or bucket[0]), *bucket[1:]),
+            )
+            wrong = None
+            if strangers is not None:
+                wrong = torch.stack([_picture(clips[chosen[strangers[n]]], n // len(clips)) for n in rows])
+            yield batch, wrong
 
 
-def _variants(batch: "Batch", wrong: Tensor | None, *, with_picture: bool) -> "Iterator[tuple[str, Batch]]":
+def chosen_clips(clips: int, samples: int) -> list[int]:
+    """Which clip each sample is of: all in turn, or as many as there are samples, spread over them."""
+    return [n * clips // samples if clips > samples else n % clips for n in range(samples)]
+
+
+def subject_of(entry: Entry) -> str:
+    """Whom a clip shows; where nobody said, clips of one video show the same."""
+    return entry.source if entry.subject is None else f"subject {entry.subject}"
+
+
+def others(subjects: Sequence[str]) -> list[int] | None:
+    """For each the number of the next one, in a circle, that is of another subject; none if all are the same."""
+    if len(set(subjects)) < 2:
+        return None
+    count = len(subjects)
+    circle = [[(n + ahead) % count for ahead in range(1, count)] for n in range(count)]
+    return [next(m for m in row if subjects[m] != subjects[n]) for n, row in enumerate(circle)]
+
+
+def _noised(clip: Clip, number: int, frames: int | None) -> tuple[Tensor, Tensor]:
+    """A sample's latents, drawn from the posterior, and the noise to come over them."""
+    generator = torch.Generator().manual_seed(SEED + number)
+    mean, logvar = clip.mean[:frames].float(), clip.logvar[:frames].float()
+    posterior, noise = (torch.randn(mean.shape, generator=generator) for _ in range(2))
+    return mean + (0.5 * logvar).exp() * posterior, noise
+
+
+def _picture(clip: Clip, number: int) -> Tensor:
+    """Tokens of one of a clip's references, as it is: (M, E)."""
+    return clip.references[number % len(clip.references), 0].float()
+
+
+def _variants(batch: Batch, wrong: Tensor | None, *, with_picture: bool) -> Iterator[tuple[str, Batch]]:
     """The same samples under the pictures that are compared."""
     if with_picture:
         yield "right", batch
