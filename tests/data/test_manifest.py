@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from refilm.data import Example, load_example, read_examples, read_folder, read_manifest, write_manifest
+from refilm.data import Example, Reference, load_example, read_examples, read_folder, read_manifest, write_manifest
 from refilm.media import Video
 
 
@@ -26,6 +27,10 @@ def folder(tmp_path) -> Path:
     add(home / "videos" / ".DS_Store")
     add(home / "README.md")
     return home
+
+
+def pictures(*paths: Path) -> tuple[Reference, ...]:
+    return tuple(Reference(path) for path in paths)
 
 
 def add(path: Path, text: str = "") -> None:
@@ -50,11 +55,13 @@ def walled(tmp_path_factory) -> Path:
 
 def test_a_folder_is_matched_by_name(folder):
     assert read_folder(folder) == [
-        Example(folder / "videos/1.mp4", "a dog runs 1", (folder / "ref_images/1/1_masked.jpg",)),
+        Example(folder / "videos/1.mp4", "a dog runs 1", pictures(folder / "ref_images/1/1_masked.jpg")),
         Example(
-            folder / "videos/2.mp4", "a dog runs 2", (folder / "ref_images/2/a.webp", folder / "ref_images/2/b.PNG")
+            folder / "videos/2.mp4",
+            "a dog runs 2",
+            pictures(folder / "ref_images/2/a.webp", folder / "ref_images/2/b.PNG"),
         ),
-        Example(folder / "videos/a.b.mp4", "a dog runs a.b", (folder / "ref_images/a.b/x.png",)),
+        Example(folder / "videos/a.b.mp4", "a dog runs a.b", pictures(folder / "ref_images/a.b/x.png")),
     ]
     assert read_folder(str(folder)) == read_examples(folder)
 
@@ -147,6 +154,24 @@ def test_a_manifest_round_trip(folder):
     assert {path.name for path in folder.iterdir()} == {"README.md", "all.jsonl", "labels", "ref_images", "videos"}
 
 
+def test_all_that_a_line_can_say_comes_back(folder):
+    masked = Reference(folder / "ref_images/1/1_masked.jpg", mask=folder / "ref_images/2/b.PNG")
+    plain = Reference(folder / "ref_images/2/a.webp")
+    examples = [
+        Example(folder / "videos/1.mp4", "a dog", (masked, plain), 0.5, 3.0, "fido", mask=folder / "videos/2.mp4"),
+        Example(folder / "videos/2.mp4", "no reference yet", ()),
+    ]
+    write_manifest(folder / "all.jsonl", examples)
+    assert read_manifest(folder / "all.jsonl") == examples
+    first, second = (json.loads(row) for row in (folder / "all.jsonl").read_text().splitlines())
+    assert first["references"] == [
+        {"picture": "ref_images/1/1_masked.jpg", "mask": "ref_images/2/b.PNG"},
+        "ref_images/2/a.webp",
+    ]
+    assert second == {"video": "videos/2.mp4", "caption": "no reference yet", "references": []}
+    assert len(examples[0].files) == 5
+
+
 @given(
     captions=st.lists(
         st.text(st.characters(codec="utf-8")).map(lambda text: " ".join(text.split())).filter(bool),
@@ -155,7 +180,7 @@ def test_a_manifest_round_trip(folder):
     )
 )
 def test_any_caption_comes_back(walled, captions):
-    examples = [Example(walled / "1.mp4", caption, (walled / "ü 1.png",)) for caption in captions]
+    examples = [Example(walled / "1.mp4", caption, pictures(walled / "ü 1.png")) for caption in captions]
     write_manifest(walled / "captions.jsonl", examples)
     assert read_manifest(walled / "captions.jsonl") == examples
 
@@ -164,7 +189,7 @@ def test_a_manifest_by_hand_may_have_a_mark_empty_lines_and_windows_ends(folder)
     text = f"\n{line(caption=' a  dog ')}\r\n\r\n{line(video='./videos/../videos/2.mp4')}"
     (folder / "manifest.jsonl").write_bytes(text.encode("utf-8-sig"))
     first, second = read_manifest(folder / "manifest.jsonl")
-    assert first == Example(folder / "videos/1.mp4", "a dog", (folder / "ref_images/2/a.webp",))
+    assert first == Example(folder / "videos/1.mp4", "a dog", pictures(folder / "ref_images/2/a.webp"))
     assert second.video.samefile(folder / "videos/2.mp4")
 
 
@@ -175,10 +200,16 @@ def test_a_manifest_by_hand_may_have_a_mark_empty_lines_and_windows_ends(folder)
         ("[" * 100_000, r"Invalid JSON: recursion limit"),
         ('"videos/1.mp4"', r"Input should be an object \(received 'videos/1\.mp4'\)"),
         ('{"video": "videos/1.mp4", "caption": "a dog"}', r"references: Field required"),
-        (line(references=[]), r"references: List should have at least 1 item .*received \[\]"),
         (line(references="ref_images/2/a.webp"), r"references: Input should be a valid array"),
+        (line(references=[{"mask": "ref_images/2/a.webp"}]), r"references\..*picture: Field required"),
+        (line(references=[{"picture": "ref_images/2/a.webp", "mask": "m.png"}]), r"'m\.png' is no file in"),
+        (line(mask="m.mp4"), r"'m\.mp4' is no file in"),
+        (line(start=-1), r"start: Input should be greater than or equal to 0 \(received -1\)"),
+        (line(start=2, end=2), r"end must come after start, 2 s, but is 2 s"),
+        (line(end=float("nan")), r"end: Input should be a finite number"),
+        (line(subject=""), r"subject: String should have at least 1 character"),
         (line(video=1), r"video: Input should be a valid string \(received 1\)"),
-        (line(subject="fido"), r"subject: Extra inputs are not permitted \(received 'fido'\)"),
+        (line(dog="fido"), r"dog: Extra inputs are not permitted \(received 'fido'\)"),
         (line(caption=" \t"), r"the caption is empty; say what happens"),
         (line(video="videos/3.mp4"), r"'videos/3\.mp4' is no file in .*mine; mend the path, or add the file"),
         (line(video="videos"), r"'videos' is no file in"),
@@ -234,7 +265,7 @@ def test_no_path_of_a_manifest_leads_out_of_its_folder(walled, name, absolute, a
         complaint = str(error)
     else:
         complaint = None
-        for path in (found.video, *found.references):
+        for path in found.files:
             assert Path(os.path.realpath(path)).is_relative_to(os.path.realpath(walled))
             assert path.is_file()
     assert complaint is None or complaint.startswith(f"{walled / 'manifest.jsonl'}:1: ")
@@ -254,6 +285,15 @@ def test_a_manifest_that_would_lead_out_is_not_written(folder):
     with pytest.raises(ValueError, match=r"1\.mp4: lies outside .*labels, the manifest's folder"):
         write_manifest(folder / "labels" / "manifest.jsonl", read_folder(folder))
     assert {path.name for path in (folder / "labels").iterdir()} == {"1.txt", "2.txt", "a.b.txt"}
+    examples = read_folder(folder)
+    write_manifest(folder / "labels" / "manifest.jsonl", examples, allow_outside=True)
+    outside = read_manifest(folder / "labels" / "manifest.jsonl", allow_outside=True)
+    assert [
+        [path.samefile(twin) for path, twin in zip(a.files, b.files, strict=True)]
+        for a, b in zip(outside, examples, strict=True)
+    ]
+    with pytest.raises(ValueError, match=r"leads out of .*; copy the file into it, or give --allow-outside"):
+        read_manifest(folder / "labels" / "manifest.jsonl")
     with pytest.raises(ValueError, match=r"all\.jsonl: there is no folder .*nowhere; make it first"):
         write_manifest(folder / "nowhere" / "all.jsonl", [])
 
@@ -265,7 +305,7 @@ def example(home: Path, frames: np.ndarray, scale: int = 1) -> Example:
     Video(frames, 8).save(home / "1.mp4", scale=scale)
     Image.new("RGB", (30, 20), (200, 10, 10)).save(home / "1.png")
     Image.new("L", (8, 8)).save(home / "2.png")
-    return Example(home / "1.mp4", "a dog", (home / "1.png", home / "2.png"))
+    return Example(home / "1.mp4", "a dog", pictures(home / "1.png", home / "2.png"))
 
 
 def test_loading_takes_the_first_frames_and_every_reference(tmp_path):
@@ -289,6 +329,14 @@ def test_another_size_is_covered_and_cut_evenly(tmp_path, height, width, kept):
     middle_row, middle_column = picture[height // 2], picture[:, width // 2]
     assert (middle_column[0] < 60) == (kept == "tall")
     assert (middle_row[0] < 60) == (kept == "wide")
+
+
+def test_a_part_of_a_video_is_loaded(tmp_path):
+    frames = np.arange(0, 250, 50, dtype=np.uint8)[:, None, None, None].repeat(64, 1).repeat(96, 2).repeat(3, 3)
+    part = replace(example(tmp_path, frames), start=0.25, end=0.5)
+    assert np.abs(load_example(part, frames=2, height=64, width=96)[0].astype(int) - frames[2:4]).max() <= 2
+    with pytest.raises(ValueError, match=r"has 2 frames where 3 are needed"):
+        load_example(part, frames=3, height=64, width=96)
 
 
 def test_whole_factors_are_undone(tmp_path):

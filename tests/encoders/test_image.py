@@ -4,7 +4,7 @@ from PIL import Image
 from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModel
 
 from refilm.encoders import ImageEncoder
-from refilm.encoders.image import border_color
+from refilm.media import border_color
 
 
 def encoder():

@@ -1,12 +1,15 @@
 """Reading videos that others made: turned, stretched, cut short, or no videos at all."""
 
+from fractions import Fraction
+from pathlib import Path
+
 import av
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from refilm.media import Video, open_video, reading
+from refilm.media import Video, duration, open_frames, open_video, reading
 
 
 def ramp(frames: int = 40, height: int = 64, width: int = 96) -> np.ndarray:
@@ -187,3 +190,89 @@ def test_more_frames_than_memory_are_refused(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="read a part of it, with start and end"):
         open_video(path)
     assert len(open_video(path, end=0.5).frames) == 4
+
+
+# --- single frames -----------------------------------------------------------------------------------
+
+
+def plain_frames(path, seconds) -> list[tuple[float, np.ndarray]]:
+    """The twin of `open_frames` that decodes everything."""
+    frames = open_video(path).frames
+    kind = "avi" if path.name.startswith("avi") else None
+    with av.open(str(path)) as container:
+        rate = float(container.streams.video[0].average_rate)
+        times = [n / rate if kind else frame.time for n, frame in enumerate(container.decode(video=0))]
+    times = np.array(times) - times[0]
+    nearest = [int(np.abs(times - second).argmin()) for second in seconds]
+    return [(times[n], frames[n]) for n in nearest]
+
+
+def variable(path, frames, stamps) -> Path:
+    """A video whose frames come at `stamps`, in hundredths of a second."""
+    with av.open(str(path), "w", format="matroska") as file:
+        stream = file.add_stream("libx264", rate=8, options={"g": "5", "bf": "3"})
+        stream.height, stream.width, stream.pix_fmt = *frames.shape[1:3], "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 100)
+        for pixels, stamp in zip(frames, stamps, strict=True):
+            frame = av.VideoFrame.from_ndarray(pixels)
+            frame.pts, frame.time_base = stamp, Fraction(1, 100)
+            file.mux(stream.encode(frame))
+        file.mux(stream.encode())
+    return path
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory) -> dict[str, Path]:
+    home = tmp_path_factory.mktemp("films")
+    stamps = np.random.default_rng(0).choice(np.arange(1500), 40, replace=False)
+    Video(ramp(), 8).save(home / "film.gif", scale=1)
+    return {
+        "mp4": encode(home / "mp4", ramp()),
+        "matroska": encode(home / "matroska", ramp(), "matroska"),
+        "avi": encode(home / "avi", ramp(), "avi", "mpeg4"),
+        "gif": home / "film.gif",
+        "turned": encode(home / "turned", ramp(), degrees=90),
+        "variable": variable(home / "variable", ramp(), sorted(int(stamp) for stamp in stamps)),
+    }
+
+
+@pytest.mark.parametrize("kind", ["mp4", "matroska", "avi", "gif", "turned", "variable"])
+@given(seconds=st.lists(st.floats(0, 18), min_size=1, max_size=4))
+@settings(max_examples=15)
+def test_single_frames_are_those_of_the_whole(films, kind, seconds):
+    found = open_frames(films[kind], seconds)
+    for (time, frame), (true_time, true_frame) in zip(found, plain_frames(films[kind], seconds), strict=True):
+        assert time == pytest.approx(true_time)
+        assert np.array_equal(frame, true_frame)
+
+
+def test_single_frames_are_sought(films, monkeypatch):
+    """The last second of a film is read without what comes before."""
+    decoded = []
+    timed = reading._timed
+    monkeypatch.setattr(reading, "_timed", lambda *given: (decoded.append(pair[0]) or pair for pair in timed(*given)))
+    open_frames(films["mp4"], [4.8])
+    assert min(decoded) >= 3
+    assert open_frames(films["mp4"], []) == []
+
+
+@pytest.mark.parametrize("kind", ["mp4", "matroska", "avi", "gif", "variable"])
+def test_durations(films, kind):
+    last = plain_frames(films[kind], [99])[0][0]
+    assert last < duration(films[kind]) < last + 0.5
+
+
+@pytest.mark.parametrize("kind", ["mp4", "avi", "gif", "turned"])
+@pytest.mark.parametrize(("start", "frames"), [(None, 1), (None, 7), (2.5, 3), (4, 99)])
+def test_the_first_frames_alone(films, kind, start, frames):
+    whole, few = open_video(films[kind], start=start), open_video(films[kind], start=start, frames=frames)
+    assert np.array_equal(few.frames, whole.frames[:frames])
+
+
+def test_impossible_frames_say_so(films, tmp_path):
+    with pytest.raises(ValueError, match="seconds of frames must be 0 or more, received"):
+        open_frames(films["mp4"], [1, -1])
+    with pytest.raises(ValueError, match="frames must be 1 or more, received 0"):
+        open_video(films["mp4"], frames=0)
+    with pytest.raises(ValueError, match="absent: no such file"):
+        duration(tmp_path / "absent")

@@ -7,6 +7,7 @@ from refilm.checkpoints.denoisers import Denoiser, load_denoiser
 from refilm.checkpoints.descriptions import Description, describe
 from refilm.checkpoints.diffusers_format import load_transformer, save_transformer
 from refilm.checkpoints.fingerprints import base_weights, fingerprint
+from refilm.checkpoints.lora import LoraSettings, TunedAdapter
 from refilm.checkpoints.schedules import load_schedule, save_schedule
 
 __all__ = [
@@ -16,7 +17,9 @@ __all__ = [
     "Defaults",
     "Denoiser",
     "Description",
+    "LoraSettings",
     "Memory",
+    "TunedAdapter",
     "base_weights",
     "begin_base",
     "convert",

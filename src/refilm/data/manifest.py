@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 from PIL import Image, ImageOps
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from refilm.media import open_picture, open_video
 from refilm.media.writing import replacing
@@ -24,13 +25,41 @@ PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 
 
 @dataclass(frozen=True)
+class Reference:
+    """A picture of the subject."""
+
+    picture: Path
+    mask: Path | None = None
+    """A picture, white where the subject is in the other."""
+
+
+@dataclass(frozen=True)
 class Example:
     """One clip to learn from."""
 
     video: Path
     caption: str
-    references: tuple[Path, ...]
-    """Pictures of the subject, one or more."""
+    references: tuple[Reference, ...]
+    """Of the subject; none where they are still to be made."""
+    start: float | None = None
+    """Where the clip begins in the video, in seconds; None: where the video does."""
+    end: float | None = None
+    """Where the clip ends, in seconds; None: where the video does."""
+    subject: str | None = None
+    """A name that all clips of one subject share."""
+    mask: Path | None = None
+    """A video or picture, white where the subject is in the clip."""
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Every file of this example, the video first."""
+        pictures = (path for reference in self.references for path in (reference.picture, reference.mask))
+        return (self.video, *(path for path in (*pictures, self.mask) if path is not None))
+
+
+class _Reference(Settings):
+    picture: str
+    mask: str | None = None
 
 
 class _Line(Settings):
@@ -38,11 +67,21 @@ class _Line(Settings):
 
     video: str
     caption: str
-    references: list[str] = Field(min_length=1)
+    references: list[str | _Reference]
+    start: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    end: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    subject: str | None = Field(default=None, min_length=1)
+    mask: str | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.end is not None and self.end <= (self.start or 0):
+            raise ValueError(f"end must come after start, {self.start or 0:g} s, but is {self.end:g} s")
+        return self
 
 
-def read_examples(path: Path | str) -> list[Example]:
-    """The examples of a folder (`read_folder`) or of a manifest (`read_manifest`).
+def read_examples(path: Path | str, *, allow_outside: bool = False) -> list[Example]:
+    """The examples of a folder (`read_folder`) or of a manifest (`read_manifest`, which `allow_outside` is for).
 
     Raises:
         ValueError: `path` is neither, or as these two do.
@@ -51,7 +90,7 @@ def read_examples(path: Path | str) -> list[Example]:
     if path.is_dir():
         return read_folder(path)
     if path.is_file():
-        return read_manifest(path)
+        return read_manifest(path, allow_outside=allow_outside)
     raise ValueError(f"{path}: no such file or folder; give a manifest, or a folder with {LAYOUT}")
 
 
@@ -82,11 +121,14 @@ def read_folder(folder: Path | str) -> list[Example]:
     )
 
 
-def read_manifest(path: Path | str) -> list[Example]:
-    """The examples of a JSON Lines file: `{"video": ..., "caption": ..., "references": [...]}`, one a line.
+def read_manifest(path: Path | str, *, allow_outside: bool = False) -> list[Example]:
+    """The examples of a JSON Lines file, one a line.
 
-    Paths are relative to the manifest and may not leave its folder, by `..` or by links either. Empty lines are
-    allowed.
+    `{"video": "1.mp4", "caption": "...", "references": ["1.png", {"picture": "2.png", "mask": "2m.png"}]}`, and where
+    known `"start": 0.5, "end": 3.0, "subject": "fox", "mask": "1m.mp4"`.
+
+    Paths are relative to the manifest and may not leave its folder, by `..` or by links either, unless
+    `allow_outside`. Empty lines are allowed, and so is an empty list of references.
 
     Raises:
         ValueError: the file is missing or holds no examples; a line is no such object, its caption is empty, or
@@ -102,31 +144,28 @@ def read_manifest(path: Path | str) -> list[Example]:
     numbered = [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
     if not numbered:
         raise ValueError(f"{path}: holds no examples; write one a line, or give a folder with {LAYOUT}")
-    return _all(partial(_from_line, line, path.parent, f"{path}:{number}") for number, line in numbered)
+    inside = partial(_inside, folder=path.parent, allow_outside=allow_outside)
+    return _all(partial(_from_line, line, inside, f"{path}:{number}") for number, line in numbered)
 
 
-def write_manifest(path: Path | str, examples: Iterable[Example]) -> None:
+def write_manifest(path: Path | str, examples: Iterable[Example], *, allow_outside: bool = False) -> None:
     """Write a manifest that `read_manifest` reads back as equal. It appears whole or not at all.
 
     Raises:
-        ValueError: there is no such folder, or a file of an example lies outside of it.
+        ValueError: there is no such folder, or a file of an example lies outside of it and may not.
     """
     path = Path(path)
     if not path.parent.is_dir():
         raise ValueError(f"{path}: there is no folder {path.parent}; make it first")
-    relative = partial(_relative, folder=path.parent)
+    relative = partial(_relative, folder=path.parent.resolve(), allow_outside=allow_outside)
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
         for example in examples:
-            line = _Line(
-                video=relative(example.video),
-                caption=example.caption,
-                references=[relative(reference) for reference in example.references],
-            )
-            file.write(json.dumps(line.model_dump(), ensure_ascii=False) + "\n")
+            line = _as_line(example, relative).model_dump(exclude_none=True)
+            file.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 
 def load_example(example: Example, *, frames: int, height: int, width: int) -> tuple[np.ndarray, list[Image.Image]]:
-    """The first frames of an example's video, at its own rate, and its references.
+    """The first frames of an example's clip, at its own rate, and its references.
 
     Frames of another size are scaled until they cover height x width, and what overhangs is cut off evenly.
 
@@ -136,12 +175,12 @@ def load_example(example: Example, *, frames: int, height: int, width: int) -> t
     Raises:
         ValueError: the video has fewer frames, or a file cannot be read as what it should be.
     """
-    video = open_video(example.video).frames
+    video = open_video(example.video, start=example.start, end=example.end).frames
     if len(video) < frames:
         raise ValueError(
             f"{example.video}: has {len(video)} frames where {frames} are needed; give a longer clip, or ask for fewer"
         )
-    return _cover(video[:frames], height, width), [open_picture(reference) for reference in example.references]
+    return _cover(video[:frames], height, width), [open_picture(reference.picture) for reference in example.references]
 
 
 def _all(makers: Iterable[Callable[[], Example]]) -> list[Example]:
@@ -188,7 +227,7 @@ def _example(folder: Path, name: str, video: Path | None, label: Path | None, pi
         raise ValueError(f"{video}: has no caption; write one into {folder / 'labels' / name}.txt")
     if pictures is None or not pictures.is_dir():
         raise ValueError(f"{video}: has no reference; put a picture into the folder {folder / 'ref_images' / name}")
-    references = tuple(_files(pictures, PICTURES))
+    references = tuple(Reference(picture) for picture in _files(pictures, PICTURES))
     if not references:
         raise ValueError(f"{video}: has no reference; put a picture into the folder {pictures}")
     try:
@@ -206,7 +245,7 @@ def _caption(text: str, place: str) -> str:
     return caption
 
 
-def _from_line(text: str, folder: Path, place: str) -> Example:
+def _from_line(text: str, inside: Callable[[str, str], Path], place: str) -> Example:
     try:
         line = _Line.model_validate_json(text)
     except ValidationError as error:
@@ -214,12 +253,34 @@ def _from_line(text: str, folder: Path, place: str) -> Example:
         raise ValueError(
             f'{place}: {complaint}; write {{"video": "1.mp4", "caption": "...", "references": ["1.png"]}}'
         ) from error
-    inside = partial(_inside, folder=folder, place=place)
-    references = tuple(inside(reference) for reference in line.references)
-    return Example(inside(line.video), _caption(line.caption, place), references)
+    masked = [_Reference(picture=item) if isinstance(item, str) else item for item in line.references]
+    references = tuple(
+        Reference(inside(item.picture, place), inside(item.mask, place) if item.mask is not None else None)
+        for item in masked
+    )
+    video, caption = inside(line.video, place), _caption(line.caption, place)
+    mask = inside(line.mask, place) if line.mask is not None else None
+    return Example(video, caption, references, line.start, line.end, line.subject, mask)
 
 
-def _inside(name: str, folder: Path, place: str) -> Path:
+def _as_line(example: Example, relative: Callable[[Path], str]) -> _Line:
+    video = relative(example.video)
+    references = [
+        _Reference(picture=relative(item.picture), mask=relative(item.mask)) if item.mask else relative(item.picture)
+        for item in example.references
+    ]
+    return _Line(
+        video=video,
+        caption=example.caption,
+        references=references,
+        start=example.start,
+        end=example.end,
+        subject=example.subject,
+        mask=relative(example.mask) if example.mask else None,
+    )
+
+
+def _inside(name: str, place: str, *, folder: Path, allow_outside: bool) -> Path:
     """The file `name` of `folder`. Where it really lies counts, so links may not lead out either."""
     path = folder / name
     try:
@@ -227,18 +288,22 @@ def _inside(name: str, folder: Path, place: str) -> Path:
         missing = not path.is_file()
     except (OSError, ValueError, RuntimeError) as error:  # too long, a NUL byte, a loop of links
         raise ValueError(f"{place}: {name!r} cannot be a path ({error}); give one relative to the manifest") from error
-    if outside:
-        raise ValueError(f"{place}: {name!r} leads out of the manifest's folder; copy the file into it")
+    if outside and not allow_outside:
+        raise ValueError(
+            f"{place}: {name!r} leads out of the manifest's folder; copy the file into it, or give --allow-outside"
+        )
     if missing:
         raise ValueError(f"{place}: {name!r} is no file in {folder}; mend the path, or add the file")
     return path
 
 
-def _relative(path: Path, folder: Path) -> str:
-    path, folder = path.resolve(), folder.resolve()
-    if not path.is_relative_to(folder):
-        raise ValueError(f"{path}: lies outside {folder}, the manifest's folder; write the manifest above all files")
-    return path.relative_to(folder).as_posix()
+def _relative(path: Path, *, folder: Path, allow_outside: bool) -> str:
+    path = path.resolve()
+    if path.is_relative_to(folder):
+        return path.relative_to(folder).as_posix()
+    if allow_outside:
+        return str(path)
+    raise ValueError(f"{path}: lies outside {folder}, the manifest's folder; write the manifest above all files")
 
 
 def _cover(video: np.ndarray, height: int, width: int) -> np.ndarray:

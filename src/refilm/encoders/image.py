@@ -6,14 +6,13 @@ It is squashed only for adapters that were trained so.
 from collections.abc import Sequence
 from typing import Literal
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 from transformers import CLIPVisionModel
 from transformers.image_processing_utils import BaseImageProcessor
 
-from refilm.media import pad_to_square
+from refilm.media import border_color, pad_to_square
 
 Fit = Literal["pad", "squash-bilinear"]
 
@@ -45,11 +44,3 @@ class ImageEncoder:
         """The last hidden state of all tokens, class token first: (B, M, E) in the encoder's dtype."""
         pixels = self.pixels(images).to(self.model.device, self.model.dtype)
         return self.model(pixel_values=pixels).last_hidden_state
-
-
-def border_color(image: Image.Image) -> tuple[int, int, int]:
-    """The median color of an RGB picture's outermost pixels."""
-    pixels = np.asarray(image)
-    border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
-    red, green, blue = np.median(border, axis=0)
-    return int(red), int(green), int(blue)

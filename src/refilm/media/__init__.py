@@ -1,7 +1,16 @@
 """Videos and pictures: the only room that opens and writes them. Knows nothing of models or of training."""
 
-from refilm.media.pictures import as_picture, open_picture, pad_to_square
-from refilm.media.reading import open_video
+from refilm.media.pictures import as_picture, border_color, open_picture, pad_to_square
+from refilm.media.reading import duration, open_frames, open_video
 from refilm.media.video import Video
 
-__all__ = ["Video", "as_picture", "open_picture", "open_video", "pad_to_square"]
+__all__ = [
+    "Video",
+    "as_picture",
+    "border_color",
+    "duration",
+    "open_frames",
+    "open_picture",
+    "open_video",
+    "pad_to_square",
+]

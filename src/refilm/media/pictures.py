@@ -60,6 +60,14 @@ def pad_to_square(image: Image.Image, background: Color = WHITE) -> Image.Image:
     return square
 
 
+def border_color(image: Image.Image) -> Color:
+    """The median color of an RGB picture's outermost pixels."""
+    pixels = np.asarray(image)
+    border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+    red, green, blue = np.median(border, axis=0)
+    return int(red), int(green), int(blue)
+
+
 def _opened(file: BinaryIO, path: Path) -> Image.Image:
     """The picture, known but not decoded yet."""
     try:

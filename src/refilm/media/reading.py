@@ -5,7 +5,9 @@ rate, `fps` is the average.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
@@ -21,11 +23,15 @@ from refilm.media.containers import Format, recognize
 from refilm.media.video import Video
 
 MAX_BYTES = 4 * 2**30  # of frames in memory
+FAR = 2.0  # seconds, about the distance of key frames
+UNSOUGHT = ("avi", "gif")  # read from the start: their times are counted or have no index
 UNTAGGED = (2, 3)  # color spaces "unspecified" and "reserved"
 EXACT = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT  # the default darkens by 1
 
 
-def open_video(path: Path | str, *, start: float | None = None, end: float | None = None) -> Video:
+def open_video(
+    path: Path | str, *, start: float | None = None, end: float | None = None, frames: int | None = None
+) -> Video:
     """Read a video as it is meant to be seen: turned upright, pixels made square.
 
     MP4, MOV, MKV, WebM, AVI and GIF, recognized by their content.
@@ -33,6 +39,7 @@ def open_video(path: Path | str, *, start: float | None = None, end: float | Non
     Args:
         start, end: seconds from the first frame; the frames nearest to `start` and onwards, up to that nearest to
             `end`, which is left out. So neighboring parts share no frame and miss none.
+        frames: read no more than these, the first of that part. Of a GIF, the rate is then theirs.
 
     Raises:
         ValueError: the file is missing, is no video, is damaged or cut short, is too long for memory,
@@ -42,24 +49,74 @@ def open_video(path: Path | str, *, start: float | None = None, end: float | Non
     first, last = start or 0.0, math.inf if end is None else end
     if not 0 <= first < last:
         raise ValueError(f"{path}: start and end must be seconds, 0 <= start < end, received {start} and {end}")
-    kind = recognize(path)
-    try:
-        with path.open("rb") as file, _opened(file, kind) as container:
-            stream = _video_stream(container, path)
-            rate = float(stream.average_rate or stream.guessed_rate or 1)
-            timed = _between(_timed(container, stream, kind, rate, first), first, last, 0.5 / rate)
-            times, frames = _collect(timed, stream, path)
-    except av.FFmpegError as error:
-        raise ValueError(f"{path}: damaged, or in a codec unknown here ({error.strerror}); convert it anew") from error
-    if not frames:
+    if frames is not None and frames < 1:
+        raise ValueError(f"{path}: frames must be 1 or more, received {frames}")
+    with reading(path) as (container, stream, kind):
+        rate = rate_of(stream)
+        timed = _between(timed_frames(container, stream, kind, first), first, last, 0.5 / rate)
+        times, pictures = _collect(islice(timed, frames), stream, path)
+    if not pictures:
         part = "" if start is end is None else f" between {first:g} s and {last:g} s"
         raise ValueError(f"{path}: has no frames{part}; give a video that has")
     if kind == "gif" and len(times) > 1:  # GIF has no rate: each frame says how long it is shown
         rate = (len(times) - 1) / (times[-1] - times[0])
     try:
-        return Video(np.stack(frames), rate)
+        return Video(np.stack(pictures), rate)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
+
+
+def open_frames(path: Path | str, seconds: Sequence[float]) -> list[tuple[float, np.ndarray]]:
+    """Read single frames of a video, seeking, as `open_video` would show them.
+
+    Args:
+        seconds: from the first frame, in any order.
+
+    Returns:
+        For each of `seconds` the frame nearest to it, the earlier of two: its own second, and (H, W, 3) uint8.
+
+    Raises:
+        ValueError: as `open_video` does, or where a second is below 0.
+    """
+    path = Path(path)
+    wanted = sorted(set(seconds))
+    if not all(0 <= second < math.inf for second in wanted):
+        raise ValueError(f"{path}: seconds of frames must be 0 or more, received {list(seconds)}")
+    found: dict[float, tuple[float, np.ndarray]] = {}
+    with reading(path) as (container, stream, kind):
+        aspect = float(stream.sample_aspect_ratio or 1)
+        for run in [wanted] if kind in UNSOUGHT else _runs(wanted):
+            for second, (time, frame) in zip(run, _nearest(timed_frames(container, stream, kind, run[0]), run), strict=False):
+                found[second] = time, pixels_of(frame, aspect)
+    if len(found) < len(wanted):
+        raise ValueError(f"{path}: has no frames; give a video that has")
+    return [found[second] for second in seconds]
+
+
+def duration(path: Path | str) -> float:
+    """How many seconds a video lasts, as its container says, without decoding; `open_frames` tells the truth.
+
+    Raises:
+        ValueError: as `open_video` does, or where the container does not say.
+    """
+    path = Path(path)
+    with reading(path) as (container, stream, _):
+        if stream.duration and stream.time_base:
+            return float(stream.duration * stream.time_base)
+        if container.duration:
+            return container.duration / av.time_base
+    raise ValueError(f"{path}: does not say how long it is; convert it anew")
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[tuple[InputContainer, VideoStream, Format]]:
+    """A video file, open. What is wrong with it is a ValueError, on entering or while frames come."""
+    kind = recognize(path)
+    try:
+        with path.open("rb") as file, _opened(file, kind) as container:
+            yield container, _video_stream(container, path), kind
+    except av.FFmpegError as error:
+        raise ValueError(f"{path}: damaged, or in a codec unknown here ({error.strerror}); convert it anew") from error
 
 
 def _opened(file: BinaryIO, kind: Format) -> InputContainer:
@@ -80,17 +137,22 @@ def _video_stream(container: InputContainer, path: Path) -> VideoStream:
     raise ValueError(f"{path}: has sound or text but no frames; give a video")
 
 
-def _timed(
-    container: InputContainer, stream: VideoStream, kind: Format, rate: float, start: float
+def rate_of(stream: VideoStream) -> float:
+    """Frames a second, on average."""
+    return float(stream.average_rate or stream.guessed_rate or 1)
+
+
+def timed_frames(
+    container: InputContainer, stream: VideoStream, kind: Format, start: float
 ) -> Iterator[tuple[float, VideoFrame]]:
     """Frames with their seconds since the first, from a little before `start` on."""
     if kind == "avi":  # AVI stores no times, only a rate
         for position, frame in enumerate(container.decode(stream)):
-            yield position / rate, frame
+            yield position / rate_of(stream), frame
         return
     assert stream.time_base is not None
     origin = stream.start_time or 0
-    if start > 1 and kind != "gif":
+    if start > 1 and kind not in UNSOUGHT:
         # a second early: containers index by decoding order, in which the frames before a key frame may follow it
         container.seek(origin + int((start - 1) / stream.time_base), stream=stream)
     for frame in container.decode(stream):
@@ -107,13 +169,37 @@ def _between(
             yield time, frame
 
 
+def _runs(seconds: list[float]) -> Iterator[list[float]]:
+    """Seconds in order, parted where seeking is likely to be faster than decoding what lies between."""
+    run: list[float] = []
+    for second in seconds:
+        if run and second - run[-1] > FAR:
+            yield run
+            run = []
+        run.append(second)
+    if run:
+        yield run
+
+
+def _nearest(timed: Iterator[tuple[float, VideoFrame]], seconds: list[float]) -> Iterator[tuple[float, VideoFrame]]:
+    """For each of `seconds`, in order, the frame nearest to it; nothing where there are no frames at all."""
+    before = after = next(timed, None)
+    for second in seconds:
+        while after is not None and after[0] < second:
+            before, after = after, next(timed, None)
+        if before is None:
+            return
+        nearer = before if after is None or second - before[0] <= after[0] - second else after
+        yield nearer
+
+
 def _collect(
     timed: Iterator[tuple[float, VideoFrame]], stream: VideoStream, path: Path
 ) -> tuple[list[float], list[np.ndarray]]:
     times: list[float] = []
     frames: list[np.ndarray] = []
     for time, frame in timed:
-        pixels = _pixels(frame, float(stream.sample_aspect_ratio or 1))
+        pixels = pixels_of(frame, float(stream.sample_aspect_ratio or 1))
         if frames and pixels.shape != frames[0].shape:
             raise ValueError(f"{path}: the size of the frames changes at {time:.2f} s; give a video of one size")
         times.append(time)
@@ -125,7 +211,7 @@ def _collect(
     return times, frames
 
 
-def _pixels(frame: VideoFrame, aspect: float) -> np.ndarray:
+def pixels_of(frame: VideoFrame, aspect: float) -> np.ndarray:
     """(H, W, 3) uint8; `aspect` is that of a pixel. Untagged YUV is BT.709 if HD, else BT.601, as players have it."""
     hd = frame.colorspace in UNTAGGED and frame.height >= 720
     frame = frame.reformat(

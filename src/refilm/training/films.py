@@ -17,7 +17,7 @@ from refilm.generation import Pipeline
 from refilm.media import as_picture
 from refilm.model import Adapter, Transformer
 from refilm.settings import Settings
-from refilm.training.validation import HeldOut, chosen_clips
+from refilm.training.fixed import HeldOut, chosen_clips
 
 FOLDER = "films"
 
