@@ -1,6 +1,7 @@
 """Training the transformer, or an adapter on a frozen one, by the velocity loss on encoded clips."""
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal
 
@@ -14,7 +15,7 @@ from refilm.model import Adapter, JointAttention, ReferenceAttention, Transforme
 from refilm.settings import Settings
 from refilm.training.fixed import HeldOut
 from refilm.training.optimizers import OptimizerSettings
-from refilm.training.stream import Batch, Clips, Stream, StreamSettings
+from refilm.training.stream import Batch, Stream, StreamSettings
 from refilm.training.trained import Part, TrainedTable, assert_trained, table
 from refilm.training.validation import ValidationSettings, measure
 
@@ -80,11 +81,11 @@ class DiffusionTask:
         schedule: Schedule,
         *,
         adapter: Adapter | None,
-        train: Clips,
+        train: HeldOut,
         held_out: HeldOut,
         training: TrainSettings | None = None,
     ):
-        self.settings, self.schedule, self.held_out = settings, schedule, held_out
+        self.settings, self.schedule, self.train, self.held_out = settings, schedule, train, held_out
         self.training = training or TrainSettings(what="adapter" if adapter else "all")
         self.stream = Stream(train, settings, timesteps=schedule.steps)
         self._take(transformer.train(), adapter)
@@ -104,6 +105,13 @@ class DiffusionTask:
         self.module: nn.Module = nn.ModuleDict(modules if adapter is None else {"adapter": adapter} | modules)
         if self.device.type == "cpu":
             use_eager_attention(transformer)
+
+    def on(self, train: HeldOut, held_out: HeldOut, settings: DiffusionSettings) -> "DiffusionTask":
+        """The same model, in training on other clips."""
+        other = copy(self)
+        other.train, other.held_out, other.settings = train, held_out, settings
+        other.stream = Stream(train, settings, timesteps=self.schedule.steps)
+        return other
 
     def samples(self, step: int) -> range:
         """The numbers of a step's samples."""

@@ -53,7 +53,8 @@ def _against_another(scores: Mapping[str, float]) -> Verdict:
     told = f"a wrong picture costs {_percent(scores, 'gap')} more than the right one (gap {gap})"
     if len(where) == len(NOISE) or not where:
         return Verdict(True, f"{told}: the picture is used")
-    return Verdict(True, f"{told}: the picture is used, but only at {' and '.join(NOISE[name] for name in where)}")
+    where_told = " and ".join(NOISE[name] for name in where)
+    return Verdict(True, f"{told}: the picture is used, but this shows only with {where_told}")
 
 
 def _against_none(scores: Mapping[str, float]) -> Verdict:
