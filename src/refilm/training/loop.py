@@ -34,6 +34,9 @@ class Progress:
     seconds: float
     details: dict[str, float] = field(default_factory=dict)
     scores: dict[str, float] = field(default_factory=dict)
+    films: tuple[Path, ...] = ()
+    words: str = ""
+    samples: int = 0
 
 
 def fit(task: Task, settings: LoopSettings, folder: Path, *, resume: bool = False) -> Iterator[Progress]:
