@@ -4,23 +4,31 @@ Knows nothing of what is trained: a `Task` gives the weights and the loss of a s
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
+from pydantic import Field
+
+from refilm.training.agreement import highest
 from refilm.training.parallel import place
-from refilm.training.resume import load_checkpoint, save_checkpoint
+from refilm.training.resume import load_checkpoint, save_checkpoint, set_aside, starting_point
+from refilm.training.shards import mesh_of
+from refilm.training.signals import Stopped, stoppable
 from refilm.training.step import StepSettings, Task, Trainer
+
+Positive = Annotated[int, Field(ge=1)]
 
 
 class LoopSettings(StepSettings):
     """The course of a run."""
 
-    save_every: int = 500
+    save_every: Positive = 500
     """Steps between checkpoints."""
-    validate_every: int = 500
+    validate_every: Positive = 500
     """Steps between validations."""
-    keep: int = 2
+    keep: Positive = 2
     """Checkpoints that are kept."""
 
 
@@ -39,24 +47,49 @@ class Progress:
     samples: int = 0
 
 
-def fit(task: Task, settings: LoopSettings, folder: Path, *, resume: bool = False) -> Iterator[Progress]:
+def fit(
+    task: Task,
+    settings: LoopSettings,
+    folder: Path,
+    *,
+    resume: bool | Path = False,
+    on_stop: Callable[[], None] = lambda: None,
+) -> Iterator[Progress]:
     """Train `task`, yielding after every step; leaves the averaged weights in the task at the end.
 
+    SIGTERM or Ctrl-C to any of the processes ends all of them after the same step. A second Ctrl-C is a
+    KeyboardInterrupt.
+
+    Args:
+        task: what is trained.
+        settings: the course.
+        folder: where checkpoints are kept.
+        resume: go on from this checkpoint; True: from the newest in `folder`.
+        on_stop: called when a signal asks to stop, from the signal's handler: do next to nothing there.
+
     Raises:
-        ValueError: `resume` without a checkpoint in `folder`.
+        ValueError: `resume` without a checkpoint or with a damaged one; none of it, and `folder` holds checkpoints.
         FloatingPointError: a loss that is not finite; the last checkpoint stays as it was.
+        OSError: a checkpoint could not be written; those before it are kept.
+        Stopped: a signal asked for it; the last step is saved.
     """
     run, first = Trainer(task, settings), place().first
-    if resume:
-        run.load_state(load_checkpoint(folder))
-    while run.step < settings.steps:
-        started = time.perf_counter()
-        details = run.advance()
-        scores = {}
-        if run.step % settings.validate_every == 0 or run.step == settings.steps:
-            with run.averaged():
-                scores = task.validate() if first else {}
-        if first and (run.step % settings.save_every == 0 or run.step == settings.steps):
-            save_checkpoint(folder, run.step, run.state(), keep=settings.keep)
-        yield Progress(run.step, settings.steps, details.pop("loss"), time.perf_counter() - started, details, scores)
+    start = starting_point(folder, resume)
+    if start is not None:
+        run.load_state(load_checkpoint(start, mesh=mesh_of(run.state())))
+        set_aside(folder, after=run.step)
+    with stoppable(on_stop) as stop:
+        while run.step < settings.steps:
+            started = time.perf_counter()
+            details, scores = run.advance(), {}
+            asked, last = highest(stop.asked), run.step == settings.steps
+            if asked or last or run.step % settings.save_every == 0:
+                save_checkpoint(folder, run.step, run.state(), keep=settings.keep)
+            if not asked and (last or run.step % settings.validate_every == 0):
+                with run.averaged():
+                    scores = task.validate() if first else {}
+            seconds = time.perf_counter() - started
+            yield Progress(run.step, settings.steps, details.pop("loss"), seconds, details, scores)
+            if asked:
+                raise Stopped(run.step, asked)
     run.take_average()
