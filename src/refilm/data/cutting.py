@@ -37,6 +37,9 @@ class CutFilm:
     sizes: Sequence[Size]
     compression: Compression
 
+    def __str__(self) -> str:
+        return self.film.name
+
 
 @dataclass(frozen=True)
 class Views:
@@ -45,6 +48,9 @@ class Views:
     picture: Picture
     settings: ViewSettings
     background: Color
+
+    def __str__(self) -> str:
+        return self.picture.name
 
 
 def cut_film(cut: CutFilm) -> tuple[np.ndarray, np.ndarray | None]:

@@ -6,20 +6,22 @@ was stopped. Knows clips by number; nothing of models.
 
 - Clips: every bucket (clips of one size) is read in rounds, each a fresh permutation that visits every clip once. A
   batch is of one bucket; which, and whether it is of stills, follows a sequence of low discrepancy over the steps.
-- Timesteps: the golden ratio's multiples, shifted by the seed, through the quantile function of their distribution.
-  Any row of neighbours covers all timesteps evenly, which makes the loss of a batch vary less than free draws.
+- Timesteps: 0..1 is cut into as many equal parts as the batch has samples, and every sample takes a place in its own
+  part, by the golden ratio's multiples; then through the quantile function of their distribution. So every batch, and
+  with batches of one every row of steps, covers all timesteps evenly: losses vary less than with free draws.
 - The rest: uniform and normal numbers of the sample's own generator, in a fixed order.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 import torch
-from pydantic import Field
+from pydantic import Field, NonNegativeFloat, field_validator, model_validator
 from torch import Tensor
 
+from refilm.data.encoding import EncodedClip
 from refilm.settings import Settings
 from refilm.training.curriculum import Lesson, lesson_at, samples_at
 from refilm.training.draws import GOLDEN, PLASTIC, kronecker, own_seed, seed_of
@@ -28,20 +30,12 @@ Bucket = tuple[int, int, int]
 """Latent frames, height and width of clips."""
 
 
-class Clip(Protocol):
-    """An encoded clip: see `refilm.data.encoding`."""
-
-    mean: Tensor  # (T, C, h, w)
-    logvar: Tensor  # (T, C, h, w)
-    text: Tensor  # (V, L, D)
-    references: Tensor  # (R, 1 + N, M, E)
-    mask: Tensor | None  # (T, h, w)
-
-
 class Clips(Protocol):
-    """Encoded clips by number."""
+    """Encoded clips by number, as `refilm.data.encoding.Subset` has them."""
 
-    def __getitem__(self, index: int, /) -> Clip: ...
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> EncodedClip: ...
 
     @property
     def buckets(self) -> Mapping[Bucket, Tensor]:
@@ -58,6 +52,12 @@ class DropSettings(Settings):
     """Share of clips without their reference picture."""
     both: float = Field(default=0.05, ge=0, le=1)
     """Share of clips with neither."""
+
+    @model_validator(mode="after")
+    def _possible(self) -> "DropSettings":
+        if self.text + self.reference + self.both > 1:
+            raise ValueError("text, reference and both are shares of all clips: together they must not be above 1")
+        return self
 
 
 class TimestepSettings(Settings):
@@ -81,7 +81,7 @@ class ClipLesson(Lesson):
 class StreamSettings(Settings):
     """What is drawn from the encoded clips, and how often."""
 
-    captions: tuple[float, ...] | None = None
+    captions: tuple[NonNegativeFloat, ...] | None = None
     """How often each of a clip's captions is taken, by share; none: all as often."""
     drop: DropSettings = DropSettings()
     timesteps: TimestepSettings = TimestepSettings()
@@ -90,6 +90,13 @@ class StreamSettings(Settings):
     motion."""
     curriculum: tuple[ClipLesson, ...]
     seed: int = 0
+
+    @field_validator("captions")
+    @classmethod
+    def _some(cls, shares: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        if shares is not None and not sum(shares) > 0:
+            raise ValueError("give one caption at least a share above 0")
+        return shares
 
 
 @dataclass(frozen=True)
@@ -162,8 +169,11 @@ class Stream:
     def drawn(self, step: int, samples: Sequence[int]) -> list[Drawn]:
         """What is drawn for samples of a step."""
         bucket, _, before = self._at(step)
-        positions = before + np.asarray(samples, dtype=np.int64) - self.samples(step).start
-        clips, timesteps = self._visits(bucket, positions), self._timesteps(np.asarray(samples, dtype=np.uint64))
+        ranks = np.asarray(samples, dtype=np.int64) - self.samples(step).start
+        places = kronecker(np.asarray(samples, dtype=np.uint64), GOLDEN, seed_of(self.settings.seed, 4))
+        evenly = torch.from_numpy((ranks + places) / len(self.samples(step)))
+        timesteps = timesteps_at(evenly, self.settings.timesteps, steps=self.timesteps).tolist()
+        clips = self._visits(bucket, before + ranks)
         drawn = []
         for n, clip, timestep in zip(samples, clips, timesteps, strict=True):
             generator = torch.Generator().manual_seed(own_seed(self.settings.seed, n))
@@ -218,10 +228,6 @@ class Stream:
             self._rounds[bucket, number] = torch.randperm(size, generator=generator)
         return self._rounds[bucket, number]
 
-    def _timesteps(self, samples: np.ndarray) -> list[int]:
-        shares = kronecker(samples, GOLDEN, seed_of(self.settings.seed, 4))
-        return timesteps_at(torch.from_numpy(shares), self.settings.timesteps, steps=self.timesteps).tolist()
-
 
 def _batches(curriculum: Sequence[Lesson], steps: int) -> np.ndarray:
     """Samples of each of the first steps: (steps,)."""
@@ -231,7 +237,7 @@ def _batches(curriculum: Sequence[Lesson], steps: int) -> np.ndarray:
     return np.repeat([lesson.batch for lesson in curriculum], lengths)
 
 
-def _row(clip: Clip, drawn: Drawn, frames: int, shares: Sequence[float] | None) -> tuple[Tensor, ...]:
+def _row(clip: EncodedClip, drawn: Drawn, frames: int, shares: Sequence[float] | None) -> tuple[Tensor, ...]:
     """Latents, text, reference, noise and mask of one sample."""
     captions, references, views = len(clip.text), *clip.references.shape[:2]
     if shares is not None and len(shares) != captions:
@@ -239,13 +245,12 @@ def _row(clip: Clip, drawn: Drawn, frames: int, shares: Sequence[float] | None) 
             f"diffusion.captions has {len(shares)} shares, but clip {drawn.clip} has {captions} captions: give one "
             "share a caption, or leave captions out to take all as often"
         )
-    mean, logvar = clip.mean[:frames].float(), clip.logvar[:frames].float()
-    noise = torch.randn(mean.shape, generator=drawn.generator)
-    latents = mean + (0.5 * logvar).exp() * torch.randn(mean.shape, generator=drawn.generator)
-    mask = torch.ones(mean[:, 0].shape) if clip.mask is None else clip.mask[:frames].float()
+    clip = replace(clip, mean=clip.mean[:frames], logvar=clip.logvar[:frames])
+    noise, posterior = (torch.randn(clip.mean.shape, generator=drawn.generator) for _ in range(2))
+    mask = torch.ones(clip.mean[:, 0].shape) if clip.mask is None else clip.mask[:frames].float()
     text = clip.text[_chosen(drawn.caption, shares or (1.0,) * captions)]
     reference = clip.references[int(drawn.reference * references), int(drawn.view * views)]
-    return latents, text.float(), reference.float(), noise, mask
+    return clip.latents(posterior), text.float(), reference.float(), noise, mask
 
 
 def _chosen(share: float, shares: Sequence[float]) -> int:

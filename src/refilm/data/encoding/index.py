@@ -122,7 +122,7 @@ def write_index(
         sha256=sha256,
     )
     text = (json.dumps(asdict(index), indent=2) + "\n").encode()
-    if not ((folder / index.columns).is_file() and _same(folder / INDEX, text)):
+    if not (_same(folder / index.columns, content) and _same(folder / INDEX, text)):
         write_whole(folder / index.columns, content)
         write_whole(folder / INDEX, text)
     for old in folder.glob("clips-*.safetensors"):
@@ -176,10 +176,16 @@ def read_columns(folder: Path, index: Index) -> dict[str, Tensor]:
         raise ValueError(f"{path}: missing or damaged ({error}); run refilm data encode again") from error
 
 
-def entry_of(line: bytes) -> Entry:
+def entry_from(line: bytes) -> Entry:
     """An entry from its line."""
     said = json.loads(line)
     return Entry(**{name: tuple(value) if isinstance(value, list) else value for name, value in said.items()})
+
+
+def column_of(columns: dict[str, np.ndarray], name: str, place: int) -> np.ndarray:
+    """A clip's part of a column whose rows have unequal lengths."""
+    first, last = columns[f"{name}_ends"][place : place + 2]
+    return columns[name][first:last]
 
 
 def _number(text: str) -> int:

@@ -15,7 +15,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from refilm.data.encoding.index import Bucket, Entry, Index, entry_of, read_columns, read_index
+from refilm.data.encoding.index import Bucket, Entry, Index, column_of, entry_from, read_columns, read_index
 from refilm.data.encoding.keys import digest
 
 OPEN = 1024  # shards kept mapped at once: the system has a limit
@@ -176,18 +176,14 @@ class _Cache:
         )
 
     def entry(self, place: int) -> Entry:
-        return entry_of(self._ragged("lines", place).tobytes())
-
-    def _ragged(self, name: str, place: int) -> np.ndarray:
-        first, last = self.columns[f"{name}_ends"][place : place + 2]
-        return self.columns[name][first:last]
+        return entry_from(column_of(self.columns, "lines", place).tobytes())
 
     def _rows(self, records: np.ndarray) -> list[list[int]]:
         return self.columns["records"][records].tolist()
 
     def _stacked(self, name: str, place: int) -> Tensor:
         """A clip's rows together; without a copy where they lie in order, as they mostly do."""
-        rows = self._rows(self._ragged(name, place))
+        rows = self._rows(column_of(self.columns, name, place))
         (shard, row), count = rows[0], len(rows)
         if rows == [[shard, row + step] for step in range(count)]:
             return self._shard(shard)[name][row : row + count]

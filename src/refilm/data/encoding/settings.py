@@ -26,7 +26,7 @@ class EncodeSettings(Settings):
     background: tuple[int, int, int] = (255, 255, 255)
     """Red, green and blue behind transparent pictures and subjects that are cut out."""
     batch: int | None = Field(default=None, ge=1)
-    """Clips encoded at once; left out: as many as have four million pixels, up to 16."""
+    """Encoded at once; left out: 16 captions or pictures, and as many clips as have four million pixels, up to 16."""
     shard: int = Field(default=512, ge=1)
     """Most encodings in a file; large ones are fewer."""
     workers: int = Field(default=2, ge=1)

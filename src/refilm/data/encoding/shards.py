@@ -6,10 +6,10 @@ order and the file's sha256. The sidecar comes last, so a shard without one was 
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Generic, Literal, TypeVar, get_args
 
 import torch
 from safetensors.torch import save
@@ -22,6 +22,7 @@ Kind = Literal["latents", "text", "references"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 SHARD_BYTES = 256 * 2**20
 DAMAGED = ".damaged"
+Item = TypeVar("Item")
 HALF_MAX = torch.finfo(torch.float16).max
 
 
@@ -41,30 +42,48 @@ class Shard:
     """Bytes."""
 
 
-class Shelf:
-    """Takes encodings of one kind as they come, in rows of equal shapes, and writes every shard that is full."""
+class Shelf(Generic[Item]):
+    """Takes what is to be encoded into rows of one shape, encodes it batch by batch, and writes shards when full.
 
-    def __init__(self, folder: Path, kind: Kind, *, rows: int, batch: int):
-        self.folder, self.kind, self.rows, self.batch = folder, kind, rows, batch
+    A shard is full after a whole number of batches, so that whoever goes on makes the same batches and the same bytes.
+
+    Args:
+        encode: makes of some items their rows: tensors by name, (n, ...) each.
+        batch: items encoded at once.
+        rows: most rows of a shard.
+    """
+
+    def __init__(
+        self, folder: Path, kind: Kind, encode: Callable[[list[Item]], dict[str, Tensor]], *, batch: int, rows: int
+    ):
+        self.folder, self.kind, self.run, self.batch, self.rows = folder, kind, encode, batch, rows
+        self.waiting: dict[str, Item] = {}
         self.keys: list[str] = []
         self.parts: list[dict[str, Tensor]] = []
 
-    def put(self, keys: Sequence[str], rows: dict[str, Tensor]) -> None:
-        """Add rows; a shard is full after a whole number of batches, so that going on makes the same batches."""
-        self.keys += keys
-        self.parts.append({name: compact(tensor.cpu()) for name, tensor in rows.items()})
+    def put(self, key: str, item: Item) -> int:
+        """Take an item; how many rows were made now that it is there."""
+        self.waiting[key] = item
+        return self.encode() if len(self.waiting) == self.batch else 0
+
+    def encode(self) -> int:
+        """Make rows of what is waiting; how many."""
+        if not self.waiting:
+            return 0
+        made, items = list(self.waiting), list(self.waiting.values())
+        self.parts.append({name: compact(tensor.cpu()) for name, tensor in self.run(items).items()})
+        self.keys += made
+        self.waiting.clear()
         row = sum(tensor[0].nbytes for tensor in self.parts[-1].values())
-        room = max(1, min(self.rows, SHARD_BYTES // row) // self.batch) * self.batch
-        if len(self.keys) >= room:
+        if len(self.keys) >= max(1, min(self.rows, SHARD_BYTES // row) // self.batch) * self.batch:
             self.close()
+        return len(made)
 
     def close(self) -> None:
-        """Write what has come since the last shard."""
+        """Write the rows that were made since the last shard."""
         if self.keys:
-            names = self.parts[0]
-            write_shard(
-                self.folder, self.kind, self.keys, {name: torch.cat([part[name] for part in self.parts]) for name in names}
-            )
+            stacked = {name: torch.cat([part[name] for part in self.parts]) for name in self.parts[0]}
+            write_shard(self.folder, self.kind, self.keys, stacked)
         self.keys, self.parts = [], []
 
 
@@ -81,13 +100,23 @@ def compact(tensor: Tensor) -> Tensor:
 
 def write_shard(folder: Path, kind: Kind, keys: Sequence[str], tensors: Mapping[str, Tensor]) -> Shard:
     """Write a shard and then its sidecar. The name is made of the keys: the same encodings have the same."""
-    name = f"{kind}-{digest(*keys)[:16]}.safetensors"
+    name = shard_name(kind, keys)
     content = save({tensor: value.contiguous() for tensor, value in tensors.items()})
     shapes = {tensor: tuple(value.shape[1:]) for tensor, value in tensors.items()}
     shard = Shard(name, kind, tuple(keys), shapes, hashlib.sha256(content).hexdigest(), len(content))
     write_whole(folder / name, content)
     write_whole(sidecar(folder / name), (json.dumps(asdict(shard)) + "\n").encode())
     return shard
+
+
+def shard_name(kind: Kind, keys: Sequence[str]) -> str:
+    """What the shard of these encodings is called."""
+    return f"{kind}-{digest(*keys)[:16]}.safetensors"
+
+
+def shard_paths(folder: Path) -> list[Path]:
+    """All files that are shards or will be."""
+    return [path for kind in KINDS for path in sorted(folder.glob(f"{kind}-*.safetensors"))]
 
 
 def sidecar(shard: Path) -> Path:
@@ -97,8 +126,7 @@ def sidecar(shard: Path) -> Path:
 
 def read_shards(folder: Path) -> list[Shard]:
     """The finished shards of a cache, by name: those that are whole, as far as their size tells."""
-    paths = (path for kind in KINDS for path in sorted(folder.glob(f"{kind}-*.safetensors")))
-    found = ((path, read_sidecar(path)) for path in paths)
+    found = ((path, read_sidecar(path)) for path in shard_paths(folder))
     return [shard for path, shard in found if shard is not None and shard.size == path.stat().st_size]
 
 
