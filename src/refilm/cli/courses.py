@@ -84,6 +84,9 @@ class Course(AbstractContextManager):
     def step(self, progress: "Progress") -> None:
         """A step is done."""
 
+    def tell(self, line: str) -> None:
+        """Something worth a line."""
+
 
 class Live(Course):
     """A bar with the figures below it; what trains, and each validation, is left above."""
@@ -114,9 +117,12 @@ class Live(Course):
         figures.add_row(*(f"[dim]{name}[/] {value}" for name, value in told.items() if value))
         self.display.update(Group(self.bars, figures))
         if progress.scores:
-            self.console.print(f"step {progress.step}: {scores(progress)}", highlight=False)
+            self.tell(f"step {progress.step}: {scores(progress)}")
         if progress.words:
-            self.console.print(f"  {progress.words}", highlight=False, markup=False)
+            self.tell(f"  {progress.words}")
+
+    def tell(self, line: str) -> None:
+        self.console.print(line, highlight=False, markup=False)
 
 
 class Lines(Course):
@@ -126,25 +132,28 @@ class Lines(Course):
         self.every, self.last, self.pace = every, -every, Pace()
 
     def encoded(self, done: int, total: int) -> None:
-        self._tell(f"encoded {done} of {total} clips", now=done == total)
+        self._now_and_then(f"encoded {done} of {total} clips", now=done == total)
 
     def begin(self, trained: "TrainedTable") -> None:
         for row in trained.rows:
             how = "trains" if row.trains else "is frozen"
-            typer.echo(f"{row.name} {how}: {row.parameters:,} parameters, {size(row.bytes)}")
+            self.tell(f"{row.name} {how}: {row.parameters:,} parameters, {size(row.bytes)}")
 
     def step(self, progress: "Progress") -> None:
         told = self.pace.take(progress)
         line = f"step {progress.step} of {progress.steps}  loss {told['loss']}  {told['pace']}  {told['left']} left"
         line = f"{line}  {told['memory']}  {scores(progress)}".rstrip()
-        self._tell(line, now=bool(progress.scores) or progress.step == progress.steps)
+        self._now_and_then(line, now=bool(progress.scores) or progress.step == progress.steps)
         if progress.words:
-            typer.echo(f"  {progress.words}")
+            self.tell(f"  {progress.words}")
 
-    def _tell(self, line: str, *, now: bool) -> None:
+    def tell(self, line: str) -> None:
+        typer.echo(line)
+
+    def _now_and_then(self, line: str, *, now: bool) -> None:
         if now or time.monotonic() - self.last >= self.every:
             self.last = time.monotonic()
-            typer.echo(line)
+            self.tell(line)
 
 
 def table_of(trained: "TrainedTable") -> Table:

@@ -1,7 +1,8 @@
 """How a training run leaves before its end: what is kept, the command that goes on, and an exit code that tells why.
 
 75 after SIGTERM or Ctrl-C, when the last step is saved (EX_TEMPFAIL of sysexits.h: "try again later"); 130 when a
-second Ctrl-C left no time for that; 2, as for all errors, when the loss is not finite.
+second Ctrl-C left no time for that; 2, as for all errors, when the loss is not finite; 3 when the run ended itself,
+because as many validations as the recipe allows found that the picture is not being used.
 """
 
 import os
@@ -13,8 +14,9 @@ from pathlib import Path
 
 import typer
 
-from refilm.training.signals import Stopped
+from refilm.training.signals import Ended, Stopped
 
+ENDED = 3
 SAVED = 75
 AT_ONCE = 130
 
@@ -28,8 +30,11 @@ def leaving(command: list[str], folder: Path, *, first: bool) -> Iterator[None]:
         folder: of the run.
         first: whether this process speaks for all.
     """
+    why = "stopped"
     try:
         yield
+    except Ended as ended:
+        code, why = ENDED, ended.words
     except Stopped:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun sends it to the others when one has left
         code = SAVED
@@ -41,7 +46,7 @@ def leaving(command: list[str], folder: Path, *, first: bool) -> Iterator[None]:
     else:
         return
     if first:
-        typer.echo(f"stopped; {_kept(command, folder)}", err=True)
+        typer.echo(f"{why}; {_kept(command, folder)}", err=True)
     raise typer.Exit(code)
 
 

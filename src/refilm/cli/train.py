@@ -5,7 +5,7 @@ import time
 import tomllib
 from collections.abc import Generator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -13,6 +13,7 @@ from rich.console import Console
 from refilm.cli.courses import Course, course_of
 from refilm.cli.leaving import leaving, tell_stopping
 from refilm.cli.showing import clock, say
+from refilm.cli.trials import tell_plan, tell_self_test
 
 if TYPE_CHECKING:
     from refilm.training.loop import Progress
@@ -40,14 +41,37 @@ def train(
             show_default=False,
         ),
     ] = None,
+    log_with: Annotated[
+        Literal["trackio", "wandb"] | None,
+        typer.Option(help="A tracker that gets all numbers, beside TensorBoard's logs in the run.", show_default=False),
+    ] = None,
+    overfit: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=2,
+            help="Only try whether the recipe can learn N clips, or what is wrong; exit code 1 then.",
+            show_default=False,
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only tell steps, samples and memory; nothing is written.")
+    ] = False,
 ) -> None:
     """Train what a recipe says. Ctrl-C or SIGTERM saves and stops; --resume goes on as if nothing had been."""
-    folder = run or Path("runs") / recipe.stem
-    started = time.perf_counter()
+    folder, settings = run or Path("runs") / recipe.stem, changes_of(changes or [])
     first = os.environ.get("RANK", "0") == "0"  # torchrun numbers its processes
+    if dry_run:
+        tell_plan(recipe, settings)
+        return
+    started = time.perf_counter()
     course = course_of(Console(), first=first)
+    if overfit is not None:
+        tell_self_test(recipe, overfit, settings, course)
+        return
     command = ["refilm", "train", str(recipe), "--run", str(folder)]
     command += [word for change in changes or [] for word in ("--set", change)]
+    command += [] if log_with is None else ["--log-with", log_with]
     with leaving(command, folder, first=first), course:
         from refilm.training.run import train as steps
 
@@ -55,8 +79,10 @@ def train(
             recipe,
             folder,
             resume=resume_from or resume,
-            changes=changes_of(changes or []),
+            changes=settings,
+            log_with=log_with,
             on_encoded=course.encoded,
+            on_trained=course.begin,
             on_stop=tell_stopping if first else lambda: None,
         )
         out = _shown(run_steps, course)

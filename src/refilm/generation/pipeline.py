@@ -40,7 +40,7 @@ class Pipeline:
 
     def __init__(self, base: Base, adapter: Adapter | None = None):
         self.base, self.adapter = base, adapter
-        if adapter is not None:
+        if adapter is not None and base.attached is not adapter:
             base.attach(adapter)
 
     def request(self, **settings: Any) -> Request:

@@ -4,7 +4,6 @@ Written at the start, at each validation and at the end, whole each time. A resu
 """
 
 import importlib.metadata
-import json
 import math
 import os
 import platform
@@ -20,7 +19,6 @@ import torch
 
 from refilm.checkpoints.files import read_json, replaced_file, write_json
 from refilm.training.loop import Progress
-from refilm.training.verdicts import unused_in_a_row
 
 FILE = "run.json"
 PACKAGES = ("refilm", "torch", "transformers", "diffusers", "safetensors", "numpy", "av", "Pillow")
@@ -58,13 +56,13 @@ class Account:
         return f"{self.path.parent.name}-{self.content['id']}"
 
     @property
-    def unused(self) -> int:
-        """How many of the last validations, without a break, found that the picture is not used."""
-        return unused_in_a_row(told["scores"] for told in self.content["validations"])
+    def scores(self) -> list[dict[str, float]]:
+        """Of all validations so far."""
+        return [told["scores"] for told in self.content["validations"]]
 
     def validated(self, progress: Progress) -> None:
         """Take a validation down."""
-        scores = {name: value if math.isfinite(value) else None for name, value in progress.scores.items()}
+        scores = {name: value for name, value in progress.scores.items() if math.isfinite(value)}
         self.content["validations"].append({"step": progress.step, "scores": scores, "words": progress.words})
         self._now(progress.step)
 

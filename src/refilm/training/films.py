@@ -53,23 +53,34 @@ class Filming:
         """Whether the n-th validation has films."""
         return validation % self.settings.every == 0
 
-    def make(self, step: int) -> tuple[Path, ...]:
-        """Films as MP4 files; the model is left as it was."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        request = self.pipeline.request(steps=self.settings.steps)
+    def make(self, step: int, *, write: bool = True) -> tuple[Path, ...]:
+        """Films as MP4 files; the model is left as it was.
+
+        Args:
+            step: whose weights these are.
+            write: whether this process writes them, or only takes part in computing.
+        """
         paths = []
         with at_rest(self.pipeline.base.transformer):
             for number in range(len(self.text)):
-                references = [None] if self.references is None else self.references[number : number + 1]
-                latents = None
-                for done in self.pipeline.sample(
-                    self.text[number : number + 1], references, seeds=[self.settings.seed + number], request=request
-                ):
-                    latents = done.latents
-                assert latents is not None
-                (video,) = self.pipeline.decode(latents)
-                paths += video.save(self.folder / f"step-{step:08}-{number + 1}.mp4")
+                latents = self._latents(number)
+                if write:
+                    self.folder.mkdir(parents=True, exist_ok=True)
+                    with torch.autocast(latents.device.type, enabled=False):
+                        (video,) = self.pipeline.decode(latents)
+                    paths += video.save(self.folder / f"step-{step:08}-{number + 1}.mp4")
         return tuple(paths)
+
+    def _latents(self, number: int) -> Tensor:
+        """Of one film, (1, T, C, h, w)."""
+        rows, latents = slice(number, number + 1), None
+        references = [None] if self.references is None else self.references[rows]
+        request = self.pipeline.request(steps=self.settings.steps)
+        seeds = [self.settings.seed + number]
+        for done in self.pipeline.sample(self.text[rows], references, seeds=seeds, request=request):
+            latents = done.latents
+        assert latents is not None
+        return latents
 
 
 def prepare(
@@ -93,7 +104,7 @@ def prepare(
     count, given = len(settings.prompts), len(settings.references)
     if given not in (0, 1, count):
         raise ValueError(f"films.references: {given} pictures for {count} prompts; give one each, one for all, or none")
-    base.compute_with(transformer)
+    base.compute_with(transformer, adapter)
     pipeline = Pipeline(base, adapter)
     with torch.no_grad():
         text = base.encoders.text(settings.prompts)

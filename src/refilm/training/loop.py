@@ -15,7 +15,7 @@ from refilm.training.agreement import highest
 from refilm.training.parallel import place
 from refilm.training.resume import load_checkpoint, save_checkpoint, set_aside, starting_point
 from refilm.training.shards import mesh_of
-from refilm.training.signals import Stopped, stoppable
+from refilm.training.signals import Ended, Stopped, stoppable
 from refilm.training.step import StepSettings, Task, Trainer
 
 Positive = Annotated[int, Field(ge=1)]
@@ -33,6 +33,18 @@ class LoopSettings(StepSettings):
 
 
 @dataclass(frozen=True)
+class Findings:
+    """What a look at the weights found."""
+
+    scores: dict[str, float] = field(default_factory=dict)
+    films: tuple[Path, ...] = ()
+    words: str = ""
+    """What the scores mean, for people."""
+    enough: bool = False
+    """Whether the run shall end here."""
+
+
+@dataclass(frozen=True)
 class Progress:
     """One step of a run, done."""
 
@@ -40,11 +52,12 @@ class Progress:
     steps: int
     loss: float
     seconds: float
+    samples: int = 0
+    """Learned from in this step, by all processes together."""
     details: dict[str, float] = field(default_factory=dict)
     scores: dict[str, float] = field(default_factory=dict)
     films: tuple[Path, ...] = ()
     words: str = ""
-    samples: int = 0
 
 
 def fit(
@@ -53,6 +66,7 @@ def fit(
     folder: Path,
     *,
     resume: bool | Path = False,
+    look: Callable[[int], Findings] | None = None,
     on_stop: Callable[[], None] = lambda: None,
 ) -> Iterator[Progress]:
     """Train `task`, yielding after every step; leaves the averaged weights in the task at the end.
@@ -65,6 +79,8 @@ def fit(
         settings: the course.
         folder: where checkpoints are kept.
         resume: go on from this checkpoint; True: from the newest in `folder`.
+        look: called with the number of steps at each validation, the averaged weights in place, by the first process,
+            or by all where they share the weights; none: the task's own validation alone.
         on_stop: called when a signal asks to stop, from the signal's handler: do next to nothing there.
 
     Raises:
@@ -72,7 +88,9 @@ def fit(
         FloatingPointError: a loss that is not finite; the last checkpoint stays as it was.
         OSError: a checkpoint could not be written; those before it are kept.
         Stopped: a signal asked for it; the last step is saved.
+        Ended: a look found that it is enough, before the last step; it is saved.
     """
+    look = look or (lambda step: Findings(task.validate()))
     run, first = Trainer(task, settings), place().first
     start = starting_point(folder, resume)
     if start is not None:
@@ -81,15 +99,22 @@ def fit(
     with stoppable(on_stop) as stop:
         while run.step < settings.steps:
             started = time.perf_counter()
-            details, scores = run.advance(), {}
+            details, found, samples = run.advance(), Findings(), len(task.samples(run.step))
             asked, last = highest(stop.asked), run.step == settings.steps
-            if asked or last or run.step % settings.save_every == 0:
+            save = asked or last or run.step % settings.save_every == 0
+            if save:
                 save_checkpoint(folder, run.step, run.state(), keep=settings.keep)
+            enough = 0
             if not asked and (last or run.step % settings.validate_every == 0):
-                with run.averaged():
-                    scores = task.validate() if first else {}
-            seconds = time.perf_counter() - started
-            yield Progress(run.step, settings.steps, details.pop("loss"), seconds, details, scores)
+                with run.averaged(), run.arithmetic():
+                    found = look(run.step) if first or run.sharded else found
+                enough = not last and highest(found.enough)
+            if enough and not save:
+                save_checkpoint(folder, run.step, run.state(), keep=settings.keep)
+            seconds, told = time.perf_counter() - started, (found.scores, found.films, found.words)
+            yield Progress(run.step, settings.steps, details.pop("loss"), seconds, samples, details, *told)
             if asked:
                 raise Stopped(run.step, asked)
+            if enough:
+                raise Ended(run.step, found.words)
     run.take_average()

@@ -22,6 +22,14 @@ class Stopped(Exception):  # noqa: N818  # it is no error
         super().__init__(f"stopped by {self.signal.name} after step {step}, which is saved")
 
 
+class Ended(Exception):  # noqa: N818  # it is no error
+    """A run found that going on makes no sense, and has saved where it was."""
+
+    def __init__(self, step: int, words: str):
+        self.step, self.words = step, words
+        super().__init__(f"ended after step {step}, which is saved: {words}")
+
+
 class Stop:
     """What has asked this process to stop so far."""
 
