@@ -63,8 +63,8 @@ def test_forty_steps_on_four_clips_teach_the_right_picture(refilm, folder, fox):
     assert "adapter: trained" in said
 
     scores = json.loads((folder / "adapter" / "adapter.json").read_text())["facts"]["scores"]
-    assert scores["held_out"] < 0.97 * scores["no_reference"]  # what the frozen base does, before and after
-    assert scores["wrong_reference"] > 1.03 * scores["no_reference"]
+    assert scores["right"] < 0.97 * scores["none"]  # what the frozen base does, before and after
+    assert scores["wrong"] > 1.03 * scores["none"]
 
     run("generate", "a critter", "--reference", fox, "--base", "model", "--adapter", "adapter", "-o", "film.mp4")
     assert (folder / "film.mp4").stat().st_size > 0

@@ -1,13 +1,14 @@
 """The self-test of recipes: what it passes, and what it says of a run that cannot learn."""
 
-from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
+import torch
 
 from refilm.checkpoints import load_base
 from refilm.training.diffusion import DiffusionTask
 from refilm.training.optimizers import OptimizerSettings
-from refilm.training.overfit import Few, Outcome, overfit
+from refilm.training.overfit import Few, Look, Outcome, explain, overfit
 from refilm.training.step import StepSettings
 from refilm.training.stream import DropSettings
 
@@ -34,6 +35,58 @@ def outcome(task: DiffusionTask, settings: StepSettings = SETTINGS, clips: int =
 
 def test_a_recipe_that_learns_passes_early(clips, tiny_base):
     found, looks = outcome(task_on(clips, tiny_base))
-    print(found, looks)
     assert found.passed, found.words
     assert looks < 8
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "task_settings", "words"),
+    [
+        ({"learning_rate": 1e-30}, {}, "the weights do not move, although gradients are there"),
+        ({"learning_rate": 1e-8}, {}, "should have fallen by 10%; the weights have moved by 0.0% of their length: raise"),
+        (
+            {"learning_rate": 3e-3},
+            {"drop": DropSettings(text=0, reference=1, both=0)},
+            "no gradient reaches what trains, so that nothing can be learned: see that the reference is not always dropped",
+        ),
+    ],
+)
+def test_one_that_cannot_learn_is_told_why(clips, tiny_base, monkeypatch, optimizer, task_settings, words):
+    monkeypatch.setattr("refilm.training.overfit.STEPS", 25)
+    settings = SETTINGS.model_copy(update={"optimizer": OptimizerSettings(**optimizer)})
+    found, _ = outcome(task_on(clips, tiny_base, **task_settings), settings)
+    assert not found.passed
+    assert words in found.words
+
+
+def test_a_loss_that_rises_and_one_that_overflows_ask_for_a_lower_rate(clips, tiny_base):
+    rising = Look(25, 200, start=1.0, loss=1.5, scores={"none": 1.5}, gradient_norm=3.0, moved=0.5)
+    assert explain(rising) == "the loss rose from 1.0000 to 1.5000 in 25 steps: lower loop.optimizer.learning_rate"
+    task = task_on(clips, tiny_base)
+    with torch.no_grad():
+        task.adapter.layers[0].out.bias.fill_(torch.inf)
+    found, looks = outcome(task)
+    assert not found.passed
+    assert looks == 0
+    assert "numbers overflow; lower loop.optimizer.learning_rate" in found.words
+
+
+def test_one_that_learns_without_the_picture_fails(clips, tiny_base):
+    """All references are the same picture: the loss falls, but not for what it shows."""
+    same = Clips([replace(clip, references=clips[0].references) for clip in clips.clips], clips.entries)
+    found, _ = outcome(task_on(same, tiny_base))
+    assert not found.passed
+    assert "but not for the picture's sake: right and wrong picture give the same loss (gap 0.0000 +- 0.0000)" in found.words
+
+
+def test_few_clips_show_as_many_subjects_as_there_are(clips):
+    subjects = ["a", "a", "b", "a", "c", "b"]
+    known = Clips(clips.clips, [replace(e, subject=s) for e, s in zip(clips.entries, subjects, strict=True)])
+    assert Few.of(known, 3).chosen == [0, 2, 4]
+    few = Few.of(known, 4)
+    assert few.chosen == [0, 2, 4, 1]
+    assert [entry.subject for entry in few.entries] == ["a", "b", "c", "a"]
+    assert few[1] is clips[2]
+    for count in (1, 7):
+        with pytest.raises(ValueError, match=f"--overfit {count}: give from 2 to 6 clips"):
+            Few.of(known, count)

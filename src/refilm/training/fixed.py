@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from refilm.data.encoding import Entry
+from refilm.data.encoding import EncodedClip, Entry
 from refilm.training.draws import GOLDEN, kronecker, own_seed, seed_of
-from refilm.training.stream import Batch, Clip, Clips
+from refilm.training.stream import Batch, Clips
 
 SEED = seed_of(0x7661_6C69_6461_7465) >> 1  # "validate"; no training sample shares a generator's seed with these
 
@@ -81,7 +81,7 @@ class FixedSamples:
             mask=torch.ones(len(numbers), *latents[0][:, 0].shape),
         )
 
-    def _noised(self, clip: Clip, number: int) -> tuple[Tensor, Tensor]:
+    def _noised(self, clip: EncodedClip, number: int) -> tuple[Tensor, Tensor]:
         """A sample's latents, drawn from the posterior, and the noise to come over them."""
         generator = torch.Generator().manual_seed(own_seed(SEED, number))
         mean, logvar = clip.mean[: self.frames].float(), clip.logvar[: self.frames].float()
