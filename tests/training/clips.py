@@ -8,7 +8,9 @@ from refilm.data.encoding import EncodedClip
 class Clips:
     """`count` clips of each size (T, h, w), with two captions and two references in three views each."""
 
-    def __init__(self, counts: dict[tuple[int, int, int], int], *, channels: int = 4, text: int = 6, reference: int = 5):
+    def __init__(
+        self, counts: dict[tuple[int, int, int], int], *, channels: int = 4, text: int = 6, reference: int = 5
+    ):
         self.channels, self.text, self.reference = channels, text, reference
         self.sizes = [size for size, count in counts.items() for _ in range(count)]
         self.buckets = {
@@ -29,7 +31,9 @@ class Clips:
             text=torch.stack([torch.full((3, self.text), index + 0.25 * which) for which in range(2)]),
             references=torch.stack(
                 [
-                    torch.stack([torch.full((4, self.reference), index + 0.25 * who + 0.0625 * view) for view in range(3)])
+                    torch.stack(
+                        [torch.full((4, self.reference), index + 0.25 * who + 0.0625 * view) for view in range(3)]
+                    )
                     for who in range(2)
                 ]
             ),

@@ -23,6 +23,7 @@ class Clips:
 
     clips: list[EncodedClip]
     entries: list[Entry]
+    identity: str = "critters"
 
     def __len__(self) -> int:
         return len(self.clips)

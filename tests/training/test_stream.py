@@ -73,7 +73,9 @@ def test_processes_and_parts_share_a_batch_without_rest(step, processes, parts):
 def test_a_batch_too_small_for_all_parts_is_refused():
     from refilm.training.parallel import shares
 
-    with pytest.raises(ValueError, match=r"a batch of 3 cannot be shared by 1 processes in 4 parts each: .* at least 4"):
+    with pytest.raises(
+        ValueError, match=r"a batch of 3 cannot be shared by 1 processes in 4 parts each: .* at least 4"
+    ):
         shares(range(3), 4)
 
 

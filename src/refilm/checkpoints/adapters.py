@@ -82,15 +82,15 @@ def save_adapter(
     """
     folder = Path(folder)
     weights = _stored(adapter.state_dict(), folder, dtype)
-    tuned = isinstance(adapter, TunedAdapter) and adapter.weights is not None
-    changes = _stored(adapter.weights, folder, dtype) if tuned else {}
+    lora = adapter.lora if isinstance(adapter, TunedAdapter) else None
+    changes = _stored(adapter.weights or {}, folder, dtype) if isinstance(adapter, TunedAdapter) else {}
     card = AdapterCard(
         format=FORMAT,
         size=AdapterFields(**asdict(adapter.size)),
         base_fingerprint=base_fingerprint,
         image_encoder=image_encoder,
         picture_fit=picture_fit,
-        lora=adapter.lora if tuned else None,
+        lora=lora,
         dtype=str(weights["projection.weight"].dtype).removeprefix("torch."),
         facts=facts,
     )
@@ -98,7 +98,7 @@ def save_adapter(
         (temporary / CARD).write_text(card.model_dump_json(indent=2) + "\n")  # NaN becomes null
         (temporary / README).write_text(model_card(card.model_dump(mode="json")))
         save_file(weights, temporary / WEIGHTS, metadata={"format": "pt"})
-        if changes:
+        if lora is not None:
             save_file(changes, temporary / LORA, metadata={"format": "pt"})
 
 

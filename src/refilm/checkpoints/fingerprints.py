@@ -13,7 +13,7 @@ _SAMPLES = 4096  # of each tensor: two million values of CogVideoX-2B
 
 
 def base_weights(module: nn.Module) -> dict[str, Tensor]:
-    """A model's own parameters by name; those of an adapter or of low-rank changes attached to it are not among them."""
+    """A model's own parameters by name, without those of an attached adapter and of low-rank changes."""
     return {
         name.replace(".base_layer.", "."): parameter.detach()
         for name, parameter in module.named_parameters()

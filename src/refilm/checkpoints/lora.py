@@ -19,7 +19,7 @@ class LoraSettings(Settings):
 
     rank: int = Field(default=16, ge=1)
     """The changes' rank."""
-    alpha: float = Field(default=16.0, gt=0)
+    alpha: int = Field(default=16, ge=1)
     """Changes count alpha / rank."""
     targets: tuple[str, ...] = Field(default=("attention.query_key_value", "attention.out"), min_length=1)
     """Which linear layers of the transformer, by the ends of their names."""

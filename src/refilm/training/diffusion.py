@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from refilm.checkpoints import LoraSettings
+from refilm.data.encoding import Subset
 from refilm.diffusion import Schedule, min_snr_weights, velocity_loss
 from refilm.model import Adapter, JointAttention, ReferenceAttention, Transformer, eager
 from refilm.settings import Settings
@@ -45,7 +46,7 @@ class TrainSettings(Settings):
     what: Literal["adapter", "all"] = "adapter"
     """`adapter`: the adapter alone, on the frozen transformer; `all`: the transformer too."""
     lora: LoraSettings | None = None
-    """Low-rank changes of the frozen transformer's linear layers that train beside the adapter; none: there are none."""
+    """Low-rank changes of the frozen transformer's linear layers, which train beside the adapter; none: no changes."""
     base_dtype: Literal["fp32", "bf16"] = "fp32"
     """What the frozen transformer's weights are held in; what trains is always fp32."""
 
@@ -166,12 +167,14 @@ class DiffusionTask:
         for name, parameter in self.module.named_parameters():
             of.setdefault(_part(name), []).append((name, parameter))
         return tuple(
-            Part(name, name != TRANSFORMER or self.training.what == "all", tuple(of[name])) for name in PARTS if name in of
+            Part(name, name != TRANSFORMER or self.training.what == "all", tuple(of[name]))
+            for name in PARTS
+            if name in of
         )
 
-    def trained(self, optimizer: OptimizerSettings) -> TrainedTable:
+    def trained(self, optimizer: OptimizerSettings | None = None) -> TrainedTable:
         """The table of what trains and what is frozen, with its memory under an optimizer."""
-        return table(self.parts(), optimizer)
+        return table(self.parts(), optimizer or OptimizerSettings())
 
     def shards(self) -> Sequence[nn.Module]:
         """Blocks one by one, then all of the transformer, which holds the adapter too.

@@ -24,6 +24,11 @@ class HeldOut(Clips, Protocol):
     def __len__(self) -> int: ...
 
     @property
+    def identity(self) -> str:
+        """Tells them from all others."""
+        ...
+
+    @property
     def entries(self) -> Sequence[Entry]:
         """What is known of each clip."""
         ...

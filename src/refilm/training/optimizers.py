@@ -16,7 +16,7 @@ class OptimizerSettings(Settings):
     """How the weights move."""
 
     kind: Literal["adamw", "adamw8bit", "adamw8bit-bitsandbytes"] = "adamw"
-    """`adamw`; `adamw8bit`: its two moments in 8 bits, by torchao; `adamw8bit-bitsandbytes`: the same, on CUDA alone."""
+    """`adamw`; `adamw8bit`: its moments in 8 bits, by torchao; `adamw8bit-bitsandbytes`: the same, on CUDA alone."""
     learning_rate: float = Field(default=1e-3, gt=0)
     """AdamW's learning rate, reached after the warm-up."""
     muon_learning_rate: float | None = None
@@ -80,7 +80,7 @@ def _adamw(parameters: list[nn.Parameter], settings: OptimizerSettings) -> torch
             f"optimizer.kind adamw8bit-bitsandbytes works on CUDA, not on {parameters[0].device.type}: take adamw8bit"
         )
     try:
-        from bitsandbytes.optim import AdamW8bit as Bitsandbytes
+        from bitsandbytes.optim import AdamW8bit as Bitsandbytes  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise ValueError('optimizer.kind adamw8bit-bitsandbytes needs bitsandbytes: pip install "refilm[quant]"') from (
             error

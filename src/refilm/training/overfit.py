@@ -129,6 +129,7 @@ class Few:
         places = {bucket: [n for n, clip in enumerate(chosen) if clip in own] for bucket, own in inside.items()}
         self.buckets: dict[Bucket, Tensor] = {bucket: torch.tensor(found) for bucket, found in places.items() if found}
         self.entries: list[Entry] = [clips.entries[clip] for clip in chosen]
+        self.identity = f"{clips.identity} {list(chosen)}"
 
     @classmethod
     def of(cls, clips: HeldOut, count: int) -> "Few":

@@ -72,8 +72,9 @@ def plan_of(recipe_path: Path, changes: Mapping[str, Any] | None = None) -> Plan
     samples = samples_at(recipe.diffusion.curriculum, recipe.loop.steps).start
     if not recipe.data.finished:
         return Plan(recipe.stage, recipe.loop.steps, samples)
-    with FakeTensorMode(allow_non_fake_inputs=True):
-        task = recipe.task(weights=False)
+    shapes = FakeTensorMode(allow_non_fake_inputs=True)
+    task = recipe.task(shapes)
+    with shapes:
         activations = max(saved_bytes(task, recipe.loop, lesson) for lesson in recipe.diffusion.curriculum)
         trained = task.trained(recipe.loop.optimizer)
     buckets = {bucket: len(indices) for bucket, indices in task.train.buckets.items()}
@@ -118,7 +119,7 @@ def saved_bytes(task: DiffusionTask, settings: StepSettings, lesson: ClipLesson)
     with ExitStack() as stack:
         for kind in (JointAttention, ReferenceAttention)[: 2 if task.adapter else 1]:
             stack.enter_context(swapped(task.transformer, kind, kernel=lambda _: kernel))
-        stack.enter_context(torch.autocast("cpu", dtype, enabled=dtype != torch.float32))
+        stack.enter_context(torch.autocast(task.device.type, dtype, enabled=dtype != torch.float32))
         stack.enter_context(saved_tensors_hooks(keep, lambda tensor: tensor))
         loss = task.losses(batch).mean()
     assert loss.requires_grad

@@ -12,35 +12,22 @@ was stopped. Knows clips by number; nothing of models.
 - The rest: uniform and normal numbers of the sample's own generator, in a fixed order.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
 from pydantic import Field, NonNegativeFloat, field_validator, model_validator
 from torch import Tensor
 
-from refilm.data.encoding import EncodedClip
+from refilm.data.encoding import EncodedClip, Subset
 from refilm.settings import Settings
 from refilm.training.curriculum import Lesson, lesson_at, samples_at
 from refilm.training.draws import GOLDEN, PLASTIC, kronecker, own_seed, seed_of
 
 Bucket = tuple[int, int, int]
 """Latent frames, height and width of clips."""
-
-
-class Clips(Protocol):
-    """Encoded clips by number, as `refilm.data.encoding.Subset` has them."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int, /) -> EncodedClip: ...
-
-    @property
-    def buckets(self) -> Mapping[Bucket, Tensor]:
-        """The numbers of the clips of each size."""
-        ...
 
 
 class DropSettings(Settings):
@@ -154,7 +141,7 @@ class Stream:
         ValueError: there are no clips, or no lessons.
     """
 
-    def __init__(self, clips: Clips, settings: StreamSettings, *, timesteps: int):
+    def __init__(self, clips: Subset, settings: StreamSettings, *, timesteps: int):
         self.clips, self.settings, self.timesteps = clips, settings, timesteps
         self._buckets = sorted((bucket, indices) for bucket, indices in clips.buckets.items() if len(indices))
         if not self._buckets:
@@ -177,7 +164,8 @@ class Stream:
         drawn = []
         for n, clip, timestep in zip(samples, clips, timesteps, strict=True):
             generator = torch.Generator().manual_seed(own_seed(self.settings.seed, n))
-            drawn.append(Drawn(clip, timestep, *torch.rand(4, generator=generator).tolist(), generator))
+            caption, reference, view, fate = torch.rand(4, generator=generator).tolist()
+            drawn.append(Drawn(clip, timestep, caption, reference, view, fate, generator))
         return drawn
 
     def batch(self, step: int, samples: Sequence[int]) -> Batch:
