@@ -64,7 +64,8 @@ def cut_film(cut: CutFilm) -> tuple[np.ndarray, np.ndarray | None]:
     pixels = pixels[:frames]
     if cut.mask is None:
         return np.stack(pixels), None
-    mask = _pixels(cut.mask, cut, size=pixels[0].shape[:2])[:frames]
+    height, width, _ = pixels[0].shape
+    mask = _pixels(cut.mask, cut, size=(height, width))[:frames]
     if len(mask) < frames:
         raise ValueError(f"{cut.mask.name}: the mask has {len(mask)} frames, the clip {frames}; give one of its length")
     return np.stack(pixels), pooled(np.stack(mask).mean(axis=3) / 255, cut.compression)
@@ -127,7 +128,7 @@ def pooled(mask: np.ndarray, compression: Compression) -> np.ndarray:
 def _pixels(film: Film, cut: CutFilm, size: Size | None = None) -> list[np.ndarray]:
     pixels: list[np.ndarray] = []
     for frame in film.frames(cut.fps):
-        size = size or nearest_size(*frame.shape[:2], cut.sizes)
+        size = size or nearest_size(frame.shape[0], frame.shape[1], cut.sizes)
         pixels.append(fitted(frame, size))
         if len(pixels) == cut.frames:
             break

@@ -5,9 +5,8 @@ left alone; and all of them pickle, so that other processes open them.
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -15,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from refilm.data import critters
-from refilm.data.manifest import VIDEOS, Example, Reference
+from refilm.data.examples import VIDEOS, Example, Reference
 from refilm.data.views import cut_out
 from refilm.media import open_picture
 from refilm.media.pictures import Color
@@ -159,11 +158,11 @@ class Files(Source):
 
     Args:
         examples: the clips.
-        hashes: sha256 of their files; a file that is not in it is read when its identity is asked for.
+        hashes: sha256 of their files, as far as they are known; others are read when their clip is asked for.
     """
 
-    def __init__(self, examples: tuple[Example, ...], hashes: Mapping[Path, str] | None = None):
-        self.examples, self.hashes = examples, hashes or {}
+    def __init__(self, examples: Sequence[Example], hashes: Mapping[Path, str] | None = None):
+        self.examples, self.hashes = examples, dict(hashes or {})
 
     def __len__(self) -> int:
         return len(self.examples)
@@ -171,22 +170,27 @@ class Files(Source):
     def __getitem__(self, index: int, /) -> Sample:
         example = self.examples[index]
         return Sample(
-            film=self._film(example.video, example),
+            film=FilmFile(example.video, self._hash(example.video), example.start, example.end),
             captions=(example.caption,),
             references=tuple(self._picture(reference) for reference in example.references),
             subject=example.subject,
-            mask=None if example.mask is None else self._film(example.mask, example),
+            mask=None if example.mask is None else self._mask(example.mask, example),
         )
 
-    def _film(self, path: Path, example: Example) -> "FilmFile | StillFile":
+    def _mask(self, path: Path, example: Example) -> "FilmFile | StillFile":
         if path.suffix.lower() in VIDEOS:
-            return FilmFile(path, example.start, example.end, self.hashes.get(path))
-        return StillFile(path, self.hashes.get(path))
+            return FilmFile(path, self._hash(path), example.start, example.end)
+        return StillFile(path, self._hash(path))
 
     def _picture(self, reference: Reference) -> "PictureFile":
         mask = reference.mask
-        mask_hash = None if mask is None else self.hashes.get(mask)
-        return PictureFile(reference.picture, mask, self.hashes.get(reference.picture), mask_hash)
+        mask_hash = None if mask is None else self._hash(mask)
+        return PictureFile(reference.picture, self._hash(reference.picture), mask, mask_hash)
+
+    def _hash(self, path: Path) -> str:
+        if path not in self.hashes:
+            self.hashes[path] = hashed(path)
+        return self.hashes[path]
 
 
 @dataclass(frozen=True)
@@ -194,17 +198,17 @@ class FilmFile(Film):
     """A video file, or its part from `start` to `end`, in seconds."""
 
     path: Path
+    sha256: str
     start: float | None = None
     end: float | None = None
-    sha256: str | None = field(default=None, compare=False)
 
     @property
     def name(self) -> str:
         return str(self.path)
 
-    @cached_property
+    @property
     def identity(self) -> str:
-        return f"{self.sha256 or hashed(self.path)} {self.start} {self.end}"
+        return f"{self.sha256} {self.start} {self.end}"
 
     def frames(self, fps: float) -> Iterator[np.ndarray]:
         return sample_video(self.path, fps=fps, start=self.start, end=self.end)
@@ -215,15 +219,15 @@ class StillFile(Film):
     """A picture file as a film without an end, in which nothing moves: a mask that holds for every frame."""
 
     path: Path
-    sha256: str | None = field(default=None, compare=False)
+    sha256: str
 
     @property
     def name(self) -> str:
         return str(self.path)
 
-    @cached_property
+    @property
     def identity(self) -> str:
-        return f"still {self.sha256 or hashed(self.path)}"
+        return f"still {self.sha256}"
 
     def frames(self, fps: float) -> Iterator[np.ndarray]:
         pixels = np.asarray(open_picture(self.path))
@@ -236,22 +240,26 @@ class PictureFile(Picture):
     """A picture file; with a mask, the subject is cut out along it."""
 
     path: Path
+    sha256: str
     mask: Path | None = None
-    sha256: str | None = field(default=None, compare=False)
-    mask_sha256: str | None = field(default=None, compare=False)
+    mask_sha256: str | None = None
 
     @property
     def name(self) -> str:
         return str(self.path)
 
-    @cached_property
+    @property
     def identity(self) -> str:
-        masked = "" if self.mask is None else f" {self.mask_sha256 or hashed(self.mask)}"
-        return f"{self.sha256 or hashed(self.path)}{masked}"
+        return self.sha256 if self.mask is None else f"{self.sha256} {self.mask_sha256}"
 
     def load(self, background: Color) -> Image.Image:
         picture = open_picture(self.path, background=background)
-        return picture if self.mask is None else cut_out(picture, open_picture(self.mask), background)
+        if self.mask is None:
+            return picture
+        try:
+            return cut_out(picture, open_picture(self.mask), background)
+        except ValueError as error:
+            raise ValueError(f"{self.path}: {error}") from error
 
 
 def hashed(path: Path) -> str:
@@ -264,4 +272,6 @@ def hashed(path: Path) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise ValueError(f"{path}: cannot be read ({error.strerror}); mend the path, or the file's permissions") from error
+        raise ValueError(
+            f"{path}: cannot be read ({error.strerror}); mend the path, or the file's permissions"
+        ) from error

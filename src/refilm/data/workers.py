@@ -13,8 +13,8 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, Pipe, wait
 from typing import Any, Literal, TypeVar
@@ -91,9 +91,7 @@ def _answer(function: Callable[[Any], Any], item: Any) -> bytes:
         return pickle.dumps(Failure("error", f"{type(error).__name__}: {error}"))
 
 
-def _run(
-    function: bytes, items: Sequence[Item], workers: int, seconds: float, ahead: int
-) -> Iterator[tuple[int, Any]]:
+def _run(function: bytes, items: Sequence[Item], workers: int, seconds: float, ahead: int) -> Iterator[tuple[int, Any]]:
     """Outcomes as they come; no item is begun while the `ahead`th before it is unfinished."""
     todo, crew = deque(range(len(items))), []
     try:
@@ -123,14 +121,15 @@ def _run(
             worker.stop()
 
 
-def _ordered(outcomes: Iterator[tuple[int, Any]]) -> Iterator[tuple[int, Any]]:
+def _ordered(outcomes: Generator[tuple[int, Any], None, None]) -> Iterator[tuple[int, Any]]:
     held: dict[int, Any] = {}
     due = 0
-    for index, outcome in outcomes:
-        held[index] = outcome
-        while due in held:
-            yield due, held.pop(due)
-            due += 1
+    with closing(outcomes):
+        for index, outcome in outcomes:
+            held[index] = outcome
+            while due in held:
+                yield due, held.pop(due)
+                due += 1
 
 
 def _heard(crew: "list[_Worker]", seconds: float) -> "list[tuple[_Worker, Any]]":

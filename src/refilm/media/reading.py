@@ -86,7 +86,9 @@ def open_frames(path: Path | str, seconds: Sequence[float]) -> list[tuple[float,
     with reading(path) as (container, stream, kind):
         aspect = float(stream.sample_aspect_ratio or 1)
         for run in [wanted] if kind in UNSOUGHT else _runs(wanted):
-            for second, (time, frame) in zip(run, _nearest(timed_frames(container, stream, kind, run[0]), run), strict=False):
+            for second, (time, frame) in zip(
+                run, _nearest(timed_frames(container, stream, kind, run[0]), run), strict=False
+            ):
                 found[second] = time, pixels_of(frame, aspect)
     if len(found) < len(wanted):
         raise ValueError(f"{path}: has no frames; give a video that has")
@@ -132,6 +134,8 @@ def _video_stream(container: InputContainer, path: Path) -> VideoStream:
     """The first that moves: music files hold their cover as a stream too."""
     for stream in container.streams.video:
         if not stream.disposition & Disposition.attached_pic:
+            if stream.codec_context is None:
+                raise ValueError(f"{path}: in a codec unknown here; convert it anew")
             stream.thread_type = "AUTO"
             return stream
     raise ValueError(f"{path}: has sound or text but no frames; give a video")

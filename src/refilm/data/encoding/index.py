@@ -20,7 +20,7 @@ from torch import Tensor
 
 from refilm.data.encoding.files import write_whole
 from refilm.data.encoding.keys import EncoderIdentity, digest
-from refilm.data.encoding.settings import EncodeSettings
+from refilm.data.encoding.settings import PACE, EncodeSettings
 from refilm.data.encoding.shards import Shard
 
 INDEX = "index.json"
@@ -53,9 +53,10 @@ class Entry:
         """The same number for clips that belong to one side of a split; evenly spread."""
         return _number(self.source if self.subject is None else f"subject {self.subject}")
 
-    def keys(self) -> Iterable[str]:
-        """Of all its encodings."""
-        return chain((self.latents,), self.text, self.references)
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The keys of all its encodings."""
+        return (self.latents, *self.text, *self.references)
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class Index:
 
 def missing(entries: Sequence[Entry], shards: Iterable[Shard]) -> set[str]:
     """The keys that no shard holds."""
-    return {key for entry in entries for key in entry.keys()} - {key for shard in shards for key in shard.keys}
+    return {key for entry in entries for key in entry.parts} - {key for shard in shards for key in shard.keys}
 
 
 def write_index(
@@ -90,23 +91,16 @@ def write_index(
     encoders: EncoderIdentity,
 ) -> Index:
     """Write the index of clips whose encodings are all there. It is left alone where nothing would change."""
-    wanted = {key: None for entry in entries for key in entry.keys()}
+    wanted = {key: None for entry in entries for key in entry.parts}
     where = {key: (shard, row) for shard in shards for row, key in enumerate(shard.keys) if key in wanted}
-    used = sorted({shard.name: shard for shard, _ in where.values()}.values(), key=lambda shard: shard.name)
-    number = {shard.name: position for position, shard in enumerate(used)}
-    record = {key: position for position, key in enumerate(wanted)}
+    names = sorted({shard.name for shard, _ in where.values()})
     shapes = [bucket_of(where[entry.latents][0]) for entry in entries]
     buckets = tuple(sorted(set(shapes)))
+    number = {name: position for position, name in enumerate(names)}
     columns = {
         "records": _column((number[where[key][0].name], where[key][1]) for key in wanted),
-        "record_keys": torch.from_numpy(np.frombuffer(bytes.fromhex("".join(wanted)), np.uint8).copy()).view(len(wanted), -1),
-        "latents": _column(record[entry.latents] for entry in entries),
         "bucket": _column(buckets.index(shape) for shape in shapes),
-        "group": _column(entry.group for entry in entries),
-        "source": _column(_number(entry.source) for entry in entries),
-        **_ragged("text", [[record[key] for key in entry.text] for entry in entries]),
-        **_ragged("references", [[record[key] for key in entry.references] for entry in entries]),
-        **_ragged("lines", [json.dumps(asdict(entry)).encode() for entry in entries], torch.uint8),
+        **_columns(entries, list(wanted)),
     }
     content = save(columns)
     sha256 = hashlib.sha256(content).hexdigest()
@@ -114,10 +108,10 @@ def write_index(
         format=FORMAT,
         clips=len(entries),
         identity=identity_of(entries),
-        settings=settings.model_dump(mode="json"),
+        settings=settings.model_dump(mode="json", exclude=set(PACE)),
         encoders=asdict(encoders),
         buckets=buckets,
-        shards=tuple(shard.name for shard in used),
+        shards=tuple(names),
         columns=f"clips-{sha256[:16]}.safetensors",
         sha256=sha256,
     )
@@ -129,6 +123,20 @@ def write_index(
         if old.name != index.columns:
             old.unlink()
     return index
+
+
+def _columns(entries: Sequence[Entry], keys: Sequence[str]) -> dict[str, Tensor]:
+    """What does not depend on where encodings lie; they are told by their number among all keys."""
+    record = {key: position for position, key in enumerate(keys)}
+    return {
+        "record_keys": torch.from_numpy(np.array([list(bytes.fromhex(key)) for key in keys], np.uint8)),
+        "latents": _column(record[entry.latents] for entry in entries),
+        "group": _column(entry.group for entry in entries),
+        "source": _column(_number(entry.source) for entry in entries),
+        **_ragged("text", [[record[key] for key in entry.text] for entry in entries]),
+        **_ragged("references", [[record[key] for key in entry.references] for entry in entries]),
+        **_ragged("lines", [json.dumps(asdict(entry)).encode() for entry in entries], torch.uint8),
+    }
 
 
 def identity_of(entries: Iterable[Entry]) -> str:
@@ -179,7 +187,7 @@ def read_columns(folder: Path, index: Index) -> dict[str, Tensor]:
 def entry_from(line: bytes) -> Entry:
     """An entry from its line."""
     said = json.loads(line)
-    return Entry(**{name: tuple(value) if isinstance(value, list) else value for name, value in said.items()})
+    return Entry(**{**said, **{name: tuple(said[name]) for name in ("captions", "text", "references")}})
 
 
 def column_of(columns: dict[str, np.ndarray], name: str, place: int) -> np.ndarray:

@@ -7,6 +7,8 @@ from refilm.settings import Settings
 
 PIXELS = 1 << 22  # of a batch, where its size is left open: 16 of the pocket model's clips, one of CogVideoX's
 
+PACE = ("batch", "shard", "workers", "patience")  # settings that change nothing of what is encoded
+
 
 class EncodeSettings(Settings):
     """What is cut out of the videos and pictures, and how much is done at once."""

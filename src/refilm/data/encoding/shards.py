@@ -56,7 +56,8 @@ class Shelf(Generic[Item]):
     def __init__(
         self, folder: Path, kind: Kind, encode: Callable[[list[Item]], dict[str, Tensor]], *, batch: int, rows: int
     ):
-        self.folder, self.kind, self.run, self.batch, self.rows = folder, kind, encode, batch, rows
+        self.folder, self.run, self.batch, self.rows = folder, encode, batch, rows
+        self.kind: Kind = kind
         self.waiting: dict[str, Item] = {}
         self.keys: list[str] = []
         self.parts: list[dict[str, Tensor]] = []
