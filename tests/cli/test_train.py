@@ -49,8 +49,8 @@ def test_where_nobody_looks_there_are_few_lines(capsys):
             course.step(Progress(step, 100, loss=1 / step, seconds=2.0, samples=8, scores=scores, words=words))
     first, middle, words, last = capsys.readouterr().out.splitlines()
     assert re.fullmatch(r"step 1 of 100  loss 1\.0000  4\.0 clips/s  3 min 18 s left  \d\.\d GiB", first)
-    pattern = r"step 50 of 100  loss 0\.0900  4\.0 clips/s  1 min 40 s left  \S+ GiB  right 0\.2500  wrong 0\.5000  none 0\.3000"
-    assert re.fullmatch(pattern, middle)
+    assert re.fullmatch(r"step 50 of 100  loss 0\.0900  4\.0 clips/s  1 min 40 s left  \S+ GiB  right.*", middle)
+    assert middle.endswith("  right 0.2500  wrong 0.5000  none 0.3000")
     assert words == "  it is used"
     assert last.startswith("step 100 of 100  loss 0.0138")
 
@@ -67,7 +67,9 @@ def test_a_terminal_shows_the_gap_and_what_trains():
     assert re.search(r"transformer\s+frozen\s+9,000\s+1 MiB\s+-\s+-", told)
     assert "step 1: right 0.2500" in told
     assert "[the picture] is used" in told
-    assert re.search(r"2/2\s+loss 0\.5000\s+gap 0\.0200 ± 0\.0010\s+pace 4\.0 clips/s\s+left 0\.0 s\s+memory \d\.\d GiB", told)
+    assert re.search(
+        r"2/2\s+loss 0\.5000\s+gap 0\.0200 ± 0\.0010\s+pace 4\.0 clips/s\s+left 0\.0 s\s+memory \d\.\d GiB", told
+    )
 
 
 @pytest.mark.parametrize(

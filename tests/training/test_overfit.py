@@ -5,21 +5,22 @@ from dataclasses import replace
 import pytest
 import torch
 
-from refilm.checkpoints import load_base
+from refilm.data.encoding import EncodedSet
+from refilm.data.samples import Critters, Sample
 from refilm.training.diffusion import DiffusionTask
 from refilm.training.optimizers import OptimizerSettings
-from refilm.training.overfit import Few, Look, Outcome, explain, overfit
+from refilm.training.overfit import Look, Outcome, explain, few_of, overfit
 from refilm.training.step import StepSettings
 from refilm.training.stream import DropSettings
 
-from .encoded import Clips, encode_critters, task_on
+from .encoded import encoded, task_on
 
 SETTINGS = StepSettings(steps=5, precision="fp32", optimizer=OptimizerSettings(learning_rate=3e-3))
 
 
 @pytest.fixture(scope="module")
-def clips(tiny_base) -> Clips:
-    return encode_critters(load_base(tiny_base, device="cpu", dtype="float32"), 6)
+def clips(tiny_base, tmp_path_factory) -> EncodedSet:
+    return encoded(tiny_base, tmp_path_factory.mktemp("tiny"), 6)
 
 
 def outcome(task: DiffusionTask, settings: StepSettings = SETTINGS, clips: int = 4) -> tuple[Outcome, int]:
@@ -43,11 +44,15 @@ def test_a_recipe_that_learns_passes_early(clips, tiny_base):
     ("optimizer", "task_settings", "words"),
     [
         ({"learning_rate": 1e-30}, {}, "the weights do not move, although gradients are there"),
-        ({"learning_rate": 1e-8}, {}, "should have fallen by 10%; the weights have moved by 0.0% of their length: raise"),
+        (
+            {"learning_rate": 1e-8},
+            {},
+            "should have fallen by 10%; the weights have moved by 0.0% of their length: raise",
+        ),
         (
             {"learning_rate": 3e-3},
             {"drop": DropSettings(text=0, reference=1, both=0)},
-            "no gradient reaches what trains, so that nothing can be learned: see that the reference is not always dropped",
+            "no gradient reaches what trains, so that nothing can be learned: see that the reference is not always",
         ),
     ],
 )
@@ -71,22 +76,29 @@ def test_a_loss_that_rises_and_one_that_overflows_ask_for_a_lower_rate(clips, ti
     assert "numbers overflow; lower loop.optimizer.learning_rate" in found.words
 
 
-def test_one_that_learns_without_the_picture_fails(clips, tiny_base):
+class SamePicture(Critters):
+    """Clips that all have the references of the first."""
+
+    def __getitem__(self, index: int, /) -> Sample:
+        return replace(super().__getitem__(index), references=super().__getitem__(0).references)
+
+
+def test_one_that_learns_without_the_picture_fails(tiny_base, tmp_path):
     """All references are the same picture: the loss falls, but not for what it shows."""
-    same = Clips([replace(clip, references=clips[0].references) for clip in clips.clips], clips.entries)
-    found, _ = outcome(task_on(same, tiny_base))
+    found, _ = outcome(task_on(encoded(tiny_base, tmp_path, SamePicture(6)), tiny_base))
     assert not found.passed
-    assert "but not for the picture's sake: right and wrong picture give the same loss (gap 0.0000 +- 0.0000)" in found.words
+    told = "but not for the picture's sake: right and wrong picture give the same loss (gap 0.0000 +- 0.0000)"
+    assert told in found.words
 
 
-def test_few_clips_show_as_many_subjects_as_there_are(clips):
-    subjects = ["a", "a", "b", "a", "c", "b"]
-    known = Clips(clips.clips, [replace(e, subject=s) for e, s in zip(clips.entries, subjects, strict=True)])
-    assert Few.of(known, 3).chosen == [0, 2, 4]
-    few = Few.of(known, 4)
-    assert few.chosen == [0, 2, 4, 1]
-    assert [entry.subject for entry in few.entries] == ["a", "b", "c", "a"]
-    assert few[1] is clips[2]
+def test_few_clips_show_as_many_subjects_as_there_are(clips, monkeypatch):
+    own = [clips.entries[index].source for index in range(6)]
+    subjects = dict(zip(own, "aabacb", strict=True))
+    monkeypatch.setattr("refilm.training.overfit.subject_of", lambda entry: subjects[entry.source])
+    for count, wanted in ((3, [0, 2, 4]), (4, [0, 2, 4, 1])):
+        few = few_of(clips, count)
+        assert [entry.source for entry in few.entries] == [own[index] for index in wanted]
+        assert torch.equal(few[1].mean, clips[2].mean)
     for count in (1, 7):
         with pytest.raises(ValueError, match=f"--overfit {count}: give from 2 to 6 clips"):
-            Few.of(known, count)
+            few_of(clips, count)

@@ -15,7 +15,9 @@ from refilm.training.records import Records, open_tracker
 
 
 def steps(first: int, last: int, loss: float) -> list[Progress]:
-    return [Progress(step, 10, loss * step, seconds=0.5, details={"gradient_norm": 0.1}) for step in range(first, last + 1)]
+    return [
+        Progress(step, 10, loss * step, seconds=0.5, details={"gradient_norm": 0.1}) for step in range(first, last + 1)
+    ]
 
 
 def read(folder) -> EventAccumulator:
@@ -42,7 +44,9 @@ def test_scores_words_and_films_are_there(tmp_path):
     frames[3] = 255
     (film,) = Video(frames, 8).save(tmp_path / "film.mp4", scale=1)
     with Records(tmp_path) as records:
-        records.write(Progress(3, 10, 0.1, 0.5, scores={"right": 0.25, "gap/q1": 0.5}, films=(film,), words="it is used"))
+        records.write(
+            Progress(3, 10, 0.1, 0.5, scores={"right": 0.25, "gap/q1": 0.5}, films=(film,), words="it is used")
+        )
     events = read(tmp_path)
     assert events.Scalars("validation/right")[0].value == 0.25
     assert events.Scalars("validation/gap/q1")[0].step == 3

@@ -1,27 +1,26 @@
-"""What validations measure, and what they say of it: on the tiny base, and on the pocket model where sense is needed."""
+"""What validations measure, and what they say of it: on the tiny base, and the pocket model where sense is needed."""
 
 import math
-from dataclasses import replace
 
 import pytest
 import torch
 
-from refilm.checkpoints import load_base
+from refilm.data.encoding import EncodedSet
 from refilm.model import Block
 from refilm.training.fixed import chosen_clips, others
 from refilm.training.verdicts import unused_in_a_row, verdict
 
-from .encoded import Clips, encode_critters, task_on
+from .encoded import encoded, task_on
 
 
 @pytest.fixture(scope="module")
-def clips(tiny_base) -> Clips:
-    return encode_critters(load_base(tiny_base, device="cpu", dtype="float32"), 6)
+def clips(tiny_base, tmp_path_factory) -> EncodedSet:
+    return encoded(tiny_base, tmp_path_factory.mktemp("tiny"), 6)
 
 
 @pytest.fixture(scope="module")
-def pocket_clips() -> Clips:
-    return encode_critters(load_base("pocket", device="cpu", dtype="float32"), 8)
+def pocket_clips(tmp_path_factory) -> EncodedSet:
+    return encoded("pocket", tmp_path_factory.mktemp("pocket"), 8)
 
 
 def test_two_validations_of_the_same_weights_are_the_same(clips, tiny_base):
@@ -74,9 +73,9 @@ def test_samples_are_spread_over_the_clips():
     assert chosen_clips(1000, 4) == [0, 250, 500, 750]
 
 
-def test_with_one_subject_alone_there_is_no_wrong_picture(clips, tiny_base):
-    alike = Clips(clips.clips, [replace(entry, subject="fox") for entry in clips.entries])
-    scores = task_on(alike, tiny_base).validate()
+def test_with_one_subject_alone_there_is_no_wrong_picture(clips, tiny_base, monkeypatch):
+    monkeypatch.setattr("refilm.training.fixed.subject_of", lambda entry: "fox")
+    scores = task_on(clips, tiny_base).validate()
     assert "wrong" not in scores
     found = verdict(scores)
     assert not found.used
@@ -101,7 +100,15 @@ def test_the_pocket_adapter_is_found_to_use_the_picture(pocket_clips):
     assert scores["gap"] > 5 * scores["gap_error"] > 0
 
 
-SCORES = {"right": 0.05, "wrong": 0.06, "none": 0.055, "gap": 0.01, "gap_error": 0.001, "help": 0.005, "help_error": 0.001}
+SCORES = {
+    "right": 0.05,
+    "wrong": 0.06,
+    "none": 0.055,
+    "gap": 0.01,
+    "gap_error": 0.001,
+    "help": 0.005,
+    "help_error": 0.001,
+}
 QUARTERS = {f"{name}/q{n}": value for name, value in SCORES.items() for n in range(1, 5)}
 
 
@@ -110,8 +117,16 @@ QUARTERS = {f"{name}/q{n}": value for name, value in SCORES.items() for n in ran
     [
         ({}, True, "a wrong picture costs 20.0% more than the right one (gap 0.0100 +- 0.0010): the picture is used"),
         ({"gap/q1": 0.0, "gap/q2": 0.001}, True, "but this shows only with much noise and the most noise"),
-        ({"gap": 0.0001, "gap_error": 0.0002, "help": 0}, False, "(gap 0.0001 +- 0.0002): the picture is not being used;"),
-        ({"gap": 0.00001, "gap_error": 0.000001}, False, "but with any picture: it learned what all clips have in common"),
+        (
+            {"gap": 0.0001, "gap_error": 0.0002, "help": 0},
+            False,
+            "(gap 0.0001 +- 0.0002): the picture is not being used;",
+        ),
+        (
+            {"gap": 0.00001, "gap_error": 0.000001},
+            False,
+            "but with any picture: it learned what all clips have in common",
+        ),
         ({"gap": -0.01}, False, "the right picture gives a higher loss than a wrong one"),
         ({"gap": math.nan, "gap_error": math.nan}, False, "the picture is not being used"),
     ],

@@ -59,7 +59,10 @@ def _training(facts: Mapping[str, Any]) -> Iterator[str]:
     scores = facts.get("scores")
     if isinstance(scores, Mapping) and _number(scores, "right"):
         yield "Loss on held-out clips (velocity, the same clips, timesteps and noise under each picture), by noise:"
-        columns = [("all", ""), *((_NOISE[quarter], f"/{quarter}") for quarter in _NOISE if f"right/{quarter}" in scores)]
+        columns = [
+            ("all", ""),
+            *((_NOISE[quarter], f"/{quarter}") for quarter in _NOISE if f"right/{quarter}" in scores),
+        ]
         kinds = [(told, kind) for kind, told in _PICTURES.items() if _number(scores, kind)]
         yield _table(
             ("", *(name for name, _ in columns)),
@@ -71,7 +74,8 @@ def _training(facts: Mapping[str, Any]) -> Iterator[str]:
         if shares:
             yield f"Its layers add {min(shares):.1%} to {max(shares):.1%} of the length of a video token."
     if facts:
-        yield f"<details><summary>Everything, as JSON</summary>\n\n```json\n{json.dumps(facts, indent=2)}\n```\n\n</details>"
+        everything = f"```json\n{json.dumps(facts, indent=2)}\n```"
+        yield f"<details><summary>Everything, as JSON</summary>\n\n{everything}\n\n</details>"
 
 
 def _rows(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -86,7 +90,10 @@ def _rows(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     versions = facts.get("versions")
     if isinstance(versions, Mapping) and "refilm" in versions:
         commit = _of(facts, "git", "commit")
-        yield "made by", f"refilm {versions['refilm']}, torch {versions.get('torch')}" + (f", `{commit[:12]}`" if commit else "")
+        yield (
+            "made by",
+            f"refilm {versions['refilm']}, torch {versions.get('torch')}" + (f", `{commit[:12]}`" if commit else ""),
+        )
 
 
 def _of(facts: Mapping[str, Any], *names: str) -> Any:

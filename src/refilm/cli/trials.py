@@ -32,7 +32,9 @@ def tell_self_test(recipe: Path, clips: int, changes: dict[str, Any], course: Co
 
 def _line(look: "Look") -> str:
     gap = f"  gap {look.scores['gap']:.4f}" if "gap" in look.scores else ""
-    return f"step {look.step} of at most {look.steps}  loss {look.start:.4f} -> {look.loss:.4f} ({-look.fall:+.0%}){gap}"
+    return (
+        f"step {look.step} of at most {look.steps}  loss {look.start:.4f} -> {look.loss:.4f} ({-look.fall:+.0%}){gap}"
+    )
 
 
 def tell_plan(recipe: Path, changes: dict[str, Any]) -> None:

@@ -103,7 +103,10 @@ def surroundings(processes: int, step: int) -> dict[str, Any]:
     return {
         "command": sys.argv,
         "folder": str(Path.cwd()),
-        "versions": {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in PACKAGES}},
+        "versions": {
+            "python": platform.python_version(),
+            **{name: importlib.metadata.version(name) for name in PACKAGES},
+        },
         "git": git_commit(Path.cwd()),
         "machine": {"system": platform.platform(), "processor": platform.machine(), "cores": os.cpu_count()},
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU",

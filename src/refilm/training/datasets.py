@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_serializer, model_validator
 
 from refilm.checkpoints import Defaults, fingerprint
 from refilm.data.encoding import EncodedSet, EncodeSettings, Subset, encode, identify
@@ -40,6 +41,11 @@ class DataSettings(Settings):
                 "clips: critters have held-out ones of their own; leave manifest and held_out out, or clips"
             )
         return self
+
+    @field_serializer("encode")
+    def _as_given(self, settings: EncodeSettings) -> dict[str, Any]:
+        """What is left out is the base model's, and so stays left out in a recipe that is written down."""
+        return settings.model_dump(mode="json", exclude_unset=True)
 
     def prepare(self, encoders: Encoders, defaults: Defaults) -> Iterator[tuple[int, int]]:
         """Encode what is not encoded yet, yielding (encodings made, encodings to make) of this process.

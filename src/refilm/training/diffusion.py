@@ -1,8 +1,8 @@
 """Training the transformer, or an adapter on a frozen one, by the velocity loss on encoded clips."""
 
 from collections.abc import Mapping, Sequence
-from copy import copy
 from contextlib import AbstractContextManager, nullcontext
+from copy import copy
 from typing import Any, Literal
 
 import torch
@@ -14,7 +14,6 @@ from refilm.data.encoding import Subset
 from refilm.diffusion import Schedule, min_snr_weights, velocity_loss
 from refilm.model import Adapter, JointAttention, ReferenceAttention, Transformer, eager
 from refilm.settings import Settings
-from refilm.training.fixed import HeldOut
 from refilm.training.optimizers import OptimizerSettings
 from refilm.training.stream import Batch, Stream, StreamSettings
 from refilm.training.trained import Part, TrainedTable, assert_trained, table
@@ -82,8 +81,8 @@ class DiffusionTask:
         schedule: Schedule,
         *,
         adapter: Adapter | None,
-        train: HeldOut,
-        held_out: HeldOut,
+        train: Subset,
+        held_out: Subset,
         training: TrainSettings | None = None,
     ):
         self.settings, self.schedule, self.train, self.held_out = settings, schedule, train, held_out
@@ -101,13 +100,15 @@ class DiffusionTask:
         self.transformer, self.adapter = transformer, adapter
         self.device = transformer.text_embedding.weight.device
         if adapter is not None:
-            adapter.to(self.device).attach(transformer)
+            if adapter.projection.weight.device != self.device:
+                adapter.to(self.device)
+            adapter.attach(transformer)
         modules: dict[str, nn.Module] = {"transformer": transformer}
         self.module: nn.Module = nn.ModuleDict(modules if adapter is None else {"adapter": adapter} | modules)
         if self.device.type == "cpu":
             use_eager_attention(transformer)
 
-    def on(self, train: HeldOut, held_out: HeldOut, settings: DiffusionSettings) -> "DiffusionTask":
+    def on(self, train: Subset, held_out: Subset, settings: DiffusionSettings) -> "DiffusionTask":
         """The same model, in training on other clips."""
         other = copy(self)
         other.train, other.held_out, other.settings = train, held_out, settings

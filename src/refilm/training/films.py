@@ -13,11 +13,12 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from refilm.checkpoints import Base
+from refilm.data.encoding import Subset
 from refilm.generation import Pipeline
 from refilm.media import as_picture
 from refilm.model import Adapter, Transformer
 from refilm.settings import Settings
-from refilm.training.fixed import HeldOut, chosen_clips
+from refilm.training.fixed import chosen_clips
 
 FOLDER = "films"
 
@@ -89,7 +90,7 @@ def prepare(
     transformer: Transformer,
     *,
     adapter: Adapter | None,
-    held_out: HeldOut,
+    held_out: Subset,
     folder: Path,
 ) -> Filming:
     """Encode prompts and pictures, and make ready to film with a transformer in training.

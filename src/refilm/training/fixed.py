@@ -5,33 +5,17 @@ So two validations of the same weights are the same numbers, and what changes fr
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from refilm.data.encoding import EncodedClip, Entry
+from refilm.data.encoding import EncodedClip, Entry, Subset
 from refilm.training.draws import GOLDEN, kronecker, own_seed, seed_of
-from refilm.training.stream import Batch, Clips
+from refilm.training.stream import Batch
 
 SEED = seed_of(0x7661_6C69_6461_7465) >> 1  # "validate"; no training sample shares a generator's seed with these
-
-
-class HeldOut(Clips, Protocol):
-    """Encoded clips, of which it is known whom they show."""
-
-    def __len__(self) -> int: ...
-
-    @property
-    def identity(self) -> str:
-        """Tells them from all others."""
-        ...
-
-    @property
-    def entries(self) -> Sequence[Entry]:
-        """What is known of each clip."""
-        ...
 
 
 class Compared(NamedTuple):
@@ -46,7 +30,7 @@ class Compared(NamedTuple):
 class FixedSamples:
     """Samples of clips, nothing dropped and every reference as it is."""
 
-    clips: HeldOut
+    clips: Subset
     count: int
     timesteps: int
     """How many there are; the samples cover them evenly, whatever part of the samples is looked at."""
@@ -100,7 +84,7 @@ class FixedSamples:
 
 
 def chosen_clips(clips: int, samples: int) -> list[int]:
-    """Which clip each sample is of: in rounds over all, or of many clips as many as there are samples, spread evenly."""
+    """Which clip each sample is of: all in rounds, or of more clips than samples as many, spread evenly."""
     if clips >= samples:
         return [n * clips // samples for n in range(samples)]
     rounds = range(-(-samples // clips))

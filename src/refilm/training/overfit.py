@@ -4,18 +4,17 @@ Nothing is kept of it. The recipe stays as it is - drops, precision, learning ra
 few steps, a short warm-up, no fall of the learning rate, the weights themselves instead of their average.
 """
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from refilm.data.encoding import EncodedClip, Entry
+from refilm.data.encoding import Subset
 from refilm.training.diffusion import DiffusionSettings, DiffusionTask
-from refilm.training.fixed import HeldOut, subject_of
+from refilm.training.fixed import subject_of
 from refilm.training.parallel import place
 from refilm.training.step import StepSettings, Trainer
-from refilm.training.stream import Bucket
 from refilm.training.validation import ValidationSettings
 from refilm.training.verdicts import verdict
 
@@ -75,7 +74,7 @@ def overfit(task: DiffusionTask, settings: StepSettings, clips: int) -> Generato
     Raises:
         ValueError: fewer than two clips, or more than there are.
     """
-    few = Few.of(task.train, clips)
+    few = few_of(task.train, clips)
     task = task.on(few, few, course(task.settings))
     run = Trainer(task, brief(settings))
     before = {name: _sampled(p) for name, p in run.trained.items()}
@@ -120,40 +119,21 @@ def explain(look: Look) -> str:
     return f"the loss fell {far}, but not for the picture's sake: {found.words}"
 
 
-class Few:
-    """Some clips of a data set."""
+def few_of(clips: Subset, count: int) -> Subset:
+    """The first clips of different subjects, and then, if these are not enough, others.
 
-    def __init__(self, clips: HeldOut, chosen: Sequence[int]):
-        self.clips, self.chosen = clips, chosen
-        inside = {bucket: set(indices.tolist()) for bucket, indices in clips.buckets.items()}
-        places = {bucket: [n for n, clip in enumerate(chosen) if clip in own] for bucket, own in inside.items()}
-        self.buckets: dict[Bucket, Tensor] = {bucket: torch.tensor(found) for bucket, found in places.items() if found}
-        self.entries: list[Entry] = [clips.entries[clip] for clip in chosen]
-        self.identity = f"{clips.identity} {list(chosen)}"
-
-    @classmethod
-    def of(cls, clips: HeldOut, count: int) -> "Few":
-        """The first clips of different subjects, and then, if these are not enough, others.
-
-        Raises:
-            ValueError: fewer than two, or more than there are.
-        """
-        if not 2 <= count <= len(clips):
-            raise ValueError(f"--overfit {count}: give from 2 to {len(clips)} clips, which is how many there are")
-        first: dict[str, int] = {}
-        for clip in range(min(SEARCHED, len(clips))):
-            first.setdefault(subject_of(clips.entries[clip]), clip)
-            if len(first) == count:
-                break
-        chosen = list(first.values())
-        rest = (clip for clip in range(len(clips)) if clip not in chosen)
-        return cls(clips, [*chosen, *(next(rest) for _ in range(count - len(chosen)))])
-
-    def __len__(self) -> int:
-        return len(self.chosen)
-
-    def __getitem__(self, index: int, /) -> EncodedClip:
-        return self.clips[self.chosen[index]]
+    Raises:
+        ValueError: fewer than two, or more than there are.
+    """
+    if not 2 <= count <= len(clips):
+        raise ValueError(f"--overfit {count}: give from 2 to {len(clips)} clips, which is how many there are")
+    first: dict[str, int] = {}
+    for clip in range(min(SEARCHED, len(clips))):
+        first.setdefault(subject_of(clips.entries[clip]), clip)
+        if len(first) == count:
+            break
+    rest = (clip for clip in range(len(clips)) if clip not in first.values())
+    return clips.chosen([*first.values(), *(next(rest) for _ in range(count - len(first)))])
 
 
 def course(settings: DiffusionSettings) -> DiffusionSettings:

@@ -52,7 +52,7 @@ class Plan:
     @property
     def epochs(self) -> float:
         """How often each clip is learned from."""
-        return self.samples / self.clips
+        return (self.samples or 0) / self.clips
 
     @property
     def memory(self) -> int:

@@ -117,7 +117,7 @@ class BaseRecipe(Settings):
         train, held_out = self.data.encoded(self.size)
         schedule = load_schedule(self.base / "scheduler")
         with shapes or nullcontext():
-            transformer = Transformer(self.size).to(own_device())
+            transformer = _shape(self.size) if shapes else Transformer(self.size).to(own_device())
             return DiffusionTask(self.diffusion, transformer, schedule, adapter=None, train=train, held_out=held_out)
 
     def deliver(self, task: DiffusionTask, facts: Mapping[str, Any]) -> Path:
@@ -166,9 +166,9 @@ class AdapterRecipe(Settings):
         reference_dim = train[0].references.shape[-1]
         size = AdapterSize.of(base.size, reference_dim=reference_dim, query_norm=self.query_norm)
         lora = self.train.lora
-        with shapes or nullcontext():
+        with shapes or nullcontext(), own_device() if shapes else nullcontext():
             adapter = Adapter(size) if lora is None else TunedAdapter(size, lora, name="train.lora")
-            transformer = Transformer(base.size).to(base.device, base.dtype) if shapes else base.transformer
+            transformer = _shape(base.size, base.dtype) if shapes else base.transformer
             return DiffusionTask(
                 self.diffusion,
                 transformer,
@@ -198,6 +198,15 @@ class AdapterRecipe(Settings):
             image_encoder=image_encoder_of(self.base),
         )
         return self.out
+
+
+def _shape(size: TransformerSize, dtype: torch.dtype = torch.float32) -> Transformer:
+    """A transformer where this process computes; made piece by piece, as fake tensors cannot be moved."""
+    with own_device():
+        transformer = Transformer(size)
+    for weight in transformer.parameters():
+        weight.data = weight.data.to(dtype)
+    return transformer
 
 
 Recipe = Annotated[AutoencoderRecipe | EncodersRecipe | BaseRecipe | AdapterRecipe, Field(discriminator="stage")]

@@ -4,15 +4,13 @@ Written by the first process alone. A resumed run continues the same record, and
 of what is trained.
 """
 
-import io
 import tempfile
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from PIL import Image
-from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.compat.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
 from torch.utils.tensorboard import SummaryWriter
 
 from refilm.media import open_video
@@ -80,6 +78,7 @@ class Records(AbstractContextManager):
             height, width = video.frames.shape[1:3]
             image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=encoded)
             value = Summary.Value(tag=f"films/{number}", image=image)
+            assert self.writer.file_writer is not None
             self.writer.file_writer.add_summary(Summary(value=[value]), step)
 
 
@@ -101,7 +100,7 @@ def open_tracker(name: TrackerName, *, run: str, config: Mapping[str, Any]) -> T
             import trackio
 
             return trackio.init(project="refilm", name=run, config=dict(config), resume="allow", embed=False)
-        import wandb
+        import wandb  # pyright: ignore[reportMissingImports]
 
         return wandb.init(project="refilm", id=run, name=run, config=dict(config), resume="allow")
     except ImportError as error:

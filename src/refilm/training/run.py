@@ -108,6 +108,4 @@ def filming_of(recipe: Any, task: Task, folder: Path) -> Filming | None:
     assert isinstance(task, DiffusionTask)
     dtype = str(task.transformer.text_embedding.weight.dtype).removeprefix("torch.")
     base = load_base(recipe.base, device=str(task.device), dtype=dtype, memory="low")
-    return prepare(
-        recipe.films, base, task.transformer, adapter=task.adapter, held_out=task.held_out, folder=folder
-    )
+    return prepare(recipe.films, base, task.transformer, adapter=task.adapter, held_out=task.held_out, folder=folder)

@@ -30,7 +30,13 @@ class Watch(AbstractContextManager):
     """
 
     def __init__(
-        self, task: Task, loop: LoopSettings, *, account: Account | None, records: Records | None, filming: Filming | None
+        self,
+        task: Task,
+        loop: LoopSettings,
+        *,
+        account: Account | None,
+        records: Records | None,
+        filming: Filming | None,
     ):
         self.task, self.loop, self.account, self.filming = task, loop, account, filming
         self.records, self.step, self.open = records, 0, ExitStack()
@@ -68,7 +74,6 @@ class Watch(AbstractContextManager):
         if self.account is not None and progress.scores:
             self.account.validated(progress)
 
-
     def facts(self) -> dict[str, Any]:
         """What a card tells of the run."""
         assert self.account is not None
@@ -92,7 +97,9 @@ def sources_of(task: Task, base: str | None) -> dict[str, Any]:
     }
 
 
-def watch(task: Task, recipe: Any, folder: Path, *, step: int, log_with: TrackerName | None, filming: Filming | None) -> Watch:
+def watch(
+    task: Task, recipe: Any, folder: Path, *, step: int, log_with: TrackerName | None, filming: Filming | None
+) -> Watch:
     """A watch over a run that begins, or goes on after `step`.
 
     Raises:
