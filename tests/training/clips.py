@@ -28,7 +28,7 @@ class Clips:
         return EncodedClip(
             mean=torch.randn(shape, generator=generator).half(),
             logvar=torch.full(shape, -2.0).half(),
-            text=torch.stack([torch.full((3, self.text), index + 0.25 * which) for which in range(2)]),
+            text=torch.stack([torch.full((5, self.text), index + 0.25 * which) for which in range(2)]),
             references=torch.stack(
                 [
                     torch.stack(

@@ -10,6 +10,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from refilm.media import open_video
 from refilm.training.account import Account
 from refilm.training.loop import Progress
+from refilm.training.plan import plan_of, saved_bytes
 from refilm.training.recipes import read_recipe
 
 RECIPE = """
@@ -127,6 +128,11 @@ def test_a_dry_run_tells_the_plan_and_touches_nothing(refilm, folder):
     assert "8 of 5 x 8 x 8 latents" in told.stdout
     assert "reference attention" in told.stdout
     assert "together" in told.stdout
+
+    recipe, plan = read_recipe(folder / "tiny.toml"), plan_of(folder / "tiny.toml")
+    task = recipe.task()  # the same, with weights
+    assert plan.trained == task.trained(recipe.loop.optimizer)
+    assert plan.activations == saved_bytes(task, recipe.loop, recipe.diffusion.curriculum[0]) > 0
 
 
 def test_an_account_takes_back_what_came_after_the_step_it_goes_on_from(tmp_path):

@@ -47,7 +47,7 @@ class TrainSettings(Settings):
     lora: LoraSettings | None = None
     """Low-rank changes of the frozen transformer's linear layers, which train beside the adapter; none: no changes."""
     base_dtype: Literal["fp32", "bf16"] = "fp32"
-    """What the frozen transformer's weights are held in; what trains is always fp32."""
+    """What the frozen transformer's matrices are held in; what trains is always fp32."""
 
     @model_validator(mode="after")
     def _possible(self) -> "TrainSettings":
@@ -89,6 +89,9 @@ class DiffusionTask:
         self.training = training or TrainSettings(what="adapter" if adapter else "all")
         self.stream = Stream(train, settings, timesteps=schedule.steps)
         self._take(transformer.train(), adapter)
+        for module in transformer.modules():
+            if isinstance(module, nn.LayerNorm):
+                module.float()  # small, and on a CPU autocast does not bring them together with float32 tokens
         for part in self.parts():
             for _, parameter in part.parameters:
                 parameter.requires_grad_(part.trains)

@@ -98,8 +98,8 @@ def fit(
         set_aside(folder, after=run.step)
     with stoppable(on_stop) as stop:
         while run.step < settings.steps:
-            started = time.perf_counter()
-            details, found, samples = run.advance(), Findings(), len(task.samples(run.step))
+            started, samples = time.perf_counter(), len(task.samples(run.step))
+            details, found = run.advance(), Findings()
             asked, last = highest(stop.asked), run.step == settings.steps
             save = asked or last or run.step % settings.save_every == 0
             if save:

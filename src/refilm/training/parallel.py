@@ -131,15 +131,17 @@ class Sharded(Alone):
     Args:
         task: gives the loss.
         modules: what is gathered at a time, inner ones first and the whole last. Their weights become DTensors.
-        dtype: of gathered weights; none: as they are. Gradients are summed in float32.
+        dtype: of gathered weights on a GPU, where autocast brings norms back to float32; none: as they are. Gradients
+            are summed in float32.
     """
 
     sharded = True
 
     def __init__(self, task: HasLoss, modules: Sequence[nn.Module], *, dtype: torch.dtype | None):
         super().__init__(task)
-        mesh = init_device_mesh(own_device().type, (place().size,))
-        policy = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32, cast_forward_inputs=False)
+        device = own_device().type
+        mesh, gathered = init_device_mesh(device, (place().size,)), dtype if device == "cuda" else None
+        policy = MixedPrecisionPolicy(param_dtype=gathered, reduce_dtype=torch.float32, cast_forward_inputs=False)
         for module in modules:
             fully_shard(module, mesh=mesh, mp_policy=policy)
         self.whole = modules[-1]
