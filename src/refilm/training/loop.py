@@ -76,17 +76,18 @@ def fit(
         run.load_state(load_checkpoint(start, mesh=mesh_of(run.state())))
         set_aside(folder, after=run.step)
     with stoppable(on_stop) as stop:
+        started = time.perf_counter()
         while run.step < settings.steps:
-            started = time.perf_counter()
             details, scores = run.advance(), {}
             asked, last = highest(stop.asked), run.step == settings.steps
-            if asked or last or run.step % settings.save_every == 0:
-                save_checkpoint(folder, run.step, run.state(), keep=settings.keep)
             if not asked and (last or run.step % settings.validate_every == 0):
                 with run.averaged():
                     scores = task.validate() if first else {}
             seconds = time.perf_counter() - started
             yield Progress(run.step, settings.steps, details.pop("loss"), seconds, details, scores)
+            started = time.perf_counter()
+            if asked or last or run.step % settings.save_every == 0:  # now that the step is told, it is never missed
+                save_checkpoint(folder, run.step, run.state(), keep=settings.keep)
             if asked:
                 raise Stopped(run.step, asked)
     run.take_average()
