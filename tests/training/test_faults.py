@@ -1,8 +1,6 @@
 """Whatever call of a save fails, with whatever error: the checkpoint before still loads, and nothing half is taken."""
 
-import builtins
 import errno
-import io
 import os
 import resource
 import shutil
@@ -14,43 +12,7 @@ from torch.distributed.tensor import distribute_tensor, init_device_mesh
 
 from refilm.training.resume import checkpoints, load_checkpoint, save_checkpoint
 
-
-class Disk:
-    """Counts the calls that change the disk, and lets the `at`th fail, or all from there on."""
-
-    def __init__(self, monkeypatch, *, at: int = 0, error: int = 0, lasting: bool = False):
-        self.calls: list[str] = []
-        self.at, self.error, self.lasting = at, error, lasting
-        for name in ("mkdir", "rename", "fsync", "open", "unlink", "rmdir"):
-            monkeypatch.setattr(os, name, self._counted(name, getattr(os, name)))
-        real, disk = builtins.open, self
-
-        class Raw(io.FileIO):
-            def write(self, data):
-                disk.call("write")  # of a file in hand: no name, as the system's own error has none
-                return super().write(data)
-
-        def opened(file, mode="r", *rest, **named):
-            if isinstance(file, int) or not set(mode) & set("wxa"):
-                return real(file, mode, *rest, **named)
-            self.call("open for writing", str(file))
-            buffered = io.BufferedWriter(Raw(file, mode.replace("b", "")))
-            return buffered if "b" in mode else io.TextIOWrapper(buffered)
-
-        monkeypatch.setattr(builtins, "open", opened)
-        monkeypatch.setattr(io, "open", opened)
-
-    def call(self, name: str, file: str | None = None) -> None:
-        self.calls.append(name)
-        if len(self.calls) == self.at or (self.lasting and len(self.calls) > self.at):
-            raise OSError(self.error, os.strerror(self.error), file)
-
-    def _counted(self, name, real):
-        def counted(target, *rest, **named):
-            self.call(name, None if isinstance(target, int) else str(target))
-            return real(target, *rest, **named)
-
-        return counted
+from ..disk import Disk
 
 
 @pytest.fixture(scope="module")
@@ -89,15 +51,20 @@ def test_every_call_of_a_save_may_fail(tmp_path, request, error, lasting, sharde
     begun = begin(tmp_path / "begun", mesh)
     folder = shutil.copytree(begun, tmp_path / "run")
     with pytest.MonkeyPatch.context() as patch:
-        disk = Disk(patch)
+        disk = Disk(patch, lambda number, file: None)
         save_checkpoint(folder, 30, state_of(30, mesh))
     calls = disk.calls
     assert {"mkdir", "open for writing", "write", "fsync", "rename", "unlink", "rmdir"} <= set(calls)
     for at in range(1, len(calls) + 1):
+
+        def fault(number, file, at=at):
+            if number == at or (lasting and number > at):
+                raise OSError(error, os.strerror(error), file)
+
         shutil.rmtree(folder)
         shutil.copytree(begun, folder)
         with pytest.MonkeyPatch.context() as patch:
-            Disk(patch, at=at, error=error, lasting=lasting)
+            Disk(patch, fault)
             with pytest.raises(OSError, match=os.strerror(error)) as failure:
                 save_checkpoint(folder, 30, state_of(30, mesh))
         said, where = str(failure.value), f"call {at}: {calls[at - 1]}"

@@ -97,22 +97,20 @@ def fit(
         run.load_state(load_checkpoint(start, mesh=mesh_of(run.state())))
         set_aside(folder, after=run.step)
     with stoppable(on_stop) as stop:
+        started = time.perf_counter()
         while run.step < settings.steps:
-            started, samples = time.perf_counter(), len(task.samples(run.step))
-            details, found = run.advance(), Findings()
+            samples, found, enough = len(task.samples(run.step)), Findings(), 0
+            details = run.advance()
             asked, last = highest(stop.asked), run.step == settings.steps
-            save = asked or last or run.step % settings.save_every == 0
-            if save:
-                save_checkpoint(folder, run.step, run.state(), keep=settings.keep)
-            enough = 0
             if not asked and (last or run.step % settings.validate_every == 0):
                 with run.averaged(), run.arithmetic():
                     found = look(run.step) if first or run.sharded else found
                 enough = not last and highest(found.enough)
-            if enough and not save:
-                save_checkpoint(folder, run.step, run.state(), keep=settings.keep)
             seconds, told = time.perf_counter() - started, (found.scores, found.films, found.words)
             yield Progress(run.step, settings.steps, details.pop("loss"), seconds, samples, details, *told)
+            started = time.perf_counter()
+            if asked or enough or last or run.step % settings.save_every == 0:  # now that it is told, it is never missed
+                save_checkpoint(folder, run.step, run.state(), keep=settings.keep)
             if asked:
                 raise Stopped(run.step, asked)
             if enough:

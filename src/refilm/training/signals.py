@@ -3,15 +3,11 @@
 Knows nothing of what is trained, and says nothing itself.
 """
 
-import os
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-
-PASSED_ON = 2.0  # seconds within which torchrun gives its processes a Ctrl-C that the terminal gave them already
 
 
 class Stopped(Exception):  # noqa: N818  # it is no error
@@ -37,18 +33,14 @@ class Stop:
         self.on_stop = on_stop
         self.asked = 0
         """The number of the first signal; 0: none."""
-        self.asked_at = 0.0
 
     def take(self, number: int, frame: FrameType | None) -> None:
         """A signal has come."""
         if not self.asked:
-            self.asked, self.asked_at = number, time.monotonic()
+            self.asked = number
             self.on_stop()
-        elif number == signal.SIGINT and not self._passed_on():
+        elif number == signal.SIGINT:
             raise KeyboardInterrupt
-
-    def _passed_on(self) -> bool:
-        return "TORCHELASTIC_RUN_ID" in os.environ and time.monotonic() - self.asked_at < PASSED_ON
 
 
 @contextmanager
