@@ -14,11 +14,15 @@ MOV_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
 EBML_SEGMENT = b"\x18\x53\x80\x67"
 
 
+class CutShortError(ValueError):
+    """A file says of itself that it is longer than it is."""
+
+
 def recognize(path: Path) -> Format:
     """The name by which FFmpeg knows the format of a video file.
 
     Raises:
-        ValueError: no such file, a folder, empty, not a video of these formats, or cut short.
+        ValueError: no such file, a folder, empty, not a video of these formats, or cut short (`CutShortError`).
     """
     if path.is_dir():
         raise ValueError(f"{path}: is a folder; give the path of one video")
@@ -26,16 +30,17 @@ def recognize(path: Path) -> Format:
         raise ValueError(f"{path}: no such file; give the path of a video")
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
-        kind = _kind(file.read(12))
+        kind = kind_of(file.read(12))
         if kind is None:
             wanted = "MP4, MOV, MKV, WebM, AVI or GIF"
             raise ValueError(f"{path}: {'not a' if size else 'empty, no'} video of these formats: {wanted}; convert it")
         if _cut_short(file, kind, size):
-            raise ValueError(f"{path}: cut short, its end is missing; copy, download or export it again")
+            raise CutShortError(f"{path}: cut short, its end is missing; copy, download or export it again")
     return kind
 
 
-def _kind(head: bytes) -> Format | None:
+def kind_of(head: bytes) -> Format | None:
+    """The format that a file's first twelve bytes tell."""
     if head[4:8] in MOV_BOXES:
         return "mov"
     if head[:4] == b"\x1a\x45\xdf\xa3":

@@ -224,10 +224,10 @@ def pixels_of(frame: VideoFrame, aspect: float) -> np.ndarray:
         src_colorspace=Colorspace.ITU709 if hd else None,
         interpolation=EXACT,
     )
-    return _upright(frame.to_ndarray(), frame.side_data.get("DISPLAYMATRIX"))
+    return upright(frame.to_ndarray(), frame.side_data.get("DISPLAYMATRIX"))
 
 
-def _upright(pixels: np.ndarray, matrix: Any) -> np.ndarray:
+def upright(pixels: np.ndarray, matrix: Any) -> np.ndarray:
     """Turn and mirror as the display matrix says: x' = a x + c y, y' = b x + d y, stored as a, b, u, c, d, ..."""
     if matrix is None:
         return pixels
