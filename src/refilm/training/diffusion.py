@@ -91,7 +91,8 @@ class DiffusionTask:
         self._take(transformer.train(), adapter)
         for module in transformer.modules():
             if isinstance(module, nn.LayerNorm):
-                module.float()  # small, and on a CPU autocast does not bring them together with float32 tokens
+                for weight in module.parameters():  # small; on a CPU autocast does not bring them to float32 tokens
+                    weight.data = weight.data.float()
         for part in self.parts():
             for _, parameter in part.parameters:
                 parameter.requires_grad_(part.trains)
