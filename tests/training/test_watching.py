@@ -83,11 +83,20 @@ def test_a_run_leaves_all_that_is_needed_to_repeat_it(refilm, folder, tiny_base)
     assert (folder / "again" / weights).read_bytes() == (folder / "adapter" / weights).read_bytes()
 
 
-def test_films_and_validations_leave_the_run_as_it_is(refilm, folder):
-    assert refilm("train", "tiny.toml", *FILMS).exit_code == 0
+def test_films_and_validations_leave_the_run_as_it_is(refilm, folder, fox):
+    films = f'films={{prompts=["a critter waits", "a critter hops"], references=["{fox}"], steps=2}}'
+    assert refilm("train", "tiny.toml", "--set", films).exit_code == 0
+    assert len(list((folder / "runs" / "tiny" / "films").iterdir())) == 6
     rare = ["--set", "loop.validate_every=100", "--run", "runs/rare"]
     assert refilm("train", "tiny.toml", *rare).exit_code == 0
     assert losses(folder / "runs" / "rare") == losses(folder / "runs" / "tiny")
+
+
+def test_films_need_a_picture_each_or_one_for_all(refilm, folder, fox):
+    films = f'films={{prompts=["a", "b", "c"], references=["{fox}", "{fox}"]}}'
+    result = refilm("train", "tiny.toml", "--set", films)
+    assert result.exit_code == 2
+    assert "films.references: 2 pictures for 3 prompts; give one each, one for all, or none" in result.stderr
 
 
 def test_a_run_whose_picture_stays_unused_ends_itself_and_can_go_on(refilm, folder):

@@ -1,7 +1,5 @@
 """The course of a training run, on a terminal as a display that lives, elsewhere as a plain line now and then."""
 
-import resource
-import sys
 import time
 from collections import deque
 from collections.abc import Mapping
@@ -16,6 +14,7 @@ from rich.progress import Progress as Bars
 from rich.table import Table
 
 from refilm.cli.showing import clock
+from refilm.training.memory import most_memory
 
 if TYPE_CHECKING:
     from refilm.training.loop import Progress
@@ -50,16 +49,7 @@ class Pace:
         samples = sum(step.samples for step in self.recent) / len(self.recent)
         told = {"loss": f"{loss:.4f}", "gap": self.gap}
         told["pace"] = f"{samples / seconds:.1f} clips/s" if samples and seconds else f"{seconds:.2f} s/step"
-        return {**told, "left": clock(seconds * (progress.steps - progress.step)), "memory": f"{memory():.1f} GiB"}
-
-
-def memory() -> float:
-    """The most memory that the run has had so far, in GiB: the GPU's where there is one, else the process's."""
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated() / 2**30
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most / 2**30 if sys.platform == "darwin" else most / 2**20
+        return {**told, "left": clock(seconds * (progress.steps - progress.step)), "memory": f"{most_memory():.1f} GiB"}
 
 
 def scores(progress: "Progress") -> str:

@@ -53,6 +53,7 @@ class FixedSamples:
                     wrong = torch.stack([self._picture(chosen[strangers[n]], n) for n in rows])
                 yield Compared(self._batch([chosen[n] for n in rows], rows), wrong)
 
+    @torch.autocast("cpu", enabled=False)  # which knows no half precision but its own
     def _batch(self, clips: Sequence[int], numbers: Sequence[int]) -> Batch:
         caption = 0 if self.captions is None else int(np.argmax(self.captions))
         read = [self.clips[clip] for clip in clips]
@@ -77,6 +78,7 @@ class FixedSamples:
         noise = torch.randn(mean.shape, generator=generator)
         return mean + (0.5 * logvar).exp() * torch.randn(mean.shape, generator=generator), noise
 
+    @torch.autocast("cpu", enabled=False)
     def _picture(self, clip: int, number: int) -> Tensor:
         """Tokens of one of a clip's references, (M, E)."""
         references = self.clips[clip].references

@@ -109,7 +109,8 @@ def fit(
             seconds, told = time.perf_counter() - started, (found.scores, found.films, found.words)
             yield Progress(run.step, settings.steps, details.pop("loss"), seconds, samples, details, *told)
             started = time.perf_counter()
-            if asked or enough or last or run.step % settings.save_every == 0:  # now that it is told, it is never missed
+            # now that the step is told, it is never missed
+            if asked or enough or last or run.step % settings.save_every == 0:
                 save_checkpoint(folder, run.step, run.state(), keep=settings.keep)
             if asked:
                 raise Stopped(run.step, asked)

@@ -16,6 +16,7 @@ from torch.utils.tensorboard import SummaryWriter
 from refilm.media import open_video
 from refilm.media.writing import replacing
 from refilm.training.loop import Progress
+from refilm.training.memory import most_memory
 
 LOGS = "logs"
 TrackerName = Literal["trackio", "wandb"]
@@ -84,9 +85,11 @@ class Records(AbstractContextManager):
 
 def numbers_of(progress: Progress) -> dict[str, float]:
     """All numbers of a step, by the names they are recorded under."""
-    numbers = {f"train/{name}": value for name, value in {"loss": progress.loss, **progress.details}.items()}
-    numbers["train/seconds"] = progress.seconds
-    return numbers | {f"validation/{name}": value for name, value in progress.scores.items()}
+    train = {"loss": progress.loss, **progress.details, "seconds": progress.seconds, "memory_gib": most_memory()}
+    if progress.samples and progress.seconds:
+        train["clips_per_second"] = progress.samples / progress.seconds
+    validation = {f"validation/{name}": value for name, value in progress.scores.items()}
+    return {f"train/{name}": value for name, value in train.items()} | validation
 
 
 def open_tracker(name: TrackerName, *, run: str, config: Mapping[str, Any]) -> Tracker:
@@ -104,4 +107,4 @@ def open_tracker(name: TrackerName, *, run: str, config: Mapping[str, Any]) -> T
 
         return wandb.init(project="refilm", id=run, name=run, config=dict(config), resume="allow")
     except ImportError as error:
-        raise ValueError(f"--log-with {name}: is not installed; add it with: pip install {name}") from error
+        raise ValueError(f"--log-with {name}: is not installed; add it with: pip install refilm[{name}]") from error

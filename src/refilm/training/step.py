@@ -107,6 +107,7 @@ class Trainer:
             self.scaler.unscale_(optimizer)
         norm = nn.utils.clip_grad_norm_(self.trained.values(), self.settings.optimizer.clip)
         told["gradient_norm"] = whole(norm).item()
+        told["learning_rate"] = float(self.optimizers[0].param_groups[0]["lr"])
         self._check(told)
         for optimizer in self.optimizers:
             self.scaler.step(optimizer)
