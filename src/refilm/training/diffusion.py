@@ -51,7 +51,7 @@ class TrainSettings(Settings):
     lora: LoraSettings | None = None
     """Low-rank changes of the frozen transformer's linear layers, which train beside the adapter; none: no changes."""
     base_dtype: Literal["fp32", "bf16", "int8"] = "fp32"
-    """What the frozen transformer's matrices are held in, int8 by torchao: go with checkpointing. What trains is fp32."""
+    """What the frozen transformer's matrices are held in; int8 is torchao's and wants checkpointing."""
 
     @model_validator(mode="after")
     def _possible(self) -> "TrainSettings":
