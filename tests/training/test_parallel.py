@@ -59,7 +59,7 @@ def test_two_processes_learn_what_one_does(together, case):
     assert weights.keys() == dict(made.module.named_parameters()).keys()
     for name, parameter in made.module.named_parameters():
         if not name.endswith("key_norm.bias"):  # no weight of the softmax changes with it: rounding alone moves it
-            assert torch.allclose(parameter, weights[name], atol=1e-4), name
+            assert (parameter - weights[name]).norm() < 1e-4 * parameter.norm(), name
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -68,7 +68,9 @@ def test_two_processes_take_the_very_samples_that_one_takes(together, case):
     taken = [json.loads((together / f"{case}-{rank}.json").read_text())["taken"] for rank in range(2)]
     for step in range(5):
         samples = made.samples(step)
-        wanted = [[n, d.clip, d.timestep, d.fate] for n, d in zip(samples, made.stream.drawn(step, samples), strict=True)]
+        wanted = [
+            [n, d.clip, d.timestep, d.fate] for n, d in zip(samples, made.stream.drawn(step, samples), strict=True)
+        ]
         parts = [part for process in taken for part in process[2 * step : 2 * step + 2]]
         assert sorted(len(part) for part in parts) == [1, 1, 1, 2]
         assert sorted(row for part in parts for row in part) == wanted
@@ -76,7 +78,7 @@ def test_two_processes_take_the_very_samples_that_one_takes(together, case):
 
 def test_one_process_goes_on_from_where_two_were(together):
     for case in CASES:
-        made, _, told = alone(case)
+        told = alone(case)[2]
         run = Trainer(task(**CASES[case][0]), steps())
         if case == "adapter":
             state = torch.load(together / case / "state.pt", weights_only=True)

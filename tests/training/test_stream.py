@@ -33,7 +33,7 @@ def stream(clips=CLIPS, **settings) -> Stream:
 
 
 def rows(batch) -> list[tuple[torch.Tensor, ...]]:
-    return list(zip(*vars(batch).values(), strict=True))
+    return list(zip(*(of for of in vars(batch).values() if of is not None), strict=True))
 
 
 def same(one, other) -> bool:

@@ -41,6 +41,13 @@ def folder(tiny_base, cache, tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
+@pytest.fixture
+def encoded_clips(folder) -> None:
+    """The clips that the recipe names."""
+    for _ in read_recipe(folder / "tiny.toml").prepare():
+        pass
+
+
 def losses(run: Path) -> list[tuple[int, float]]:
     events = EventAccumulator(str(run / "logs"), size_guidance={"scalars": 0})
     events.Reload()
@@ -138,8 +145,21 @@ def test_a_dry_run_tells_the_plan_and_touches_nothing(refilm, folder):
     assert "reference attention" in told.stdout
     assert "together" in told.stdout
 
-    recipe, plan = read_recipe(folder / "tiny.toml"), plan_of(folder / "tiny.toml")
-    task = recipe.task()  # the same, with weights
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"loop.precision": "bf16", "train.base_dtype": "bf16", "diffusion.checkpointing": "full"},
+        {"loop.precision": "bf16", "train.base_dtype": "int8", "diffusion.checkpointing": "selective"},
+        {"train.what": "all", "loop.accumulate": 2},
+        {"train.lora": {"rank": 2}},
+    ],
+)
+def test_a_plan_counts_what_a_model_with_weights_holds_and_keeps(folder, encoded_clips, changes):
+    recipe, plan = read_recipe(folder / "tiny.toml", changes), plan_of(folder / "tiny.toml", changes)
+    task = recipe.task()
     assert plan.trained == task.trained(recipe.loop.optimizer)
     assert plan.activations == saved_bytes(task, recipe.loop, recipe.diffusion.curriculum[0]) > 0
 

@@ -1,12 +1,13 @@
 """Weight files and our modules, both ways. Every damage is one `ValueError` that names the file and the key."""
 
-from refilm.checkpoints.adapters import AdapterCard, load_adapter, read_card, save_adapter
+from refilm.checkpoints.adapters import AdapterCard, adapter_files, load_adapter, read_card, save_adapter
 from refilm.checkpoints.bases import Base, Defaults, Memory, begin_base, load_base, load_encoders
 from refilm.checkpoints.conversions import Conversion, convert
 from refilm.checkpoints.denoisers import Denoiser, load_denoiser
 from refilm.checkpoints.descriptions import Description, describe
 from refilm.checkpoints.diffusers_format import load_transformer, save_transformer
 from refilm.checkpoints.fingerprints import base_weights, fingerprint
+from refilm.checkpoints.hub import push
 from refilm.checkpoints.lora import LoraSettings, TunedAdapter
 from refilm.checkpoints.schedules import load_schedule, save_schedule
 from refilm.checkpoints.sources import copy_base, image_encoder_of, whole_base
@@ -21,6 +22,7 @@ __all__ = [
     "LoraSettings",
     "Memory",
     "TunedAdapter",
+    "adapter_files",
     "base_weights",
     "begin_base",
     "convert",
@@ -34,6 +36,7 @@ __all__ = [
     "load_encoders",
     "load_schedule",
     "load_transformer",
+    "push",
     "read_card",
     "save_adapter",
     "save_schedule",

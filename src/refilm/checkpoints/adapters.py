@@ -145,6 +145,17 @@ def load_adapter(
     return adapter
 
 
+def adapter_files(folder: Path | str) -> list[Path]:
+    """The files of an adapter's folder, all of it looked at: what belongs to it, and nothing else that lies there.
+
+    Raises:
+        ValueError: as `load_adapter`.
+    """
+    load_adapter(folder)
+    files = (Path(folder) / name for name in (README, CARD, WEIGHTS, LORA))
+    return [file for file in files if file.is_file()]
+
+
 def read_card(folder: Path | str) -> AdapterCard:
     """What `adapter.json` tells, without the weights.
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from refilm.checkpoints.files import read_json, replaced, write_json
 from refilm.checkpoints.fingerprints import base_weights
-from refilm.checkpoints.tensors import Piece, TensorFiles, fill, weight_files
+from refilm.checkpoints.tensors import Piece, TensorFiles, fill, is_finite, weight_files
 from refilm.model import Transformer
 from refilm.model.position import RotaryPosition, SincosPosition
 from refilm.sizes import TransformerSize
@@ -146,13 +146,17 @@ def save_transformer(
         max_shard_size: of a file; more weights than that are spread over several.
 
     Raises:
-        ValueError: it has a position table of its own, for which diffusers has no place.
+        ValueError: it has a position table of its own, for which diffusers has no place; or a weight is not finite, or
+            not within `dtype`.
     """
     if not isinstance(transformer.position, SincosPosition | RotaryPosition):
         raise ValueError("this transformer has a position table of its own, which diffusers' layout cannot hold")
     weights, theirs = base_weights(transformer), {}
     for name, of in layout(transformer.size.layers).items():
-        for piece, rows in zip(of, weights[name].to("cpu", dtype).chunk(len(of)), strict=True):
+        stored = weights[name].to("cpu", dtype)
+        if not is_finite(stored):
+            raise ValueError(f"{folder}: {name} holds NaN, infinity or numbers beyond {stored.dtype}; nothing is saved")
+        for piece, rows in zip(of, stored.chunk(len(of)), strict=True):
             theirs.setdefault(piece.key, [rows] * piece.parts)[piece.part] = rows
     with replaced(Path(folder), "config.json", f"{WEIGHTS}*") as temporary:
         write_json(temporary / "config.json", config_of(transformer.size, frames=frames))

@@ -1,10 +1,12 @@
-"""Models on the Hugging Face Hub: fetched once into its cache, and found there afterwards, also without a network."""
+"""Models on the Hugging Face Hub: fetched once into its cache, and found there afterwards, also without a network;
+and folders of ours pushed to it.
+"""
 
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from huggingface_hub import snapshot_download
+from huggingface_hub import CommitOperationAdd, HfApi, snapshot_download
 
 _ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
@@ -27,9 +29,44 @@ def fetched(repository: str, patterns: Sequence[str]) -> Path:
     try:
         return Path(snapshot_download(repository, allow_patterns=list(patterns)))
     except Exception as error:  # of the network, of the Hub, or of the disk
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = _reason(error)
         raise ValueError(
             f"{repository}: no folder here, not in the Hub's cache, and not fetched: {reason} To mend it: connect and "
             f"unset HF_HUB_OFFLINE, or fetch it elsewhere with `hf download {repository}` and give the folder's path; "
             "a gated model also needs `hf auth login`"
         ) from error
+
+
+def push(files: Sequence[Path], repository: str, *, private: bool) -> str:
+    """Upload files, by their names, to the top of a repository in one commit; it is made if it is not there.
+
+    Args:
+        repository: `owner/name`.
+        private: whether a new repository is private, and an old one must be.
+
+    Returns:
+        The address of the commit.
+
+    Raises:
+        ValueError: not a repository's name, or a public one where a private one is asked for; or the Hub, the network
+            or a missing login does not let it; says why and what to do. Nothing is uploaded then.
+    """
+    if _ID.fullmatch(repository) is None:
+        raise ValueError(f"{repository!r}: not a repository on the Hub; give owner/name")
+    hub = HfApi()
+    try:
+        hub.create_repo(repository, private=private or None, exist_ok=True)
+        public = private and not hub.repo_info(repository).private
+        if not public:
+            additions = [CommitOperationAdd(file.name, file) for file in files]
+            return hub.create_commit(repository, additions, commit_message="Upload with refilm").commit_url
+    except Exception as error:  # of the network, of the Hub, or of the disk
+        raise ValueError(
+            f"{repository}: not pushed: {_reason(error)} To mend it: connect and unset HF_HUB_OFFLINE, log in with "
+            "`hf auth login`, and take an owner that you may write for"
+        ) from error
+    raise ValueError(f"{repository}: is there already, and public; give another name, or leave --private out")
+
+
+def _reason(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

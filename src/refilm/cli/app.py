@@ -4,6 +4,7 @@ Nothing heavy is imported here; commands import torch and all that when they run
 """
 
 import importlib.metadata
+import logging
 import os
 import sys
 import traceback
@@ -17,6 +18,7 @@ from refilm.cli.data import check, critters, import_
 from refilm.cli.demo import demo
 from refilm.cli.encode import encode, verify
 from refilm.cli.generate import generate
+from refilm.cli.push import push
 from refilm.cli.train import train
 from refilm.cli.weights import convert, info
 
@@ -49,6 +51,7 @@ app.add_typer(data, name="data")
 app.command()(demo)
 app.command()(convert)
 app.command()(info)
+app.command()(push)
 data.command()(critters)
 data.command("import")(import_)
 data.command()(check)
@@ -83,4 +86,6 @@ def main() -> None:
     """The entry point of the command `refilm`."""
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # libraries' advice is for those who program with them
+        for name in ("torchao", "torch.utils._pytree"):  # diffusers imports torchao where it is installed
+            logging.getLogger(name).setLevel(logging.CRITICAL)
     app()

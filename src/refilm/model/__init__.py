@@ -4,7 +4,7 @@ from refilm.model.adapter import Adapter, ReferenceAttention, freeze_all_but
 from refilm.model.attention import KERNELS, JointAttention, Kernel, eager, fused
 from refilm.model.conditioning import Conditioning
 from refilm.model.seams import swapped
-from refilm.model.transformer import Around, Block, Transformer, Trunk
+from refilm.model.transformer import Around, Block, Step, Transformer, Trunk, plain
 
 __all__ = [
     "KERNELS",
@@ -15,10 +15,12 @@ __all__ = [
     "JointAttention",
     "Kernel",
     "ReferenceAttention",
+    "Step",
     "Transformer",
     "Trunk",
     "eager",
     "freeze_all_but",
     "fused",
+    "plain",
     "swapped",
 ]

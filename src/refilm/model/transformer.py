@@ -6,6 +6,7 @@ Knows torch alone: no files, no other library's models.
 """
 
 from collections.abc import Callable
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +20,9 @@ from refilm.sizes import Grid, TransformerSize
 
 Around = Callable[[Callable[[Tensor, Conditioning], Tensor], Tensor, Conditioning], Tensor]
 """Advice around the trunk, (run, x, conditioning) -> x; it may leave the run out."""
+
+Step = Callable[["Block", Tensor, Conditioning], Tensor]
+"""How the trunk runs one of its blocks, (block, x, conditioning) -> x."""
 
 Reference = Callable[[Tensor, Tensor], Tensor]
 """What a block's reference slot holds: (video (B, N, D), reference (B, M, D)) -> what to add to the video."""
@@ -107,21 +111,27 @@ class TimeEmbedding(nn.Module):
         return self.out(F.silu(self.hidden(sinusoids)))
 
 
+def plain(block: "Block", x: Tensor, conditioning: Conditioning) -> Tensor:
+    """Run a block and keep what its backward needs."""
+    return block(x, conditioning)
+
+
 class Trunk(nn.Module):
-    """The blocks in a row. `around`, if set, decides whether and how they run."""
+    """The blocks in a row. `around`, if set, decides whether and how they run; `step` runs each of them."""
 
     def __init__(self, size: TransformerSize):
         super().__init__()
         self.blocks = nn.ModuleList(Block(size) for _ in range(size.layers))
         self.around: Around | None = None
+        self.step: Step = plain
 
     def forward(self, x: Tensor, conditioning: Conditioning) -> Tensor:
         return self.run(x, conditioning) if self.around is None else self.around(self.run, x, conditioning)
 
     def run(self, x: Tensor, conditioning: Conditioning) -> Tensor:
-        """All blocks, plainly."""
+        """All blocks, one after the other."""
         for block in self.blocks:
-            x = block(x, conditioning)
+            x = self.step(cast(Block, block), x, conditioning)
         return x
 
 

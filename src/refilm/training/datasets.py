@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import Field, field_serializer, model_validator
 
 from refilm.checkpoints import Defaults, fingerprint
+from refilm.data.checking import require_checked
 from refilm.data.encoding import EncodedSet, EncodeSettings, Subset, encode, identify
 from refilm.data.encoding.index import INDEX
 from refilm.data.samples import Critters, Files, Source
@@ -75,8 +76,6 @@ class DataSettings(Settings):
 
     def _sources(self, settings: EncodeSettings) -> Iterator[tuple[Source, Path]]:
         if self.manifest is not None:
-            from refilm.data.checking import require_checked
-
             checked = require_checked(self.manifest)
             yield Files(checked.examples, checked.hashes), self.cache
         if self.clips is not None:

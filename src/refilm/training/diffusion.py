@@ -14,7 +14,9 @@ from refilm.data.encoding import Subset
 from refilm.diffusion import Schedule, min_snr_weights, velocity_loss
 from refilm.model import Adapter, JointAttention, ReferenceAttention, Transformer, eager
 from refilm.settings import Settings
+from refilm.training.checkpointing import Checkpointing, apply_checkpointing, compile_blocks
 from refilm.training.optimizers import OptimizerSettings
+from refilm.training.quantized import quantize_base
 from refilm.training.stream import Batch, Stream, StreamSettings
 from refilm.training.trained import Part, TrainedTable, assert_trained, table
 from refilm.training.validation import ValidationSettings, measure
@@ -37,6 +39,10 @@ class DiffusionSettings(StreamSettings):
 
     loss: LossSettings = LossSettings()
     validation: ValidationSettings = ValidationSettings()
+    checkpointing: Checkpointing = "none"
+    """What blocks compute again for their backward: nothing; `selective`, all but attention; `full`, all."""
+    compile: bool = False
+    """Whether blocks are compiled at the first step."""
 
 
 class TrainSettings(Settings):
@@ -46,8 +52,8 @@ class TrainSettings(Settings):
     """`adapter`: the adapter alone, on the frozen transformer; `all`: the transformer too."""
     lora: LoraSettings | None = None
     """Low-rank changes of the frozen transformer's linear layers, which train beside the adapter; none: no changes."""
-    base_dtype: Literal["fp32", "bf16"] = "fp32"
-    """What the frozen transformer's matrices are held in; what trains is always fp32."""
+    base_dtype: Literal["fp32", "bf16", "int8"] = "fp32"
+    """What the frozen transformer's matrices are held in; int8 is torchao's and wants checkpointing."""
 
     @model_validator(mode="after")
     def _possible(self) -> "TrainSettings":
@@ -69,6 +75,7 @@ class DiffusionTask:
         train: what is learned from.
         held_out: what is validated on.
         training: what trains, where there is an adapter.
+        base_fingerprint: of the transformer as it was read, where it is known.
 
     Raises:
         ValueError: data or settings that do not fit each other.
@@ -84,6 +91,7 @@ class DiffusionTask:
         train: Subset,
         held_out: Subset,
         training: TrainSettings | None = None,
+        base_fingerprint: str | None = None,
     ):
         self.settings, self.schedule, self.train, self.held_out = settings, schedule, train, held_out
         self.training = training or TrainSettings(what="adapter" if adapter else "all")
@@ -99,6 +107,12 @@ class DiffusionTask:
                 if part.trains:
                     parameter.data = parameter.data.float()
         assert_trained(self.parts())
+        self.base_fingerprint = base_fingerprint
+        if self.training.base_dtype == "int8":
+            quantize_base(transformer)
+        apply_checkpointing(transformer, settings.checkpointing)
+        if settings.compile:
+            compile_blocks(transformer)
 
     def _take(self, transformer: Transformer, adapter: Adapter | None) -> None:
         self.transformer, self.adapter = transformer, adapter

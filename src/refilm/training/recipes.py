@@ -176,6 +176,7 @@ class AdapterRecipe(Settings):
                 train=train,
                 held_out=held_out,
                 training=self.train,
+                base_fingerprint=None if shapes else base.fingerprint(),
             )
 
     def deliver(self, task: DiffusionTask, facts: Mapping[str, Any]) -> Path:
@@ -192,7 +193,7 @@ class AdapterRecipe(Settings):
         save_adapter(
             task.adapter,
             folder,
-            base_fingerprint=fingerprint(task.transformer),
+            base_fingerprint=task.base_fingerprint if self.train.what == "adapter" else fingerprint(task.transformer),
             facts=dict(facts),
             image_encoder=image_encoder_of(self.base),
         )

@@ -12,8 +12,10 @@ was stopped. Knows clips by number; nothing of models.
 - The rest: uniform and normal numbers of the sample's own generator, in a fixed order.
 """
 
+from bisect import bisect
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from itertools import accumulate
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -104,14 +106,15 @@ class Batch:
     """(B,), 0 where the caption is dropped."""
     reference_scale: Tensor
     """(B,), 0 where the reference is dropped."""
-    mask: Tensor
-    """(B, T, h, w), 0..1: where the subject is; 1 everywhere where nobody knows."""
+    mask: Tensor | None = None
+    """(B, T, h, w), 0..1: where the subject is; none: nobody said."""
 
     def to(self, device: torch.device) -> "Batch":
         """The same on a device; from pinned memory the copy does not wait."""
         if device.type == "cpu":
             return self
-        return Batch(**{name: tensor.pin_memory().to(device, non_blocking=True) for name, tensor in vars(self).items()})
+        tensors = {name: tensor for name, tensor in vars(self).items() if tensor is not None}
+        return Batch(**{name: tensor.pin_memory().to(device, non_blocking=True) for name, tensor in tensors.items()})
 
 
 class Drawn(NamedTuple):
@@ -176,11 +179,24 @@ class Stream:
             ValueError: a clip has another number of captions than the settings have shares for.
         """
         drawn, frames = self.drawn(step, samples), self._at(step)[1]
-        rows = [_row(self.clips[one.clip], one, frames, self.settings.captions) for one in drawn]
-        latents, text, reference, noise, mask = (torch.stack(kind) for kind in zip(*rows, strict=True))
-        kept = drops(torch.tensor([one.fate for one in drawn]), self.settings.drop)
-        timesteps = torch.tensor([one.timestep for one in drawn])
-        return Batch(latents, text, reference, timesteps, noise, *kept, mask)
+        with torch.autocast("cpu", enabled=False):  # which would have a say in how rows are stacked
+            clips = [self.clips[one.clip] for one in drawn]
+            read = _read(clips, drawn, frames, self.settings.captions)
+        noise = torch.empty(2, *read.mean.shape)
+        for row, one in enumerate(drawn):
+            for kind in noise:
+                kind[row].normal_(generator=one.generator)
+        text_scale, reference_scale = drops(torch.tensor([one.fate for one in drawn]), self.settings.drop)
+        return Batch(
+            latents=read.latents(noise[1]),
+            text=read.text.float(),
+            reference=read.references.float(),
+            timesteps=torch.tensor([one.timestep for one in drawn]),
+            noise=noise[0],
+            text_scale=text_scale,
+            reference_scale=reference_scale,
+            mask=read.mask,
+        )
 
     def _at(self, step: int) -> tuple[int, int, int]:
         """A step's bucket, latent frames, and how many samples that bucket has given before.
@@ -226,26 +242,42 @@ def _batches(curriculum: Sequence[Lesson], steps: int) -> np.ndarray:
     return np.repeat([lesson.batch for lesson in curriculum], lengths)
 
 
-def _row(clip: EncodedClip, drawn: Drawn, frames: int, shares: Sequence[float] | None) -> tuple[Tensor, ...]:
-    """Latents, text, reference, noise and mask of one sample."""
-    captions, references, views = len(clip.text), *clip.references.shape[:2]
-    if shares is not None and len(shares) != captions:
-        raise ValueError(
-            f"diffusion.captions has {len(shares)} shares, but clip {drawn.clip} has {captions} captions: give one "
-            "share a caption, or leave captions out to take all as often"
-        )
-    clip = replace(clip, mean=clip.mean[:frames], logvar=clip.logvar[:frames])
-    noise, posterior = (torch.randn(clip.mean.shape, generator=drawn.generator) for _ in range(2))
-    mask = torch.ones(clip.mean[:, 0].shape) if clip.mask is None else clip.mask[:frames].float()
-    text = clip.text[_chosen(drawn.caption, shares or (1.0,) * captions)]
-    reference = clip.references[int(drawn.reference * references), int(drawn.view * views)]
-    return clip.latents(posterior), text.float(), reference.float(), noise, mask
+def _read(
+    clips: Sequence[EncodedClip], drawn: Sequence[Drawn], frames: int, shares: Sequence[float] | None
+) -> EncodedClip:
+    """What is drawn of the clips, stacked: like one clip, with an axis of B before all others."""
+    text, references = [], []
+    for clip, one in zip(clips, drawn, strict=True):
+        captions, (pictures, views) = len(clip.text), clip.references.shape[:2]
+        if shares is not None and len(shares) != captions:
+            raise ValueError(
+                f"diffusion.captions has {len(shares)} shares, but clip {one.clip} has {captions} captions: give one "
+                "share a caption, or leave captions out to take all as often"
+            )
+        text.append(clip.text[_chosen(one.caption, shares or (1.0,) * captions)])
+        references.append(clip.references[int(one.reference * pictures), int(one.view * views)])
+    return EncodedClip(
+        mean=torch.stack([clip.mean[:frames] for clip in clips]),
+        logvar=torch.stack([clip.logvar[:frames] for clip in clips]),
+        text=torch.stack(text),
+        references=torch.stack(references),
+        mask=_masks(clips, frames),
+    )
+
+
+def _masks(clips: Sequence[EncodedClip], frames: int) -> Tensor | None:
+    """Where the subjects are, (B, T, h, w); everywhere in a clip of which nobody said; none if nobody said of any."""
+    if all(clip.mask is None for clip in clips):
+        return None
+    return torch.stack(
+        [torch.ones(clip.mean[:frames, 0].shape) if clip.mask is None else clip.mask[:frames].float() for clip in clips]
+    )
 
 
 def _chosen(share: float, shares: Sequence[float]) -> int:
     """Which one a uniform number means, where each has its share."""
-    ends = np.cumsum(shares)
-    return int(min(np.searchsorted(ends, share * ends[-1], side="right"), len(shares) - 1))
+    ends = list(accumulate(shares))
+    return min(bisect(ends, share * ends[-1]), len(shares) - 1)
 
 
 def drops(fates: Tensor, settings: DropSettings) -> tuple[Tensor, Tensor]:

@@ -70,10 +70,20 @@ def table(parts: Sequence[Part], optimizer: OptimizerSettings) -> TrainedTable:
 
 
 def _row(part: Part, optimizer: OptimizerSettings) -> TrainedRow:
-    weights = sum(p.numel() * p.element_size() for _, p in part.parameters)
+    weights = sum(held(p) for _, p in part.parameters)
     states = sum(state_bytes(name, p, optimizer) for name, p in part.parameters) if part.trains else 0
     count = sum(p.numel() for _, p in part.parameters)
     return TrainedRow(part.name, part.trains, count, weights, weights if part.trains else 0, states)
+
+
+def held(weight: Tensor) -> int:
+    """Bytes of a weight, of one that torchao has quantized those of all its tensors."""
+    return sum(tensor.nbytes for tensor in _plain(weight))
+
+
+def _plain(weight: Tensor) -> list[Tensor]:
+    flatten = getattr(weight, "__tensor_flatten__", None)
+    return [weight] if flatten is None else [getattr(weight, name) for name in flatten()[0]]
 
 
 def state_bytes(name: str, parameter: nn.Parameter, optimizer: OptimizerSettings) -> int:
@@ -108,5 +118,5 @@ class Frozen:
 
 
 def _sampled(weight: Tensor) -> Tensor:
-    values = weight.detach().flatten()
+    values = _plain(weight.detach())[0].flatten()
     return values[:: max(1, len(values) // SAMPLES)].clone()

@@ -104,7 +104,10 @@ def added_shares(transformer: Transformer, into: list[Tensor], *, wanted: bool =
         yield
         return
     found: list[Tensor] = []
-    with swapped(transformer, Block, reference=lambda layer: Measured(layer, found)):
+    with (
+        torch.compiler.set_stance("force_eager"),  # or blocks would be compiled anew for this alone
+        swapped(transformer, Block, reference=lambda layer: Measured(layer, found)),
+    ):
         yield
     into.append(torch.stack(found))
 

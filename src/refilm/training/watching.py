@@ -7,7 +7,6 @@ from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any
 
-from refilm.checkpoints import fingerprint
 from refilm.training.account import Account
 from refilm.training.diffusion import DiffusionTask
 from refilm.training.films import Filming
@@ -86,14 +85,14 @@ class Watch(AbstractContextManager):
 
 
 def sources_of(task: Task, base: str | None) -> dict[str, Any]:
-    """What a run rests on, with what tells it from others. Take it before the first step."""
+    """What a run rests on, with what tells it from others."""
     if not isinstance(task, DiffusionTask):
         return {}
     sets = {"train": task.train, "held_out": task.held_out}
     return {
         "seed": task.settings.seed,
         "data": {name: {"clips": len(clips), "identity": clips.identity} for name, clips in sets.items()},
-        "base": {"source": base, "fingerprint": fingerprint(task.transformer)},
+        "base": {"source": base, "fingerprint": task.base_fingerprint},
     }
 
 

@@ -1,0 +1,170 @@
+"""`refilm push` to a server of our own that speaks as much of the Hub's language as an upload takes."""
+
+import base64
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+
+class Hub(ThreadingHTTPServer):
+    """Keeps repositories in memory: {name: {"private": ..., "files": {path: bytes}}}."""
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Door)
+        self.repositories, self.uploads = {}, {}
+        self.address = f"http://127.0.0.1:{self.server_address[1]}"
+
+
+class Door(BaseHTTPRequestHandler):
+    server: Hub
+
+    def log_message(self, *_):
+        pass
+
+    def answer(self, content, status=200):
+        body = json.dumps(content).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def body(self):
+        if self.headers.get("Transfer-Encoding") == "chunked":
+            chunks = []
+            while size := int(self.rfile.readline(), 16):
+                chunks.append(self.rfile.read(size))
+                self.rfile.readline()
+            self.rfile.readline()
+            return b"".join(chunks)
+        return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+
+    def do_GET(self):
+        name = self.path.removeprefix("/api/models/")
+        if name not in self.server.repositories:
+            return self.answer({"error": "Not found"}, 404)
+        self.answer({"id": name, "private": self.server.repositories[name]["private"]})
+
+    def do_PUT(self):
+        content = self.body()
+        assert hashlib.sha256(content).hexdigest() == self.path.removeprefix("/upload/")
+        self.server.uploads[self.path.removeprefix("/upload/")] = content
+        self.answer({})
+
+    def do_POST(self):
+        content = self.body()
+        if self.headers.get("Authorization") != "Bearer of-the-test":
+            self.answer({"error": "Invalid username or password."}, 401)
+        elif self.path == "/api/validate-yaml":
+            self.answer({"errors": [], "warnings": []})
+        elif self.path == "/api/repos/create":
+            self.create(json.loads(content))
+        elif "/preupload/" in self.path:
+            modes = {True: "lfs", False: "regular"}
+            paths = [file["path"] for file in json.loads(content)["files"]]
+            files = [{"path": p, "uploadMode": modes[p.endswith("s")], "shouldIgnore": False} for p in paths]
+            self.answer({"files": files})
+        elif self.path.endswith("/info/lfs/objects/batch"):
+            objects = [
+                {**wanted, "actions": {"upload": {"href": f"{self.server.address}/upload/{wanted['oid']}"}}}
+                for wanted in json.loads(content)["objects"]
+            ]
+            self.answer({"transfer": "basic", "objects": objects})
+        else:
+            self.commit([json.loads(line) for line in content.splitlines()])
+
+    def create(self, wanted):
+        name = f"{wanted['organization']}/{wanted['name']}"
+        if name in self.server.repositories:
+            return self.answer({"error": "You already created this model repo", "url": f"/{name}"}, 409)
+        self.server.repositories[name] = {"private": wanted.get("visibility") == "private", "files": {}}
+        self.answer({"url": f"{self.server.address}/{name}"})
+
+    def commit(self, lines):
+        name = self.path.removeprefix("/api/models/").removesuffix("/commit/main")
+        files = self.server.repositories[name]["files"]
+        for line in lines[1:]:
+            value = line["value"]
+            files[value["path"]] = (
+                self.server.uploads[value["oid"]] if line["key"] == "lfsFile" else base64.b64decode(value["content"])
+            )
+        self.answer({"commitUrl": f"{self.server.address}/{name}/commit/abc", "commitOid": "abc"})
+
+
+@pytest.fixture
+def hub():
+    server = Hub()
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def push(hub, *words, token="of-the-test"):
+    """In a process of its own: which Hub it talks to is read when its library is imported."""
+    own = {"HF_ENDPOINT": hub.address, "HF_HUB_OFFLINE": "0", "HF_TOKEN": token, "HF_HUB_DISABLE_XET": "1"}
+    command = [sys.executable, "-m", "refilm.cli", "push", *map(str, words)]
+    return subprocess.run(command, env={**os.environ, **own}, capture_output=True, text=True, timeout=600)
+
+
+def test_an_adapter_arrives_whole_and_nothing_else_does(hub, tiny_base, tmp_path):
+    folder, own = tiny_base / "adapter", tmp_path / "own"
+    shutil.copytree(folder, own)
+    (own / "secret.txt").write_text("no part of the adapter")
+
+    done = push(hub, own, "me/fox", "--private")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == f"me/fox: 3 files, {hub.address}/me/fox/commit/abc"
+    repository = hub.repositories["me/fox"]
+    assert repository["private"]
+    assert repository["files"] == {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+def test_a_public_repository_gets_nothing_private(hub, tiny_base):
+    hub.repositories["me/open"] = {"private": False, "files": {}}
+    refused(push(hub, tiny_base / "adapter", "me/open", "--private"), "me/open: is there already, and public")
+    assert hub.repositories["me/open"]["files"] == {}
+
+
+def test_a_login_that_is_none_is_refused_in_one_line(hub, tiny_base):
+    refused(push(hub, tiny_base / "adapter", "me/fox", token="another"), "log in with `hf auth login`")
+    assert hub.repositories == {}
+
+
+def test_a_dry_run_tells_and_sends_nothing(refilm, tiny_base):
+    result = refilm("push", tiny_base / "adapter", "me/fox", "--dry-run")  # here the network is off
+    assert result.exit_code == 0, result.output
+    *files, last = result.stdout.splitlines()
+    sizes = {name: (tiny_base / "adapter" / name).stat().st_size for name in ("README.md", "adapter.json")}
+    assert files[:2] == [f"{name}: {size:,} bytes" for name, size in sizes.items()]
+    assert last == "me/fox: nothing was sent"
+
+
+def test_what_is_no_adapter_is_refused(refilm, tiny_base, tmp_path):
+    (tmp_path / "adapter.json").write_text("{}")
+    for folder, what in ((tiny_base, "adapter.json: no such file"), (tmp_path, "format: Field required")):
+        result = refilm("push", folder, "me/fox", "--dry-run")
+        assert result.exit_code == 2
+        assert what in result.stderr
+
+
+@pytest.mark.parametrize("name", ["fox", "me/fox/too", "/fox"])
+def test_a_name_that_is_none_is_refused(refilm, tiny_base, name):
+    result = refilm("push", tiny_base / "adapter", name)
+    assert result.exit_code == 2
+    assert f"{name!r}: not a repository on the Hub; give owner/name" in result.stderr
+
+
+def refused(done, what):
+    assert done.returncode == 2, done.stdout
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert what in line

@@ -1,0 +1,173 @@
+"""From a recipe to what it delivers: the model that is loaded is the model that was trained, whatever of it trains."""
+
+import dataclasses
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from refilm.checkpoints import base_weights, fingerprint, load_adapter, load_base
+from refilm.training.diffusion import use_eager_attention
+from refilm.training.loop import fit
+from refilm.training.recipes import read_recipe
+
+from ..model.tiny import SINCOS
+
+RECIPE = """
+stage = "adapter"
+base = "{base}"
+out = "{out}"
+
+[data]
+cache = "{cache}"
+clips = 6
+held_out_clips = 4
+
+[diffusion]
+captions = [1.0, 0.0]
+curriculum = [{{ until = 4, batch = 3 }}]
+
+[loop]
+steps = 3
+precision = "fp32"
+optimizer = {{ learning_rate = 1e-2, warm_up = 0, ema = 0.5 }}
+"""
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def trained(tiny_base, cache, tmp_path):
+    """Train by a recipe with some more lines; returns the recipe, its task and where the result is."""
+
+    def train(lines: str, **changes):
+        path = tmp_path / "recipe.toml"
+        path.write_text(RECIPE.format(base=tiny_base, out=tmp_path / "out", cache=cache) + lines)
+        recipe = read_recipe(path, changes)
+        for _ in recipe.prepare():
+            pass
+        task = recipe.task()
+        for _ in fit(task, recipe.loop, tmp_path / "run"):
+            pass
+        return task, recipe.deliver(task)
+
+    return train
+
+
+def inputs(transformer):
+    size = transformer.size
+    draw = torch.Generator().manual_seed(0)
+    return (
+        torch.randn(2, 3, size.channels, 8, 8, generator=draw),
+        torch.tensor([100, 900]),
+        torch.randn(2, size.text_length, size.text_dim, generator=draw),
+        torch.randn(2, 5, 128, generator=draw),
+    )
+
+
+@torch.no_grad()
+def said(transformer, *, bare: bool = False):
+    use_eager_attention(transformer)  # as in training
+    *given, reference = inputs(transformer)
+    return transformer(*given, None if bare else reference)
+
+
+@torch.no_grad()
+def stored(module):
+    """What was trained, as files hold it."""
+    for parameter in module.parameters():
+        if parameter.requires_grad:
+            parameter.copy_(parameter.half())
+
+
+def test_low_rank_changes_come_back_with_the_adapter(trained, tiny_base):
+    pytest.importorskip("peft")
+    task, out = trained('\n[train.lora]\nrank = 4\ntargets = ["attention.query_key_value", "mlp.2"]\n')
+    rows = {row.name: row for row in task.trained().rows}
+    assert rows["low-rank changes"].trains
+    assert not rows["transformer"].trains
+    base = load_base(tiny_base, device="cpu", dtype="float32")
+    before = said(base.transformer, bare=True)
+    assert fingerprint(task.transformer) == base.fingerprint()
+    weights = load_file(out / "lora.safetensors")
+    assert weights["trunk.blocks.1.mlp.2.lora_A.weight"].shape == (4, 4 * base.size.width)
+    assert all(weight.any() for weight in weights.values())  # all have been trained
+
+    loaded = load_adapter(out, dtype=torch.float32, base_fingerprint=base.fingerprint())
+    base.attach(loaded)
+    stored(task.module)
+    assert torch.equal(said(base.transformer), said(task.transformer))
+    assert not torch.equal(said(base.transformer, bare=True), before)
+    base.detach()
+    assert torch.equal(said(base.transformer, bare=True), before)
+    assert not any("lora" in name for name, _ in base.transformer.named_parameters())
+
+
+def test_a_film_is_made_with_low_rank_changes_also_where_memory_is_low(trained, tiny_base, fox):
+    pytest.importorskip("peft")
+    import refilm
+
+    _, out = trained("\n[train.lora]\nrank = 2\n")
+    films = [
+        refilm.load(tiny_base, adapter=out, device="cpu", memory=memory).generate("a critter", fox, seed=1).frames
+        for memory in ("high", "low")
+    ]
+    assert (films[0] == films[1]).all()
+
+
+def test_a_layer_that_is_not_there_is_refused(trained):
+    with pytest.raises(
+        ValueError, match=r"train\.lora: targets: no linear layer of the transformer is called 'mlp\.1'"
+    ):
+        trained('\n[train.lora]\ntargets = ["mlp.1"]\n')
+
+
+def test_all_of_a_model_is_delivered_as_a_base_with_its_adapter(trained, tiny_base, fox):
+    import refilm
+
+    task, out = trained('\n[train]\nwhat = "all"\n')
+    assert task.trained().frozen == 0
+    base = load_base(out, device="cpu", dtype="float32")
+    before = load_base(tiny_base, device="cpu", dtype="float32")
+    moved = [not torch.equal(w, base_weights(before.transformer)[n]) for n, w in base_weights(base.transformer).items()]
+    assert all(moved)
+    base.attach(load_adapter(out / "adapter", dtype=torch.float32, base_fingerprint=base.fingerprint()))
+    stored(task.module)
+    assert torch.equal(said(base.transformer), said(task.transformer))
+    assert refilm.load(out, device="cpu").generate("a critter", fox, seed=1).frames.shape == (17, 32, 32, 3)
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        ('\n[train]\nwhat = "all"\nlora = {}\n', "train: Value error, lora: changes a frozen transformer"),
+        ('\n[train]\nbase_dtype = "bf16"\n', "loop.precision fp32 needs weights in fp32"),
+        ("\n[data.encode]\nviews = { count = -1 }\n", r"data\.encode\.views\.count"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(trained, lines, words):
+    with pytest.raises(ValueError, match=words):
+        trained(lines)
+
+
+def test_clips_of_another_kind_of_model_are_refused(trained, cache):
+    task, _ = trained("")
+    other = dataclasses.replace(SINCOS, text_length=task.transformer.size.text_length)
+    from refilm.training.datasets import DataSettings
+
+    with pytest.raises(ValueError, match=r"train: holds captions of 128 channels, the base model reads captions of 24"):
+        DataSettings(cache=cache / "train").encoded(other)
+
+
+def test_a_cache_alone_is_split_and_a_second_one_is_validated_on(trained, cache, tiny_base):
+    trained("")
+    from refilm.training.datasets import DataSettings
+
+    size = load_base(tiny_base, device="cpu", memory="low").size
+    train, held_out = DataSettings(cache=cache / "train").encoded(size)
+    assert (len(train), len(held_out)) == (6, 6)  # fewer than ten
+    train, held_out = DataSettings(cache=cache / "train", held_out=cache / "held_out").encoded(size)
+    assert (len(train), len(held_out)) == (6, 4)
