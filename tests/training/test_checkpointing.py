@@ -171,7 +171,7 @@ def test_compiled_blocks_give_the_same(mode):
 
 @pytest.mark.slow
 def test_the_first_compiled_run_fails_where_a_block_keeps_too_much():
-    model, _ = frozen("full")
+    model, _ = frozen("selective")
     step = model.trunk.step
     assert isinstance(step, Recomputing)
     step._run = lambda block, x, conditioning: block(x, conditioning)

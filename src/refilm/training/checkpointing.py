@@ -19,6 +19,7 @@ from torch.utils.checkpoint import (
 )
 
 from refilm.model import Block, Conditioning, Step, Transformer, plain
+from refilm.training.quantized import parts_of
 
 Checkpointing = Literal["none", "selective", "full"]
 """What of a block is kept for its backward: all that it needs; its input and its attention's output; its input."""
@@ -44,7 +45,7 @@ def apply_checkpointing(transformer: Transformer, mode: Checkpointing) -> None:
 def compile_blocks(transformer: Transformer) -> None:
     """Compile every block at its first run; blocks that are alike share what was compiled for the first of them."""
     step = transformer.trunk.step
-    if isinstance(step, Recomputing):
+    if isinstance(step, Recomputing) and step.selective:
         step.compile()
     else:
         for block in transformer.trunk.blocks:
@@ -55,14 +56,14 @@ class Recomputing:
     """A trunk's `step` that computes again, in the backward, what a block's forward does not keep.
 
     At the first backward every block whose output gets a gradient must have run twice; where nothing before or in a
-    block asks for gradients there is nothing to compute again. Compiled blocks run no Python the second time: of them
-    the size of what they keep is looked at.
+    block asks for gradients there is nothing to compute again.
 
     Args:
         selective: keep the outputs of self-attention, whose arithmetic grows with the square of the length.
     """
 
     def __init__(self, *, selective: bool):
+        self.selective = selective
         self._run: Step = _selective if selective else _full
         self._compiled = False
         self._proven = False
@@ -72,15 +73,18 @@ class Recomputing:
         """Run a block: (B, L, D) -> (B, L, D)."""
         if not torch.is_grad_enabled():
             return block(x, conditioning)
-        if self._compiled:
-            return self._weighed(block, x, conditioning)
-        return self._run(block, x, conditioning) if self._proven else self._watched(block, x, conditioning)
+        if self._proven:
+            return self._run(block, x, conditioning)
+        return (self._weighed if self._compiled else self._counted)(block, x, conditioning)
 
     def compile(self) -> None:
-        """Compile the blocks together with their checkpointing, which no compiled block alone would let look in."""
+        """Compile blocks together with what chooses what they keep, which could not look into compiled ones.
+
+        These run no Python the second time: the proof is then how little they keep.
+        """
         self._run, self._compiled = torch.compile(self._run), True
 
-    def _watched(self, block: Block, x: Tensor, conditioning: Conditioning) -> Tensor:
+    def _counted(self, block: Block, x: Tensor, conditioning: Conditioning) -> Tensor:
         counted = _Counted(block)
         out = self._run(cast(Block, counted), x, conditioning)
         if out.requires_grad:
@@ -101,7 +105,7 @@ class Recomputing:
 
     def _weighed(self, block: Block, x: Tensor, conditioning: Conditioning) -> Tensor:
         out = self._run(block, x, conditioning)
-        if not self._proven and out.requires_grad:
+        if out.requires_grad:
             given = (x, conditioning.time, conditioning.reference)
             most = 4 * sum(tensor.nbytes for tensor in given if tensor is not None)
             kept = _kept(out, block)
@@ -143,7 +147,7 @@ def _policy(context: SelectiveCheckpointContext, op: Any, *args: Any, **kwargs: 
 
 def _kept(out: Tensor, block: Block) -> int:
     """Bytes that a compiled block keeps for its backward, its weights aside."""
-    weights = {weight.untyped_storage().data_ptr() for weight in block.parameters()}
+    weights = {part.untyped_storage().data_ptr() for weight in block.parameters() for part in parts_of(weight)}
     saved = getattr(out.grad_fn, "saved_tensors", ())
     storages = {tensor.untyped_storage().data_ptr(): tensor.nbytes for tensor in saved}
     return sum(size for place, size in storages.items() if place not in weights)

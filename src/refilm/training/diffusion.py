@@ -199,10 +199,14 @@ class DiffusionTask:
         """Blocks one by one, then all of the transformer, which holds the adapter too.
 
         Raises:
-            ValueError: a part of it is frozen.
+            ValueError: a part of it is frozen, or blocks cannot be gathered one by one.
         """
         if self.training.what != "all":
             raise ValueError("loop.shard: is for train.what = 'all'; an adapter is small enough for every process")
+        if self.settings.compile and self.settings.checkpointing == "selective":
+            raise ValueError(
+                "loop.shard: weights cannot be gathered within compiled selective blocks; take full, or none"
+            )
         return [*self.transformer.trunk.blocks, self.transformer]
 
     def gathered(self, weights: Mapping[str, Tensor]) -> None:

@@ -6,7 +6,7 @@ blocks are computed again: go with full or selective checkpointing. What is quan
 and has another fingerprint: take that before.
 """
 
-from torch import nn
+from torch import Tensor, nn
 
 from refilm.model import Block, Transformer
 
@@ -28,7 +28,13 @@ def quantize_base(transformer: Transformer) -> int:
     if not chosen:
         raise ValueError("no linear layer of the transformer's blocks is frozen: leave 8-bit weights to adapters")
     quantize_(transformer.trunk, Int8WeightOnlyConfig(set_inductor_config=False), lambda module, _: module in chosen)
-    return sum(layer.weight.qdata.nbytes + layer.weight.scale.nbytes for layer in chosen)  # pyright: ignore
+    return sum(part.nbytes for layer in chosen for part in parts_of(layer.weight))
+
+
+def parts_of(weight: Tensor) -> list[Tensor]:
+    """The plain tensors that a weight is made of: itself, or those of a quantized one."""
+    flatten = getattr(weight, "__tensor_flatten__", None)
+    return [weight] if flatten is None else [getattr(weight, name) for name in flatten()[0]]
 
 
 def _frozen(block: nn.Module) -> list[nn.Linear]:

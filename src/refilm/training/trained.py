@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from refilm.training.optimizers import OptimizerSettings, by_muon
+from refilm.training.quantized import parts_of
 
 SAMPLES = 16  # of each frozen tensor, compared before and after the first step
 
@@ -78,12 +79,7 @@ def _row(part: Part, optimizer: OptimizerSettings) -> TrainedRow:
 
 def held(weight: Tensor) -> int:
     """Bytes of a weight, of one that torchao has quantized those of all its tensors."""
-    return sum(tensor.nbytes for tensor in _plain(weight))
-
-
-def _plain(weight: Tensor) -> list[Tensor]:
-    flatten = getattr(weight, "__tensor_flatten__", None)
-    return [weight] if flatten is None else [getattr(weight, name) for name in flatten()[0]]
+    return sum(tensor.nbytes for tensor in parts_of(weight))
 
 
 def state_bytes(name: str, parameter: nn.Parameter, optimizer: OptimizerSettings) -> int:
@@ -118,5 +114,5 @@ class Frozen:
 
 
 def _sampled(weight: Tensor) -> Tensor:
-    values = _plain(weight.detach())[0].flatten()
+    values = parts_of(weight.detach())[0].flatten()
     return values[:: max(1, len(values) // SAMPLES)].clone()
