@@ -1,13 +1,17 @@
 """How `refilm train` reads changes and tells its course; what it trains is shown in tests/e2e."""
 
+import io
+import re
+
 import pytest
 from rich.console import Console
 
-from refilm.cli.courses import Lines, course_of
+from refilm.cli.courses import Lines, Live, course_of
 from refilm.cli.showing import clock
 from refilm.cli.train import changes_of
 from refilm.training.loop import Progress
 from refilm.training.recipes import changed
+from refilm.training.trained import TrainedRow, TrainedTable
 
 
 def test_changes_are_toml_or_plain_words():
@@ -38,14 +42,34 @@ def test_changes_replace_values_and_leave_the_rest():
 
 
 def test_where_nobody_looks_there_are_few_lines(capsys):
+    found = {"right": 0.25, "wrong": 0.5, "none": 0.3, "gap": 0.25, "gap_error": 0.01, "right/q1": 0.2}
     with Lines(every=1000) as course:
         for step in range(1, 101):
-            scores = {"held_out": 0.25} if step == 50 else {}
-            course.step(Progress(step, 100, loss=1 / step, seconds=2.0, scores=scores))
-    first, middle, last = capsys.readouterr().out.splitlines()
-    assert first == "step 1 of 100  loss 1.0000  2.00 s/step  3 min 18 s left"
-    assert middle == "step 50 of 100  loss 0.0900  2.00 s/step  1 min 40 s left  held_out 0.2500"
+            scores, words = (found, "it is used") if step == 50 else ({}, "")
+            course.step(Progress(step, 100, loss=1 / step, seconds=2.0, samples=8, scores=scores, words=words))
+    first, middle, words, last = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(r"step 1 of 100  loss 1\.0000  4\.0 clips/s  3 min 18 s left  \d\.\d GiB", first)
+    assert re.fullmatch(r"step 50 of 100  loss 0\.0900  4\.0 clips/s  1 min 40 s left  \S+ GiB  right.*", middle)
+    assert middle.endswith("  right 0.2500  wrong 0.5000  none 0.3000")
+    assert words == "  it is used"
     assert last.startswith("step 100 of 100  loss 0.0138")
+
+
+def test_a_terminal_shows_the_gap_and_what_trains():
+    console = Console(force_terminal=True, width=140, file=io.StringIO(), highlight=False, color_system=None)
+    rows = (TrainedRow("adapter", True, 1500, 6000, 6000, 12_000), TrainedRow("transformer", False, 9000, 2**20, 0, 0))
+    with Live(console) as course:
+        course.begin(TrainedTable(rows))
+        course.step(Progress(1, 2, 0.5, 2.0, samples=8, scores={"right": 0.25, "gap": 0.02, "gap_error": 0.001}))
+        course.step(Progress(2, 2, 0.5, 2.0, samples=8, words="[the picture] is used"))
+    told = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", console.file.getvalue())
+    assert re.search(r"adapter\s+trains\s+1,500\s+6 KiB\s+6 KiB\s+12 KiB", told)
+    assert re.search(r"transformer\s+frozen\s+9,000\s+1 MiB\s+-\s+-", told)
+    assert "step 1: right 0.2500" in told
+    assert "[the picture] is used" in told
+    assert re.search(
+        r"2/2\s+loss 0\.5000\s+gap 0\.0200 ± 0\.0010\s+pace 4\.0 clips/s\s+left 0\.0 s\s+memory \d\.\d GiB", told
+    )
 
 
 @pytest.mark.parametrize(

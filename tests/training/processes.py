@@ -1,4 +1,4 @@
-"""What one of two processes does in `test_parallel`: `python -m torch.distributed.run ... -m tests.training.processes`."""
+"""What one of two processes does in `test_parallel`: `torchrun ... -m tests.training.processes FOLDER`."""
 
 import json
 import sys

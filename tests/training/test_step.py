@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from refilm.training.diffusion import TrainSettings
+from refilm.diffusion import min_snr_weights
+from refilm.training.diffusion import LossSettings, TrainSettings
 from refilm.training.optimizers import OptimizerSettings
 from refilm.training.step import Trainer
 
@@ -137,3 +138,30 @@ def test_a_frozen_transformer_in_bfloat16_trains_an_adapter_in_float32():
     with torch.no_grad():
         batch = half.draw(half.stream, 0, half.samples(0))
         assert torch.isfinite(half.losses(batch)).all()  # where nobody trains, too
+
+
+@pytest.mark.parametrize("mode", ["selective", "full"])
+def test_blocks_that_are_computed_again_give_the_same_step(mode):
+    told = [Trainer(task(checkpointing=kind), steps()) for kind in ("none", mode)]
+    for _ in range(2):
+        one, other = (run.advance() for run in told)
+        assert one == other
+
+
+def test_a_frozen_transformer_in_8_bits_trains_and_is_told_so():
+    pytest.importorskip("torchao")
+    made = task(training=TrainSettings(base_dtype="int8"), dtype=torch.bfloat16, checkpointing="full")
+    exact = task()
+    rows = [{row.name: row for row in each.trained().rows}["transformer"] for each in (made, exact)]
+    assert rows[0].parameters == rows[1].parameters
+    assert rows[0].weights < 0.4 * rows[1].weights
+    told = Trainer(made, steps(precision="bf16")).advance()["loss"]
+    assert abs(told - Trainer(exact, steps()).advance()["loss"]) < 0.05 * told
+
+
+def test_a_loss_weighted_by_min_snr_is_that_of_its_terms():
+    made = task(loss=LossSettings(weighting="min-snr", gamma=2.0, mask_share=0.5))
+    told = made.loss(0, made.samples(0))["loss"]
+    batch = made.draw(made.stream, 0, made.samples(0))
+    weights = min_snr_weights(batch.timesteps, made.schedule, gamma=2.0)
+    assert torch.allclose(told, (weights * made.losses(batch)).mean())  # no clip has a mask

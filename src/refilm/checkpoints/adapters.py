@@ -152,7 +152,7 @@ def adapter_files(folder: Path | str) -> list[Path]:
         ValueError: as `load_adapter`.
     """
     load_adapter(folder)
-    files = (Path(folder) / name for name in (README, CARD, WEIGHTS))
+    files = (Path(folder) / name for name in (README, CARD, WEIGHTS, LORA))
     return [file for file in files if file.is_file()]
 
 

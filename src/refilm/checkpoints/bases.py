@@ -65,14 +65,14 @@ class Parts:
     """
 
     def __init__(self, loaders: Mapping[str, Callable[[], Any]], *, one_at_a_time: bool):
-        self._loaders, self._one_at_a_time = loaders, one_at_a_time
+        self.loaders, self._one_at_a_time = dict(loaders), one_at_a_time
         self._loaded: dict[str, Any] = {}
 
     def __getitem__(self, name: str) -> Any:
         if name not in self._loaded:
             if self._one_at_a_time:
                 self.free()
-            self._loaded[name] = self._loaders[name]()
+            self._loaded[name] = self.loaders[name]()
         return self._loaded[name]
 
     def __contains__(self, name: str) -> bool:
@@ -122,14 +122,15 @@ class Base:
         own = source.folder / "adapter"
         self.adapter: Path | None = own if own.is_dir() else None
         """The folder of the adapter that comes with it."""
-        self._attached: Adapter | None = None
+        self.attached: Adapter | None = None
+        """The adapter in the transformer, whenever that is loaded."""
         self._fingerprint: str | None = None
         self._pictures: tuple[str | None, Fit] = None, "pad"
 
         def transformer() -> Transformer:
             loaded = source.transformer(dtype, device).eval()
-            if self._attached is not None:
-                self._attached.attach(loaded)
+            if self.attached is not None:
+                self.attached.attach(loaded)
             return loaded
 
         def image() -> ImageEncoder:
@@ -155,23 +156,29 @@ class Base:
         """The transformer, with the adapter that was attached to it."""
         return self._parts["transformer"]
 
+    def compute_with(self, transformer: Transformer, adapter: Adapter | None) -> None:
+        """Take a transformer of this size from elsewhere, one in training, with the adapter attached to it."""
+        self._parts.free("transformer")
+        self._parts.loaders["transformer"] = lambda: transformer
+        self.attached = adapter
+
     def attach(self, adapter: Adapter) -> None:
         """Put an adapter into the transformer, whenever that is loaded.
 
         Raises:
             ValueError: their sizes do not fit, or another adapter is attached.
         """
-        if self._attached is not None:
+        if self.attached is not None:
             raise ValueError("the transformer has an adapter already; detach that one first")
         with torch.device("meta"):
             adapter.attach(Transformer(self.size))  # only to see whether it fits
-        self._attached = adapter
+        self.attached = adapter
         if "transformer" in self._parts:
             adapter.attach(self.transformer)
 
     def detach(self) -> None:
         """Make it the bare model again."""
-        attached, self._attached = self._attached, None
+        attached, self.attached = self.attached, None
         if attached is not None and "transformer" in self._parts:
             attached.detach(self.transformer)
 

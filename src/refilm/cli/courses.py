@@ -1,22 +1,28 @@
-"""The course of a training run, on a terminal as a bar that lives, elsewhere as a plain line now and then."""
+"""The course of a training run, on a terminal as a display that lives, elsewhere as a plain line now and then."""
 
 import time
 from collections import deque
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Self
 
 import typer
-from rich.console import Console
+from rich.console import Console, Group
+from rich.live import Live as Display
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as Bars
+from rich.table import Table
 
 from refilm.cli.showing import clock
+from refilm.training.memory import most_memory
 
 if TYPE_CHECKING:
     from refilm.training.loop import Progress
+    from refilm.training.trained import TrainedTable
 
 WINDOW = 50  # steps over which loss and pace are averaged
 EVERY = 10.0  # seconds between plain lines
+TOLD = ("right", "wrong", "none")  # the scores that a line has room for; all are in the log
 
 
 def course_of(console: Console, *, first: bool) -> "Course":
@@ -27,23 +33,31 @@ def course_of(console: Console, *, first: bool) -> "Course":
 
 
 class Pace:
-    """The last steps' mean loss and duration."""
+    """The last steps' mean loss and duration, and the last validation's gap."""
 
     def __init__(self) -> None:
         self.recent: deque[Progress] = deque(maxlen=WINDOW)
+        self.gap = ""
 
-    def tell(self, progress: "Progress") -> str:
-        """The step's loss, pace, and the time that is left."""
+    def take(self, progress: "Progress") -> dict[str, str]:
+        """What there is to tell after a step, by name."""
         self.recent.append(progress)
+        if "gap" in progress.scores:
+            self.gap = f"{progress.scores['gap']:.4f} ± {progress.scores['gap_error']:.4f}"
         loss = sum(step.loss for step in self.recent) / len(self.recent)
         seconds = sum(step.seconds for step in self.recent) / len(self.recent)
-        left = clock(seconds * (progress.steps - progress.step))
-        return f"loss {loss:.4f}  {seconds:.2f} s/step  {left} left"
+        samples = sum(step.samples for step in self.recent) / len(self.recent)
+        told = {"loss": f"{loss:.4f}", "gap": self.gap}
+        told["pace"] = f"{samples / seconds:.1f} clips/s" if samples and seconds else f"{seconds:.2f} s/step"
+        return {**told, "left": clock(seconds * (progress.steps - progress.step)), "memory": f"{most_memory():.1f} GiB"}
 
 
 def scores(progress: "Progress") -> str:
-    """A validation's scores."""
-    return "  ".join(f"{name} {value:.4f}" for name, value in progress.scores.items())
+    """A validation's scores in a line; losses under the pictures that are compared, where there are such."""
+    told: Mapping[str, float] = progress.scores
+    if any(name in told for name in TOLD):
+        told = {name: told[name] for name in TOLD if name in told}
+    return "  ".join(f"{name} {value:.4f}" for name, value in told.items())
 
 
 class Course(AbstractContextManager):
@@ -54,38 +68,51 @@ class Course(AbstractContextManager):
     def encoded(self, done: int, total: int) -> None:
         """Some clips are encoded."""
 
+    def begin(self, trained: "TrainedTable") -> None:
+        """It is known what trains."""
+
     def step(self, progress: "Progress") -> None:
         """A step is done."""
 
+    def tell(self, line: str) -> None:
+        """Something worth a line."""
+
 
 class Live(Course):
-    """A bar with the pace behind it; each validation leaves a line above."""
+    """A bar with the figures below it; what trains, and each validation, is left above."""
 
     def __init__(self, console: Console):
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[pace]}"),
-        )
-        self.bars, self.pace = Bars(*columns, console=console), Pace()
-        self.task = self.bars.add_task("loading", total=None, pace="")
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+        self.console, self.bars, self.pace = console, Bars(*columns, console=console), Pace()
+        self.task = self.bars.add_task("loading", total=None)
+        self.display = Display(self.bars, console=console, refresh_per_second=4)
 
     def __enter__(self) -> Self:
-        self.bars.start()
+        self.display.start()
         return self
 
     def __exit__(self, *error: object) -> None:
-        self.bars.stop()
+        self.display.stop()
 
     def encoded(self, done: int, total: int) -> None:
         self.bars.update(self.task, description="encoding clips", completed=done, total=total)
 
+    def begin(self, trained: "TrainedTable") -> None:
+        self.console.print(table_of(trained))
+
     def step(self, progress: "Progress") -> None:
-        done, pace = progress.step, self.pace.tell(progress)
-        self.bars.update(self.task, description="training", completed=done, total=progress.steps, pace=pace)
+        told = self.pace.take(progress)
+        self.bars.update(self.task, description="training", completed=progress.step, total=progress.steps)
+        figures = Table.grid(padding=(0, 3))
+        figures.add_row(*(f"[dim]{name}[/] {value}" for name, value in told.items() if value))
+        self.display.update(Group(self.bars, figures))
         if progress.scores:
-            self.bars.console.print(f"step {done}: {scores(progress)}", highlight=False)
+            self.tell(f"step {progress.step}: {scores(progress)}")
+        if progress.words:
+            self.tell(f"  {progress.words}")
+
+    def tell(self, line: str) -> None:
+        self.console.print(line, highlight=False, markup=False)
 
 
 class Lines(Course):
@@ -95,13 +122,45 @@ class Lines(Course):
         self.every, self.last, self.pace = every, -every, Pace()
 
     def encoded(self, done: int, total: int) -> None:
-        self._tell(f"encoded {done} of {total} clips", now=done == total)
+        self._now_and_then(f"encoded {done} of {total} clips", now=done == total)
+
+    def begin(self, trained: "TrainedTable") -> None:
+        for row in trained.rows:
+            how = "trains" if row.trains else "is frozen"
+            self.tell(f"{row.name} {how}: {row.parameters:,} parameters, {size(row.bytes)}")
 
     def step(self, progress: "Progress") -> None:
-        line = f"step {progress.step} of {progress.steps}  {self.pace.tell(progress)}  {scores(progress)}"
-        self._tell(line.rstrip(), now=bool(progress.scores) or progress.step == progress.steps)
+        told = self.pace.take(progress)
+        line = f"step {progress.step} of {progress.steps}  loss {told['loss']}  {told['pace']}  {told['left']} left"
+        line = f"{line}  {told['memory']}  {scores(progress)}".rstrip()
+        self._now_and_then(line, now=bool(progress.scores) or progress.step == progress.steps)
+        if progress.words:
+            self.tell(f"  {progress.words}")
 
-    def _tell(self, line: str, *, now: bool) -> None:
+    def tell(self, line: str) -> None:
+        typer.echo(line)
+
+    def _now_and_then(self, line: str, *, now: bool) -> None:
         if now or time.monotonic() - self.last >= self.every:
             self.last = time.monotonic()
-            typer.echo(line)
+            self.tell(line)
+
+
+def table_of(trained: "TrainedTable") -> Table:
+    """What trains and what is frozen, with its memory."""
+    table = Table(box=None, header_style="dim")
+    for name in ("", "", "parameters", "weights", "gradients", "optimizer"):
+        table.add_column(name, justify="right" if name else "left")
+    for row in trained.rows:
+        amounts = (size(amount) if amount else "-" for amount in (row.weights, row.gradients, row.states))
+        table.add_row(row.name, "trains" if row.trains else "frozen", f"{row.parameters:,}", *amounts)
+    return table
+
+
+def size(amount: float) -> str:
+    """Bytes for people."""
+    for unit in ("B", "KiB", "MiB"):
+        if amount < 1024:
+            return f"{amount:.0f} {unit}"
+        amount /= 1024
+    return f"{amount:.1f} GiB"

@@ -1,18 +1,19 @@
 """`refilm train`: a recipe is run, and its course is shown."""
 
 import os
-import shlex
 import time
 import tomllib
 from collections.abc import Generator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
 
 from refilm.cli.courses import Course, course_of
+from refilm.cli.leaving import leaving, tell_stopping
 from refilm.cli.showing import clock, say
+from refilm.cli.trials import tell_plan, tell_self_test
 
 if TYPE_CHECKING:
     from refilm.training.loop import Progress
@@ -27,6 +28,10 @@ def train(
         ),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint of the run.")] = False,
+    resume_from: Annotated[
+        Path | None,
+        typer.Option(help="Go on from this checkpoint; later ones of the run are set aside.", show_default=False),
+    ] = None,
     changes: Annotated[
         list[str] | None,
         typer.Option(
@@ -36,21 +41,51 @@ def train(
             show_default=False,
         ),
     ] = None,
+    log_with: Annotated[
+        Literal["trackio", "wandb"] | None,
+        typer.Option(help="A tracker that gets all numbers, beside TensorBoard's logs in the run.", show_default=False),
+    ] = None,
+    overfit: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=2,
+            help="Only try whether the recipe can learn N clips, or what is wrong; exit code 1 then.",
+            show_default=False,
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only tell steps, samples and memory; nothing is written.")
+    ] = False,
 ) -> None:
-    """Train what a recipe says. Ctrl-C stops; --resume goes on as if nothing had been."""
-    folder = run or Path("runs") / recipe.stem
-    started = time.perf_counter()
+    """Train what a recipe says. Ctrl-C or SIGTERM saves and stops; --resume goes on as if nothing had been."""
+    folder, settings = run or Path("runs") / recipe.stem, changes_of(changes or [])
     first = os.environ.get("RANK", "0") == "0"  # torchrun numbers its processes
+    if dry_run:
+        tell_plan(recipe, settings)
+        return
+    started = time.perf_counter()
     course = course_of(Console(), first=first)
-    try:
-        with course:
-            from refilm.training.run import train as steps
+    if overfit is not None:
+        tell_self_test(recipe, overfit, settings, course)
+        return
+    command = ["refilm", "train", str(recipe), "--run", str(folder)]
+    command += [word for change in changes or [] for word in ("--set", change)]
+    command += [] if log_with is None else ["--log-with", log_with]
+    with leaving(command, folder, first=first), course:
+        from refilm.training.run import train as steps
 
-            settings = changes_of(changes or [])
-            out = _shown(steps(recipe, folder, resume=resume, changes=settings, on_encoded=course.encoded), course)
-    except KeyboardInterrupt:
-        typer.echo(_stopped(recipe, folder, changes or []), err=True)
-        raise typer.Exit(130) from None
+        run_steps = steps(
+            recipe,
+            folder,
+            resume=resume_from or resume,
+            changes=settings,
+            log_with=log_with,
+            on_encoded=course.encoded,
+            on_trained=course.begin,
+            on_stop=tell_stopping if first else lambda: None,
+        )
+        out = _shown(run_steps, course)
     if first:
         say(f"{out}: trained, {clock(time.perf_counter() - started)}; the run is in {folder}")
 
@@ -86,16 +121,3 @@ def _shown(steps: "Generator[Progress, None, Path]", course: Course) -> Path:
         except StopIteration as end:
             return end.value
         course.step(progress)
-
-
-def _stopped(recipe: Path, folder: Path, changes: list[str]) -> str:
-    """How to go on from where it stopped."""
-    from refilm.training.resume import checkpoints
-
-    command = ["refilm", "train", str(recipe), "--run", str(folder)]
-    command += [word for change in changes for word in ("--set", change)]
-    kept = checkpoints(folder)
-    if not kept:
-        return f"stopped before the first checkpoint; start anew with: {shlex.join(command)}"
-    step = int(kept[-1].name.removeprefix("step-"))
-    return f"stopped; step {step} is kept, go on with: {shlex.join([*command, '--resume'])}"

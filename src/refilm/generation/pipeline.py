@@ -40,7 +40,7 @@ class Pipeline:
 
     def __init__(self, base: Base, adapter: Adapter | None = None):
         self.base, self.adapter = base, adapter
-        if adapter is not None:
+        if adapter is not None and base.attached is not adapter:
             base.attach(adapter)
 
     def request(self, **settings: Any) -> Request:
@@ -86,8 +86,8 @@ class Pipeline:
 
     def sample(
         self,
-        prompts: Sequence[str],
-        references: Sequence[Picture | None],
+        prompts: Sequence[str] | Tensor,
+        references: Sequence[Picture | None] | Tensor,
         *,
         seeds: Sequence[int],
         request: Request,
@@ -96,8 +96,8 @@ class Pipeline:
         """The sampler's steps, one by one; the caller owns progress, preview and cancellation.
 
         Args:
-            prompts: one a video.
-            references: a picture a video, or none for all.
+            prompts: one a video; or their embeddings, (B, L, text_dim).
+            references: a picture a video, or none for all; or the pictures' tokens, (B, M, reference_dim).
             seeds: one a video.
             request: the settings.
             advice: put around the prediction of every step, to watch it or to change it: `Looks`, for instance.
@@ -127,8 +127,10 @@ class Pipeline:
         if cache is not None:
             logger.info("step cache: %d of %d runs of the transformer's blocks left out", cache.skipped, cache.asked)
 
-    def encode_references(self, references: Sequence[Picture | None]) -> Tensor | None:
-        """Tokens of the pictures, (B, M, E); none if there are none."""
+    def encode_references(self, references: Sequence[Picture | None] | Tensor) -> Tensor | None:
+        """Tokens of the pictures, (B, M, E); none if there are none. Tokens stay what they are."""
+        if isinstance(references, Tensor):
+            return references
         pictures = [as_picture(reference) for reference in references if reference is not None]
         if not pictures:
             return None
@@ -175,18 +177,17 @@ class Pipeline:
 
     @torch.no_grad()
     def _conditions(
-        self, prompts: Sequence[str], references: Sequence[Picture | None], request: Request
+        self, prompts: Sequence[str] | Tensor, references: Sequence[Picture | None] | Tensor, request: Request
     ) -> tuple[Condition, Condition]:
         """What is asked for, and what guidance leads away from. References are projected already."""
         reference = self.encode_references(references)
         if reference is not None:
             assert self.adapter is not None
             reference = self.adapter.projection(reference) if request.reference_scale else None  # (B, M, D)
-        text = self.base.encoders.text
-        asked = Condition(text(prompts), reference)
+        asked = Condition(prompts if isinstance(prompts, Tensor) else self.base.encoders.text(prompts), reference)
         empty = nothing(request.sampler, asked)
         if request.negative_prompt is not None:
-            empty = replace(empty, text=text([request.negative_prompt]))
+            empty = replace(empty, text=self.base.encoders.text([request.negative_prompt]))
         return asked, empty
 
     def _model(self, transformer: Transformer, reference_scale: float):

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_serializer, model_validator
 
 from refilm.checkpoints import Defaults, fingerprint
 from refilm.data.checking import require_checked
 from refilm.data.encoding import EncodedSet, EncodeSettings, Subset, encode, identify
+from refilm.data.encoding.index import INDEX
 from refilm.data.samples import Critters, Files, Source
 from refilm.encoders import Encoders
 from refilm.settings import Settings
@@ -40,6 +42,11 @@ class DataSettings(Settings):
                 "clips: critters have held-out ones of their own; leave manifest and held_out out, or clips"
             )
         return self
+
+    @field_serializer("encode")
+    def _as_given(self, settings: EncodeSettings) -> dict[str, Any]:
+        """What is left out is the base model's, and so stays left out in a recipe that is written down."""
+        return settings.model_dump(mode="json", exclude_unset=True)
 
     def prepare(self, encoders: Encoders, defaults: Defaults) -> Iterator[tuple[int, int]]:
         """Encode what is not encoded yet, yielding (encodings made, encodings to make) of this process.
@@ -79,6 +86,15 @@ class DataSettings(Settings):
     def _critters(self) -> tuple[Path, Path]:
         return self.cache / "train", self.cache / "held_out"
 
+    @property
+    def finished(self) -> bool:
+        """Whether encoded clips are there."""
+        return all((folder / INDEX).is_file() for folder in self._folders())
+
+    def _folders(self) -> list[Path]:
+        folders = (self.cache, self.held_out) if self.clips is None else self._critters()
+        return [folder for folder in folders if folder is not None]
+
     def encoded(self, size: TransformerSize) -> tuple[Subset, Subset]:
         """Encoded clips to learn from and to validate on.
 
@@ -88,9 +104,9 @@ class DataSettings(Settings):
         Raises:
             ValueError: a folder is no finished cache, or was encoded for another kind of model.
         """
-        folders = (self.cache, self.held_out) if self.clips is None else self._critters()
-        sets = [EncodedSet(folder) for folder in folders if folder is not None]
-        for clips, folder in zip(sets, folders, strict=False):
+        folders = self._folders()
+        sets = [EncodedSet(folder) for folder in folders]
+        for clips, folder in zip(sets, folders, strict=True):
             _check(clips, size, str(folder))
         train, held_out = sets if len(sets) == 2 else sets[0].split()
         return train, held_out

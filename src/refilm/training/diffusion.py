@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
+from copy import copy
 from typing import Any, Literal
 
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from refilm.checkpoints import LoraSettings, fingerprint
+from refilm.checkpoints import LoraSettings
 from refilm.data.encoding import Subset
 from refilm.diffusion import Schedule, min_snr_weights, velocity_loss
 from refilm.model import Adapter, JointAttention, ReferenceAttention, Transformer, eager
@@ -17,8 +17,9 @@ from refilm.settings import Settings
 from refilm.training.checkpointing import Checkpointing, apply_checkpointing, compile_blocks
 from refilm.training.optimizers import OptimizerSettings
 from refilm.training.quantized import quantize_base
-from refilm.training.stream import Batch, DropSettings, Stream, StreamSettings
+from refilm.training.stream import Batch, Stream, StreamSettings
 from refilm.training.trained import Part, TrainedTable, assert_trained, table
+from refilm.training.validation import ValidationSettings, measure
 
 
 class LossSettings(Settings):
@@ -37,6 +38,7 @@ class DiffusionSettings(StreamSettings):
     """What is learned from the encoded clips, and how."""
 
     loss: LossSettings = LossSettings()
+    validation: ValidationSettings = ValidationSettings()
     checkpointing: Checkpointing = "none"
     """What blocks compute again for their backward: nothing; `selective`, all but attention; `full`, all."""
     compile: bool = False
@@ -51,7 +53,7 @@ class TrainSettings(Settings):
     lora: LoraSettings | None = None
     """Low-rank changes of the frozen transformer's linear layers, which train beside the adapter; none: no changes."""
     base_dtype: Literal["fp32", "bf16", "int8"] = "fp32"
-    """What the frozen transformer's matrices are held in, int8 by torchao: go with checkpointing. What trains is fp32."""
+    """What the frozen transformer's matrices are held in; int8 is torchao's and wants checkpointing."""
 
     @model_validator(mode="after")
     def _possible(self) -> "TrainSettings":
@@ -73,6 +75,7 @@ class DiffusionTask:
         train: what is learned from.
         held_out: what is validated on.
         training: what trains, where there is an adapter.
+        base_fingerprint: of the transformer as it was read, where it is known.
 
     Raises:
         ValueError: data or settings that do not fit each other.
@@ -88,21 +91,23 @@ class DiffusionTask:
         train: Subset,
         held_out: Subset,
         training: TrainSettings | None = None,
+        base_fingerprint: str | None = None,
     ):
-        self.settings, self.schedule, self.held_out = settings, schedule, held_out
+        self.settings, self.schedule, self.train, self.held_out = settings, schedule, train, held_out
         self.training = training or TrainSettings(what="adapter" if adapter else "all")
         self.stream = Stream(train, settings, timesteps=schedule.steps)
         self._take(transformer.train(), adapter)
         for module in transformer.modules():
             if isinstance(module, nn.LayerNorm):
-                module.float()  # small, and on a CPU autocast does not bring them together with float32 tokens
+                for weight in module.parameters():  # small; on a CPU autocast does not bring them to float32 tokens
+                    weight.data = weight.data.float()
         for part in self.parts():
             for _, parameter in part.parameters:
                 parameter.requires_grad_(part.trains)
                 if part.trains:
                     parameter.data = parameter.data.float()
         assert_trained(self.parts())
-        self.base_fingerprint = fingerprint(transformer)
+        self.base_fingerprint = base_fingerprint
         if self.training.base_dtype == "int8":
             quantize_base(transformer)
         apply_checkpointing(transformer, settings.checkpointing)
@@ -113,11 +118,20 @@ class DiffusionTask:
         self.transformer, self.adapter = transformer, adapter
         self.device = transformer.text_embedding.weight.device
         if adapter is not None:
-            adapter.to(self.device).attach(transformer)
+            if adapter.projection.weight.device != self.device:
+                adapter.to(self.device)
+            adapter.attach(transformer)
         modules: dict[str, nn.Module] = {"transformer": transformer}
         self.module: nn.Module = nn.ModuleDict(modules if adapter is None else {"adapter": adapter} | modules)
         if self.device.type == "cpu":
             use_eager_attention(transformer)
+
+    def on(self, train: Subset, held_out: Subset, settings: DiffusionSettings) -> "DiffusionTask":
+        """The same model, in training on other clips."""
+        other = copy(self)
+        other.train, other.held_out, other.settings = train, held_out, settings
+        other.stream = Stream(train, settings, timesteps=self.schedule.steps)
+        return other
 
     def samples(self, step: int) -> range:
         """The numbers of a step's samples."""
@@ -162,21 +176,9 @@ class DiffusionTask:
             return nullcontext()
         return torch.autocast(self.device.type, dtype)
 
-    @torch.no_grad()
     def validate(self) -> dict[str, float]:
-        """The loss on fixed held-out clips, timesteps and noise: with the right reference, another's, and none."""
-        lesson = self.settings.curriculum[-1].model_copy(update={"batch": 64})
-        kept = DropSettings(text=0, reference=0, both=0)
-        fixed = self.settings.model_copy(update={"curriculum": (lesson,), "drop": kept, "still_share": 0.0})
-        stream = Stream(self.held_out, fixed, timesteps=self.schedule.steps)
-        batch = self.draw(stream, 0, stream.samples(0))
-        scores = {"held_out": self.losses(batch).mean().item()}
-        if self.adapter:
-            wrong = replace(batch, reference=batch.reference.roll(1, 0))
-            none = replace(batch, reference_scale=0 * batch.reference_scale)
-            scores["wrong_reference"] = self.losses(wrong).mean().item()
-            scores["no_reference"] = self.losses(none).mean().item()
-        return scores
+        """Losses with the right picture, another's and none, on fixed held-out samples; see `measure`."""
+        return measure(self, self.settings.validation)
 
     def parts(self) -> tuple[Part, ...]:
         """What trains and what is frozen."""

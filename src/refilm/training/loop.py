@@ -4,24 +4,44 @@ Knows nothing of what is trained: a `Task` gives the weights and the loss of a s
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
+from pydantic import Field
+
+from refilm.training.agreement import highest
 from refilm.training.parallel import place
-from refilm.training.resume import load_checkpoint, save_checkpoint
+from refilm.training.resume import load_checkpoint, save_checkpoint, set_aside, starting_point
+from refilm.training.shards import mesh_of
+from refilm.training.signals import Ended, Stopped, stoppable
 from refilm.training.step import StepSettings, Task, Trainer
+
+Positive = Annotated[int, Field(ge=1)]
 
 
 class LoopSettings(StepSettings):
     """The course of a run."""
 
-    save_every: int = 500
+    save_every: Positive = 500
     """Steps between checkpoints."""
-    validate_every: int = 500
+    validate_every: Positive = 500
     """Steps between validations."""
-    keep: int = 2
+    keep: Positive = 2
     """Checkpoints that are kept."""
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What a look at the weights found."""
+
+    scores: dict[str, float] = field(default_factory=dict)
+    films: tuple[Path, ...] = ()
+    words: str = ""
+    """What the scores mean, for people."""
+    enough: bool = False
+    """Whether the run shall end here."""
 
 
 @dataclass(frozen=True)
@@ -32,28 +52,68 @@ class Progress:
     steps: int
     loss: float
     seconds: float
+    samples: int = 0
+    """Learned from in this step, by all processes together."""
     details: dict[str, float] = field(default_factory=dict)
     scores: dict[str, float] = field(default_factory=dict)
+    films: tuple[Path, ...] = ()
+    words: str = ""
 
 
-def fit(task: Task, settings: LoopSettings, folder: Path, *, resume: bool = False) -> Iterator[Progress]:
+def fit(
+    task: Task,
+    settings: LoopSettings,
+    folder: Path,
+    *,
+    resume: bool | Path = False,
+    look: Callable[[int], Findings] | None = None,
+    on_stop: Callable[[], None] = lambda: None,
+) -> Iterator[Progress]:
     """Train `task`, yielding after every step; leaves the averaged weights in the task at the end.
 
+    SIGTERM or Ctrl-C to any of the processes ends all of them after the same step. A second Ctrl-C is a
+    KeyboardInterrupt.
+
+    Args:
+        task: what is trained.
+        settings: the course.
+        folder: where checkpoints are kept.
+        resume: go on from this checkpoint; True: from the newest in `folder`.
+        look: called with the number of steps at each validation, the averaged weights in place, by the first process,
+            or by all where they share the weights; none: the task's own validation alone.
+        on_stop: called when a signal asks to stop, from the signal's handler: do next to nothing there.
+
     Raises:
-        ValueError: `resume` without a checkpoint in `folder`.
+        ValueError: `resume` without a checkpoint or with a damaged one; none of it, and `folder` holds checkpoints.
         FloatingPointError: a loss that is not finite; the last checkpoint stays as it was.
+        OSError: a checkpoint could not be written; those before it are kept.
+        Stopped: a signal asked for it; the last step is saved.
+        Ended: a look found that it is enough, before the last step; it is saved.
     """
+    look = look or (lambda step: Findings(task.validate()))
     run, first = Trainer(task, settings), place().first
-    if resume:
-        run.load_state(load_checkpoint(folder))
-    while run.step < settings.steps:
+    start = starting_point(folder, resume)
+    if start is not None:
+        run.load_state(load_checkpoint(start, mesh=mesh_of(run.state())))
+        set_aside(folder, after=run.step)
+    with stoppable(on_stop) as stop:
         started = time.perf_counter()
-        details = run.advance()
-        scores = {}
-        if run.step % settings.validate_every == 0 or run.step == settings.steps:
-            with run.averaged():
-                scores = task.validate() if first or run.sharded else {}  # spread weights need all
-        if first and (run.step % settings.save_every == 0 or run.step == settings.steps):
-            save_checkpoint(folder, run.step, run.state(), keep=settings.keep)
-        yield Progress(run.step, settings.steps, details.pop("loss"), time.perf_counter() - started, details, scores)
+        while run.step < settings.steps:
+            samples, found, enough = len(task.samples(run.step)), Findings(), 0
+            details = run.advance()
+            asked, last = highest(stop.asked), run.step == settings.steps
+            if not asked and (last or run.step % settings.validate_every == 0):
+                with run.averaged(), run.arithmetic():
+                    found = look(run.step) if first or run.sharded else found
+                enough = not last and highest(found.enough)
+            seconds, told = time.perf_counter() - started, (found.scores, found.films, found.words)
+            yield Progress(run.step, settings.steps, details.pop("loss"), seconds, samples, details, *told)
+            started = time.perf_counter()
+            # now that the step is told, it is never missed
+            if asked or enough or last or run.step % settings.save_every == 0:
+                save_checkpoint(folder, run.step, run.state(), keep=settings.keep)
+            if asked:
+                raise Stopped(run.step, asked)
+            if enough:
+                raise Ended(run.step, found.words)
     run.take_average()

@@ -1,12 +1,14 @@
 """Recipes: what `refilm train` can do, each a TOML file. A recipe makes its task and delivers what was trained."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
 from diffusers import AutoencoderKLCogVideoX
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from refilm.checkpoints import (
     Defaults,
@@ -29,6 +31,7 @@ from refilm.training.autoencoder import AutoencoderSettings, AutoencoderTask
 from refilm.training.contrastive import EncodersSettings, EncodersTask
 from refilm.training.datasets import DataSettings
 from refilm.training.diffusion import DiffusionSettings, DiffusionTask, TrainSettings
+from refilm.training.films import FilmSettings
 from refilm.training.loop import LoopSettings
 from refilm.training.parallel import own_device, place, wait_for_all
 
@@ -50,7 +53,7 @@ class AutoencoderRecipe(Settings):
         """What the loop trains."""
         return AutoencoderTask(self.autoencoder)
 
-    def deliver(self, task: AutoencoderTask) -> Path:
+    def deliver(self, task: AutoencoderTask, facts: Mapping[str, Any]) -> Path:
         """Save the autoencoder with the factor that brings its latents to unit variance."""
         model: AutoencoderKLCogVideoX = task.module
         model.register_to_config(scaling_factor=1 / task.latent_std())
@@ -75,7 +78,7 @@ class EncodersRecipe(Settings):
         """What the loop trains."""
         return EncodersTask(self.encoders, self.out)
 
-    def deliver(self, task: EncodersTask) -> Path:
+    def deliver(self, task: EncodersTask, facts: Mapping[str, Any]) -> Path:
         """Save both encoders; the tokenizer and the image processor are there already."""
         task.module.text.half().save_pretrained(self.out / "text_encoder")
         task.module.image.half().save_pretrained(self.out / "image_encoder")
@@ -107,15 +110,16 @@ class BaseRecipe(Settings):
             encoders = load_encoders(self.base, text_length=length, device=own_device(), dtype=torch.float32)
             yield from self.data.prepare(encoders, self.defaults)
 
-    def task(self) -> DiffusionTask:
-        """What the loop trains."""
+    def task(self, shapes: FakeTensorMode | None = None) -> DiffusionTask:
+        """What the loop trains; given `shapes`, one without weights in that mode, to count on."""
         torch.manual_seed(self.diffusion.seed)
         train, held_out = self.data.encoded(self.size)
         schedule = load_schedule(self.base / "scheduler")
-        transformer = Transformer(self.size).to(own_device())
-        return DiffusionTask(self.diffusion, transformer, schedule, adapter=None, train=train, held_out=held_out)
+        with shapes or nullcontext():
+            transformer = _shape(self.size) if shapes else Transformer(self.size).to(own_device())
+            return DiffusionTask(self.diffusion, transformer, schedule, adapter=None, train=train, held_out=held_out)
 
-    def deliver(self, task: DiffusionTask) -> Path:
+    def deliver(self, task: DiffusionTask, facts: Mapping[str, Any]) -> Path:
         """Save the transformer in the base model's folder."""
         frames = self.defaults.frames
         save_transformer(task.transformer, self.base / "transformer", dtype=torch.float16, frames=frames)
@@ -135,6 +139,7 @@ class AdapterRecipe(Settings):
     train: TrainSettings = TrainSettings()
     data: DataSettings
     diffusion: DiffusionSettings
+    films: FilmSettings = FilmSettings()
     loop: LoopSettings
 
     @model_validator(mode="after")
@@ -151,8 +156,8 @@ class AdapterRecipe(Settings):
             base = load_base(self.base, device=str(own_device()), dtype="float32", memory="low")
             yield from self.data.prepare(base.encoders, base.defaults)
 
-    def task(self) -> DiffusionTask:
-        """What the loop trains."""
+    def task(self, shapes: FakeTensorMode | None = None) -> DiffusionTask:
+        """What the loop trains; given `shapes`, one without weights in that mode, to count on."""
         torch.manual_seed(self.diffusion.seed)
         dtype = "float32" if self.train.base_dtype == "fp32" else "bfloat16"
         base = load_base(self.base, device=str(own_device()), dtype=dtype, memory="low")
@@ -160,19 +165,25 @@ class AdapterRecipe(Settings):
         reference_dim = train[0].references.shape[-1]
         size = AdapterSize.of(base.size, reference_dim=reference_dim, query_norm=self.query_norm)
         lora = self.train.lora
-        adapter = Adapter(size) if lora is None else TunedAdapter(size, lora, name="train.lora")
-        return DiffusionTask(
-            self.diffusion,
-            base.transformer,
-            base.schedule,
-            adapter=adapter,
-            train=train,
-            held_out=held_out,
-            training=self.train,
-        )
+        with shapes or nullcontext(), own_device() if shapes else nullcontext():
+            adapter = Adapter(size) if lora is None else TunedAdapter(size, lora, name="train.lora")
+            transformer = _shape(base.size, base.dtype) if shapes else base.transformer
+            return DiffusionTask(
+                self.diffusion,
+                transformer,
+                base.schedule,
+                adapter=adapter,
+                train=train,
+                held_out=held_out,
+                training=self.train,
+                base_fingerprint=None if shapes else base.fingerprint(),
+            )
 
-    def deliver(self, task: DiffusionTask) -> Path:
-        """Save the adapter as a folder that `refilm generate --adapter` takes, or the whole model as one for --base."""
+    def deliver(self, task: DiffusionTask, facts: Mapping[str, Any]) -> Path:
+        """Save the adapter as a folder that `refilm generate --adapter` takes, or the whole model as one for --base.
+
+        The card is made of the facts.
+        """
         assert task.adapter is not None
         folder = self.out
         if self.train.what == "all":
@@ -183,10 +194,19 @@ class AdapterRecipe(Settings):
             task.adapter,
             folder,
             base_fingerprint=task.base_fingerprint if self.train.what == "adapter" else fingerprint(task.transformer),
-            facts={"recipe": self.model_dump(mode="json"), "scores": task.validate()},
+            facts=dict(facts),
             image_encoder=image_encoder_of(self.base),
         )
         return self.out
+
+
+def _shape(size: TransformerSize, dtype: torch.dtype = torch.float32) -> Transformer:
+    """A transformer where this process computes; made piece by piece, as fake tensors cannot be moved."""
+    with own_device():
+        transformer = Transformer(size)
+    for weight in transformer.parameters():
+        weight.data = weight.data.to(dtype)
+    return transformer
 
 
 Recipe = Annotated[AutoencoderRecipe | EncodersRecipe | BaseRecipe | AdapterRecipe, Field(discriminator="stage")]

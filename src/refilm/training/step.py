@@ -107,6 +107,7 @@ class Trainer:
             self.scaler.unscale_(optimizer)
         norm = nn.utils.clip_grad_norm_(self.trained.values(), self.settings.optimizer.clip)
         told["gradient_norm"] = whole(norm).item()
+        told["learning_rate"] = float(self.optimizers[0].param_groups[0]["lr"])
         self._check(told)
         for optimizer in self.optimizers:
             self.scaler.step(optimizer)
@@ -118,6 +119,11 @@ class Trainer:
             self.frozen = None
         return told
 
+    def arithmetic(self) -> torch.autocast:
+        """Within the context matrix products have the precision of the run."""
+        dtype = DTYPES[self.settings.precision]
+        return torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32)
+
     def _set_rates(self) -> None:
         share = rate(self.step, self.settings.steps, self.settings.optimizer)
         for optimizer, rates in zip(self.optimizers, self.base_rates, strict=True):
@@ -128,12 +134,12 @@ class Trainer:
     def _gradients(self) -> dict[str, float]:
         """Forward and backward of the batch, part by part; the numbers it tells, as means over all samples."""
         samples = self.task.samples(self.step)
-        parts, dtype = shares(samples, self.settings.accumulate), DTYPES[self.settings.precision]
+        parts = shares(samples, self.settings.accumulate)
         sums: dict[str, Tensor] = {}
         for number, part in enumerate(parts):
             last = number == len(parts) - 1
             with nullcontext() if last else self.run.kept_apart():
-                with torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32):
+                with self.arithmetic():
                     details = self.run.loss(self.step, part)
                 weight = len(part) / len(samples)
                 self.scaler.scale(details["loss"] * (weight * place().size)).backward()  # processes are averaged

@@ -171,6 +171,7 @@ class Stream:
             drawn.append(Drawn(clip, timestep, caption, reference, view, fate, generator))
         return drawn
 
+    @torch.autocast("cpu", enabled=False)  # which knows no half precision but its own
     def batch(self, step: int, samples: Sequence[int]) -> Batch:
         """Samples of a step, read and drawn.
 

@@ -100,6 +100,10 @@ class Subset:
         places = np.arange(self._cache.index.clips) if self._indices is None else self._indices
         return Subset(self._cache, places[~held_out]), Subset(self._cache, places[held_out])
 
+    def chosen(self, indices: Sequence[int]) -> "Subset":
+        """These of its clips, in this order."""
+        return Subset(self._cache, np.array([self._place(index) for index in indices], dtype=np.int64))
+
     def _place(self, index: int) -> int:
         if not -len(self) <= index < len(self):
             raise IndexError(f"clip {index} of {len(self)}")

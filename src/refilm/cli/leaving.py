@@ -1,0 +1,64 @@
+"""How a training run leaves before its end: what is kept, the command that goes on, and an exit code that tells why.
+
+75 after SIGTERM or Ctrl-C, when the last step is saved (EX_TEMPFAIL of sysexits.h: "try again later"); 130 when a
+second Ctrl-C left no time for that; 2, as for all errors, when the loss is not finite; 3 when the run ended itself,
+because as many validations as the recipe allows found that the picture is not being used.
+"""
+
+import os
+import shlex
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import typer
+
+from refilm.training.signals import Ended, Stopped
+
+ENDED = 3
+SAVED = 75
+AT_ONCE = 130
+
+
+@contextmanager
+def leaving(command: list[str], folder: Path, *, first: bool) -> Iterator[None]:
+    """Around a run.
+
+    Args:
+        command: that started it, without what resumes.
+        folder: of the run.
+        first: whether this process speaks for all.
+    """
+    why = "stopped"
+    try:
+        yield
+    except Ended as ended:
+        code, why = ENDED, ended.words
+    except Stopped:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun sends it to the others when one has left
+        code = SAVED
+    except KeyboardInterrupt:
+        code = AT_ONCE
+    except FloatingPointError as error:
+        remedy = "the same again would end the same way, so lower loop.optimizer.learning_rate or look at these samples"
+        raise FloatingPointError(f"{error}; {remedy}; {_kept(command, folder)}") from error
+    else:
+        return
+    if first:
+        typer.echo(f"{why}; {_kept(command, folder)}", err=True)
+    raise typer.Exit(code)
+
+
+def tell_stopping() -> None:
+    """Tell that a signal was heard; from its handler, where a print could come upon another one."""
+    os.write(2, b"stopping after this step; Ctrl-C again stops at once\n")
+
+
+def _kept(command: list[str], folder: Path) -> str:
+    from refilm.training.resume import checkpoints, step_of
+
+    kept = checkpoints(folder)
+    if not kept:
+        return f"no step is saved yet, start anew with: {shlex.join(command)}"
+    return f"step {step_of(kept[-1])} is kept, go on with: {shlex.join([*command, '--resume'])}"

@@ -1,0 +1,131 @@
+"""Films of fixed prompts, made at validations by the weights as they are then, and kept in the run's folder.
+
+Prompts and pictures are encoded once, before the first step, so that no text encoder stays in memory.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from refilm.checkpoints import Base
+from refilm.data.encoding import Subset
+from refilm.generation import Pipeline
+from refilm.media import as_picture
+from refilm.model import Adapter, Transformer
+from refilm.settings import Settings
+from refilm.training.fixed import chosen_clips
+
+FOLDER = "films"
+
+
+class FilmSettings(Settings):
+    """Films that a run makes of itself."""
+
+    prompts: tuple[str, ...] = ()
+    """What is filmed; none: no films."""
+    references: tuple[Path, ...] = ()
+    """A picture a prompt, or one for all of them; none: pictures of held-out clips."""
+    every: int = Field(default=1, ge=1)
+    """Validations from one time to the next; the last validation always has films."""
+    steps: int | None = Field(default=None, ge=1)
+    """Sampler steps; left out: the base model's own default."""
+    seed: int = 0
+    """Of the first film; the others count on."""
+
+
+@dataclass(frozen=True)
+class Filming:
+    """Makes the films. Encoded once, see `prepare`."""
+
+    pipeline: Pipeline
+    settings: FilmSettings
+    folder: Path
+    text: Tensor
+    """(B, L, D), a prompt a row."""
+    references: Tensor | None
+    """(B, M, E), or none for a model without an adapter."""
+
+    def due(self, validation: int) -> bool:
+        """Whether the n-th validation has films."""
+        return validation % self.settings.every == 0
+
+    def make(self, step: int, *, write: bool = True) -> tuple[Path, ...]:
+        """Films as MP4 files; the model is left as it was.
+
+        Args:
+            step: whose weights these are.
+            write: whether this process writes them, or only takes part in computing.
+        """
+        paths = []
+        with at_rest(self.pipeline.base.transformer):
+            for number in range(len(self.text)):
+                latents = self._latents(number)
+                if write:
+                    self.folder.mkdir(parents=True, exist_ok=True)
+                    with torch.autocast(latents.device.type, enabled=False):
+                        (video,) = self.pipeline.decode(latents)
+                    paths += video.save(self.folder / f"step-{step:08}-{number + 1}.mp4")
+        return tuple(paths)
+
+    def _latents(self, number: int) -> Tensor:
+        """Of one film, (1, T, C, h, w)."""
+        rows, latents = slice(number, number + 1), None
+        references = [None] if self.references is None else self.references[rows]
+        request = self.pipeline.request(steps=self.settings.steps)
+        seeds = [self.settings.seed + number]
+        for done in self.pipeline.sample(self.text[rows], references, seeds=seeds, request=request):
+            latents = done.latents
+        assert latents is not None
+        return latents
+
+
+def prepare(
+    settings: FilmSettings,
+    base: Base,
+    transformer: Transformer,
+    *,
+    adapter: Adapter | None,
+    held_out: Subset,
+    folder: Path,
+) -> Filming:
+    """Encode prompts and pictures, and make ready to film with a transformer in training.
+
+    Args:
+        base: what else is needed, best with `memory="low"`.
+        folder: the run's.
+
+    Raises:
+        ValueError: a number of pictures other than one, none, or one a prompt; a picture that cannot be read.
+    """
+    count, given = len(settings.prompts), len(settings.references)
+    if given not in (0, 1, count):
+        raise ValueError(f"films.references: {given} pictures for {count} prompts; give one each, one for all, or none")
+    base.compute_with(transformer, adapter)
+    pipeline = Pipeline(base, adapter)
+    with torch.no_grad():
+        text = base.encoders.text(settings.prompts)
+        if adapter is None:
+            references = None
+        elif given:
+            references = base.encoders.image([as_picture(settings.references[n % given]) for n in range(count)])
+        else:
+            clips = [held_out[clip] for clip in chosen_clips(len(held_out), count)]
+            references = torch.stack([clip.references[0, 0] for clip in clips]).to(text)
+    return Filming(pipeline, settings, folder / FOLDER, text, references)
+
+
+@contextmanager
+def at_rest(model: nn.Module) -> Iterator[None]:
+    """Within the context a model is not in train mode; each of its modules is as it was afterwards."""
+    before = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in before.items():
+            module.training = training

@@ -1,0 +1,126 @@
+"""What a run would be, before it is one: steps, samples, clips and memory. Reads what is there and writes nothing.
+
+Memory is counted on the model itself, built and run without weights (fake tensors know shapes alone): weights,
+gradients and moments exactly, activations as the bytes that a step's forward pass keeps for its backward pass. What an
+allocator and a library's workspaces add comes on top.
+"""
+
+import math
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.autograd.graph import saved_tensors_hooks
+
+from refilm.model import JointAttention, ReferenceAttention, eager, fused, swapped
+from refilm.training.curriculum import samples_at
+from refilm.training.diffusion import DiffusionTask
+from refilm.training.parallel import shares
+from refilm.training.recipes import AdapterRecipe, BaseRecipe, read_recipe
+from refilm.training.step import DTYPES, StepSettings
+from refilm.training.stream import Batch, Bucket, ClipLesson
+from refilm.training.trained import TrainedTable
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run would be."""
+
+    stage: str
+    steps: int
+    samples: int | None
+    """Learned from in all, clips counted as often as they come; none: the stage draws them itself."""
+    held_out: int = 0
+    """Clips to validate on."""
+    buckets: Mapping[Bucket, int] | None = None
+    """Clips to learn from, by their latents' frames, height and width; none: they are not encoded yet."""
+    trained: TrainedTable | None = None
+    """What trains; none where the stage has no such table."""
+    activations: int = 0
+    """Bytes that one process keeps from forward to backward, at most."""
+
+    @property
+    def clips(self) -> int:
+        """Clips to learn from."""
+        return sum((self.buckets or {}).values())
+
+    @property
+    def epochs(self) -> float:
+        """How often each clip is learned from."""
+        return (self.samples or 0) / self.clips
+
+    @property
+    def memory(self) -> int:
+        """Bytes that one process needs, at least."""
+        return self.activations + (self.trained.bytes if self.trained else 0)
+
+
+def plan_of(recipe_path: Path, changes: Mapping[str, Any] | None = None) -> Plan:
+    """What a recipe would do.
+
+    Raises:
+        ValueError: a recipe, base model or cache that cannot be used.
+    """
+    recipe = read_recipe(recipe_path, changes)
+    if not isinstance(recipe, AdapterRecipe | BaseRecipe):
+        return Plan(recipe.stage, recipe.loop.steps, samples=None)
+    samples = samples_at(recipe.diffusion.curriculum, recipe.loop.steps).start
+    if not recipe.data.finished:
+        return Plan(recipe.stage, recipe.loop.steps, samples)
+    shapes = FakeTensorMode(allow_non_fake_inputs=True)
+    task = recipe.task(shapes)
+    with shapes:
+        activations = max(saved_bytes(task, recipe.loop, lesson) for lesson in recipe.diffusion.curriculum)
+        trained = task.trained(recipe.loop.optimizer)
+    buckets = {bucket: len(indices) for bucket, indices in task.train.buckets.items()}
+    return Plan(
+        recipe.stage,
+        recipe.loop.steps,
+        samples,
+        held_out=len(task.held_out),
+        buckets=buckets,
+        trained=trained,
+        activations=activations,
+    )
+
+
+def saved_bytes(task: DiffusionTask, settings: StepSettings, lesson: ClipLesson) -> int:
+    """What the forward pass of one process's part of a batch keeps for the backward pass, weights not counted."""
+    frames, height, width = max(task.train.buckets, key=math.prod)
+    clip, count = task.train[0], len(shares(range(lesson.batch), settings.accumulate)[0])
+    latents = torch.empty(count, min(frames, lesson.latent_frames or frames), clip.mean.shape[1], height, width)
+    ones = torch.ones(count)
+    batch = Batch(
+        latents=latents,
+        text=torch.empty(count, *clip.text.shape[1:]),
+        reference=torch.empty(count, *clip.references.shape[2:]),
+        timesteps=torch.zeros(count, dtype=torch.long),
+        noise=torch.empty_like(latents),
+        text_scale=ones,
+        reference_scale=ones,
+        mask=torch.empty_like(latents[:, :, 0]),
+    )
+    kept: dict[int, Tensor] = {}
+    weights = {p.untyped_storage()._cdata for p in task.module.parameters()}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()._cdata
+        if storage not in weights:
+            kept[storage] = tensor  # which keeps its storage's number from being given to another
+        return tensor
+
+    dtype = DTYPES[settings.precision]
+    kernel = fused if torch.cuda.is_available() else eager  # as in `use_eager_attention`
+    with ExitStack() as stack:
+        for kind in (JointAttention, ReferenceAttention)[: 2 if task.adapter else 1]:
+            stack.enter_context(swapped(task.transformer, kind, kernel=lambda _: kernel))
+        stack.enter_context(torch.autocast(task.device.type, dtype, enabled=dtype != torch.float32))
+        stack.enter_context(saved_tensors_hooks(keep, lambda tensor: tensor))
+        loss = task.losses(batch).mean()
+    assert loss.requires_grad
+    return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())

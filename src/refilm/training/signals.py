@@ -1,0 +1,66 @@
+"""A run that is asked to stop: SIGTERM and Ctrl-C are taken down, and the loop stops where it suits.
+
+Knows nothing of what is trained, and says nothing itself.
+"""
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+
+class Stopped(Exception):  # noqa: N818  # it is no error
+    """A run was asked to stop by a signal, and has saved where it was."""
+
+    def __init__(self, step: int, number: int):
+        self.step, self.signal = step, signal.Signals(number)
+        super().__init__(f"stopped by {self.signal.name} after step {step}, which is saved")
+
+
+class Ended(Exception):  # noqa: N818  # it is no error
+    """A run found that going on makes no sense, and has saved where it was."""
+
+    def __init__(self, step: int, words: str):
+        self.step, self.words = step, words
+        super().__init__(f"ended after step {step}, which is saved: {words}")
+
+
+class Stop:
+    """What has asked this process to stop so far."""
+
+    def __init__(self, on_stop: Callable[[], None]):
+        self.on_stop = on_stop
+        self.asked = 0
+        """The number of the first signal; 0: none."""
+
+    def take(self, number: int, frame: FrameType | None) -> None:
+        """A signal has come."""
+        if not self.asked:
+            self.asked = number
+            self.on_stop()
+        elif number == signal.SIGINT:
+            raise KeyboardInterrupt
+
+
+@contextmanager
+def stoppable(on_stop: Callable[[], None]) -> Iterator[Stop]:
+    """Within the context the first SIGTERM or Ctrl-C is taken down, and a further Ctrl-C is a KeyboardInterrupt.
+
+    A Ctrl-C that is ignored, as in a shell's background, stays ignored. Only the main thread can be told of signals;
+    in others nothing is changed.
+
+    Args:
+        on_stop: called by the first signal, from its handler.
+    """
+    stop = Stop(on_stop)
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    heard = [number for number in (signal.SIGTERM, signal.SIGINT) if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, stop.take) for number in heard}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,104 @@
+"""The self-test of recipes: what it passes, and what it says of a run that cannot learn."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from refilm.data.encoding import EncodedSet
+from refilm.data.samples import Critters, Sample
+from refilm.training.diffusion import DiffusionTask
+from refilm.training.optimizers import OptimizerSettings
+from refilm.training.overfit import Look, Outcome, explain, few_of, overfit
+from refilm.training.step import StepSettings
+from refilm.training.stream import DropSettings
+
+from .encoded import encoded, task_on
+
+SETTINGS = StepSettings(steps=5, precision="fp32", optimizer=OptimizerSettings(learning_rate=3e-3))
+
+
+@pytest.fixture(scope="module")
+def clips(tiny_base, tmp_path_factory) -> EncodedSet:
+    return encoded(tiny_base, tmp_path_factory.mktemp("tiny"), 6)
+
+
+def outcome(task: DiffusionTask, settings: StepSettings = SETTINGS, clips: int = 4) -> tuple[Outcome, int]:
+    """How a self-test ends, and after how many looks."""
+    test, looks = overfit(task, settings, clips), 0
+    while True:
+        try:
+            next(test)
+        except StopIteration as end:
+            return end.value, looks
+        looks += 1
+
+
+def test_a_recipe_that_learns_passes_early(clips, tiny_base):
+    found, looks = outcome(task_on(clips, tiny_base))
+    assert found.passed, found.words
+    assert looks < 8
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "task_settings", "words"),
+    [
+        ({"learning_rate": 1e-30}, {}, "the weights do not move, although gradients are there"),
+        (
+            {"learning_rate": 1e-8},
+            {},
+            "should have fallen by 10%; the weights have moved by 0.0% of their length: raise",
+        ),
+        (
+            {"learning_rate": 3e-3},
+            {"drop": DropSettings(text=0, reference=1, both=0)},
+            "no gradient reaches what trains, so that nothing can be learned: see that the reference is not always",
+        ),
+    ],
+)
+def test_one_that_cannot_learn_is_told_why(clips, tiny_base, monkeypatch, optimizer, task_settings, words):
+    monkeypatch.setattr("refilm.training.overfit.STEPS", 25)
+    settings = SETTINGS.model_copy(update={"optimizer": OptimizerSettings(**optimizer)})
+    found, _ = outcome(task_on(clips, tiny_base, **task_settings), settings)
+    assert not found.passed
+    assert words in found.words
+
+
+def test_a_loss_that_rises_and_one_that_overflows_ask_for_a_lower_rate(clips, tiny_base):
+    rising = Look(25, 200, start=1.0, loss=1.5, scores={"none": 1.5}, gradient_norm=3.0, moved=0.5)
+    assert explain(rising) == "the loss rose from 1.0000 to 1.5000 in 25 steps: lower loop.optimizer.learning_rate"
+    task = task_on(clips, tiny_base)
+    with torch.no_grad():
+        task.adapter.layers[0].out.bias.fill_(torch.inf)
+    found, looks = outcome(task)
+    assert not found.passed
+    assert looks == 0
+    assert "numbers overflow; lower loop.optimizer.learning_rate" in found.words
+
+
+class SamePicture(Critters):
+    """Clips that all have the references of the first."""
+
+    def __getitem__(self, index: int, /) -> Sample:
+        return replace(super().__getitem__(index), references=super().__getitem__(0).references)
+
+
+def test_one_that_learns_without_the_picture_fails(tiny_base, tmp_path):
+    """All references are the same picture: the loss falls, but not for what it shows."""
+    found, _ = outcome(task_on(encoded(tiny_base, tmp_path, SamePicture(6)), tiny_base))
+    assert not found.passed
+    told = "but not for the picture's sake: right and wrong picture give the same loss (gap 0.0000 +- 0.0000)"
+    assert told in found.words
+
+
+def test_few_clips_show_as_many_subjects_as_there_are(clips, monkeypatch):
+    own = [clips.entries[index].source for index in range(6)]
+    subjects = dict(zip(own, "aabacb", strict=True))
+    monkeypatch.setattr("refilm.training.overfit.subject_of", lambda entry: subjects[entry.source])
+    for count, wanted in ((3, [0, 2, 4]), (4, [0, 2, 4, 1])):
+        few = few_of(clips, count)
+        assert [entry.source for entry in few.entries] == [own[index] for index in wanted]
+        assert torch.equal(few[1].mean, clips[2].mean)
+    for count in (1, 7):
+        with pytest.raises(ValueError, match=f"--overfit {count}: give from 2 to 6 clips"):
+            few_of(clips, count)
