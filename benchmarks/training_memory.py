@@ -2,9 +2,11 @@
 
     python benchmarks/training_memory.py
 
-49 frames of 480 x 720, batch 1, 226 text tokens, all in bfloat16, with a fused attention kernel that keeps no weights.
-Runs on `meta` tensors, which have shapes and no content, in some minutes on any machine; writes
-benchmarks/results/training_memory.json.
+49 frames of 480 x 720, batch 1, 226 text tokens, a fused attention kernel that keeps no weights. Runs on tensors that
+have shapes and no content, in some minutes on any machine; writes benchmarks/results/training_memory.json.
+
+`bf16`: everything is bfloat16, on `meta`. `autocast`: as refilm trains, the base's matrices in bfloat16 or in 8 bits,
+what trains in float32, norms computed in float32 as autocast does on a GPU.
 
 `kept` is what the forward leaves for the backward: every storage that is alive between them, weights and inputs aside.
 `peak` is the most at any time of forward and backward, gradients of the trained weights aside. `saved` is the part of
@@ -16,12 +18,15 @@ import json
 import weakref
 from collections import Counter
 from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeVar, get_args
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selective_checkpoint_contexts
@@ -31,13 +36,14 @@ from refilm import sizes
 from refilm.evaluation import machine
 from refilm.model import Adapter, JointAttention, ReferenceAttention, Step, Transformer, freeze_all_but
 from refilm.sizes import AdapterSize
-from refilm.training.checkpointing import apply_checkpointing
+from refilm.training.checkpointing import Checkpointing, apply_checkpointing
 from refilm.training.quantized import parts_of, quantize_base
 
 RESULTS = Path(__file__).parent / "results" / "training_memory.json"
 COUNTED = {"tflop": {"none": 370, "full": 498}, "kept_gib": {"none": 30.5, "full": 2.0}}
 LATENTS, TEXT, REFERENCE = (1, 13, 16, 60, 90), (1, 226, 4096), (1, 257, 1024)
 BF16 = torch.bfloat16
+FAKE = FakeTensorMode()  # one for all cases: tables of positions are kept from one to the next
 
 
 def flash(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -45,29 +51,63 @@ def flash(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return torch.ops.aten._scaled_dot_product_flash_attention(q, k, v)[0]
 
 
-def model(size: sizes.TransformerSize, what: str) -> tuple[Transformer, nn.Module]:
-    """A transformer with an adapter, and the one of them that trains."""
-    with torch.device("meta"):
-        transformer = Transformer(size).to(BF16)
-        if what == "all":
-            trained: nn.Module = transformer
-        else:
-            trained = Adapter(AdapterSize.of(size)).to(BF16)
-            trained.attach(transformer)
-            freeze_all_but(trained, transformer)
-    for module in transformer.modules():
-        if isinstance(module, JointAttention | ReferenceAttention):
-            module.kernel = flash
-    return transformer, trained
+AnyModule = TypeVar("AnyModule", bound=nn.Module)
 
 
-def loss(transformer: Transformer, what: str) -> Tensor:
-    """The forward."""
-    with torch.device("meta"):
-        given = [torch.empty(shape, dtype=BF16) for shape in (LATENTS, TEXT, REFERENCE)]
+def cast(module: AnyModule, dtype: torch.dtype) -> AnyModule:
+    """As `module.to(dtype)`, which tensors without content do not let."""
+    for weight in (*module.parameters(), *module.buffers()):
+        weight.data = weight.data.to(dtype)
+    return module
+
+
+class Norm(nn.LayerNorm):
+    """Computes in float32, whatever it is given."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return super().forward(input.float())
+
+
+@dataclass(frozen=True)
+class Case:
+    """A way to train."""
+
+    what: Literal["adapter", "all"]
+    prepare: Callable[[Transformer], object]
+    """Done to the transformer before."""
+    arithmetic: Literal["bf16", "autocast"] = "bf16"
+
+    def shapes(self) -> AbstractContextManager[Any]:
+        """Within the context tensors have no content."""
+        return torch.device("meta") if self.arithmetic == "bf16" else FAKE
+
+    def model(self, size: sizes.TransformerSize) -> tuple[Transformer, nn.Module]:
+        """A transformer, with an adapter if that trains, and the one of them that trains."""
+        transformer = cast(Transformer(size), BF16)
+        trained: nn.Module = transformer
+        if self.what == "adapter":
+            trained = adapter = cast(Adapter(AdapterSize.of(size)), BF16)
+            adapter.attach(transformer)
+            freeze_all_but(adapter, transformer)
+        if self.arithmetic == "autocast":
+            cast(trained, torch.float32)
+        for module in transformer.modules():
+            if isinstance(module, JointAttention | ReferenceAttention):
+                module.kernel = flash
+            elif isinstance(module, nn.LayerNorm) and self.arithmetic == "autocast":
+                module.__class__ = Norm
+                cast(module, torch.float32)
+        self.prepare(transformer)
+        return transformer, trained
+
+    def loss(self, transformer: Transformer) -> Tensor:
+        """The forward."""
+        dtype = BF16 if self.arithmetic == "bf16" else torch.float32
+        latents, text, reference = (torch.empty(shape, dtype=dtype) for shape in (LATENTS, TEXT, REFERENCE))
         timestep = torch.empty(1, dtype=torch.long)
-    latents, text, reference = given
-    return transformer(latents, timestep, text, reference if what == "adapter" else None).float().square().mean()
+        with torch.autocast("cpu", BF16, enabled=self.arithmetic == "autocast"):
+            velocity = transformer(latents, timestep, text, reference if self.what == "adapter" else None)
+        return velocity.float().square().mean()
 
 
 class Alive(TorchDispatchMode):
@@ -116,35 +156,24 @@ def dearer_than(limit: int) -> Step:
     return lambda block, x, conditioning: checkpoint(block, x, conditioning, use_reentrant=False, context_fn=contexts)
 
 
-def measure(size: sizes.TransformerSize, what: str, prepare: Callable[[Transformer], object]) -> dict[str, Any]:
-    """One step."""
-    transformer, trained = model(size, what)
-    prepare(transformer)
-    with FlopCounterMode(display=False) as flops:
-        value = loss(transformer, what)
-        forward = flops.get_total_flops()
-        value.backward()
-    trained.zero_grad()
-    own = {id(weight.untyped_storage()) for weight in weights_of(transformer)}
-    saved: dict[int, torch.UntypedStorage] = {}
-
-    def pack(tensor: Tensor) -> Tensor:
-        saved[id(tensor.untyped_storage())] = tensor.untyped_storage()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        value = loss(transformer, what)
-    packed = sum(storage.nbytes() for key, storage in saved.items() if key not in own)
-    saved.clear()
-    del value
-    with Alive(transformer) as alive:
-        value = loss(transformer, what)
-        kept, kinds = alive.bytes, Counter[str]()
-        for name, size_ in alive.alive.values():
-            kinds[name] += size_
+def measure(size: sizes.TransformerSize, case: Case) -> dict[str, Any]:
+    """One step, three times: what is counted would disturb each other."""
+    with case.shapes():
+        transformer, trained = case.model(size)
+        with FlopCounterMode(display=False) as flops:
+            value = case.loss(transformer)
+            forward = flops.get_total_flops()
+            value.backward()
+        trained.zero_grad()
+        packed = saved_bytes(transformer, case)
         for weight in trained.parameters():
             weight.register_post_accumulate_grad_hook(forget_gradient)
-        value.backward()
+        with Alive(transformer) as alive:
+            value = case.loss(transformer)
+            kept, kinds = alive.bytes, Counter[str]()
+            for name, size_ in alive.alive.values():
+                kinds[name] += size_
+            value.backward()
     return {
         "forward_tflop": round(forward / 1e12, 2),
         "tflop": round(flops.get_total_flops() / 1e12, 2),
@@ -155,6 +184,20 @@ def measure(size: sizes.TransformerSize, what: str, prepare: Callable[[Transform
     }
 
 
+def saved_bytes(transformer: Transformer, case: Case) -> int:
+    """What autograd is asked to save in a forward, weights aside."""
+    own = {id(weight.untyped_storage()) for weight in weights_of(transformer)}
+    saved: dict[int, torch.UntypedStorage] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        saved[id(tensor.untyped_storage())] = tensor.untyped_storage()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        case.loss(transformer)
+    return sum(storage.nbytes() for key, storage in saved.items() if key not in own)
+
+
 def forget_gradient(weight: Tensor) -> None:
     weight.grad = None
 
@@ -163,23 +206,29 @@ def gib(count: int) -> float:
     return round(count / 2**30, 3)
 
 
-def cases() -> dict[str, tuple[str, Callable[[Transformer], object]]]:
-    """Name -> (what trains, what is done to the transformer before)."""
-    modes = ("none", "selective", "full")
+def cases() -> dict[str, Case]:
+    """Ways to train, by name."""
+    modes: tuple[Checkpointing, ...] = get_args(Checkpointing)
     limits = {16_000: "self-attention", 6_000: "and the MLP's second layer", 1_000: "and all other linear layers"}
 
     def keep(limit: int, transformer: Transformer) -> None:
         transformer.trunk.step = dearer_than(limit)
 
-    def in_8_bits(mode: Any, transformer: Transformer) -> None:
+    def in_8_bits(mode: Checkpointing, transformer: Transformer) -> None:
         quantize_base(transformer)
         apply_checkpointing(transformer, mode)
 
+    plainly = {mode: partial(apply_checkpointing, mode=mode) for mode in modes}
     return {
-        **{f"adapter, {mode}": ("adapter", partial(apply_checkpointing, mode=mode)) for mode in modes},
-        **{f"adapter, keep {told}": ("adapter", partial(keep, limit)) for limit, told in limits.items()},
-        **{f"adapter, base in 8 bits, {mode}": ("adapter", partial(in_8_bits, mode)) for mode in ("none", "full")},
-        **{f"all, {mode}": ("all", partial(apply_checkpointing, mode=mode)) for mode in modes},
+        **{f"adapter, {mode}": Case("adapter", prepare) for mode, prepare in plainly.items()},
+        **{f"adapter, keep {told}": Case("adapter", partial(keep, limit)) for limit, told in limits.items()},
+        **{f"adapter, autocast, {mode}": Case("adapter", prepare, "autocast") for mode, prepare in plainly.items()},
+        **{
+            f"adapter, autocast, base in 8 bits, {mode}": Case("adapter", partial(in_8_bits, mode), "autocast")
+            for mode in modes
+        },
+        **{f"all, {mode}": Case("all", prepare) for mode, prepare in plainly.items()},
+        **{f"all, autocast, {mode}": Case("all", prepare, "autocast") for mode, prepare in plainly.items()},
     }
 
 
@@ -188,13 +237,13 @@ def main() -> None:
     parser.add_argument("--only", help="cases whose name holds this; nothing is written then")
     options = parser.parse_args()
     size, result = sizes.cogvideox_2b(), {}
-    for name, (what, prepare) in cases().items():
+    for name, case in cases().items():
         if options.only is None or options.only in name:
-            result[name] = measure(size, what, prepare)
+            result[name] = measure(size, case)
             print(name, json.dumps(result[name]), flush=True)
     told = {"machine": machine(), "model": "CogVideoX-2B", "latents": LATENTS, "text": TEXT, "reference": REFERENCE}
     if options.only is None:
-        told |= {"dtype": "bfloat16", "a_careful_count_gave": COUNTED, "steps": result}
+        told |= {"a_careful_count_gave": COUNTED, "steps": result}
         RESULTS.write_text(json.dumps(told, indent=2) + "\n")
 
 

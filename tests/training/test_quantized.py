@@ -69,6 +69,16 @@ def test_checkpointing_gives_the_same_bits(mode):
     assert torch.equal(gradient(model, trained), kept)
 
 
+def test_under_autocast_layers_give_what_plain_ones_give():
+    model, _ = pair()
+    layer, x = model.trunk.blocks[0].mlp[0], torch.randn(2, 7, model.size.width)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        plain = layer(x)
+        quantize_base(model)
+        assert layer(x).dtype == plain.dtype == torch.bfloat16
+        assert distance(layer(x).float(), plain.float()) < 0.01
+
+
 def test_what_trains_is_left_alone():
     model, trained = pair()
     before = [weight.clone() for weight in trained.parameters()]

@@ -146,7 +146,6 @@ def test_a_dry_run_tells_the_plan_and_touches_nothing(refilm, folder):
     assert "together" in told.stdout
 
 
-
 @pytest.mark.parametrize(
     "changes",
     [

@@ -6,6 +6,7 @@ blocks are computed again: go with full or selective checkpointing. What is quan
 and has another fingerprint: take that before.
 """
 
+import torch
 from torch import Tensor, nn
 
 from refilm.model import Block, Transformer
@@ -28,6 +29,8 @@ def quantize_base(transformer: Transformer) -> int:
     if not chosen:
         raise ValueError("no linear layer of the transformer's blocks is frozen: leave 8-bit weights to adapters")
     quantize_(transformer.trunk, Int8WeightOnlyConfig(set_inductor_config=False), lambda module, _: module in chosen)
+    for layer in chosen:
+        layer.register_forward_pre_hook(_autocast)
     return sum(part.nbytes for layer in chosen for part in parts_of(layer.weight))
 
 
@@ -35,6 +38,13 @@ def parts_of(weight: Tensor) -> list[Tensor]:
     """The plain tensors that a weight is made of: itself, or those of a quantized one."""
     flatten = getattr(weight, "__tensor_flatten__", None)
     return [weight] if flatten is None else [getattr(weight, name) for name in flatten()[0]]
+
+
+def _autocast(layer: nn.Module, given: tuple[Tensor]) -> tuple[Tensor]:
+    """What autocast does with a plain layer's input; with torchao's weights, float32 tokens would stay float32."""
+    (x,) = given
+    kind = x.device.type
+    return (x.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else x,)
 
 
 def _frozen(block: nn.Module) -> list[nn.Linear]:
