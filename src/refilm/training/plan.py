@@ -6,8 +6,8 @@ allocator and a library's workspaces add comes on top.
 """
 
 import math
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from refilm.model import JointAttention, ReferenceAttention, eager, fused, swapped
 from refilm.training.curriculum import samples_at
 from refilm.training.diffusion import DiffusionTask
-from refilm.training.parallel import shares
+from refilm.training.parallel import own_device, shares
 from refilm.training.recipes import AdapterRecipe, BaseRecipe, read_recipe
 from refilm.training.step import DTYPES, StepSettings
 from refilm.training.stream import Batch, Bucket, ClipLesson
@@ -42,7 +42,7 @@ class Plan:
     trained: TrainedTable | None = None
     """What trains; none where the stage has no such table."""
     activations: int = 0
-    """Bytes that one process keeps from forward to backward, at most."""
+    """Bytes that one process keeps from forward to backward, at most; those of low-rank changes are not counted."""
 
     @property
     def clips(self) -> int:
@@ -72,11 +72,11 @@ def plan_of(recipe_path: Path, changes: Mapping[str, Any] | None = None) -> Plan
     samples = samples_at(recipe.diffusion.curriculum, recipe.loop.steps).start
     if not recipe.data.finished:
         return Plan(recipe.stage, recipe.loop.steps, samples)
+    trained = recipe.task(torch.device("meta")).trained(recipe.loop.optimizer)
     shapes = FakeTensorMode(allow_non_fake_inputs=True)
-    task = recipe.task(shapes)
-    with shapes:
+    task = _without_lora(recipe).task(_here(shapes))
+    with _here(shapes):
         activations = max(saved_bytes(task, recipe.loop, lesson) for lesson in recipe.diffusion.curriculum)
-        trained = task.trained(recipe.loop.optimizer)
     buckets = {bucket: len(indices) for bucket, indices in task.train.buckets.items()}
     return Plan(
         recipe.stage,
@@ -87,6 +87,20 @@ def plan_of(recipe_path: Path, changes: Mapping[str, Any] | None = None) -> Plan
         trained=trained,
         activations=activations,
     )
+
+
+@contextmanager
+def _here(shapes: FakeTensorMode) -> Iterator[None]:
+    """Within the context tensors are fake, and lie where this process computes."""
+    with shapes, own_device():
+        yield
+
+
+def _without_lora(recipe: AdapterRecipe | BaseRecipe) -> AdapterRecipe | BaseRecipe:
+    """What peft puts in cannot be run on fake tensors."""
+    if isinstance(recipe, BaseRecipe) or recipe.train.lora is None:
+        return recipe
+    return recipe.model_copy(update={"train": recipe.train.model_copy(update={"lora": None})})
 
 
 def saved_bytes(task: DiffusionTask, settings: StepSettings, lesson: ClipLesson) -> int:

@@ -1,16 +1,16 @@
 """Recipes: what `refilm train` can do, each a TOML file. A recipe makes its task and delivers what was trained."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
 from diffusers import AutoencoderKLCogVideoX
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
-from torch._subclasses.fake_tensor import FakeTensorMode
 
 from refilm.checkpoints import (
+    Base,
     Defaults,
     TunedAdapter,
     begin_base,
@@ -110,13 +110,13 @@ class BaseRecipe(Settings):
             encoders = load_encoders(self.base, text_length=length, device=own_device(), dtype=torch.float32)
             yield from self.data.prepare(encoders, self.defaults)
 
-    def task(self, shapes: FakeTensorMode | None = None) -> DiffusionTask:
-        """What the loop trains; given `shapes`, one without weights in that mode, to count on."""
+    def task(self, within: AbstractContextManager[Any] | None = None) -> DiffusionTask:
+        """What the loop trains; or one to count on, of shapes alone, made within a context: a device `meta`, say."""
         torch.manual_seed(self.diffusion.seed)
         train, held_out = self.data.encoded(self.size)
         schedule = load_schedule(self.base / "scheduler")
-        with shapes or nullcontext():
-            transformer = _shape(self.size) if shapes else Transformer(self.size).to(own_device())
+        with within or nullcontext():
+            transformer = Transformer(self.size) if within else Transformer(self.size).to(own_device())
             return DiffusionTask(self.diffusion, transformer, schedule, adapter=None, train=train, held_out=held_out)
 
     def deliver(self, task: DiffusionTask, facts: Mapping[str, Any]) -> Path:
@@ -156,8 +156,8 @@ class AdapterRecipe(Settings):
             base = load_base(self.base, device=str(own_device()), dtype="float32", memory="low")
             yield from self.data.prepare(base.encoders, base.defaults)
 
-    def task(self, shapes: FakeTensorMode | None = None) -> DiffusionTask:
-        """What the loop trains; given `shapes`, one without weights in that mode, to count on."""
+    def task(self, within: AbstractContextManager[Any] | None = None) -> DiffusionTask:
+        """What the loop trains; or one to count on, of shapes alone, made within a context: a device `meta`, say."""
         torch.manual_seed(self.diffusion.seed)
         dtype = "float32" if self.train.base_dtype == "fp32" else "bfloat16"
         base = load_base(self.base, device=str(own_device()), dtype=dtype, memory="low")
@@ -165,9 +165,9 @@ class AdapterRecipe(Settings):
         reference_dim = train[0].references.shape[-1]
         size = AdapterSize.of(base.size, reference_dim=reference_dim, query_norm=self.query_norm)
         lora = self.train.lora
-        with shapes or nullcontext(), own_device() if shapes else nullcontext():
+        with within or nullcontext():
             adapter = Adapter(size) if lora is None else TunedAdapter(size, lora, name="train.lora")
-            transformer = _shape(base.size, base.dtype) if shapes else base.transformer
+            transformer = _shape(base) if within else base.transformer
             return DiffusionTask(
                 self.diffusion,
                 transformer,
@@ -176,7 +176,7 @@ class AdapterRecipe(Settings):
                 train=train,
                 held_out=held_out,
                 training=self.train,
-                base_fingerprint=None if shapes else base.fingerprint(),
+                base_fingerprint=None if within else base.fingerprint(),
             )
 
     def deliver(self, task: DiffusionTask, facts: Mapping[str, Any]) -> Path:
@@ -200,12 +200,11 @@ class AdapterRecipe(Settings):
         return self.out
 
 
-def _shape(size: TransformerSize, dtype: torch.dtype = torch.float32) -> Transformer:
-    """A transformer where this process computes; made piece by piece, as fake tensors cannot be moved."""
-    with own_device():
-        transformer = Transformer(size)
+def _shape(base: Base) -> Transformer:
+    """A transformer like a base's, its weights not read. Fake tensors cannot be moved as a whole."""
+    transformer = Transformer(base.size)
     for weight in transformer.parameters():
-        weight.data = weight.data.to(dtype)
+        weight.data = weight.data.to(base.dtype)
     return transformer
 
 
