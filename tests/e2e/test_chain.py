@@ -8,7 +8,7 @@ import pytest
 RECIPE = """
 stage = "{stage}"
 base = "model"
-data = {{cache = "cache-{stage}", folder = "clips"}}
+data = {{cache = "cache-{stage}", manifest = "clips"}}
 
 [diffusion]
 drop = {{text = 0, reference = 0, both = 0}}
@@ -58,6 +58,7 @@ def test_forty_steps_on_four_clips_teach_the_right_picture(refilm, folder, fox):
     run("data", "critters", "clips", "--clips", 4)
     for label in (folder / "clips" / "labels").iterdir():
         label.write_text("a critter\n")
+    run("data", "check", "clips")
     run("train", "base.toml")
     said = run("train", "adapter.toml")
     assert "adapter: trained" in said
