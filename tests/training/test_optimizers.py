@@ -1,3 +1,6 @@
+import sys
+
+import pytest
 import torch
 from torch import nn
 
@@ -34,6 +37,24 @@ def test_the_learning_rate_rises_stays_and_falls_to_nothing():
     assert rates[10:75] == [1.0] * 65
     assert rates[99] == 1 / 25
     assert rates[75:] == sorted(rates[75:], reverse=True)
+
+
+def test_the_learning_rate_can_fall_by_a_cosine_from_the_first_step():
+    settings = OptimizerSettings(warm_up=10, decay="cosine", decay_share=1.0)
+    rates = [rate(step, 100, settings) for step in range(101)]
+    assert rates[0] == 0.1
+    assert rates[50] == pytest.approx(0.5)
+    assert rates[75] == pytest.approx((1 - 2**-0.5) / 2)
+    assert rates[100] == 0
+
+
+def test_eight_bit_moments_that_cannot_be_had_are_refused(monkeypatch):
+    parameters = [("w", nn.Parameter(torch.zeros(2)))]
+    with pytest.raises(ValueError, match="works on CUDA, not on cpu: take adamw8bit"):
+        make_optimizers(parameters, OptimizerSettings(kind="adamw8bit-bitsandbytes"))
+    monkeypatch.setitem(sys.modules, "torchao.optim", None)
+    with pytest.raises(ValueError, match=r'adamw8bit needs torchao: pip install "refilm\[quant\]"'):
+        make_optimizers(parameters, OptimizerSettings(kind="adamw8bit"))
 
 
 def test_the_moving_average_forgets_its_start():

@@ -193,14 +193,28 @@ class Trainer:
             "scaler": self.scaler.state_dict(),
         }
 
+    @torch.no_grad()
     def load_state(self, state: dict[str, Any]) -> None:
-        """Be where `state` was taken. It may have been taken by another number of processes."""
+        """Be where `state` was taken. It may have been taken by another number of processes.
+
+        Raises:
+            ValueError: it is of a run in which something else trains, or by another kind of optimizer.
+        """
+        if other := sorted(state["weights"].keys() ^ self.trained.keys()):
+            raise ValueError(f"{other[0]} trains in the saved run or in this one alone: go on with the same recipe")
         self.step = state["step"]
         self._assign(state["weights"])
         for name, average in self.ema.average.items():
             average.copy_(like(state["average"].get(name, state["weights"][name]), average))
         for name, optimizer, key in self._moved():
-            optimizer.state[key] = {kind: _loaded(value, key) for kind, value in state["moments"][name].items()}
+            moments, saved = optimizer.state[key], state["moments"][name]
+            if saved.keys() != moments.keys():
+                raise ValueError(f"{name} was moved by another optimizer in the saved run: go on with the same recipe")
+            for kind, value in saved.items():
+                if isinstance(value, Tensor):
+                    moments[kind].copy_(like(value, moments[kind]))
+                else:
+                    moments[kind] = value
         if state["scaler"] and self.scaler.is_enabled():
             self.scaler.load_state_dict(state["scaler"])
 
@@ -212,13 +226,6 @@ class Trainer:
                 yield names[id(ours)], optimizer, key
 
 
-def _loaded(value: Any, parameter: nn.Parameter) -> Any:
-    """An entry of a parameter's saved moments, where it belongs."""
-    if not isinstance(value, Tensor) or value.ndim == 0:  # how many steps there were: stays on the CPU
-        return value.clone() if isinstance(value, Tensor) else value
-    return like(value.clone().to(parameter.device), parameter)
-
-
 def _together(task: Task, settings: StepSettings) -> Alone:
     """The task in the way its processes share the work."""
     if place().size == 1:
@@ -227,6 +234,7 @@ def _together(task: Task, settings: StepSettings) -> Alone:
         return Replicated(task)
     if not isinstance(task, Shardable):
         raise ValueError(f"loop.shard: a {type(task).__name__} trains with whole weights in each process; leave it out")
-    if settings.precision == "fp16" or settings.optimizer.muon_learning_rate is not None:
-        raise ValueError("loop.shard: works with bf16 or fp32 and AdamW; set loop.precision, leave Muon out")
+    plain = settings.optimizer.kind == "adamw" and settings.optimizer.muon_learning_rate is None
+    if settings.precision == "fp16" or not plain:
+        raise ValueError("loop.shard: works with bf16 or fp32 and plain AdamW; change loop.precision or loop.optimizer")
     return Sharded(task, task.shards(), dtype=None if settings.precision == "fp32" else DTYPES[settings.precision])
