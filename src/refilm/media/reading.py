@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn
+from typing import Any, BinaryIO, NamedTuple, NoReturn
 
 import av
 import numpy as np
@@ -46,19 +46,17 @@ def open_video(
             or has no frames between `start` and `end`.
     """
     path = Path(path)
-    first, last = start or 0.0, math.inf if end is None else end
-    if not 0 <= first < last:
-        raise ValueError(f"{path}: start and end must be seconds, 0 <= start < end, received {start} and {end}")
+    first, last = seconds(path, start, end)
     if frames is not None and frames < 1:
         raise ValueError(f"{path}: frames must be 1 or more, received {frames}")
-    with _reading(path) as (container, stream, kind):
-        rate = _rate(stream)
-        timed = _between(_timed(container, stream, kind, first), first, last, 0.5 / rate)
-        times, pictures = _collect(islice(timed, frames), stream, path)
+    with decoding(path, first) as film:
+        part = islice(_between(film.timed, first, last, film.half), frames)
+        times, pictures = _collect(part, film.stream, path)
+    rate = film.rate
     if not pictures:
         part = "" if start is end is None else f" between {first:g} s and {last:g} s"
         raise ValueError(f"{path}: has no frames{part}; give a video that has")
-    if kind == "gif" and len(times) > 1:  # GIF has no rate: each frame says how long it is shown
+    if film.kind == "gif" and len(times) > 1:  # GIF has no rate: each frame says how long it is shown
         rate = (len(times) - 1) / (times[-1] - times[0])
     try:
         return Video(np.stack(pictures), rate)
@@ -66,31 +64,30 @@ def open_video(
         raise ValueError(f"{path}: {error}") from error
 
 
-def open_frames(path: Path | str, seconds: Sequence[float]) -> list[tuple[float, np.ndarray]]:
+def open_frames(path: Path | str, moments: Sequence[float]) -> list[tuple[float, np.ndarray]]:
     """Read single frames of a video, seeking, as `open_video` would show them.
 
     Args:
-        seconds: from the first frame, in any order.
+        moments: seconds from the first frame, in any order.
 
     Returns:
-        For each of `seconds` the frame nearest to it, the earlier of two: its own second, and (H, W, 3) uint8.
+        For each moment the frame nearest to it, the earlier of two: its own second, and (H, W, 3) uint8.
 
     Raises:
-        ValueError: as `open_video` does, or where a second is below 0.
+        ValueError: as `open_video` does, or where a moment is below 0.
     """
     path = Path(path)
-    wanted = sorted(set(seconds))
-    if not all(0 <= second < math.inf for second in wanted):
-        raise ValueError(f"{path}: seconds of frames must be 0 or more, received {list(seconds)}")
+    wanted = sorted(set(moments))
+    if not all(0 <= moment < math.inf for moment in wanted):
+        raise ValueError(f"{path}: seconds of frames must be 0 or more, received {list(moments)}")
     found: dict[float, tuple[float, np.ndarray]] = {}
-    with _reading(path) as (container, stream, kind):
-        aspect = float(stream.sample_aspect_ratio or 1)
-        for run in [wanted] if kind in UNSOUGHT else _runs(wanted):
-            for second, (time, frame) in zip(run, _nearest(_timed(container, stream, kind, run[0]), run), strict=False):
-                found[second] = time, _pixels(frame, aspect)
+    for run in _runs(wanted, math.inf if recognize(path) in UNSOUGHT else FAR):
+        with decoding(path, run[0]) as film:
+            for moment, (time, frame) in zip(run, _nearest(film.timed, run), strict=False):
+                found[moment] = time, pixels_of(frame, film.stream)
     if len(found) < len(wanted):
         raise ValueError(f"{path}: has no frames; give a video that has")
-    return [found[second] for second in seconds]
+    return [found[moment] for moment in moments]
 
 
 def duration(path: Path | str) -> float:
@@ -100,20 +97,57 @@ def duration(path: Path | str) -> float:
         ValueError: as `open_video` does, or where the container does not say.
     """
     path = Path(path)
-    with _reading(path) as (container, stream, _):
-        if stream.duration and stream.time_base:
-            return float(stream.duration * stream.time_base)
+    with decoding(path, 0) as film:
+        if film.stream.duration and film.stream.time_base:
+            return float(film.stream.duration * film.stream.time_base)
+        container = film.stream.container
+        assert isinstance(container, InputContainer)
         if container.duration:
             return container.duration / av.time_base
     raise ValueError(f"{path}: does not say how long it is; convert it anew")
 
 
+class Decoding(NamedTuple):
+    """An open video."""
+
+    kind: Format
+    stream: VideoStream
+    rate: float
+    """Frames a second, on average."""
+    timed: Iterator[tuple[float, VideoFrame]]
+    """Frames with their seconds since the first, from a little before the start on."""
+
+    @property
+    def half(self) -> float:
+        """Half the time that a frame is seen, in seconds."""
+        return 0.5 / self.rate
+
+
+def seconds(path: Path, start: float | None, end: float | None) -> tuple[float, float]:
+    """Start and end of a part, where either may be left open.
+
+    Raises:
+        ValueError: the part is empty, or begins before the video does.
+    """
+    first, last = start or 0.0, math.inf if end is None else end
+    if not 0 <= first < last:
+        raise ValueError(f"{path}: start and end must be seconds, 0 <= start < end, received {start} and {end}")
+    return first, last
+
+
 @contextmanager
-def _reading(path: Path) -> Iterator[tuple[InputContainer, VideoStream, Format]]:
+def decoding(path: Path, start: float) -> Iterator[Decoding]:
+    """A video file, open, from `start` on.
+
+    Raises:
+        ValueError: the file is missing, is no video, or is damaged or cut short: on entering, or while frames come.
+    """
     kind = recognize(path)
     try:
         with path.open("rb") as file, _opened(file, kind) as container:
-            yield container, _video_stream(container, path), kind
+            stream = _video_stream(container, path)
+            rate = float(stream.average_rate or stream.guessed_rate or 1)
+            yield Decoding(kind, stream, rate, _timed(container, stream, kind, rate, start))
     except av.FFmpegError as error:
         raise ValueError(f"{path}: damaged, or in a codec unknown here ({error.strerror}); convert it anew") from error
 
@@ -136,17 +170,13 @@ def _video_stream(container: InputContainer, path: Path) -> VideoStream:
     raise ValueError(f"{path}: has sound or text but no frames; give a video")
 
 
-def _rate(stream: VideoStream) -> float:
-    return float(stream.average_rate or stream.guessed_rate or 1)
-
-
 def _timed(
-    container: InputContainer, stream: VideoStream, kind: Format, start: float
+    container: InputContainer, stream: VideoStream, kind: Format, rate: float, start: float
 ) -> Iterator[tuple[float, VideoFrame]]:
     """Frames with their seconds since the first, from a little before `start` on."""
     if kind == "avi":  # AVI stores no times, only a rate
         for position, frame in enumerate(container.decode(stream)):
-            yield position / _rate(stream), frame
+            yield position / rate, frame
         return
     assert stream.time_base is not None
     origin = stream.start_time or 0
@@ -167,11 +197,11 @@ def _between(
             yield time, frame
 
 
-def _runs(seconds: list[float]) -> Iterator[list[float]]:
-    """Seconds in order, parted where seeking is likely to be faster than decoding what lies between."""
+def _runs(seconds: list[float], far: float) -> Iterator[list[float]]:
+    """Seconds in order, parted where the next is `far`: seeking is then faster than decoding what lies between."""
     run: list[float] = []
     for second in seconds:
-        if run and second - run[-1] > FAR:
+        if run and second - run[-1] > far:
             yield run
             run = []
         run.append(second)
@@ -197,7 +227,7 @@ def _collect(
     times: list[float] = []
     frames: list[np.ndarray] = []
     for time, frame in timed:
-        pixels = _pixels(frame, float(stream.sample_aspect_ratio or 1))
+        pixels = pixels_of(frame, stream)
         if frames and pixels.shape != frames[0].shape:
             raise ValueError(f"{path}: the size of the frames changes at {time:.2f} s; give a video of one size")
         times.append(time)
@@ -209,8 +239,9 @@ def _collect(
     return times, frames
 
 
-def _pixels(frame: VideoFrame, aspect: float) -> np.ndarray:
-    """(H, W, 3) uint8; `aspect` is that of a pixel. Untagged YUV is BT.709 if HD, else BT.601, as players have it."""
+def pixels_of(frame: VideoFrame, stream: VideoStream) -> np.ndarray:
+    """(H, W, 3) uint8, upright, of square pixels. Untagged YUV is BT.709 if HD, else BT.601, as players have it."""
+    aspect = float(stream.sample_aspect_ratio or 1)
     hd = frame.colorspace in UNTAGGED and frame.height >= 720
     frame = frame.reformat(
         width=round(frame.width * aspect) if 0.25 < aspect < 4 else None,
