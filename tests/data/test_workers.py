@@ -1,0 +1,103 @@
+"""Items that fail, hang or kill their process cost themselves alone. The function is `eval`: items say what they do."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from refilm.data.workers import Failure, in_workers
+
+HANG = "__import__('time').sleep(600)"
+SEGFAULT = "__import__('ctypes').string_at(0)"
+
+
+def outcomes(items, workers=2, seconds=1.0) -> list:
+    found = dict(in_workers(eval, items, workers=workers, seconds=seconds))
+    assert sorted(found) == list(range(len(items)))
+    return [found[index] for index in range(len(items))]
+
+
+def test_each_item_has_its_own_outcome():
+    kill = "__import__('os').kill(__import__('os').getpid(), 9)"
+    started = time.monotonic()
+    plain, wrong, odd, hung, left, crashed, killed, mute, *rest = outcomes(
+        ["1 + 1", "int('x')", "1 / 0", HANG, "__import__('os')._exit(3)", SEGFAULT, kill, "lambda: 0", "2", "3"]
+    )
+    assert (plain, rest) == (2, [2, 3])
+    assert wrong == Failure("error", "invalid literal for int() with base 10: 'x'")
+    assert odd == Failure("error", "ZeroDivisionError: division by zero")
+    assert hung == Failure("timeout", "took longer than 1 s")
+    assert left == Failure("died", "took its process down with it (exit code 3)")
+    assert crashed == Failure("died", "took its process down with it (SIGSEGV)")
+    assert killed == Failure("died", "took its process down with it (SIGKILL, perhaps for want of memory)")
+    assert mute.kind == "error"
+    assert "pickle" in mute.message
+    assert time.monotonic() - started < 60
+
+
+def test_workers_are_few_light_and_used_again():
+    found = outcomes(["(__import__('os').getpid(), 'torch' in __import__('sys').modules)"] * 20, seconds=30)
+    processes = {process for process, _ in found}
+    assert len(processes) <= 2
+    assert os.getpid() not in processes
+    assert not any(torch for _, torch in found)
+
+
+def test_a_slow_caller_is_no_late_item():
+    items = ["__import__('time').sleep(0.1)"] * 4
+    for _, outcome in in_workers(eval, items, workers=2, seconds=1.0):
+        time.sleep(1.5)
+        assert outcome is None
+
+
+def test_large_results_come_whole():
+    (large,) = outcomes(["bytes(50_000_000)"], seconds=60)
+    assert large == bytes(50_000_000)
+
+
+def test_who_stops_early_leaves_no_process_behind():
+    steps = in_workers(eval, ["__import__('os').getpid()", *[HANG] * 8], workers=2, seconds=600)
+    _, process = next(steps)
+    assert Path(f"/proc/{process}").exists()
+    steps.close()
+    assert not Path(f"/proc/{process}").exists()
+
+
+def test_a_worker_outlives_its_caller_by_little(tmp_path):
+    """A caller that is killed cleans up nothing; the hanging worker's own clock ends it."""
+    item = f"(open({str(tmp_path / 'process')!r}, 'w').write(str(__import__('os').getpid())), {HANG})"
+    code = f"from refilm.data.workers import in_workers; list(in_workers(eval, [{item!r}], workers=1, seconds=1.0))"
+    caller = subprocess.Popen([sys.executable, "-c", code])  # unguarded, and without a file to run again
+    written = tmp_path / "process"
+    wait_until(lambda: written.is_file() and written.read_text())
+    caller.kill()
+    caller.wait()
+    process = Path("/proc") / written.read_text()
+    wait_until(lambda: not process.exists() or "Z (zombie)" in (process / "status").read_text())
+
+
+def wait_until(true, seconds=60.0) -> None:
+    stop = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < stop
+        time.sleep(0.05)
+
+
+def test_no_items_no_workers_no_time():
+    assert list(in_workers(eval, [], workers=2, seconds=1)) == []
+    with pytest.raises(ValueError, match="workers must be 1 or more, received 0"):
+        in_workers(eval, ["1"], workers=0, seconds=1)
+    for seconds in (0, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="seconds must be more than 0, received"):
+            in_workers(eval, ["1"], workers=1, seconds=seconds)
+
+
+def test_a_function_that_cannot_be_imported_there_is_no_items_fault(capfd, monkeypatch):
+    monkeypatch.setattr(outcomes, "__module__", "nowhere")
+    monkeypatch.setitem(sys.modules, "nowhere", sys.modules[__name__])
+    with pytest.raises(RuntimeError, match="a worker process could not start"):
+        list(in_workers(outcomes, ["1"], workers=1, seconds=1))
+    assert "No module named 'nowhere'" in capfd.readouterr().err
