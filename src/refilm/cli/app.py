@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 from refilm.cli.data import critters
 from refilm.cli.demo import demo
 from refilm.cli.generate import generate
+from refilm.cli.prepare import prepare
 from refilm.cli.train import train
 from refilm.cli.weights import convert, info
 
@@ -49,6 +50,7 @@ app.command()(demo)
 app.command()(convert)
 app.command()(info)
 data.command()(critters)
+data.command()(prepare)
 
 
 @data.callback()
