@@ -34,7 +34,7 @@ def test_a_model_that_cannot_be_fetched_says_so(tmp_path, monkeypatch):
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")  # nobody listens there
     with pytest.raises(ValueError, match=r"rembg could not load its model 'u2netp' \(.*first use, so go online once"):
         background_remover("u2netp")
-    with pytest.raises(ValueError, match="rembg has no model 'u3net'; choose one of .*u2net, "):
+    with pytest.raises(ValueError, match=r"rembg has no model 'u3net'; choose one of .*u2net, "):
         background_remover("u3net")
 
 
