@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from refilm.data import Example, Reference, load_example, read_examples, read_folder, read_manifest, write_manifest
+from refilm.data import Example, Reference, list_examples, load_example, read_examples, write_manifest
 from refilm.media import Video
 
 
@@ -54,7 +54,7 @@ def walled(tmp_path_factory) -> Path:
 
 
 def test_a_folder_is_matched_by_name(folder):
-    assert read_folder(folder) == [
+    assert read_examples(folder) == [
         Example(folder / "videos/1.mp4", "a dog runs 1", pictures(folder / "ref_images/1/1_masked.jpg")),
         Example(
             folder / "videos/2.mp4",
@@ -63,12 +63,19 @@ def test_a_folder_is_matched_by_name(folder):
         ),
         Example(folder / "videos/a.b.mp4", "a dog runs a.b", pictures(folder / "ref_images/a.b/x.png")),
     ]
-    assert read_folder(str(folder)) == read_examples(folder)
+    assert read_examples(str(folder)) == read_examples(folder)
+
+
+def test_references_may_be_still_to_make(folder):
+    wipe(folder / "ref_images/1/1_masked.jpg")
+    assert [len(example.references) for example in read_examples(folder)] == [0, 2, 1]
+    wipe(folder / "ref_images")
+    assert [example.references for example in read_examples(folder)] == [()] * 3
 
 
 def test_a_byte_order_mark_is_no_part_of_a_caption(folder):
     (folder / "labels/1.txt").write_bytes("a fox läuft".encode("utf-8-sig"))
-    assert read_folder(folder)[0].caption == "a fox läuft"
+    assert read_examples(folder)[0].caption == "a fox läuft"
 
 
 @pytest.mark.parametrize(
@@ -76,9 +83,6 @@ def test_a_byte_order_mark_is_no_part_of_a_caption(folder):
     [
         ("labels/2.txt", None, "videos/2.mp4", r"has no caption; write one into .*labels/2\.txt"),
         ("labels/2.txt", ("labels/2.txt", " \n"), "labels/2.txt", r"the caption is empty; say what"),
-        ("ref_images/2", None, "videos/2.mp4", r"has no reference; put a picture into .*ref_images/2"),
-        ("ref_images/2", ("ref_images/2/.hidden", ""), "videos/2.mp4", r"has no reference; put a picture into"),
-        ("ref_images/2", ("ref_images/2", ""), "videos/2.mp4", r"has no reference; put a picture into the folder"),
         (None, ("ref_images/2/notes.txt", ""), "ref_images/2/notes.txt", r"not a file of these kinds: \.png, .*away"),
         (None, ("ref_images/2/deep/1.png", ""), "ref_images/2/deep", r"not a file of these kinds"),
         ("videos/2.mp4", None, "labels/2.txt", r"belongs to no video; add videos/2\.mp4, or move this away"),
@@ -89,8 +93,7 @@ def test_a_byte_order_mark_is_no_part_of_a_caption(folder):
         (None, ("labels/2.json", ""), "labels/2.json", r"not a file of these kinds: \.txt"),
         ("labels", None, "", r"has no folder labels; lay it out as videos/1\.mp4, labels/1\.txt"),
         ("videos", None, "", r"has no folder videos; lay it out"),
-        ("ref_images", None, "", r"has no folder ref_images; lay it out"),
-        (".", None, "", r"no such folder; give a folder with videos/1\.mp4"),
+        (".", None, "", r"no such file or folder; give a manifest, or a folder with videos/1\.mp4"),
     ],
 )
 def test_a_fault_of_a_folder_names_the_file_and_the_remedy(folder, remove, put, culprit, complaint):
@@ -99,7 +102,7 @@ def test_a_fault_of_a_folder_names_the_file_and_the_remedy(folder, remove, put, 
     if put:
         add(folder / put[0], put[1])
     with pytest.raises(ValueError, match=complaint) as caught:
-        read_folder(folder)
+        read_examples(folder)
     assert str(caught.value).startswith(f"{folder / culprit}: ")
     assert "\n" not in str(caught.value)
 
@@ -115,14 +118,14 @@ def wipe(path: Path) -> None:
 def test_a_caption_in_another_encoding(folder):
     (folder / "labels/1.txt").write_bytes("schön".encode("latin-1"))
     with pytest.raises(ValueError, match=r"labels/1\.txt: not text in UTF-8 \(.*\); save it as such"):
-        read_folder(folder)
+        read_examples(folder)
 
 
 def test_an_empty_layout_holds_nothing(tmp_path):
-    for part in ("videos", "labels", "ref_images"):
+    for part in ("videos", "labels"):
         (tmp_path / part).mkdir()
     with pytest.raises(ValueError, match="holds no videos; lay it out as"):
-        read_folder(tmp_path)
+        read_examples(tmp_path)
 
 
 def test_the_other_faults_are_counted(folder):
@@ -130,12 +133,25 @@ def test_the_other_faults_are_counted(folder):
     (folder / "labels/2.txt").unlink()
     add(folder / "labels/3.txt", "nobody's")
     with pytest.raises(ValueError, match=r"videos/1\.mp4: has no caption; .* \(2 more of the examples have faults\)$"):
-        read_folder(folder)
+        read_examples(folder)
 
 
-def test_neither_folder_nor_file(tmp_path):
-    with pytest.raises(ValueError, match=r"nowhere: no such file or folder; give a manifest, or a folder with"):
-        read_examples(tmp_path / "nowhere")
+def test_everything_is_listed_with_all_of_its_faults(folder):
+    """What checks a data set needs more than the first fault."""
+    wipe(folder / "labels/2.txt")
+    add(folder / "videos/notes.txt")
+    stray, one, two, _ = list_examples(folder)
+    assert (stray.place, stray.example) == (str(folder / "videos/notes.txt"), None)
+    assert [fault.kind for fault in stray.faults] == ["line"]
+    assert (one.place, one.faults) == (str(folder / "videos/1.mp4"), ())
+    assert [fault.kind for fault in two.faults] == ["caption"]
+    text = json.dumps({"video": "3.mp4", "caption": "", "references": ["../../x.png", "ref_images/2/a.webp"]})
+    (folder / "all.jsonl").write_text(f"{text}\n?\n")
+    first, second = list_examples(folder / "all.jsonl")
+    assert first.example.references[1].picture == folder / "ref_images/2/a.webp"
+    assert [fault.kind for fault in first.faults] == ["missing", "outside", "caption"]
+    assert [fault.file for fault in first.faults] == [folder / "3.mp4", folder / "../../x.png", None]
+    assert (second.place, second.example) == (f"{folder / 'all.jsonl'}:2", None)
 
 
 # --- manifests ---------------------------------------------------------------------------------------
@@ -146,9 +162,9 @@ def line(**changes) -> str:
 
 
 def test_a_manifest_round_trip(folder):
-    examples = read_folder(folder)
+    examples = read_examples(folder)
     write_manifest(folder / "all.jsonl", examples)
-    assert read_manifest(folder / "all.jsonl") == read_examples(str(folder / "all.jsonl")) == examples
+    assert read_examples(folder / "all.jsonl") == read_examples(str(folder / "all.jsonl")) == examples
     rows = [json.loads(row) for row in (folder / "all.jsonl").read_text().splitlines()]
     assert rows[1]["references"] == ["ref_images/2/a.webp", "ref_images/2/b.PNG"]
     assert {path.name for path in folder.iterdir()} == {"README.md", "all.jsonl", "labels", "ref_images", "videos"}
@@ -162,7 +178,7 @@ def test_all_that_a_line_can_say_comes_back(folder):
         Example(folder / "videos/2.mp4", "no reference yet", ()),
     ]
     write_manifest(folder / "all.jsonl", examples)
-    assert read_manifest(folder / "all.jsonl") == examples
+    assert read_examples(folder / "all.jsonl") == examples
     first, second = (json.loads(row) for row in (folder / "all.jsonl").read_text().splitlines())
     assert first["references"] == [
         {"picture": "ref_images/1/1_masked.jpg", "mask": "ref_images/2/b.PNG"},
@@ -182,13 +198,13 @@ def test_all_that_a_line_can_say_comes_back(folder):
 def test_any_caption_comes_back(walled, captions):
     examples = [Example(walled / "1.mp4", caption, pictures(walled / "ü 1.png")) for caption in captions]
     write_manifest(walled / "captions.jsonl", examples)
-    assert read_manifest(walled / "captions.jsonl") == examples
+    assert read_examples(walled / "captions.jsonl") == examples
 
 
 def test_a_manifest_by_hand_may_have_a_mark_empty_lines_and_windows_ends(folder):
     text = f"\n{line(caption=' a  dog ')}\r\n\r\n{line(video='./videos/../videos/2.mp4')}"
     (folder / "manifest.jsonl").write_bytes(text.encode("utf-8-sig"))
-    first, second = read_manifest(folder / "manifest.jsonl")
+    first, second = read_examples(folder / "manifest.jsonl")
     assert first == Example(folder / "videos/1.mp4", "a dog", pictures(folder / "ref_images/2/a.webp"))
     assert second.video.samefile(folder / "videos/2.mp4")
 
@@ -223,7 +239,7 @@ def test_a_fault_of_a_manifest_names_the_line(folder, text, complaint):
     manifest = folder / "manifest.jsonl"
     manifest.write_text(f"{line()}\n{text}\n")
     with pytest.raises(ValueError, match=complaint) as caught:
-        read_manifest(manifest)
+        read_examples(manifest)
     assert str(caught.value).startswith(f"{manifest}:2: ")
     assert "\n" not in str(caught.value)
 
@@ -232,13 +248,13 @@ def test_what_is_no_manifest(folder):
     add(folder / "empty.jsonl", "\n \n")
     (folder / "latin.jsonl").write_bytes("schön".encode("latin-1"))
     for name, complaint in {
-        "absent.jsonl": "no such file; give a manifest",
-        "videos": "no such file; give a manifest",
+        "absent.jsonl": "no such file or folder; give a manifest",
+        "videos": "has no folder videos; lay it out",
         "empty.jsonl": "holds no examples; write one a line",
         "latin.jsonl": r"not text in UTF-8 \(.*\); save it as such",
     }.items():
         with pytest.raises(ValueError, match=complaint) as caught:
-            read_manifest(folder / name)
+            read_examples(folder / name)
         assert str(caught.value).startswith(f"{folder / name}: ")
 
 
@@ -260,7 +276,7 @@ def test_no_path_of_a_manifest_leads_out_of_its_folder(walled, name, absolute, a
     files = {"video": name} if as_video else {"references": ["1.png", name]}
     (walled / "manifest.jsonl").write_text(line(**({"video": "1.mp4", "references": ["1.png"]} | files)))
     try:
-        (found,) = read_manifest(walled / "manifest.jsonl")
+        (found,) = read_examples(walled / "manifest.jsonl")
     except ValueError as error:
         complaint = str(error)
     else:
@@ -278,22 +294,22 @@ def test_no_path_of_a_manifest_leads_out_of_its_folder(walled, name, absolute, a
 def test_a_path_that_leads_out_says_so(walled, name):
     (walled / "manifest.jsonl").write_text(line(video=name, references=["1.png"]))
     with pytest.raises(ValueError, match=r"leads out of the manifest's folder; copy the file into it"):
-        read_manifest(walled / "manifest.jsonl")
+        read_examples(walled / "manifest.jsonl")
 
 
 def test_a_manifest_that_would_lead_out_is_not_written(folder):
     with pytest.raises(ValueError, match=r"1\.mp4: lies outside .*labels, the manifest's folder"):
-        write_manifest(folder / "labels" / "manifest.jsonl", read_folder(folder))
+        write_manifest(folder / "labels" / "manifest.jsonl", read_examples(folder))
     assert {path.name for path in (folder / "labels").iterdir()} == {"1.txt", "2.txt", "a.b.txt"}
-    examples = read_folder(folder)
+    examples = read_examples(folder)
     write_manifest(folder / "labels" / "manifest.jsonl", examples, allow_outside=True)
-    outside = read_manifest(folder / "labels" / "manifest.jsonl", allow_outside=True)
+    outside = read_examples(folder / "labels" / "manifest.jsonl", allow_outside=True)
     assert [
         [path.samefile(twin) for path, twin in zip(a.files, b.files, strict=True)]
         for a, b in zip(outside, examples, strict=True)
     ]
     with pytest.raises(ValueError, match=r"leads out of .*; copy the file into it, or give --allow-outside"):
-        read_manifest(folder / "labels" / "manifest.jsonl")
+        read_examples(folder / "labels" / "manifest.jsonl")
     with pytest.raises(ValueError, match=r"all\.jsonl: there is no folder .*nowhere; make it first"):
         write_manifest(folder / "nowhere" / "all.jsonl", [])
 

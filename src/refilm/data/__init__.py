@@ -1,13 +1,6 @@
 """Data sets: the examples of users, and critters, the built-in set."""
 
-from refilm.data.manifest import (
-    Example,
-    Reference,
-    load_example,
-    read_examples,
-    read_folder,
-    read_manifest,
-    write_manifest,
-)
+from refilm.data.examples import Example, Reference
+from refilm.data.manifest import list_examples, load_example, read_examples, write_manifest
 
-__all__ = ["Example", "Reference", "load_example", "read_examples", "read_folder", "read_manifest", "write_manifest"]
+__all__ = ["Example", "Reference", "list_examples", "load_example", "read_examples", "write_manifest"]

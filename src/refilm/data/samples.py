@@ -9,7 +9,8 @@ import numpy as np
 from PIL import Image
 
 from refilm.data import critters
-from refilm.data.manifest import Example, load_example, read_examples
+from refilm.data.examples import Example
+from refilm.data.manifest import load_example, read_examples
 
 
 @dataclass(frozen=True)

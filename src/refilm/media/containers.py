@@ -14,11 +14,15 @@ MOV_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
 EBML_SEGMENT = b"\x18\x53\x80\x67"
 
 
+class CutShortError(ValueError):
+    """A file says of itself that it is longer than it is."""
+
+
 def recognize(path: Path) -> Format:
     """The name by which FFmpeg knows the format of a video file.
 
     Raises:
-        ValueError: no such file, a folder, empty, not a video of these formats, or cut short.
+        ValueError: no such file, a folder, empty, not a video of these formats, or cut short (`CutShortError`).
     """
     if path.is_dir():
         raise ValueError(f"{path}: is a folder; give the path of one video")
@@ -31,7 +35,7 @@ def recognize(path: Path) -> Format:
             wanted = "MP4, MOV, MKV, WebM, AVI or GIF"
             raise ValueError(f"{path}: {'not a' if size else 'empty, no'} video of these formats: {wanted}; convert it")
         if _cut_short(file, kind, size):
-            raise ValueError(f"{path}: cut short, its end is missing; copy, download or export it again")
+            raise CutShortError(f"{path}: cut short, its end is missing; copy, download or export it again")
     return kind
 
 

@@ -31,7 +31,7 @@ def open_picture(path: Path | str, *, background: Color = WHITE) -> Image.Image:
     if not path.is_file():
         raise ValueError(f"{path}: no such file; give the path of a picture")
     with path.open("rb") as file:
-        return _rgb(_opened(file, path), str(path), background)
+        return _rgb(opened(file, path), str(path), background)
 
 
 def as_picture(value: Path | str | Image.Image | np.ndarray) -> Image.Image:
@@ -68,7 +68,7 @@ def border_color(image: Image.Image) -> Color:
     return int(red), int(green), int(blue)
 
 
-def _opened(file: BinaryIO, path: Path) -> Image.Image:
+def opened(file: BinaryIO, path: Path) -> Image.Image:
     """The picture, known but not decoded yet."""
     try:
         with warnings.catch_warnings():

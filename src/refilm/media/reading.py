@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 import av
 import numpy as np
@@ -46,17 +46,19 @@ def open_video(
             or has no frames between `start` and `end`.
     """
     path = Path(path)
-    first, last = seconds(path, start, end)
+    first, last = start or 0.0, math.inf if end is None else end
+    if not 0 <= first < last:
+        raise ValueError(f"{path}: start and end must be seconds, 0 <= start < end, received {start} and {end}")
     if frames is not None and frames < 1:
         raise ValueError(f"{path}: frames must be 1 or more, received {frames}")
-    with decoding(path, first) as film:
-        part = islice(_between(film.timed, first, last, film.half), frames)
-        times, pictures = _collect(part, film.stream, path)
-    rate = film.rate
+    with reading(path) as (container, stream, kind):
+        rate = rate_of(stream)
+        timed = _between(timed_frames(container, stream, kind, first), first, last, 0.5 / rate)
+        times, pictures = _collect(islice(timed, frames), stream, path)
     if not pictures:
         part = "" if start is end is None else f" between {first:g} s and {last:g} s"
         raise ValueError(f"{path}: has no frames{part}; give a video that has")
-    if film.kind == "gif" and len(times) > 1:  # GIF has no rate: each frame says how long it is shown
+    if kind == "gif" and len(times) > 1:  # GIF has no rate: each frame says how long it is shown
         rate = (len(times) - 1) / (times[-1] - times[0])
     try:
         return Video(np.stack(pictures), rate)
@@ -64,30 +66,33 @@ def open_video(
         raise ValueError(f"{path}: {error}") from error
 
 
-def open_frames(path: Path | str, moments: Sequence[float]) -> list[tuple[float, np.ndarray]]:
+def open_frames(path: Path | str, seconds: Sequence[float]) -> list[tuple[float, np.ndarray]]:
     """Read single frames of a video, seeking, as `open_video` would show them.
 
     Args:
-        moments: seconds from the first frame, in any order.
+        seconds: from the first frame, in any order.
 
     Returns:
-        For each moment the frame nearest to it, the earlier of two: its own second, and (H, W, 3) uint8.
+        For each of `seconds` the frame nearest to it, the earlier of two: its own second, and (H, W, 3) uint8.
 
     Raises:
-        ValueError: as `open_video` does, or where a moment is below 0.
+        ValueError: as `open_video` does, or where a second is below 0.
     """
     path = Path(path)
-    wanted = sorted(set(moments))
-    if not all(0 <= moment < math.inf for moment in wanted):
-        raise ValueError(f"{path}: seconds of frames must be 0 or more, received {list(moments)}")
+    wanted = sorted(set(seconds))
+    if not all(0 <= second < math.inf for second in wanted):
+        raise ValueError(f"{path}: seconds of frames must be 0 or more, received {list(seconds)}")
     found: dict[float, tuple[float, np.ndarray]] = {}
-    for run in _runs(wanted, math.inf if recognize(path) in UNSOUGHT else FAR):
-        with decoding(path, run[0]) as film:
-            for moment, (time, frame) in zip(run, _nearest(film.timed, run), strict=False):
-                found[moment] = time, pixels_of(frame, film.stream)
+    with reading(path) as (container, stream, kind):
+        aspect = float(stream.sample_aspect_ratio or 1)
+        for run in _runs(wanted, math.inf if kind in UNSOUGHT else FAR):
+            for second, (time, frame) in zip(
+                run, _nearest(timed_frames(container, stream, kind, run[0]), run), strict=False
+            ):
+                found[second] = time, pixels_of(frame, aspect)
     if len(found) < len(wanted):
         raise ValueError(f"{path}: has no frames; give a video that has")
-    return [found[moment] for moment in moments]
+    return [found[second] for second in seconds]
 
 
 def duration(path: Path | str) -> float:
@@ -97,57 +102,21 @@ def duration(path: Path | str) -> float:
         ValueError: as `open_video` does, or where the container does not say.
     """
     path = Path(path)
-    with decoding(path, 0) as film:
-        if film.stream.duration and film.stream.time_base:
-            return float(film.stream.duration * film.stream.time_base)
-        container = film.stream.container
-        assert isinstance(container, InputContainer)
+    with reading(path) as (container, stream, _):
+        if stream.duration and stream.time_base:
+            return float(stream.duration * stream.time_base)
         if container.duration:
             return container.duration / av.time_base
     raise ValueError(f"{path}: does not say how long it is; convert it anew")
 
 
-class Decoding(NamedTuple):
-    """An open video."""
-
-    kind: Format
-    stream: VideoStream
-    rate: float
-    """Frames a second, on average."""
-    timed: Iterator[tuple[float, VideoFrame]]
-    """Frames with their seconds since the first, from a little before the start on."""
-
-    @property
-    def half(self) -> float:
-        """Half the time that a frame is seen, in seconds."""
-        return 0.5 / self.rate
-
-
-def seconds(path: Path, start: float | None, end: float | None) -> tuple[float, float]:
-    """Start and end of a part, where either may be left open.
-
-    Raises:
-        ValueError: the part is empty, or begins before the video does.
-    """
-    first, last = start or 0.0, math.inf if end is None else end
-    if not 0 <= first < last:
-        raise ValueError(f"{path}: start and end must be seconds, 0 <= start < end, received {start} and {end}")
-    return first, last
-
-
 @contextmanager
-def decoding(path: Path, start: float) -> Iterator[Decoding]:
-    """A video file, open, from `start` on.
-
-    Raises:
-        ValueError: the file is missing, is no video, or is damaged or cut short: on entering, or while frames come.
-    """
+def reading(path: Path) -> Iterator[tuple[InputContainer, VideoStream, Format]]:
+    """A video file, open. What is wrong with it is a ValueError, on entering or while frames come."""
     kind = recognize(path)
     try:
         with path.open("rb") as file, _opened(file, kind) as container:
-            stream = _video_stream(container, path)
-            rate = float(stream.average_rate or stream.guessed_rate or 1)
-            yield Decoding(kind, stream, rate, _timed(container, stream, kind, rate, start))
+            yield container, _video_stream(container, path), kind
     except av.FFmpegError as error:
         raise ValueError(f"{path}: damaged, or in a codec unknown here ({error.strerror}); convert it anew") from error
 
@@ -165,18 +134,25 @@ def _video_stream(container: InputContainer, path: Path) -> VideoStream:
     """The first that moves: music files hold their cover as a stream too."""
     for stream in container.streams.video:
         if not stream.disposition & Disposition.attached_pic:
+            if stream.codec_context is None:
+                raise ValueError(f"{path}: in a codec unknown here; convert it anew")
             stream.thread_type = "AUTO"
             return stream
     raise ValueError(f"{path}: has sound or text but no frames; give a video")
 
 
-def _timed(
-    container: InputContainer, stream: VideoStream, kind: Format, rate: float, start: float
+def rate_of(stream: VideoStream) -> float:
+    """Frames a second, on average."""
+    return float(stream.average_rate or stream.guessed_rate or 1)
+
+
+def timed_frames(
+    container: InputContainer, stream: VideoStream, kind: Format, start: float
 ) -> Iterator[tuple[float, VideoFrame]]:
     """Frames with their seconds since the first, from a little before `start` on."""
     if kind == "avi":  # AVI stores no times, only a rate
         for position, frame in enumerate(container.decode(stream)):
-            yield position / rate, frame
+            yield position / rate_of(stream), frame
         return
     assert stream.time_base is not None
     origin = stream.start_time or 0
@@ -227,7 +203,7 @@ def _collect(
     times: list[float] = []
     frames: list[np.ndarray] = []
     for time, frame in timed:
-        pixels = pixels_of(frame, stream)
+        pixels = pixels_of(frame, float(stream.sample_aspect_ratio or 1))
         if frames and pixels.shape != frames[0].shape:
             raise ValueError(f"{path}: the size of the frames changes at {time:.2f} s; give a video of one size")
         times.append(time)
@@ -239,9 +215,8 @@ def _collect(
     return times, frames
 
 
-def pixels_of(frame: VideoFrame, stream: VideoStream) -> np.ndarray:
-    """(H, W, 3) uint8, upright, of square pixels. Untagged YUV is BT.709 if HD, else BT.601, as players have it."""
-    aspect = float(stream.sample_aspect_ratio or 1)
+def pixels_of(frame: VideoFrame, aspect: float) -> np.ndarray:
+    """(H, W, 3) uint8; `aspect` is that of a pixel. Untagged YUV is BT.709 if HD, else BT.601, as players have it."""
     hd = frame.colorspace in UNTAGGED and frame.height >= 720
     frame = frame.reformat(
         width=round(frame.width * aspect) if 0.25 < aspect < 4 else None,
@@ -249,10 +224,10 @@ def pixels_of(frame: VideoFrame, stream: VideoStream) -> np.ndarray:
         src_colorspace=Colorspace.ITU709 if hd else None,
         interpolation=EXACT,
     )
-    return _upright(frame.to_ndarray(), frame.side_data.get("DISPLAYMATRIX"))
+    return upright(frame.to_ndarray(), frame.side_data.get("DISPLAYMATRIX"))
 
 
-def _upright(pixels: np.ndarray, matrix: Any) -> np.ndarray:
+def upright(pixels: np.ndarray, matrix: Any) -> np.ndarray:
     """Turn and mirror as the display matrix says: x' = a x + c y, y' = b x + d y, stored as a, b, u, c, d, ..."""
     if matrix is None:
         return pixels

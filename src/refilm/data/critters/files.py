@@ -12,7 +12,8 @@ from PIL import Image
 
 from refilm.data.critters.clips import FPS, SIZE, film, portrait, story
 from refilm.data.critters.subjects import Split
-from refilm.data.manifest import Example, Reference, write_manifest
+from refilm.data.examples import Example, Reference
+from refilm.data.manifest import write_manifest
 from refilm.media import Video
 
 PORTRAIT_SIZE = 256  # pixels

@@ -1,0 +1,141 @@
+"""The check of a data set: what is listed, every caption, every picture, every clip, and what is there twice.
+
+Files are looked at in worker processes with a time limit, so that none of them can hang the check or take it down.
+"""
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from refilm.data.checking.findings import CheckSettings, ClipReport, Finding, Kind, Report
+from refilm.data.checking.looking import PictureFile, Seen, SeenFile, VideoFile, look
+from refilm.data.checking.page import page
+from refilm.data.checking.places import home_of, identity_of, name_of, report_paths
+from refilm.data.checking.plan import Plan, Sight
+from refilm.data.checking.repeats import repeated_clips, repeated_pictures
+from refilm.data.examples import Example, Listed
+from refilm.data.manifest import list_examples
+from refilm.data.workers import Failure, in_workers
+from refilm.media.writing import replacing
+
+FAILURES: dict[str, tuple[Kind, str]] = {
+    "timeout": ("timeout", "give it more time with --patience, or convert it"),
+    "died": ("crash", "remove it, or convert it elsewhere"),
+    "error": ("unreadable", "convert it anew"),
+}
+
+
+@dataclass(frozen=True)
+class Words:
+    """How captions are counted."""
+
+    count: Callable[[str], int]
+    """Tokens of a caption, the end mark with them, as a base model's text encoder reads it."""
+    base: str
+    """The name of that base model."""
+
+
+def check(
+    path: Path | str,
+    settings: CheckSettings,
+    *,
+    words: Words,
+    workers: int,
+    patience: float = 120.0,
+    allow_outside: bool = False,
+) -> Generator[tuple[int, int], None, Report]:
+    """Check a manifest or folder, and write the report beside it; yields (files looked at, files in all).
+
+    Args:
+        workers: processes that look at files.
+        patience: seconds that looking at one file may take.
+
+    Raises:
+        ValueError: `path` is neither, or lists nothing.
+        OSError: the report cannot be written there.
+    """
+    path, started = Path(path), time.perf_counter()
+    listed = list_examples(path, allow_outside=allow_outside)
+    plan, sight, done = Plan(listed, settings), Sight(), 0
+    for items in (lambda: plan.pictures, lambda: plan.videos(sight.looks)):  # clips are compared with their references
+        files: Sequence[PictureFile | VideoFile] = items()
+        for number, outcome in in_workers(look, files, workers=workers, seconds=patience):
+            seen = _failed(files[number], outcome) if isinstance(outcome, Failure) else outcome
+            plan.take(sight, files[number], seen)
+            done += 1
+            yield done, len(plan)
+    home = home_of(path)
+    report = Report(
+        identity=identity_of(plan.examples.values(), home),
+        settings=settings,
+        allow_outside=allow_outside,
+        base=words.base,
+        seconds=round(time.perf_counter() - started, 1),
+        clips=_clips(listed, plan, sight, home, words),
+        files={name_of(file, home): record for file, record in sight.records.items()},
+    )
+    _write(path, report, plan, sight)
+    return report
+
+
+def _failed(file: PictureFile | VideoFile, failure: Failure) -> SeenFile:
+    kind, remedy = FAILURES[failure.kind]
+    seen = Seen(findings=(Finding(kind=kind, message=f"{file.path}: {failure.message}; {remedy}"),))
+    return SeenFile(None, (seen,) * (len(file.clips) if isinstance(file, VideoFile) else 1))
+
+
+def _clips(listed: Sequence[Listed], plan: Plan, sight: Sight, home: Path, words: Words) -> tuple[ClipReport, ...]:
+    hashes = {file: record.sha256 for file, record in sight.records.items()}
+    clip_looks = {number: seen.looks for number, seen in sight.clips.items() if seen.looks}
+    repeats: dict[int, list[Finding]] = defaultdict(list)
+    for number, finding in (
+        *repeated_clips(listed, clip_looks, hashes),
+        *repeated_pictures(listed, sight.looks, hashes),
+    ):
+        repeats[number].append(finding)
+    reports = []
+    for number, one in enumerate(listed):
+        findings = [Finding(kind=fault.kind, message=fault.message) for fault in one.faults]
+        place = _short(one.place, home)
+        if one.example is None:
+            reports.append(ClipReport(place=place, video=None, findings=tuple(findings)))
+            continue
+        findings += _text(one.example, one.place, words, plan.settings) + plan.findings(number, sight) + repeats[number]
+        seen = sight.clips.get(number, Seen())
+        reports.append(
+            ClipReport(
+                place=place,
+                video=name_of(one.example.video, home),
+                caption=one.example.caption,
+                facts=seen.facts,
+                references=tuple(name_of(item.picture, home) for item in one.example.references),
+                findings=tuple(findings),
+            )
+        )
+    return tuple(reports)
+
+
+def _text(example: Example, place: str, words: Words, settings: CheckSettings) -> list[Finding]:
+    findings = []
+    if (tokens := words.count(example.caption)) > settings.tokens:
+        message = f"{place}: the caption has {tokens} tokens where {settings.tokens} fit; shorten it"
+        findings.append(Finding(kind="long caption", message=message))
+    if not example.references:
+        message = f"{place}: has no reference; name a picture of the subject, or let refilm data prepare make one"
+        findings.append(Finding(kind="no reference", message=message))
+    return findings
+
+
+def _short(place: str, home: Path) -> str:
+    return name_of(Path(place), home)
+
+
+def _write(path: Path, report: Report, plan: Plan, sight: Sight) -> None:
+    """The page first: who finds the report of a usable set finds its page too."""
+    data, html = report_paths(path)
+    with replacing(html) as temporary:
+        temporary.write_text(page(path.name, report, plan, sight), encoding="utf-8")
+    with replacing(data) as temporary:
+        temporary.write_text(report.model_dump_json(indent=1), encoding="utf-8")

@@ -1,0 +1,86 @@
+"""Whether a data set was checked, found usable, and is still what it was then."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from refilm.data.checking.findings import CheckSettings, FileRecord, Report
+from refilm.data.checking.places import home_of, identity_of, name_of, report_paths
+from refilm.data.examples import Example
+from refilm.data.manifest import read_examples
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A data set that can be used."""
+
+    examples: tuple[Example, ...]
+    hashes: dict[Path, str]
+    """The sha256 of every file of the examples."""
+    settings: CheckSettings
+    """What it was checked for."""
+
+
+def read_report(path: Path | str) -> Report:
+    """The report of the last check of a manifest or folder.
+
+    Raises:
+        ValueError: there is none, or it cannot be read.
+    """
+    path = Path(path)
+    place, _ = report_paths(path)
+    remedy = f"run: refilm data check {path}"
+    if not place.is_file():
+        raise ValueError(f"{path}: was never checked; {remedy}")
+    try:
+        return Report.model_validate_json(place.read_bytes())
+    except ValidationError as error:
+        raise ValueError(f"{place}: is no report of this version ({error.error_count()} faults); {remedy}") from error
+
+
+def require_checked(path: Path | str, *, allow_outside: bool = False) -> Checked:
+    """The examples of a manifest or folder that a check found usable, every one of them.
+
+    Files are taken for unchanged where size and time of change are; where only the time is another, for instance after
+    copying, by their content.
+
+    Args:
+        allow_outside: whether files may lie outside of the manifest's folder; the check must have allowed it too.
+
+    Raises:
+        ValueError: it was never checked, has changed since, or was not found usable.
+    """
+    path = Path(path)
+    report = read_report(path)
+    again = f"run: refilm data check {path}"
+    if not report.usable:
+        bad = sum(not clip.usable for clip in report.clips)
+        page = report_paths(path)[1]
+        raise ValueError(
+            f"{path}: {bad} of {len(report.clips)} clips cannot be used, see {page}; mend them and {again}"
+        )
+    if report.allow_outside and not allow_outside:
+        raise ValueError(f"{path}: was checked with --allow-outside, files outside its folder; give it here too")
+    home = home_of(path)
+    examples = tuple(read_examples(path, allow_outside=allow_outside))
+    if identity_of(examples, home) != report.identity:
+        raise ValueError(f"{path}: has changed since it was checked; {again}")
+    hashes: dict[Path, str] = {}
+    for file in dict.fromkeys(file for example in examples for file in example.files):
+        record = report.files.get(name_of(file, home))
+        if record is None or not _unchanged(file, record):
+            raise ValueError(f"{file}: has changed since {path} was checked; {again}")
+        hashes[file] = record.sha256
+    return Checked(examples, hashes, report.settings)
+
+
+def _unchanged(file: Path, record: FileRecord) -> bool:
+    state = file.stat()
+    if state.st_size != record.size:
+        return False
+    if state.st_mtime_ns == record.mtime_ns:
+        return True
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest() == record.sha256

@@ -1,0 +1,233 @@
+"""One file at a time, in worker processes: what it is, and what is wrong with it. Imports no torch."""
+
+import hashlib
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from refilm.data.checking.findings import CheckSettings, FileRecord, Finding
+from refilm.data.checking.hashes import Look, looks, same
+from refilm.media.containers import CutShortError
+from refilm.media.inspecting import VideoPart, inspect_picture, inspect_video, packets_left_out, tiny_picture
+from refilm.media.sampling import nearest
+
+THUMBNAIL = 160, 120  # pixels, at most
+SMALL = 64  # pixels of a reference's shorter side; image encoders read 224
+LOST = 0.3  # of a frame; more that is cut off is told
+STEADY = 0.5, 1.5  # times the usual distance of two frames
+LATE = 0.5  # seconds, or this share, that a video may end before its container says
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A part of a video to look at, and how its references look."""
+
+    start: float | None
+    end: float | None
+    references: tuple[Look | None, ...]
+
+
+@dataclass(frozen=True)
+class VideoFile:
+    """A video and the clips that are cut from it."""
+
+    path: Path
+    clips: tuple[Clip, ...]
+    settings: CheckSettings
+    mask: bool
+    """Whether it is no clip but a clip's mask: then it need only be readable."""
+
+
+@dataclass(frozen=True)
+class PictureFile:
+    """A picture: a reference, or a mask."""
+
+    path: Path
+    mask: bool
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What was seen of a picture or of a clip."""
+
+    facts: str = ""
+    findings: tuple[Finding, ...] = ()
+    looks: tuple[Look, ...] = ()
+    """Of the picture, or of three moments of the clip; empty if it cannot be read."""
+    frames: int = 0
+    """Of the clip, at the rate that is wanted."""
+    thumbnail: bytes = b""
+    """JPEG."""
+
+
+@dataclass(frozen=True)
+class SeenFile:
+    """What was seen of a file."""
+
+    record: FileRecord | None
+    """None: it cannot even be opened."""
+    parts: tuple[Seen, ...]
+
+
+def look(file: VideoFile | PictureFile) -> SeenFile:
+    """Look at a file."""
+    try:
+        state = file.path.stat()
+        with file.path.open("rb") as content:
+            digest = hashlib.file_digest(content, "sha256").hexdigest()
+    except OSError as error:
+        finding = Finding(kind="unreadable", message=f"{file.path}: cannot be read ({error.strerror}); allow it")
+        return SeenFile(None, (Seen(findings=(finding,)),) * (len(file.clips) if isinstance(file, VideoFile) else 1))
+    parts = (_picture(file),) if isinstance(file, PictureFile) else tuple(_clip(file, clip) for clip in file.clips)
+    facts = parts[0].facts if len(parts) == 1 else f"{len(parts)} clips"
+    return SeenFile(FileRecord(sha256=digest, size=state.st_size, mtime_ns=state.st_mtime_ns, facts=facts), parts)
+
+
+def _picture(file: PictureFile) -> Seen:
+    try:
+        facts = inspect_picture(file.path)
+    except ValueError as error:
+        return Seen(findings=(Finding(kind="unreadable", message=str(error)),))
+    picture, findings = facts.picture, []
+    if facts.animated:
+        message = f"{file.path}: is animated; only its first picture is used"
+        findings.append(Finding(kind="animated", message=message))
+    if min(picture.size) < SMALL and not file.mask:
+        message = f"{file.path}: only {picture.width} x {picture.height} pixels; give a larger picture of the subject"
+        findings.append(Finding(kind="size", message=message))
+    turned = ", turned by EXIF" if facts.turned else ""
+    words = f"{facts.format} {facts.mode}, {picture.width} x {picture.height}{turned}"
+    return Seen(words, tuple(findings), tuple(looks(tiny_picture(picture)[None])), 1, _thumbnail(picture))
+
+
+def _clip(file: VideoFile, clip: Clip) -> Seen:
+    try:
+        part = inspect_video(file.path, start=clip.start, end=clip.end)
+        findings = [*_damage(file.path, part, clip)]
+    except CutShortError as error:
+        return Seen(findings=(Finding(kind="truncated", message=str(error)),))
+    except ValueError as error:
+        return Seen(findings=(Finding(kind="unreadable", message=str(error)),))
+    frames = _frames(part, clip, file.settings.fps)
+    if not file.mask:
+        findings += [*_length(file, clip, frames), *_rate(file, part), *_size(file, part)]
+        findings += _copies(file.path, part, clip)
+    bits = f"{part.bits} bit" if part.bits != 8 else ""
+    words = [part.codec, bits, f"{part.width} x {part.height}", f"{part.rate:.4g} fps", f"{len(part.times)} frames"]
+    moments = part.tiny[[len(part.tiny) * step // 6 for step in (1, 3, 5)]]
+    thumbnail = _thumbnail(Image.fromarray(part.middle))
+    return Seen(", ".join(filter(None, words)), tuple(findings), tuple(looks(moments)), frames, thumbnail)
+
+
+def _damage(path: Path, part: VideoPart, clip: Clip) -> list[Finding]:
+    """Frames that are not what was filmed, or are not there."""
+    frames = len(part.times)
+    findings = []
+    if part.corrupt:
+        message = f"{path}: {part.corrupt} of {frames} frames are damaged; copy, download or export it again"
+        findings.append(Finding(kind="damaged", message=message))
+    if clip.start is None and clip.end is None:
+        findings += _missing_frames(path, part)
+    elif clip.end is not None and part.times[-1] + 1.5 / part.rate < clip.end:
+        message = (
+            f"{path}: ends {part.times[-1] + 1 / part.rate:.2f} s after its start, before {clip.end:g} s; mend end"
+        )
+        findings.append(Finding(kind="truncated", message=message))
+    return findings
+
+
+def _missing_frames(path: Path, part: VideoPart) -> list[Finding]:
+    frames = len(part.times)
+    if part.declared is not None:
+        if frames >= part.declared or frames >= part.declared - packets_left_out(path):
+            return []
+        message = f"{path}: holds {frames} of the {part.declared} frames that it says it has"
+    else:
+        seconds = part.times[-1] + 1 / part.rate
+        if part.duration is None or seconds + max(LATE, LATE * part.duration / 5) >= part.duration:
+            return []
+        message = f"{path}: ends after {seconds:.2f} of the {part.duration:.2f} s that it says it has"
+    return [Finding(kind="truncated", message=f"{message}; copy, download or export it again")]
+
+
+def _frames(part: VideoPart, clip: Clip, fps: float) -> int:
+    """How many frames encoding will get from it at that rate."""
+    timed = ((time, None) for time in part.times)
+    end = float("inf") if clip.end is None else clip.end
+    chosen = nearest(timed, fps=fps, start=clip.start or 0.0, end=end, half=0.5 / part.rate)
+    return sum(repeats for _, repeats in chosen)
+
+
+def _length(file: VideoFile, clip: Clip, frames: int) -> list[Finding]:
+    wanted = file.settings.frames
+    if frames >= wanted:
+        return []
+    part = "" if clip.start is clip.end is None else ", in the part that is given,"
+    message = (
+        f"{file.path}: has{part} {frames} frames at {file.settings.fps:g} a second where {wanted} are needed; "
+        "give a longer clip, or check for fewer frames"
+    )
+    return [Finding(kind="short", message=message)]
+
+
+def _rate(file: VideoFile, part: VideoPart) -> list[Finding]:
+    findings, wanted = [], file.settings.fps
+    gaps = np.diff(part.times)
+    if len(gaps) and (gaps.min() < STEADY[0] * np.median(gaps) or gaps.max() > STEADY[1] * np.median(gaps)):
+        message = (
+            f"{file.path}: of a variable rate, {gaps.min():.3f} to {gaps.max():.3f} s between frames; "
+            "convert it to a constant one"
+        )
+        findings.append(Finding(kind="variable rate", message=message))
+    if abs(part.rate / wanted - 1) > 0.01:
+        cost = "are repeated" if part.rate < wanted else "are left out"
+        message = f"{file.path}: {part.rate:.4g} frames a second where {wanted:g} are wanted, so that some {cost}"
+        findings.append(Finding(kind="rate", message=message))
+    return findings
+
+
+def _size(file: VideoFile, part: VideoPart) -> list[Finding]:
+    wanted = file.settings
+    height, width = part.height, part.width
+    place, kind = f"{file.path}: {width} x {height} pixels", "size"
+    scale = max(wanted.height / height, wanted.width / width)
+    lost = 1 - wanted.height * wanted.width / (scale**2 * height * width)
+    findings = []
+    if part.turned:
+        message = f"{file.path}: is stored turned or mirrored; it is shown upright, {width} x {height} pixels"
+        findings.append(Finding(kind="turned", message=message))
+    if height % 2 or width % 2:
+        findings.append(Finding(kind=kind, message=f"{place}, an odd number; cut off a row or column"))
+    if scale > 1:
+        findings.append(
+            Finding(kind=kind, message=f"{place} are fewer than {wanted.width} x {wanted.height}; it blurs")
+        )
+    if lost > LOST:
+        message = f"{place} become {wanted.width} x {wanted.height}, and {100 * lost:.0f} % of the picture are cut off"
+        findings.append(Finding(kind=kind, message=f"{message}; cut it to about that shape"))
+    return findings
+
+
+def _copies(path: Path, part: VideoPart, clip: Clip) -> list[Finding]:
+    """References that are a frame of the clip: then the model learns to copy them."""
+    findings, frames = [], looks(part.tiny)
+    for number, reference in enumerate(clip.references, start=1):
+        place = next((i for i, frame in enumerate(frames) if reference and same(frame, reference)), None)
+        if place is not None:
+            message = (
+                f"{path}: reference {number} is frame {place} of its own clip, which teaches to copy and not to know; "
+                "take it from another moment or clip, as refilm data prepare does"
+            )
+            findings.append(Finding(kind="copy", message=message))
+    return findings
+
+
+def _thumbnail(picture: Image.Image) -> bytes:
+    small = picture.copy()
+    small.thumbnail(THUMBNAIL)
+    buffer = io.BytesIO()
+    small.save(buffer, "JPEG", quality=70)
+    return buffer.getvalue()

@@ -1,0 +1,42 @@
+"""The report as a page for people: counts, then clips with thumbnails, in one file that asks the network nothing."""
+
+from base64 import b64encode
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from refilm.data.checking.findings import WARNINGS, Report
+from refilm.data.checking.plan import Plan, Sight, pictures_of
+
+ROWS = 500
+
+
+def page(name: str, report: Report, plan: Plan, sight: Sight) -> str:
+    """HTML. Whatever captions and names hold is shown as text.
+
+    Args:
+        name: of the manifest or folder.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined
+    )
+    order = sorted(range(len(report.clips)), key=lambda number: _rank(report, number))[:ROWS]
+    return environment.get_template("page.html").render(
+        name=name,
+        report=report,
+        unusable=sum(not clip.usable for clip in report.clips),
+        kinds=[(kind, "warning" if kind in WARNINGS else "error", report.count(kind)) for kind in report.kinds],
+        rows=[(report.clips[number], _thumbnails(number, plan, sight)) for number in order],
+    )
+
+
+def _rank(report: Report, number: int) -> int:
+    clip = report.clips[number]
+    return 2 - bool(clip.findings) - (not clip.usable)
+
+
+def _thumbnails(number: int, plan: Plan, sight: Sight) -> list[str]:
+    example = plan.examples.get(number)
+    files = pictures_of(example) if example else []
+    seen = [sight.clips.get(number), *(sight.pictures.get(file) for file in files)]
+    return [b64encode(one.thumbnail).decode() for one in seen if one is not None and one.thumbnail]

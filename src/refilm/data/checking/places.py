@@ -1,0 +1,38 @@
+"""Where a data set's files and reports lie, and what its files are called in them."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from refilm.data.examples import Example
+
+
+def home_of(path: Path) -> Path:
+    """The folder that a manifest's paths are relative to; a folder itself."""
+    return path if path.is_dir() else path.parent
+
+
+def report_paths(path: Path) -> tuple[Path, Path]:
+    """Where the report on a manifest or folder is: as JSON, and as a page."""
+    if path.is_dir():
+        return path / "refilm.check.json", path / "refilm.check.html"
+    return path.with_suffix(".check.json"), path.with_suffix(".check.html")
+
+
+def name_of(path: Path, home: Path) -> str:
+    """A file's name relative to `home`, or as it is where it lies elsewhere."""
+    return path.relative_to(home).as_posix() if path.is_relative_to(home) else str(path)
+
+
+def identity_of(examples: Iterable[Example], home: Path) -> str:
+    """A digest of what is listed: names, captions, parts and subjects, but not what the files hold."""
+    digest = hashlib.sha256()
+    for example in examples:
+        names = [name_of(example.video, home)]
+        for reference in example.references:
+            names += [name_of(reference.picture, home), name_of(reference.mask, home) if reference.mask else ""]
+        names.append(name_of(example.mask, home) if example.mask else "")
+        line = [names, example.caption, example.start, example.end, example.subject]
+        digest.update(json.dumps(line).encode() + b"\n")
+    return digest.hexdigest()

@@ -1,0 +1,108 @@
+"""Which files are to be looked at for which clips, and what was seen, by clip. Opens none of them."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from refilm.data.checking.findings import CheckSettings, FileRecord, Finding
+from refilm.data.checking.hashes import Look
+from refilm.data.checking.looking import Clip, PictureFile, Seen, SeenFile, VideoFile
+from refilm.data.examples import VIDEOS, Example, Listed
+
+THUMBNAILS = 64 * 2**20  # bytes that are kept for the page; millions of clips have more
+
+
+@dataclass
+class Sight:
+    """What has been seen so far."""
+
+    pictures: dict[PictureFile, Seen] = field(default_factory=dict)
+    clips: dict[int, Seen] = field(default_factory=dict)
+    """By the number of the clip."""
+    masks: dict[int, Seen] = field(default_factory=dict)
+    """Masks of clips that are videos, by the number of the clip."""
+    records: dict[Path, FileRecord] = field(default_factory=dict)
+    thumbnails: int = 0
+    """Bytes of them so far."""
+
+    @property
+    def looks(self) -> dict[Path, Look]:
+        """Of all references that could be read."""
+        return {file.path: seen.looks[0] for file, seen in self.pictures.items() if seen.looks and not file.mask}
+
+
+class Plan:
+    """The files of a data set, each once; those that are missing or outside are none."""
+
+    def __init__(self, listed: Sequence[Listed], settings: CheckSettings):
+        self.settings = settings
+        absent = {fault.file for one in listed for fault in one.faults}
+        self.examples = {number: one.example for number, one in enumerate(listed) if one.example is not None}
+        pictures: dict[PictureFile, None] = {}
+        self._videos: dict[tuple[Path, bool], list[int]] = defaultdict(list)
+        for number, example in self.examples.items():
+            pictures |= dict.fromkeys(file for file in pictures_of(example) if file.path not in absent)
+            for path, mask in videos_of(example):
+                if path not in absent:
+                    self._videos[path, mask].append(number)
+        self.pictures = list(pictures)
+
+    def __len__(self) -> int:
+        return len(self.pictures) + len(self._videos)
+
+    def videos(self, looks: dict[Path, Look]) -> list[VideoFile]:
+        """The videos with their clips, once it is known how references look."""
+
+        def clip(example: Example) -> Clip:
+            return Clip(example.start, example.end, tuple(looks.get(item.picture) for item in example.references))
+
+        return [
+            VideoFile(path, tuple(clip(self.examples[number]) for number in numbers), self.settings, mask)
+            for (path, mask), numbers in self._videos.items()
+        ]
+
+    def take(self, sight: Sight, file: PictureFile | VideoFile, seen: SeenFile) -> None:
+        """Note what was seen of a file."""
+        if seen.record is not None:
+            sight.records[file.path] = seen.record
+        parts = seen.parts
+        sight.thumbnails += sum(len(part.thumbnail) for part in parts)
+        if sight.thumbnails > THUMBNAILS:
+            parts = tuple(replace(part, thumbnail=b"") for part in parts)
+        if isinstance(file, PictureFile):
+            sight.pictures[file] = parts[0]
+        else:
+            clips = sight.masks if file.mask else sight.clips
+            clips |= zip(self._videos[file.path, file.mask], parts, strict=True)
+
+    def findings(self, number: int, sight: Sight) -> list[Finding]:
+        """What was found in the files of a clip."""
+        example, clip, mask = self.examples[number], sight.clips.get(number), sight.masks.get(number)
+        seen = [clip, mask, *(sight.pictures.get(file) for file in pictures_of(example))]
+        findings = [finding for one in seen if one is not None for finding in one.findings]
+        if clip is not None and mask is not None and 0 < mask.frames < min(clip.frames, self.settings.frames):
+            message = (
+                f"{example.mask}: the mask has {mask.frames} frames, its clip {clip.frames}; give one of its length"
+            )
+            findings.append(Finding(kind="mask", message=message))
+        return findings
+
+
+def pictures_of(example: Example) -> list[PictureFile]:
+    """A clip's references and masks that are pictures."""
+    files = [PictureFile(item.picture, mask=False) for item in example.references]
+    files += [PictureFile(item.mask, mask=True) for item in example.references if item.mask is not None]
+    if example.mask is not None and not _is_video(example.mask):
+        files.append(PictureFile(example.mask, mask=True))
+    return files
+
+
+def videos_of(example: Example) -> list[tuple[Path, bool]]:
+    """A clip's video, and its mask if that is one; the second tells which is the mask."""
+    mask = [(example.mask, True)] if example.mask is not None and _is_video(example.mask) else []
+    return [(example.video, False), *mask]
+
+
+def _is_video(path: Path) -> bool:
+    return path.suffix.lower() in VIDEOS

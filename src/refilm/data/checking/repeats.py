@@ -1,0 +1,99 @@
+"""What is in a data set more than once: clips, and pictures that are said to show other subjects."""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from refilm.data.checking.findings import Finding
+from refilm.data.checking.hashes import Look, twins
+from refilm.data.examples import Example, Listed
+
+
+def repeated_clips(
+    listed: Sequence[Listed], looks: Mapping[int, Sequence[Look]], hashes: Mapping[Path, str]
+) -> Iterator[tuple[int, Finding]]:
+    """Clips of the same content that share time, and clips that look the same: (number of the clip, finding).
+
+    Args:
+        looks: of each clip that could be read, three pictures.
+        hashes: sha256 of each file.
+    """
+    told = set()
+    for number, earlier in _overlapping(listed, looks, hashes):
+        told.add(number)
+        message = f"{_example(listed[number]).video}: has the same content as {listed[earlier].place}; keep one"
+        yield number, Finding(kind="duplicate", message=message)
+    for number, earlier in twins((i, look) for i, look in sorted(looks.items()) if i not in told):
+        video, other = _example(listed[number]).video, _example(listed[earlier]).video
+        if hashes[video] != hashes[other]:
+            message = f"{video}: looks like {listed[earlier].place}; if it is a copy, keep one"
+            yield number, Finding(kind="similar", message=message)
+
+
+def repeated_pictures(
+    listed: Sequence[Listed], looks: Mapping[Path, Look], hashes: Mapping[Path, str]
+) -> Iterator[tuple[int, Finding]]:
+    """References twice in one clip, or in clips that do not name the same subject: (number of the clip, finding).
+
+    Args:
+        looks: of each picture that could be read.
+        hashes: sha256 of each file.
+    """
+    kin = _kin(looks, hashes)
+    firsts: dict[str, tuple[int, str]] = {}
+    for number, one in enumerate(listed):
+        own: set[str] = set()
+        for picture in (
+            [item.picture for item in one.example.references if item.picture in looks] if one.example else []
+        ):
+            digest = hashes[picture]
+            earlier, theirs = firsts.setdefault(kin[digest], (number, digest))
+            if digest in own:
+                message = f"{picture}: is twice among the references of this clip; remove one"
+                yield number, Finding(kind="duplicate", message=message)
+            elif earlier != number and not _same_subject(one, listed[earlier]):
+                alike = "is the same picture as" if digest == theirs else "looks like"
+                message = (
+                    f"{picture}: {alike} a reference of {listed[earlier].place}; if they show one subject, "
+                    "name it in both lines of a manifest"
+                )
+                yield number, Finding(kind="duplicate" if digest == theirs else "similar", message=message)
+            own.add(digest)
+
+
+def _overlapping(
+    listed: Sequence[Listed], numbers: Iterable[int], hashes: Mapping[Path, str]
+) -> Iterator[tuple[int, int]]:
+    """Clips with an earlier one of the same content that shares time with it."""
+    groups: dict[str, list[tuple[float, int]]] = defaultdict(list)
+    for number in numbers:
+        example = _example(listed[number])
+        groups[hashes[example.video]].append((example.start or 0.0, number))
+    for group in groups.values():
+        until, holder = -math.inf, -1
+        for start, number in sorted(group):
+            if start < until:
+                yield max(number, holder), min(number, holder)
+            end = _example(listed[number]).end
+            if (end or math.inf) > until:
+                until, holder = end or math.inf, number
+
+
+def _kin(looks: Mapping[Path, Look], hashes: Mapping[Path, str]) -> dict[str, str]:
+    """For the hash of each picture that of the first one which looks the same."""
+    distinct = list({hashes[path]: look for path, look in looks.items()}.items())
+    kin = {digest: digest for digest, _ in distinct}
+    for number, earlier in twins((i, (look,)) for i, (_, look) in enumerate(distinct)):
+        kin[distinct[number][0]] = distinct[earlier][0]
+    return kin
+
+
+def _same_subject(one: Listed, other: Listed) -> bool:
+    subject = _example(one).subject
+    return subject is not None and subject == _example(other).subject
+
+
+def _example(one: Listed) -> Example:
+    assert one.example is not None
+    return one.example

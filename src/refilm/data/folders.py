@@ -1,0 +1,84 @@
+"""A user's folder of clips, in the layout of the research code, matched by name.
+
+Nothing is skipped silently: what is missing, empty or left over is told with the file's name. Opens no video.
+"""
+
+from pathlib import Path
+
+from refilm.data.examples import LAYOUT, PICTURES, VIDEOS, Example, Fault, Listed, Reference, no_caption, one_line
+
+
+def list_folder(folder: Path | str) -> list[Listed]:
+    """Examples of a folder with `videos/1.mp4`, `labels/1.txt` and `ref_images/1/*.png`, right or wrong, by name.
+
+    Every picture in `ref_images/1/` is a reference for `videos/1.mp4`; there may be none. Files whose names begin
+    with a dot are left alone, as everywhere; so is all that lies beside these three folders.
+
+    Raises:
+        ValueError: the folder, its videos or its labels are missing.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: no such folder; give a folder with {LAYOUT}")
+    for part in ("videos", "labels"):
+        if not (folder / part).is_dir():
+            raise ValueError(f"{folder}: has no folder {part}; lay it out as {LAYOUT}")
+    videos, odd_videos = _by_name(folder / "videos", VIDEOS)
+    labels, odd_labels = _by_name(folder / "labels", (".txt",))
+    shown = folder / "ref_images"
+    pictures = {entry.name: entry for entry in _visible(shown)} if shown.is_dir() else {}
+    names = sorted({*videos, *labels, *pictures})
+    odd = [*odd_videos, *odd_labels]
+    if not names and not odd:
+        raise ValueError(f"{folder}: holds no videos; lay it out as {LAYOUT}")
+    return odd + [_listed(folder, name, videos.get(name), labels.get(name), pictures.get(name)) for name in names]
+
+
+def _visible(folder: Path) -> list[Path]:
+    return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+
+
+def _files(folder: Path, suffixes: tuple[str, ...]) -> tuple[list[Path], list[Fault]]:
+    """The files of these kinds, and what else there is."""
+    kinds = f"not a file of these kinds: {', '.join(suffixes)}; convert it, or move it away"
+    files, faults = [], []
+    for file in _visible(folder):
+        if file.suffix.lower() in suffixes and file.is_file():
+            files.append(file)
+        else:
+            faults.append(Fault("line", f"{file}: {kinds}", file))
+    return files, faults
+
+
+def _by_name(folder: Path, suffixes: tuple[str, ...]) -> tuple[dict[str, Path], list[Listed]]:
+    """The files of a folder by their names without suffix, and those that have no place."""
+    files, faults = _files(folder, suffixes)
+    named: dict[str, Path] = {}
+    for file in files:
+        if file.stem in named:
+            complaint = f"{named[file.stem].name} has the same name; rename one, and what belongs to it"
+            faults.append(Fault("line", f"{file}: {complaint}", file))
+        else:
+            named[file.stem] = file
+    return named, [Listed(str(fault.file), None, (fault,)) for fault in faults]
+
+
+def _listed(folder: Path, name: str, video: Path | None, label: Path | None, pictures: Path | None) -> Listed:
+    if video is None:
+        place = str(label or pictures)
+        fault = Fault("line", f"{place}: belongs to no video; add videos/{name}.mp4, or move this away")
+        return Listed(place, None, (fault,))
+    caption, faults = _caption(video, label, folder / "labels" / f"{name}.txt")
+    found, odd = _files(pictures, PICTURES) if pictures is not None and pictures.is_dir() else ([], [])
+    references = tuple(Reference(picture) for picture in found)
+    return Listed(str(video), Example(video, caption, references), (*faults, *odd))
+
+
+def _caption(video: Path, label: Path | None, place: Path) -> tuple[str, list[Fault]]:
+    if label is None:
+        return "", [Fault("caption", f"{video}: has no caption; write one into {place}")]
+    try:
+        caption = one_line(label.read_text(encoding="utf-8-sig"))
+    except UnicodeDecodeError as error:
+        return "", [Fault("caption", f"{label}: not text in UTF-8 ({error}); save it as such")]
+    return caption, [] if caption else [no_caption(str(label))]

@@ -1,0 +1,175 @@
+"""What a video or picture file really holds, beside what it says of itself. Knows nothing of what would be wrong.
+
+A video is decoded frame by frame, and of the frames only small pictures are kept.
+"""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from av.container.input import InputContainer
+from av.video.frame import VideoFrame
+from av.video.reformatter import Interpolation
+from av.video.stream import VideoStream
+from PIL import Image
+
+from refilm.media.pictures import open_picture, opened
+from refilm.media.reading import pixels_of, rate_of, reading, timed_frames, upright
+
+TINY = 32, 36  # height and width of the small pictures
+MAX_PIXELS = 64 * 10**6  # of a frame; more are refused before they are decoded
+EXIF_ORIENTATION = 0x0112
+
+
+@dataclass(frozen=True)
+class VideoPart:
+    """A video file, and what its frames between two seconds are."""
+
+    codec: str
+    bits: int
+    """Of a color channel."""
+    height: int
+    """In pixels, as it is shown: upright, with square pixels."""
+    width: int
+    turned: bool
+    """Whether the frames are stored turned or mirrored."""
+    rate: float
+    """Frames a second, on average."""
+    times: list[float]
+    """Seconds of the frames since the file's first."""
+    declared: int | None
+    """Frames that the container says the whole file has; None: it does not say."""
+    duration: float | None
+    """Seconds that the container says the whole file lasts; None: it does not say."""
+    corrupt: int
+    """Frames that the decoder had to make up in part."""
+    tiny: np.ndarray
+    """(F, 32, 36, 3) uint8: the frames, made small."""
+    middle: np.ndarray
+    """(H, W, 3) uint8: the frame in the middle."""
+
+
+@dataclass(frozen=True)
+class PictureFacts:
+    """A picture file."""
+
+    format: str
+    mode: str
+    """Pillow's name of the kind of pixels: RGB, CMYK, ..."""
+    turned: bool
+    """Whether EXIF says that it is stored turned or mirrored."""
+    animated: bool
+    picture: Image.Image
+    """As `open_picture` gives it."""
+
+
+def inspect_video(path: Path, *, start: float | None = None, end: float | None = None) -> VideoPart:
+    """Decode a part of a video as `open_video` would, and tell about it.
+
+    Raises:
+        ValueError: as `open_video`, but not for its length; or the frames are too large.
+    """
+    first, last = start or 0.0, math.inf if end is None else end
+    with reading(path) as (container, stream, kind):
+        stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
+        duration = _duration(container, stream)
+        middle_time = (first + min(last, duration or math.inf)) / 2
+        half, aspect = 0.5 / rate_of(stream), float(stream.sample_aspect_ratio or 1)
+        times: list[float] = []
+        tiny: list[np.ndarray] = []
+        frame = middle = None
+        corrupt, shape = 0, None
+        for time, frame in timed_frames(container, stream, kind, first):
+            if time + half >= last:
+                break
+            if time + half < first:
+                continue
+            if shape is not None and (frame.height, frame.width) != shape:
+                raise ValueError(f"{path}: the size of the frames changes at {time:.2f} s; give a video of one size")
+            shape = frame.height, frame.width
+            times.append(time)
+            tiny.append(_tiny(frame))
+            corrupt += frame.is_corrupt
+            if middle is None and time + half >= middle_time:
+                middle = pixels_of(frame, aspect)
+        if frame is None or not times:
+            part = "" if start is end is None else f" between {first:g} s and {last:g} s"
+            raise ValueError(f"{path}: has no frames{part}; give a video that has")
+        middle = pixels_of(frame, aspect) if middle is None else middle
+        return VideoPart(
+            codec=stream.codec_context.name,
+            bits=frame.format.components[0].bits,
+            height=middle.shape[0],
+            width=middle.shape[1],
+            turned=_turned(frame),
+            rate=rate_of(stream),
+            times=times,
+            declared=stream.frames or None,
+            duration=duration,
+            corrupt=corrupt,
+            tiny=np.stack(tiny),
+            middle=middle,
+        )
+
+
+def packets_left_out(path: Path) -> int:
+    """How many frames of a video its own edit list leaves out, as cutting without encoding anew does."""
+    with reading(path) as (container, stream, _):
+        return sum(packet.is_discard for packet in container.demux(stream))
+
+
+def inspect_picture(path: Path) -> PictureFacts:
+    """Read a picture as `open_picture` does, and tell about it.
+
+    Raises:
+        ValueError: as `open_picture`.
+    """
+    picture = open_picture(path)
+    with path.open("rb") as file:
+        raw = opened(file, path)
+        turned = raw.getexif().get(EXIF_ORIENTATION, 1) not in (0, 1)
+        return PictureFacts(
+            format=raw.format or "",
+            mode=raw.mode,
+            turned=turned,
+            animated=getattr(raw, "is_animated", False),
+            picture=picture,
+        )
+
+
+def tiny_picture(picture: Image.Image) -> np.ndarray:
+    """A picture as small as the frames of `VideoPart.tiny`: (32, 36, 3) uint8."""
+    height, width = TINY
+    return np.asarray(picture.resize((width, height), Image.Resampling.BOX))
+
+
+def _tiny(frame: VideoFrame) -> np.ndarray:
+    height, width = TINY
+    turned = _quarter(frame)
+    small = frame.reformat(
+        width=height if turned else width,
+        height=width if turned else height,
+        format="rgb24",
+        interpolation=Interpolation.AREA,
+    )
+    return upright(small.to_ndarray(), frame.side_data.get("DISPLAYMATRIX"))
+
+
+def _quarter(frame: VideoFrame) -> bool:
+    """Whether it is stored lying on its side."""
+    return frame.rotation % 180 != 0
+
+
+def _turned(frame: VideoFrame) -> bool:
+    matrix = frame.side_data.get("DISPLAYMATRIX")
+    if matrix is None:
+        return False
+    a, b, _, c, d = np.frombuffer(matrix, dtype=np.int32)[:5]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    return not (a > 0 and d > 0 and b == c == 0)
+
+
+def _duration(container: InputContainer, stream: VideoStream) -> float | None:
+    if stream.duration and stream.time_base:
+        return float(stream.duration * stream.time_base)
+    return container.duration / 1e6 if container.duration else None
