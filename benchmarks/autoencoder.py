@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from refilm.checkpoints import load_base
-from refilm.data.samples import Critters
+from refilm.data import critters
 from refilm.evaluation import machine, psnr
 
 RESULTS = Path(__file__).parent / "results" / "autoencoder.json"
@@ -26,10 +26,9 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=100)
     options = parser.parse_args()
     autoencoder = load_base(options.base, device="cpu").encoders.autoencoder
-    clips = Critters(options.clips, "held_out", SEED, references=0)
     whole, first = [], []
-    for index in range(len(clips)):
-        video = torch.from_numpy(clips[index].video)[None]
+    for index in range(options.clips):
+        video = torch.from_numpy(critters.draw_film(SEED, index, "held_out"))[None]
         decoded = autoencoder.decode(autoencoder.posterior(video)[0])
         whole.append(psnr(decoded.numpy(), video.numpy()))
         first.append(psnr(decoded[:, :1].numpy(), video[:, :1].numpy()))

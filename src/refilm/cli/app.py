@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 
 from refilm.cli.data import critters
 from refilm.cli.demo import demo
+from refilm.cli.encode import encode, verify
 from refilm.cli.generate import generate
 from refilm.cli.prepare import prepare
 from refilm.cli.train import train
@@ -51,6 +52,8 @@ app.command()(convert)
 app.command()(info)
 data.command()(critters)
 data.command()(prepare)
+data.command()(encode)
+data.command()(verify)
 
 
 @data.callback()

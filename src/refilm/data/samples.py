@@ -1,6 +1,11 @@
-"""What there is to learn from, before encoding: a clip with its captions and reference pictures."""
+"""What there is to learn from, before encoding: clips with captions and reference pictures, none of them opened yet.
+
+Each film and picture says what it is without being opened, as far as that can be, so that what is encoded already is
+left alone; and all of them pickle, so that other processes open them.
+"""
 
 import hashlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -9,31 +14,68 @@ import numpy as np
 from PIL import Image
 
 from refilm.data import critters
-from refilm.data.examples import Example
-from refilm.data.manifest import load_example, read_examples
+from refilm.data.examples import VIDEOS, Example, Reference
+from refilm.data.views import cut_out
+from refilm.media import open_picture
+from refilm.media.pictures import Color
+from refilm.media.sampling import sample_video
+
+
+class Film(Protocol):
+    """A moving picture."""
+
+    @property
+    def name(self) -> str:
+        """What to call it."""
+        ...
+
+    @property
+    def identity(self) -> str:
+        """Tells its content from any other, whatever it is called."""
+        ...
+
+    def frames(self, fps: float) -> Iterator[np.ndarray]:
+        """Its frames at that rate, (H, W, 3) uint8, each the nearest in time, until it ends."""
+        ...
+
+
+class Picture(Protocol):
+    """A still picture."""
+
+    @property
+    def name(self) -> str:
+        """What to call it."""
+        ...
+
+    @property
+    def identity(self) -> str:
+        """Tells its content from any other, whatever it is called."""
+        ...
+
+    def load(self, background: Color) -> Image.Image:
+        """The picture in RGB, on `background` where it is transparent or cut out."""
+        ...
 
 
 @dataclass(frozen=True)
 class Sample:
     """One clip. Its captions are alternatives; so are its references."""
 
-    video: np.ndarray
-    """(F, H, W, 3) uint8."""
+    film: Film
     captions: tuple[str, ...]
-    references: tuple[Image.Image, ...]
+    references: tuple[Picture, ...]
+    subject: str | None = None
+    """Clips of one subject share it."""
+    mask: Film | None = None
+    """White where the subject is."""
 
 
 class Source(Protocol):
-    """Samples by number; the same number is always the same sample."""
+    """Samples by number; the same number is always the same sample. Asking for one opens nothing."""
 
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int, /) -> Sample: ...
-
-    @property
-    def identity(self) -> str:
-        """Tells this source from any other, so that an encoded set knows what it was made from."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -50,53 +92,186 @@ class Critters(Source):
         return self.clips
 
     def __getitem__(self, index: int, /) -> Sample:
-        rng = np.random.default_rng((self.seed, index, 4))
         story = critters.story(self.seed, index, self.split)
-        pictures = (critters.portrait(story.subject, rng, size=2 * self.size) for _ in range(self.references))
+        clip = (self.seed, index, self.split, self.size)
         return Sample(
-            video=critters.film(story, rng, size=self.size),
+            film=DrawnFilm(*clip),
             captions=(story.caption, story.looks_caption),
-            references=tuple(Image.fromarray(picture) for picture in pictures),
+            references=tuple(DrawnPicture(*clip, number) for number in range(self.references)),
+            subject=story.subject.looks,
         )
+
+
+@dataclass(frozen=True)
+class DrawnFilm(Film):
+    """The film of a clip of critters."""
+
+    seed: int
+    index: int
+    split: critters.Split
+    size: int = critters.SIZE
+
+    @property
+    def name(self) -> str:
+        return f"critters {self.split} {self.seed} {self.index}"
 
     @property
     def identity(self) -> str:
         return repr(self)
 
+    def pixels(self) -> np.ndarray:
+        """All frames, (F, H, W, 3) uint8."""
+        return critters.draw_film(self.seed, self.index, self.split, size=self.size)
+
+    def frames(self, fps: float) -> Iterator[np.ndarray]:
+        pixels = self.pixels()
+        step = critters.FPS / fps
+        places = np.ceil(np.arange(0, len(pixels) - 0.5, step) - 0.5).astype(int)
+        return (pixels[place] for place in places)
+
 
 @dataclass(frozen=True)
+class DrawnPicture(Picture):
+    """A portrait of the subject of a clip of critters."""
+
+    seed: int
+    index: int
+    split: critters.Split
+    size: int
+    number: int
+
+    @property
+    def name(self) -> str:
+        return f"critters {self.split} {self.seed} {self.index}, portrait {self.number}"
+
+    @property
+    def identity(self) -> str:
+        return repr(self)
+
+    def load(self, background: Color) -> Image.Image:
+        drawn = critters.draw_portrait(self.seed, self.index, self.split, number=self.number, size=2 * self.size)
+        return Image.fromarray(drawn)
+
+
 class Files(Source):
-    """Clips from files. A clip's caption and its references are what the folder or manifest says."""
+    """Clips from files. A clip's caption and its references are what the folder or manifest says.
 
-    examples: tuple[Example, ...]
-    frames: int
-    height: int
-    width: int
+    Args:
+        examples: the clips.
+        hashes: sha256 of their files, as far as they are known; others are read when their clip is asked for.
+    """
 
-    @classmethod
-    def split(cls, path: Path, *, frames: int, height: int, width: int) -> "tuple[Files, Files]":
-        """What to learn from, and every tenth clip to validate on; below ten clips, both are all of them."""
-        examples = tuple(read_examples(path))
-        held_out = examples[::10]
-        train = tuple(example for example in examples if example not in held_out)
-        if len(examples) < 10:
-            train = held_out = examples
-        return cls(train, frames, height, width), cls(held_out, frames, height, width)
+    def __init__(self, examples: Sequence[Example], hashes: Mapping[Path, str] | None = None):
+        self.examples, self.hashes = examples, dict(hashes or {})
 
     def __len__(self) -> int:
         return len(self.examples)
 
     def __getitem__(self, index: int, /) -> Sample:
         example = self.examples[index]
-        video, references = load_example(example, frames=self.frames, height=self.height, width=self.width)
-        return Sample(video, (example.caption,), tuple(references))
+        return Sample(
+            film=FilmFile(example.video, self._hash(example.video), example.start, example.end),
+            captions=(example.caption,),
+            references=tuple(self._picture(reference) for reference in example.references),
+            subject=example.subject,
+            mask=None if example.mask is None else self._mask(example.mask, example),
+        )
+
+    def _mask(self, path: Path, example: Example) -> "FilmFile | StillFile":
+        if path.suffix.lower() in VIDEOS:
+            return FilmFile(path, self._hash(path), example.start, example.end)
+        return StillFile(path, self._hash(path))
+
+    def _picture(self, reference: Reference) -> "PictureFile":
+        mask = reference.mask
+        mask_hash = None if mask is None else self._hash(mask)
+        return PictureFile(reference.picture, self._hash(reference.picture), mask, mask_hash)
+
+    def _hash(self, path: Path) -> str:
+        if path not in self.hashes:
+            self.hashes[path] = hashed(path)
+        return self.hashes[path]
+
+
+@dataclass(frozen=True)
+class FilmFile(Film):
+    """A video file, or its part from `start` to `end`, in seconds."""
+
+    path: Path
+    sha256: str
+    start: float | None = None
+    end: float | None = None
+
+    @property
+    def name(self) -> str:
+        return str(self.path)
 
     @property
     def identity(self) -> str:
-        files = (path for example in self.examples for path in example.files)
-        digest = hashlib.sha256(repr((self.frames, self.height, self.width)).encode())
-        for path in files:
-            digest.update(hashlib.sha256(path.read_bytes()).digest())
-        for example in self.examples:
-            digest.update(example.caption.encode())
-        return f"files {digest.hexdigest()[:16]}"
+        return f"{self.sha256} {self.start} {self.end}"
+
+    def frames(self, fps: float) -> Iterator[np.ndarray]:
+        return sample_video(self.path, fps=fps, start=self.start, end=self.end)
+
+
+@dataclass(frozen=True)
+class StillFile(Film):
+    """A picture file as a film without an end, in which nothing moves: a mask that holds for every frame."""
+
+    path: Path
+    sha256: str
+
+    @property
+    def name(self) -> str:
+        return str(self.path)
+
+    @property
+    def identity(self) -> str:
+        return f"still {self.sha256}"
+
+    def frames(self, fps: float) -> Iterator[np.ndarray]:
+        pixels = np.asarray(open_picture(self.path))
+        while True:
+            yield pixels
+
+
+@dataclass(frozen=True)
+class PictureFile(Picture):
+    """A picture file; with a mask, the subject is cut out along it."""
+
+    path: Path
+    sha256: str
+    mask: Path | None = None
+    mask_sha256: str | None = None
+
+    @property
+    def name(self) -> str:
+        return str(self.path)
+
+    @property
+    def identity(self) -> str:
+        return self.sha256 if self.mask is None else f"{self.sha256} {self.mask_sha256}"
+
+    def load(self, background: Color) -> Image.Image:
+        picture = open_picture(self.path, background=background)
+        if self.mask is None:
+            return picture
+        try:
+            return cut_out(picture, open_picture(self.mask), background)
+        except ValueError as error:
+            raise ValueError(f"{self.path}: {error}") from error
+
+
+def hashed(path: Path) -> str:
+    """The sha256 of a file's content.
+
+    Raises:
+        ValueError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ValueError(
+            f"{path}: cannot be read ({error.strerror}); mend the path, or the file's permissions"
+        ) from error

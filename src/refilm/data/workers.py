@@ -13,8 +13,8 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, Pipe, wait
 from typing import Any, Literal, TypeVar
@@ -23,6 +23,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 CODE = "import sys; from refilm.data.workers import serve; serve(int(sys.argv[1]), float(sys.argv[2]))"
+AHEAD = 4  # items that each worker may be ahead of the oldest one that is not finished
 PATIENCE = 5.0  # seconds for a killed process to be gone; the disk it waits for may never answer
 
 
@@ -36,7 +37,12 @@ class Failure:
 
 
 def in_workers(
-    function: Callable[[Item], Result], items: Sequence[Item], *, workers: int, seconds: float
+    function: Callable[[Item], Result],
+    items: Sequence[Item],
+    *,
+    workers: int,
+    seconds: float,
+    in_order: bool = False,
 ) -> Iterator[tuple[int, Result | Failure]]:
     """Call `function` on every item; yields (its index, its result or failure) as they finish.
 
@@ -46,6 +52,7 @@ def in_workers(
         function: like items and results it is pickled, so it must be importable by its name.
         workers: how many processes, at most.
         seconds: the time limit of one item. Starting a worker does not count.
+        in_order: yield in the order of the items. Few run ahead of a slow one, so that few results are held.
 
     Raises:
         ValueError: no workers, or no time.
@@ -55,7 +62,10 @@ def in_workers(
         raise ValueError(f"workers must be 1 or more, received {workers}")
     if not 0 < seconds < math.inf:
         raise ValueError(f"seconds must be more than 0, received {seconds}")
-    return _run(pickle.dumps(function), items, workers, seconds)
+    code = pickle.dumps(function)
+    if in_order:
+        return _ordered(_run(code, items, workers, seconds, AHEAD * workers))
+    return _run(code, items, workers, seconds, len(items))
 
 
 def serve(descriptor: int, seconds: float) -> None:
@@ -81,7 +91,8 @@ def _answer(function: Callable[[Any], Any], item: Any) -> bytes:
         return pickle.dumps(Failure("error", f"{type(error).__name__}: {error}"))
 
 
-def _run(function: bytes, items: Sequence[Item], workers: int, seconds: float) -> Iterator[tuple[int, Any]]:
+def _run(function: bytes, items: Sequence[Item], workers: int, seconds: float, ahead: int) -> Iterator[tuple[int, Any]]:
+    """Outcomes as they come; no item is begun while the `ahead`th before it is unfinished."""
     todo, crew = deque(range(len(items))), []
     try:
         while todo or crew:
@@ -91,16 +102,34 @@ def _run(function: bytes, items: Sequence[Item], workers: int, seconds: float) -
             for worker, outcome in _heard(crew, seconds):
                 if worker.index is not None:
                     finished.append((worker.index, outcome))
-                if not todo or (isinstance(outcome, Failure) and outcome.kind != "error"):
+                if isinstance(outcome, Failure) and outcome.kind != "error":
                     crew.remove(worker)
                     worker.stop()
                 else:
+                    worker.rest()
+            for worker in [worker for worker in crew if worker.idle]:
+                oldest = min((other.index for other in crew if other.index is not None), default=math.inf)
+                if not todo:
+                    crew.remove(worker)
+                    worker.stop()
+                elif todo[0] < oldest + ahead:
                     index = todo.popleft()
                     worker.give(index, items[index])
             yield from finished
     finally:
         for worker in crew:
             worker.stop()
+
+
+def _ordered(outcomes: Generator[tuple[int, Any], None, None]) -> Iterator[tuple[int, Any]]:
+    held: dict[int, Any] = {}
+    due = 0
+    with closing(outcomes):
+        for index, outcome in outcomes:
+            held[index] = outcome
+            while due in held:
+                yield due, held.pop(due)
+                due += 1
 
 
 def _heard(crew: "list[_Worker]", seconds: float) -> "list[tuple[_Worker, Any]]":
@@ -118,10 +147,11 @@ def _heard(crew: "list[_Worker]", seconds: float) -> "list[tuple[_Worker, Any]]"
 
 
 class _Worker:
-    """A process and the item it has: none while it starts."""
+    """A process and the item it has: none while it starts, and while it rests."""
 
     def __init__(self, function: bytes, seconds: float):
         self.index: int | None = None
+        self.idle = False
         self.deadline = math.inf
         self.connection, theirs = Pipe()
         with theirs:
@@ -137,9 +167,13 @@ class _Worker:
 
     def give(self, index: int, item: object) -> None:
         """Hand over the next item; the clock starts."""
-        self.index, self.deadline = index, time.monotonic() + self.seconds
+        self.index, self.deadline, self.idle = index, time.monotonic() + self.seconds, False
         with suppress(BrokenPipeError):  # it has died since its last answer, as `outcome` will tell
             self.connection.send(item)
+
+    def rest(self) -> None:
+        """Wait for the next item; no clock runs."""
+        self.index, self.deadline, self.idle = None, math.inf, True
 
     def outcome(self) -> Any:
         """The answer, or of what the process died."""
@@ -148,7 +182,7 @@ class _Worker:
         except (EOFError, ConnectionResetError):
             with suppress(subprocess.TimeoutExpired):
                 self.process.wait(PATIENCE)
-        if self.index is None:
+        if self.index is None and not self.idle:
             raise RuntimeError("a worker process could not start; its own complaint stands above")
         return Failure("died", _cause(self.process.returncode))
 

@@ -6,9 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from refilm.data import critters, load_example, read_examples
+from refilm.data import critters, read_examples
 from refilm.data.critters.files import write_clips
-from refilm.data.samples import Critters
+from refilm.data.cutting import fitted
+from refilm.data.samples import Critters, Files
 from refilm.media import open_video
 
 
@@ -30,13 +31,15 @@ def test_files_hold_the_clips(tmp_path):
         assert [path.relative_to(folder).as_posix() for path in example.files[1:]] == [
             f"ref_images/0000{index + 1}/{number}.png" for number in (1, 2, 3)
         ]
-        film, references = load_example(example, frames=critters.FRAMES, height=32, width=32)
-        assert [picture.size for picture in references] == [(256, 256)] * 3
+        read, drawn = Files([example])[0], source[index]
         assert open_video(example.video).fps == critters.FPS
-        drawn = source[index]
-        assert psnr(film, drawn.video) >= 35
-        for picture, twin in zip(references, drawn.references, strict=True):
-            assert psnr(np.asarray(picture.reduce(256 // twin.width)), np.asarray(twin)) > 18  # the same pose
+        film, twin = ([fitted(frame, (32, 32)) for frame in clip.film.frames(critters.FPS)] for clip in (read, drawn))
+        assert len(film) == len(twin) == critters.FRAMES
+        assert psnr(np.stack(film), np.stack(twin)) >= 35
+        for picture, portrait in zip(read.references, drawn.references, strict=True):
+            loaded, same = (one.load((255, 255, 255)) for one in (picture, portrait))
+            assert loaded.size == (256, 256)
+            assert psnr(np.asarray(loaded.reduce(256 // same.width)), np.asarray(same)) > 18  # the same pose
 
 
 def psnr(a: np.ndarray, b: np.ndarray) -> float:

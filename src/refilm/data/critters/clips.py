@@ -73,3 +73,13 @@ def portrait(subject: Subject, rng: np.random.Generator, *, size: int = SIZE) ->
     )
     draw(canvas, subject, pose, soft=True)
     return np.round(canvas[0]).astype(np.uint8)
+
+
+def draw_film(seed: int, index: int, split: Split, *, size: int = SIZE) -> np.ndarray:
+    """The film of clip `index`: (F, H, W, 3) uint8."""
+    return film(story(seed, index, split), np.random.default_rng((seed, index, 4)), size=size)
+
+
+def draw_portrait(seed: int, index: int, split: Split, *, number: int, size: int) -> np.ndarray:
+    """A portrait of the subject of clip `index`, of which there is any number: (H, W, 3) uint8."""
+    return portrait(story(seed, index, split).subject, np.random.default_rng((seed, index, 5, number)), size=size)

@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
 
-import numpy as np
 from PIL import Image
 
-from refilm.data.critters.clips import FPS, SIZE, film, portrait, story
+from refilm.data.critters.clips import FPS, SIZE, draw_film, draw_portrait, story
 from refilm.data.critters.subjects import Split
 from refilm.data.examples import Example, Reference
 from refilm.data.manifest import write_manifest
@@ -66,13 +65,12 @@ def _write(
         name = f"{index + 1:0{digits}}"
         tale = story(seed, index, split)
         video = folder / "videos" / f"{name}.mp4"
-        rng = np.random.default_rng((seed, index, 4))  # first the film, then the portraits, as in `samples.Critters`
-        Video(film(tale, rng, size=size), FPS).save(video, scale=scale)
+        Video(draw_film(seed, index, split, size=size), FPS).save(video, scale=scale)
         (folder / "labels" / f"{name}.txt").write_text(tale.caption + "\n", encoding="utf-8")
         (folder / "ref_images" / name).mkdir()
         pictures = tuple(folder / "ref_images" / name / f"{number + 1}.png" for number in range(references))
-        for picture in pictures:
-            Image.fromarray(portrait(tale.subject, rng, size=PORTRAIT_SIZE)).save(picture)
+        for number, picture in enumerate(pictures):
+            Image.fromarray(draw_portrait(seed, index, split, number=number, size=PORTRAIT_SIZE)).save(picture)
         shown = tuple(Reference(picture) for picture in pictures)
         examples.append(Example(video, tale.caption, shown, subject=tale.subject.looks))
         yield video

@@ -1,0 +1,135 @@
+"""`refilm data encode` and `refilm data verify`: a checked data set becomes a cache that training reads."""
+
+import time
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from refilm.cli.options import Base, Device, size_of
+from refilm.cli.showing import bar, say, terminal
+
+EVERY = 30.0  # seconds between lines, where there is no bar
+
+
+def encode(
+    manifest: Annotated[
+        Path, typer.Argument(help="A manifest, or a folder of clips, that was checked.", show_default=False)
+    ],
+    out: Annotated[Path, typer.Option(help="Folder of the cache; what it has already is kept.", show_default=False)],
+    base: Base = "pocket",
+    frames: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Frames of a clip.", show_default="the base model's")
+    ] = None,
+    fps: Annotated[
+        float | None,
+        typer.Option(
+            metavar="RATE",
+            min=0.01,
+            max=1000,
+            help="Frames a second; the nearest are taken.",
+            show_default="the base model's",
+        ),
+    ] = None,
+    size: Annotated[
+        str | None, typer.Option(metavar="WxH", help="Width x height in pixels.", show_default="the base model's")
+    ] = None,
+    buckets: Annotated[
+        bool,
+        typer.Option("--buckets", help="Let clips keep about their shape, at that area, and be shorter than --frames."),
+    ] = False,
+    views: Annotated[int, typer.Option(metavar="N", min=0, help="Augmented views of each reference.")] = 0,
+    flip: Annotated[bool, typer.Option("--flip", help="Mirror half of the views.")] = False,
+    batch: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Clips encoded at once.", show_default="by their size")
+    ] = None,
+    workers: Annotated[int, typer.Option(metavar="N", min=1, help="Processes that read files.")] = 2,
+    patience: Annotated[
+        float, typer.Option(metavar="SECONDS", min=1, help="How long one file may take to be read.")
+    ] = 120.0,
+    device: Device = None,
+) -> None:
+    """Encode clips, captions and references once, for every epoch of training. Killed, it goes on where it was.
+
+    Under torchrun every process makes its share.
+    """
+    from refilm.checkpoints import fingerprint, load_base
+    from refilm.data.checking import require_checked
+    from refilm.data.encoding import EncodedSet, EncodeSettings, identify
+    from refilm.data.encoding import encode as encodings
+    from refilm.data.samples import Files
+    from refilm.data.views import ViewSettings
+    from refilm.training.parallel import joined, wait_for_all
+
+    height, width = size_of(size)
+    checked = require_checked(manifest)
+    with joined() as here:
+        loaded = load_base(base, device=device, memory="low")
+        own = loaded.defaults
+        settings = EncodeSettings(
+            frames=own.frames if frames is None else frames,
+            fps=own.fps if fps is None else fps,
+            height=height or own.height,
+            width=width or own.width,
+            buckets=buckets,
+            views=ViewSettings(count=views, flip=flip),
+            batch=batch,
+            workers=workers,
+            patience=patience,
+        )
+        steps = encodings(
+            Files(checked.examples, checked.hashes),
+            loaded.encoders,
+            out,
+            settings=settings,
+            encoder_identity=identify(loaded.encoders, fingerprint),
+            rank=here.rank,
+            ranks=here.size,
+            wait=wait_for_all,
+        )
+        made = _shown(steps, first=here.first)
+        if here.first:
+            clips = EncodedSet(out)
+            news = f"{made} encodings made" if made else "all encoded already, nothing to do"
+            say(f"{out}: {len(clips)} clips in {len(clips.buckets)} sizes; {news}")
+
+
+def verify(
+    cache: Annotated[Path, typer.Argument(help="A folder that refilm data encode made.", show_default=False)],
+) -> None:
+    """Read a whole cache, and name what is damaged. What is, is set aside; encoding again makes it anew."""
+    from refilm.data.encoding import verify as verdicts
+    from refilm.data.encoding.shards import shard_paths
+
+    faults = 0
+    with bar("verifying", len(shard_paths(cache)) + 1) as advance:
+        for verdict in verdicts(cache):
+            advance("verifying")
+            if verdict.fault is not None:
+                faults += 1
+                say(f"{cache / verdict.name}: {verdict.fault}")
+    if faults:
+        say(f"{cache}: {faults} files are damaged; run refilm data encode again, which makes just these anew")
+        raise typer.Exit(1)
+    say(f"{cache}: sound")
+
+
+def _shown(steps: Iterator[tuple[int, int]], *, first: bool) -> int:
+    """Follow the work to its end, with a bar, or where nobody looks a line now and then; how many were made."""
+    shown, said = 0, time.monotonic()
+    begun = next(steps, None)
+    if begun is None:
+        return 0
+    if not first:
+        return max(done for done, _ in chain([begun], steps))
+    with bar("encoding", begun[1]) as advance:
+        for done, total in chain([begun], steps):
+            for _ in range(done - shown):
+                advance("encoding")
+            shown = done
+            if not terminal.is_terminal and time.monotonic() - said > EVERY:
+                said = time.monotonic()
+                typer.echo(f"encoded {done} of {total}", err=True)
+    return shown

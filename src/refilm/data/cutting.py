@@ -1,0 +1,139 @@
+"""Films cut to the size and length that an autoencoder takes, and pictures with their augmented views.
+
+Runs in worker processes: knows neither torch nor encoders, and opens one film or picture at a time.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+
+import numpy as np
+from einops import reduce
+from PIL import Image, ImageOps
+
+from refilm.data.samples import Film, Picture
+from refilm.data.views import ViewSettings, view
+from refilm.media.pictures import Color, border_color
+from refilm.sizes import Compression
+
+Size = tuple[int, int]
+"""Height and width."""
+VIEWED = 512  # pixels of the shorter side that views are made from; encoders see fewer
+
+
+@dataclass(frozen=True)
+class CutFilm:
+    """How a film is to be cut.
+
+    `sizes` are those that it may get, in pixels; a `flexible` one may have fewer frames than `frames`.
+    """
+
+    film: Film
+    mask: Film | None
+    fps: float
+    frames: int
+    flexible: bool
+    sizes: Sequence[Size]
+    compression: Compression
+
+    def __str__(self) -> str:
+        return self.film.name
+
+
+@dataclass(frozen=True)
+class Views:
+    """How a picture is to be seen."""
+
+    picture: Picture
+    settings: ViewSettings
+    background: Color
+
+    def __str__(self) -> str:
+        return self.picture.name
+
+
+def cut_film(cut: CutFilm) -> tuple[np.ndarray, np.ndarray | None]:
+    """The film's pixels (F, H, W, 3) uint8, and the mask's mean over each latent pixel (T, h, w) float32.
+
+    Raises:
+        ValueError: the film or its mask cannot be read, or is too short.
+    """
+    pixels = _pixels(cut.film, cut)
+    frames = length(len(pixels), cut)
+    pixels = pixels[:frames]
+    if cut.mask is None:
+        return np.stack(pixels), None
+    height, width, _ = pixels[0].shape
+    mask = _pixels(cut.mask, cut, size=(height, width))[:frames]
+    if len(mask) < frames:
+        raise ValueError(f"{cut.mask.name}: the mask has {len(mask)} frames, the clip {frames}; give one of its length")
+    return np.stack(pixels), pooled(np.stack(mask).mean(axis=3) / 255, cut.compression)
+
+
+def views(job: Views) -> list[Image.Image]:
+    """The picture as it is, and its augmented views; the same ones every time."""
+    picture = job.picture.load(job.background)
+    small = picture.reduce(max(1, min(picture.size) // VIEWED))
+    ground = border_color(picture)
+    rngs = (_rng(job.picture.identity, number) for number in range(job.settings.count))
+    return [picture, *(view(small, job.settings, rng, ground) for rng in rngs)]
+
+
+def nearest_size(height: int, width: int, sizes: Sequence[Size]) -> Size:
+    """Of some sizes the one nearest in shape to height x width; of equally near ones the largest."""
+
+    def distance(size: Size) -> tuple[float, int]:
+        return round(abs(math.log(size[0] * width / (size[1] * height))), 9), -size[0] * size[1]
+
+    return min(sizes, key=distance)
+
+
+def length(frames: int, cut: CutFilm) -> int:
+    """How many of a film's frames are taken: all that were asked for, or if it is flexible the most that fit.
+
+    Raises:
+        ValueError: it has too few.
+    """
+    if frames < (1 if cut.flexible else cut.frames):
+        remedy = "give a longer clip" if cut.flexible else "give a longer clip, ask for fewer, or allow buckets"
+        raise ValueError(
+            f"{cut.film.name}: has {frames} frames at {cut.fps:g} a second where {cut.frames} are needed; {remedy}"
+        )
+    step = cut.compression.time
+    return (min(frames, cut.frames) - 1) // step * step + 1
+
+
+def fitted(frame: np.ndarray, size: Size) -> np.ndarray:
+    """A frame scaled until it covers the size; what overhangs is cut off evenly.
+
+    Pixels enlarged by a whole factor come back as they were: then each is the mean of its square.
+    """
+    height, width = size
+    if frame.shape[:2] == size:
+        return frame
+    shrink = min(frame.shape[0] / height, frame.shape[1] / width)
+    method = Image.Resampling.BOX if shrink.is_integer() else Image.Resampling.LANCZOS
+    return np.asarray(ImageOps.fit(Image.fromarray(frame), (width, height), method))
+
+
+def pooled(mask: np.ndarray, compression: Compression) -> np.ndarray:
+    """A mask's mean over each latent pixel: (F, H, W) -> (T, h, w) float32, the first frame for itself."""
+    space, time = compression.space, compression.time
+    small = reduce(mask, "f (h a) (w b) -> f h w", "mean", a=space, b=space)
+    others = reduce(small[1:], "(t c) h w -> t h w", "mean", c=time)
+    return np.concatenate([small[:1], others]).astype(np.float32)
+
+
+def _pixels(film: Film, cut: CutFilm, size: Size | None = None) -> list[np.ndarray]:
+    pixels: list[np.ndarray] = []
+    for frame in film.frames(cut.fps):
+        size = size or nearest_size(frame.shape[0], frame.shape[1], cut.sizes)
+        pixels.append(fitted(frame, size))
+        if len(pixels) == cut.frames:
+            break
+    return pixels
+
+
+def _rng(identity: str, number: int) -> np.random.Generator:
+    return np.random.default_rng((int.from_bytes(sha256(identity.encode()).digest()[:16]), number))

@@ -1,0 +1,31 @@
+"""The sizes that clips may get: the one that was asked for, or all of about its area."""
+
+import math
+from collections.abc import Iterator
+
+from refilm.data.encoding.settings import EncodeSettings
+from refilm.sizes import Compression
+
+SLIMMEST = 2.5  # the longer side is at most so many of the shorter one
+
+
+def sizes(settings: EncodeSettings, compression: Compression) -> list[tuple[int, int]]:
+    """Heights and widths in pixels: with buckets, one for every height that fits the area.
+
+    Raises:
+        ValueError: the frames or the size that were asked for do not fit the autoencoder.
+    """
+    height, width = settings.height, settings.width
+    compression.latent_frames(settings.frames)
+    compression.latent_size(height, width)
+    if not settings.buckets:
+        return [(height, width)]
+    return sorted({(height, width), *_like(height, width, compression.space * compression.patch)})
+
+
+def _like(height: int, width: int, step: int) -> Iterator[tuple[int, int]]:
+    """Sizes in whole steps whose area is as near to height x width as a step allows."""
+    for high in range(step, math.isqrt(round(height * width * SLIMMEST)) + step, step):
+        wide = max(1, round(height * width / high / step)) * step
+        if 1 / SLIMMEST <= wide / high <= SLIMMEST:
+            yield high, wide

@@ -1,0 +1,81 @@
+"""The plan: what each clip of a source is made of, and which encodings there are to make, each once. Opens nothing."""
+
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+from refilm.data.cutting import CutFilm, Views
+from refilm.data.encoding.buckets import sizes
+from refilm.data.encoding.index import Entry
+from refilm.data.encoding.keys import EncoderIdentity, latents_key, references_key, text_key
+from refilm.data.encoding.settings import EncodeSettings
+from refilm.data.samples import Sample, Source
+from refilm.sizes import Compression
+
+Job = TypeVar("Job")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The clips in order, and the encodings to make, by key."""
+
+    entries: list[Entry] = field(default_factory=list)
+    captions: dict[str, str] = field(default_factory=dict)
+    views: dict[str, Views] = field(default_factory=dict)
+    films: dict[str, CutFilm] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.captions) + len(self.views) + len(self.films)
+
+    def share(self, rank: int, ranks: int) -> "Plan":
+        """What one of several processes makes. It does not depend on what is there, so that all part alike."""
+
+        def part(jobs: dict[str, Job]) -> dict[str, Job]:
+            return dict(list(jobs.items())[rank::ranks])
+
+        return replace(self, captions=part(self.captions), views=part(self.views), films=part(self.films))
+
+    def without(self, there: set[str]) -> "Plan":
+        """What is left to make."""
+
+        def rest(jobs: dict[str, Job]) -> dict[str, Job]:
+            return {key: job for key, job in jobs.items() if key not in there}
+
+        return replace(self, captions=rest(self.captions), views=rest(self.views), films=rest(self.films))
+
+
+def plan(source: Source, settings: EncodeSettings, identity: EncoderIdentity, compression: Compression) -> Plan:
+    """The plan for all of a source.
+
+    Raises:
+        ValueError: there are no clips, one has no reference, or the settings do not fit the autoencoder.
+    """
+    if not len(source):
+        raise ValueError("there are no clips to encode; give at least one")
+    allowed = sizes(settings, compression)
+    whole = Plan()
+    for index in range(len(source)):
+        sample = source[index]
+        if not sample.references:
+            raise ValueError(f"{sample.film.name}: has no reference; give it one, or run refilm data prepare")
+        entry = entry_of(sample, settings, identity)
+        whole.entries.append(entry)
+        whole.captions.update(zip(entry.text, sample.captions, strict=True))
+        for key, picture in zip(entry.references, sample.references, strict=True):
+            whole.views[key] = Views(picture, settings.views, settings.background)
+        whole.films[entry.latents] = CutFilm(
+            sample.film, sample.mask, settings.fps, settings.frames, settings.buckets, allowed, compression
+        )
+    return whole
+
+
+def entry_of(sample: Sample, settings: EncodeSettings, identity: EncoderIdentity) -> Entry:
+    """A clip's line in the index."""
+    return Entry(
+        video=sample.film.name,
+        captions=sample.captions,
+        subject=sample.subject,
+        source=sample.film.identity,
+        latents=latents_key(sample.film, sample.mask, settings, identity),
+        text=tuple(text_key(caption, identity) for caption in sample.captions),
+        references=tuple(references_key(picture, settings, identity) for picture in sample.references),
+    )

@@ -1,0 +1,205 @@
+"""Encoded clips as training reads them: straight from the disk's pages, clip by clip, in any order.
+
+Opening a set costs nothing that grows with it, and whoever pickles one sends its path. Knows nothing of batches.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from refilm.data.encoding.index import Bucket, Entry, Index, column_of, entry_from, read_columns, read_index
+from refilm.data.encoding.keys import digest
+
+OPEN = 1024  # shards kept mapped at once: the system has a limit
+FEW = 10  # clips below which none are held out
+
+
+@dataclass(frozen=True)
+class EncodedClip:
+    """A clip. Its captions are alternatives; so are its references. Half precision, or single where that overflows.
+
+    The tensors lie in the cache's own pages: do not write to them.
+    """
+
+    mean: Tensor
+    """(T, C, h, w): of the latents, scaled to about unit variance."""
+    logvar: Tensor
+    """(T, C, h, w): logarithm of their variance, scaled likewise."""
+    text: Tensor
+    """(V, L, D): embeddings of V captions."""
+    references: Tensor
+    """(R, 1 + N, M, E): tokens of R references, each as it is and in N augmented views."""
+    mask: Tensor | None
+    """(T, h, w), 0..1: how much of each latent pixel is the subject; none if nobody said."""
+
+    def latents(self, noise: Tensor) -> Tensor:
+        """Latents drawn from the posterior, float32; `noise` is a unit normal of their shape."""
+        return self.mean.float() + (0.5 * self.logvar.float()).exp() * noise
+
+
+class Subset:
+    """Some clips of an encoded set, in an order."""
+
+    def __init__(self, cache: "_Cache", indices: np.ndarray | None):
+        self._cache, self._indices = cache, indices
+
+    def __len__(self) -> int:
+        return self._cache.index.clips if self._indices is None else len(self._indices)
+
+    def __getitem__(self, index: int) -> EncodedClip:
+        return self._cache.clip(self._place(index))
+
+    def __iter__(self) -> Iterator[EncodedClip]:
+        return (self[index] for index in range(len(self)))
+
+    @property
+    def entries(self) -> Sequence[Entry]:
+        """What is known of each clip, read when it is asked for."""
+        return _Entries(self)
+
+    @cached_property
+    def buckets(self) -> dict[Bucket, Tensor]:
+        """The sizes of latents (T, h, w), each with the indices of its clips in order."""
+        column = self._column("bucket")
+        shapes = enumerate(self._cache.index.buckets)
+        found = ((shape, torch.from_numpy(np.flatnonzero(column == number))) for number, shape in shapes)
+        return {shape: indices for shape, indices in found if len(indices)}
+
+    @cached_property
+    def identity(self) -> str:
+        """Tells what it holds, and in which order, from all else."""
+        whole = self._cache.index.identity
+        return whole if self._indices is None else digest(whole, self._indices.tolist())
+
+    def split(self, share: float = 0.1) -> "tuple[Subset, Subset]":
+        """The clips to learn from, and at least a share of them held out, by a rule that knows no order.
+
+        Clips of one subject go to one side; clips without a subject are told apart by their video. Of a single
+        subject the clips are split as if they had none. Fewer than ten clips: both are all of them.
+
+        Raises:
+            ValueError: a share that is not above 0 and below 1.
+        """
+        if not 0 < share < 1:
+            raise ValueError(f"the held-out share must lie between 0 and 1, received {share}")
+        if len(self) < FEW:
+            return self, self
+        held_out = _held_out(self._column("group"), share)
+        if held_out is None:
+            held_out = _held_out(self._column("source"), share)
+        if held_out is None:  # the same clip throughout
+            return self, self
+        places = np.arange(self._cache.index.clips) if self._indices is None else self._indices
+        return Subset(self._cache, places[~held_out]), Subset(self._cache, places[held_out])
+
+    def _place(self, index: int) -> int:
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"clip {index} of {len(self)}")
+        index = index % len(self)
+        return index if self._indices is None else int(self._indices[index])
+
+    def _column(self, name: str) -> np.ndarray:
+        column = self._cache.columns[name]
+        return column if self._indices is None else column[self._indices]
+
+
+class EncodedSet(Subset):
+    """All clips of a cache that `refilm data encode` made.
+
+    Raises:
+        ValueError: the folder is no finished cache, or shards are missing.
+    """
+
+    def __init__(self, folder: Path | str):
+        super().__init__(_Cache(Path(folder)), None)
+
+    @property
+    def index(self) -> Index:
+        """How and by which encoders the clips were encoded."""
+        return self._cache.index
+
+
+def _held_out(groups: np.ndarray, share: float) -> np.ndarray | None:
+    """Which clips to hold out: whole groups, by number, until they are enough; none if there is but one group."""
+    numbers, which, counts = np.unique(groups, return_inverse=True, return_counts=True)
+    if len(numbers) == 1:
+        return None
+    enough = int(np.searchsorted(counts.cumsum(), share * len(groups))) + 1
+    return which < min(enough, len(numbers) - 1)
+
+
+class _Entries(Sequence[Entry]):
+    def __init__(self, clips: Subset):
+        self._clips = clips
+
+    def __len__(self) -> int:
+        return len(self._clips)
+
+    def __getitem__(self, index: int) -> Entry:  # pyright: ignore[reportIncompatibleMethodOverride] - no slices
+        return self._clips._cache.entry(self._clips._place(index))
+
+
+class _Cache:
+    """The index and the shards that were last used."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.index = read_index(folder)
+        gone = [name for name in self.index.shards if not (folder / name).is_file()]
+        if gone:
+            raise ValueError(f"{folder}: {len(gone)} shards are missing, {gone[0]} first; run refilm data encode again")
+        self.columns = {name: column.numpy() for name, column in read_columns(folder, self.index).items()}
+        self._shards: OrderedDict[int, dict[str, Tensor]] = OrderedDict()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Cache, (self.folder,)
+
+    def clip(self, place: int) -> EncodedClip:
+        (latents,) = self._rows(self.columns["latents"][place : place + 1])
+        shard, row = latents
+        tensors = self._shard(shard)
+        mask = tensors.get("mask")
+        return EncodedClip(
+            mean=tensors["mean"][row],
+            logvar=tensors["logvar"][row],
+            text=self._stacked("text", place),
+            references=self._stacked("references", place),
+            mask=None if mask is None else mask[row],
+        )
+
+    def entry(self, place: int) -> Entry:
+        return entry_from(column_of(self.columns, "lines", place).tobytes())
+
+    def _rows(self, records: np.ndarray) -> list[list[int]]:
+        return self.columns["records"][records].tolist()
+
+    def _stacked(self, name: str, place: int) -> Tensor:
+        """A clip's rows together; without a copy where they lie in order, as they mostly do."""
+        rows = self._rows(column_of(self.columns, name, place))
+        (shard, row), count = rows[0], len(rows)
+        if rows == [[shard, row + step] for step in range(count)]:
+            return self._shard(shard)[name][row : row + count]
+        return torch.stack([self._shard(shard)[name][row] for shard, row in rows])
+
+    def _shard(self, number: int) -> dict[str, Tensor]:
+        if number in self._shards:
+            self._shards.move_to_end(number)
+            return self._shards[number]
+        path = self.folder / self.index.shards[number]
+        try:
+            with safe_open(path, "pt") as file:
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
+        except (OSError, SafetensorError) as error:
+            raise ValueError(f"{path}: missing or damaged ({error}); run refilm data encode again") from error
+        self._shards[number] = tensors
+        if len(self._shards) > OPEN:
+            self._shards.popitem(last=False)
+        return tensors

@@ -1,0 +1,117 @@
+"""Films are cut to the size nearest in shape and to the length that they have; masks follow them; views repeat."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from refilm.data.cutting import CutFilm, Views, cut_film, nearest_size, pooled, views
+from refilm.data.samples import FilmFile, PictureFile, StillFile
+from refilm.data.views import ViewSettings
+from refilm.media import Video, open_video
+from refilm.sizes import Compression
+
+SMALL = Compression(space=4)
+WHITE = (255, 255, 255)
+
+
+def saved(path: Path, frames: np.ndarray) -> FilmFile:
+    Video(frames, 8).save(path, scale=1)
+    return FilmFile(path, path.name)
+
+
+def cut(film, mask=None, *, frames=9, flexible=False, sizes=((32, 32),)) -> CutFilm:
+    return CutFilm(film, mask, 8, frames, flexible, sizes, SMALL)
+
+
+def noise(*shape: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+
+
+def test_a_film_of_that_size_is_left_as_it_is(tmp_path):
+    film = saved(tmp_path / "a.mp4", noise(12, 32, 32))
+    pixels, mask = cut_film(cut(film))
+    assert mask is None
+    assert np.array_equal(pixels, open_video(film.path).frames[:9])
+
+
+def test_a_wide_film_loses_its_sides(tmp_path):
+    frames = np.zeros((9, 64, 128, 3), np.uint8)
+    frames[:, :, 32:96] = 200
+    pixels, _ = cut_film(cut(saved(tmp_path / "wide.mp4", frames)))
+    assert pixels.shape == (9, 32, 32, 3)
+    assert pixels.min() > 150
+
+
+def test_with_buckets_it_keeps_its_shape_and_length(tmp_path):
+    film = saved(tmp_path / "a.mp4", noise(7, 48, 96))
+    sizes = ((24, 40), (32, 32), (40, 24))
+    assert cut_film(cut(film, flexible=True, sizes=sizes))[0].shape == (5, 24, 40, 3)
+    with pytest.raises(ValueError, match=r"a.mp4: has 7 frames at 8 a second where 9 are needed; .* allow buckets"):
+        cut_film(cut(film, sizes=sizes))
+
+
+def test_masks_are_cut_as_their_film_is(tmp_path):
+    film = saved(tmp_path / "a.mp4", noise(9, 64, 128))
+    right = np.zeros((9, 64, 128, 3), np.uint8)
+    right[5:, :, 64:] = 255
+    moving = cut_film(cut(film, saved(tmp_path / "m.mp4", right)))[1]
+    assert moving.shape == (3, 8, 8)
+    assert np.abs(moving[:2]).max() < 0.1
+    assert np.abs(moving[2] - (np.arange(8) >= 4)).max() < 0.1
+
+    Image.fromarray(right[8]).save(tmp_path / "m.png")
+    still = cut_film(cut(film, StillFile(tmp_path / "m.png", "m")))[1]
+    assert np.abs(still - (np.arange(8) >= 4)).max() < 0.1
+
+    with pytest.raises(ValueError, match=r"m.mp4: the mask has 3 frames, the clip 9"):
+        cut_film(cut(film, saved(tmp_path / "m.mp4", right[:3])))
+
+
+def test_pooling_is_the_mean_of_each_latent_pixels_own():
+    mask = np.random.default_rng(0).random((9, 8, 12))
+    small = pooled(mask, SMALL)
+    assert small.shape == (3, 2, 3)
+    assert small[0, 1, 2] == pytest.approx(mask[0, 4:8, 8:12].mean(), abs=1e-6)
+    assert small[2, 0, 1] == pytest.approx(mask[5:9, 0:4, 4:8].mean(), abs=1e-6)
+
+
+@given(st.integers(1, 4000), st.integers(1, 4000))
+def test_no_size_is_nearer_in_shape(height, width):
+    sizes = [(8 * a, 8 * b) for a in range(1, 8) for b in range(1, 8)]
+    chosen = nearest_size(height, width, sizes)
+    ratio = lambda size: max(size[0] * width / (size[1] * height), size[1] * height / (size[0] * width))  # noqa: E731
+    assert ratio(chosen) <= min(map(ratio, sizes)) * (1 + 1e-6)
+
+
+def test_views_are_the_same_every_time_and_differ_from_each_other(tmp_path):
+    Image.fromarray(noise(48, 64)).save(tmp_path / "a.png")
+    job = Views(PictureFile(tmp_path / "a.png", "content"), ViewSettings(count=2), WHITE)
+    plain, *others = views(job)
+    assert np.array_equal(np.asarray(plain), noise(48, 64))
+    again = views(job)[1:]
+    assert [view.tobytes() for view in again] == [view.tobytes() for view in others]
+    assert others[0].tobytes() != others[1].tobytes()
+    moved = Views(PictureFile(tmp_path / "a.png", "other content"), ViewSettings(count=2), WHITE)
+    assert views(moved)[1].tobytes() != others[0].tobytes()
+
+
+def test_a_masked_reference_is_cut_out(tmp_path):
+    Image.new("RGB", (64, 64), "red").save(tmp_path / "a.png")
+    mask = Image.new("L", (64, 64))
+    mask.paste(255, (16, 16, 48, 48))
+    mask.save(tmp_path / "m.png")
+    reference = PictureFile(tmp_path / "a.png", "a", tmp_path / "m.png", "m")
+    (plain,) = views(Views(reference, ViewSettings(), (0, 0, 255)))
+    assert (plain.getpixel((32, 32)), plain.getpixel((2, 2))) == ((255, 0, 0), (0, 0, 255))
+
+
+def test_a_mask_of_another_shape_is_told_with_its_picture(tmp_path):
+    Image.new("RGB", (64, 64), "red").save(tmp_path / "a.png")
+    Image.new("L", (64, 32), 255).save(tmp_path / "m.png")
+    reference = PictureFile(tmp_path / "a.png", "a", tmp_path / "m.png", "m")
+    with pytest.raises(ValueError, match=r"a.png: the mask has 64 x 32 pixels and the picture 64 x 64"):
+        views(Views(reference, ViewSettings(), WHITE))
