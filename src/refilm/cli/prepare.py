@@ -23,6 +23,8 @@ def prepare(
         Path, typer.Option(help="The new manifest; pictures come into references/ beside it.", show_default=False)
     ],
     min_distance: Annotated[float, setting("min_distance")] = 1.0,
+    frames: Annotated[int, setting("frames")] = 49,
+    fps: Annotated[float, setting("fps")] = 8.0,
     candidates: Annotated[int, setting("candidates")] = 8,
     cut_out: Annotated[bool, typer.Option("--cut-out", help=told(PrepareSettings, "cut_out"))] = False,
     remove_background: Annotated[
@@ -50,6 +52,8 @@ def prepare(
     try:
         settings = PrepareSettings(
             min_distance=min_distance,
+            frames=frames,
+            fps=fps,
             candidates=candidates,
             cut_out=cut_out,
             background=color_of(background),

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refilm.data.manifest import Example
+from refilm.data.examples import Example
 from refilm.data.preparing.moments import Neighborhood, Neighbors, moments, places, until
 
 VIDEO, OTHER = Path("a.mp4"), Path("b.mp4")

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from refilm.data import Example, read_manifest, write_manifest
-from refilm.data.manifest import Reference
+from refilm.data import Example, Reference, read_examples, write_manifest
 from refilm.data.preparing import PrepareSettings, plan, prepare
 from refilm.media import Video, open_video
 
@@ -35,7 +34,7 @@ def carry_out(examples, out, *, remover=None, **settings) -> list[str]:
 
 
 def made(out: Path) -> list[Path]:
-    return [reference.picture for example in read_manifest(out) for reference in example.references]
+    return [reference.picture for example in read_examples(out) for reference in example.references]
 
 
 def source(picture: Path) -> tuple[str, float]:
@@ -50,7 +49,7 @@ def test_the_sharpest_frame_of_another_moment_is_taken_as_it_is(tmp_path):
     video = film(tmp_path / "a.mp4", sharp=23)
     given = Example(video, "a bar", (), subject="bar")
     assert carry_out([given], tmp_path / "new.jsonl", candidates=40) == []
-    (example,) = read_manifest(tmp_path / "new.jsonl")
+    (example,) = read_examples(tmp_path / "new.jsonl")
     (reference,) = example.references
     assert (example.video, example.caption, example.subject, reference.mask) == (video, "a bar", "bar", None)
     assert reference.picture.parent == tmp_path / "references"
@@ -67,6 +66,13 @@ def test_the_distance_is_kept_outside_of_the_clip_if_there_is_room(tmp_path, see
     assert part <= 0.3 or part >= 3.7 - 0.5 / FPS
     assert whole >= 1.2
     assert late >= 1.7
+
+
+def test_what_training_takes_of_a_long_clip_is_left_alone(tmp_path):
+    example = Example(film(tmp_path / "a.mp4", sharp=10), "a bar", ())
+    assert carry_out([example], tmp_path / "new.jsonl", candidates=40, frames=9, min_distance=0.5) == []
+    (picture,) = made(tmp_path / "new.jsonl")
+    assert source(picture)[1] >= 9 / FPS + 0.5 - 0.5 / FPS
 
 
 def test_other_clips_of_the_subject_come_first(tmp_path):
@@ -160,10 +166,10 @@ def test_given_references_stay_and_are_cut_out_only_when_asked(tmp_path):
     plain, masked = Reference(tmp_path / "1.png"), Reference(tmp_path / "1.png", mask)
     examples = [Example(video, "a bar", (plain, masked))]
     assert carry_out(examples, tmp_path / "new.jsonl") == []
-    assert read_manifest(tmp_path / "new.jsonl") == examples
+    assert read_examples(tmp_path / "new.jsonl") == examples
     assert not (tmp_path / "references").exists()
     assert carry_out(examples, tmp_path / "new.jsonl", cut_out=True, background=BLUE) == []
-    (example,) = read_manifest(tmp_path / "new.jsonl")
+    (example,) = read_examples(tmp_path / "new.jsonl")
     assert example.references[0] == plain
     assert example.references[1].mask is None
     pixels = np.asarray(Image.open(example.references[1].picture))

@@ -10,10 +10,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from refilm.data.manifest import VIDEOS
+from refilm.data.checking.hashes import Look, looks, same
+from refilm.data.examples import VIDEOS
 from refilm.data.preparing.moments import Place, moments, until
 from refilm.data.views import cut_out
 from refilm.media import duration, open_frames, open_picture
+from refilm.media.inspecting import tiny_picture
 from refilm.media.pictures import Color
 
 SIDE = 512  # pixels: frames are compared at one size, for small ones look sharper
@@ -76,7 +78,7 @@ def find(wish: Wish, rng: np.random.Generator) -> Found:
     reasons = []
     for places in wish.places:
         try:
-            return _sharpest(wish, places, rng, begin, fingerprint(first))
+            return _sharpest(wish, places, rng, begin, look(first))
         except _NoRoomError as reason:
             reasons.append(str(reason))
     raise ValueError(
@@ -89,7 +91,7 @@ class _NoRoomError(Exception):
     """These places have no frame that may be taken."""
 
 
-def _sharpest(wish: Wish, places: tuple[Place, ...], rng: np.random.Generator, begin: float, first: bytes) -> Found:
+def _sharpest(wish: Wish, places: tuple[Place, ...], rng: np.random.Generator, begin: float, first: Look) -> Found:
     room = [(place, spans) for place in places if (spans := until(place.spans, duration(place.video)))]
     if not room:
         raise _NoRoomError(f"no frame is {wish.min_distance:g} s away from its first")
@@ -102,7 +104,7 @@ def _sharpest(wish: Wish, places: tuple[Place, ...], rng: np.random.Generator, b
     ]
     if not frames:
         raise _NoRoomError(f"no frame is {wish.min_distance:g} s away from its first")
-    frames = [found for found in frames if fingerprint(found[2]) != first]
+    frames = [found for found in frames if not same(look(found[2]), first)]
     if not frames:
         raise _NoRoomError("every frame looks like its first")
     for place, second, frame in sorted(frames, key=lambda found: -sharpness(found[2])):
@@ -135,8 +137,6 @@ def sharpness(frame: np.ndarray) -> float:
     return float((across[1:-1] + down[:, 1:-1]).var())
 
 
-def fingerprint(frame: np.ndarray) -> bytes:
-    """The difference hash of an (H, W, 3) frame, 64 bits: equal for frames that look alike."""
-    small = Image.fromarray(frame).convert("L").resize((9, 8), Image.Resampling.BOX)
-    gray = np.asarray(small)
-    return np.packbits(gray[:, 1:] > gray[:, :-1]).tobytes()
+def look(frame: np.ndarray) -> Look:
+    """How an (H, W, 3) frame looks, as a check sees it."""
+    return looks(tiny_picture(Image.fromarray(frame))[None])[0]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from refilm.data.manifest import Example
+from refilm.data.examples import Example
 
 Span = tuple[float, float]
 """From one second up to another, which may be infinite: to the end of the video."""

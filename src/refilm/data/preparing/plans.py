@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field
 
-from refilm.data.manifest import Example, Reference, write_manifest
+from refilm.data.examples import Example, Reference
+from refilm.data.manifest import write_manifest
 from refilm.data.preparing.choosing import Wish
 from refilm.data.preparing.making import Job, Masked, Unfinished, make, write_picture
 from refilm.data.preparing.moments import Neighborhood, places
@@ -33,6 +34,10 @@ class PrepareSettings(Settings):
 
     min_distance: float = Field(default=1.0, ge=0, allow_inf_nan=False)
     """The fewest seconds between a clip's first frame and a reference from the same video."""
+    frames: int = Field(default=49, ge=1)
+    """Frames that training takes from the start of each clip: references come from elsewhere if there is room."""
+    fps: float = Field(default=8.0, gt=0, le=1000)
+    """Frames a second that training takes."""
     candidates: int = Field(default=8, ge=KIN, le=64)
     """Frames looked at for a reference; the sharpest is taken."""
     cut_out: bool = False
@@ -70,8 +75,8 @@ def plan(
     """Plan references for every clip, as PNGs in `references/` beside the manifest `out`.
 
     References that are there stay as they are, but for `cut_out`. A clip without any gets one frame: from another clip
-    of its `subject` if there is one, else from another moment of its video, outside of the clip if there is room. The
-    frame never looks like the clip's first, and keeps its own shape.
+    of its `subject` if there is one, else from another moment of its video, outside of what training takes if there is
+    room. The frame never looks like the clip's first, and keeps its own shape.
 
     Args:
         remover: removes the background of frames that no mask cuts out.
@@ -150,7 +155,9 @@ def _wanted(
     start = example.start or 0.0
     rng = np.random.default_rng((settings.seed, zlib.crc32(f"{example.video.name} {start}".encode())))
     neighbors = neighborhood.of(example, most=KIN, rng=rng)
-    where = places(example, neighbors, settings.min_distance)
+    end = start + settings.frames / settings.fps
+    learned = replace(example, end=end if example.end is None else min(end, example.end))
+    where = places(learned, neighbors, settings.min_distance)
     return (Wish(example.video, start, where, settings.min_distance, settings.candidates, ground),)
 
 
