@@ -16,6 +16,7 @@ from transformers import (
     AutoTokenizer,
     CLIPVisionConfig,
     CLIPVisionModel,
+    PreTrainedTokenizerBase,
     T5Config,
     T5EncoderModel,
     T5Tokenizer,
@@ -48,8 +49,17 @@ def load_text_encoder(
     exact = dict.fromkeys(wide, torch.float32) if dtype == torch.float16 else None
     fill(model, files, layout, dtype=dtype, device=device, exact=exact)
     model.tie_weights()  # `fill` read the embedding once; make it one parameter as well
-    kind = AutoTokenizer if (tokenizer / "tokenizer_config.json").is_file() else T5Tokenizer  # a bare spiece.model
-    return TextEncoder(_read(kind, tokenizer), model.eval(), length)
+    return TextEncoder(load_tokenizer(tokenizer), model.eval(), length)
+
+
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """Read a T5 tokenizer alone.
+
+    Raises:
+        ValueError: it is missing or damaged.
+    """
+    kind = AutoTokenizer if (folder / "tokenizer_config.json").is_file() else T5Tokenizer  # a bare spiece.model
+    return _read(kind, folder)
 
 
 def load_image_encoder(

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKLCogVideoX
+from transformers import PreTrainedTokenizerBase
 
 from refilm.checkpoints.diffusers_format import load_transformer, size_of
 from refilm.checkpoints.files import read_json
 from refilm.checkpoints.hub import fetched, is_hub_id
-from refilm.checkpoints.parts import load_autoencoder, load_image_encoder, load_text_encoder
+from refilm.checkpoints.parts import load_autoencoder, load_image_encoder, load_text_encoder, load_tokenizer
 from refilm.checkpoints.sat import is_sat, open_sat
 from refilm.checkpoints.sat_autoencoder import SCALES, autoencoder_config, find_sat_autoencoder, load_sat_autoencoder
 from refilm.checkpoints.schedules import load_schedule
@@ -58,6 +59,10 @@ class DiffusersSource:
         places = self.folder / "text_encoder", self.folder / "tokenizer"
         return load_text_encoder(*places, length=length, dtype=dtype, device=device)
 
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The text encoder's tokenizer alone."""
+        return load_tokenizer(self.folder / "tokenizer")
+
     def autoencoder(self, dtype: torch.dtype, device: torch.device) -> AutoencoderKLCogVideoX:
         """The autoencoder."""
         return load_autoencoder(self.folder / "vae", dtype=dtype, device=device)
@@ -89,18 +94,25 @@ class SatSource:
 
     def text(self, length: int, dtype: torch.dtype, device: torch.device) -> TextEncoder:
         """The text encoder and its tokenizer."""
+        return load_text_encoder(*self._t5(), length=length, dtype=dtype, device=device)
+
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The text encoder's tokenizer alone."""
+        return load_tokenizer(self._t5()[1])
+
+    def autoencoder(self, dtype: torch.dtype, device: torch.device) -> AutoencoderKLCogVideoX:
+        """The autoencoder."""
+        scale = SCALES[self.size.position]
+        return load_sat_autoencoder(self._autoencoder(), scaling_factor=scale, dtype=dtype, device=device)
+
+    def _t5(self) -> tuple[Path, Path]:
         places = find_t5(self.folder)
         if places is None:
             raise ValueError(
                 f"{self.folder}: no T5 in it or beside it; put a folder t5-v1_1-xxl there, with config.json, weights "
                 "and spiece.model (text_encoder/ and tokenizer/ of THUDM/CogVideoX-2b in one)"
             )
-        return load_text_encoder(*places, length=length, dtype=dtype, device=device)
-
-    def autoencoder(self, dtype: torch.dtype, device: torch.device) -> AutoencoderKLCogVideoX:
-        """The autoencoder."""
-        scale = SCALES[self.size.position]
-        return load_sat_autoencoder(self._autoencoder(), scaling_factor=scale, dtype=dtype, device=device)
+        return places
 
     def _autoencoder(self) -> Path:
         path = find_sat_autoencoder(self.folder)
@@ -109,27 +121,28 @@ class SatSource:
         return path
 
 
-def open_source(source: str | Path) -> DiffusersSource | SatSource:
+def open_source(source: str | Path, *, weights: bool = True) -> DiffusersSource | SatSource:
     """Find a base model.
 
     Args:
         source: `pocket`, a folder, or a Hub id.
+        weights: whether they are needed; without, little is fetched from the Hub.
 
     Raises:
         ValueError: there is no such model; says what can be given.
     """
-    folder = base_folder(source)
+    folder = base_folder(source, weights=weights)
     return SatSource(folder) if is_sat(folder) else DiffusersSource(folder)
 
 
-def base_folder(source: str | Path) -> Path:
-    """The folder of a base model; one on the Hub is fetched.
+def base_folder(source: str | Path, *, weights: bool = True) -> Path:
+    """The folder of a base model; one on the Hub is fetched, with its weights or without.
 
     Raises:
         ValueError: there is no such model; says what can be given.
     """
     if is_hub_id(source):
-        folder = fetched(str(source), _BASE)
+        folder = fetched(str(source), _BASE if weights else (*_PLAIN, "*/config.json"))
         if not _is_pipeline(folder):
             raise ValueError(
                 f"{source}: what the Hub's cache holds of it ({folder}) is no base model: transformer/config.json is "

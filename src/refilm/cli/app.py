@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from refilm.cli.data import critters
+from refilm.cli.data import check, critters, import_
 from refilm.cli.demo import demo
 from refilm.cli.encode import encode, verify
 from refilm.cli.generate import generate
@@ -43,7 +43,7 @@ class Commands(TyperGroup):
 
 
 app = typer.Typer(cls=Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-data = typer.Typer(no_args_is_help=True, help="Make data sets.")
+data = typer.Typer(no_args_is_help=True, help="Make, import and check data sets.")
 app.command()(generate)
 app.command()(train)
 app.add_typer(data, name="data")
@@ -51,6 +51,8 @@ app.command()(demo)
 app.command()(convert)
 app.command()(info)
 data.command()(critters)
+data.command("import")(import_)
+data.command()(check)
 data.command()(prepare)
 data.command()(encode)
 data.command()(verify)
@@ -58,7 +60,7 @@ data.command()(verify)
 
 @data.callback()
 def make_data() -> None:
-    """Make data sets."""
+    """Make, import and check data sets."""
 
 
 def _tell_version(wanted: bool) -> None:

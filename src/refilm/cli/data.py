@@ -1,11 +1,31 @@
-"""`refilm data ...`: data sets as files."""
+"""`refilm data ...`: data sets as files, drawn, imported and checked."""
 
+import os
+from collections.abc import Generator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
-from refilm.cli.showing import bar, say
+from refilm.cli.options import Base, size_of
+from refilm.cli.showing import bar, clock, say, working
+
+if TYPE_CHECKING:
+    from refilm.checkpoints.bases import Defaults
+    from refilm.data.checking import CheckSettings, Report
+
+Result = TypeVar("Result")
+
+Manifest = Annotated[
+    Path,
+    typer.Argument(
+        help="A manifest of JSON lines, or a folder with videos/, labels/ and ref_images/.", show_default=False
+    ),
+]
+AllowOutside = Annotated[bool, typer.Option("--allow-outside", help="Files may lie outside of the manifest's folder.")]
 
 
 def critters(
@@ -24,3 +44,130 @@ def critters(
         for _ in write_clips(out, clips=clips, split=split, seed=seed):
             advance("drawing")
     say(f"{out}: {clips} clips of critters ({split}, seed {seed}); data.folder of a recipe takes this folder")
+
+
+def import_(
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="A folder with videos/, labels/ and ref_images/; a .csv, .parquet or WebDataset .tar, or a folder of "
+            "the latter two; or the id of a data set on the Hub, owner/name.",
+            show_default=False,
+        ),
+    ],
+    out: Annotated[Path, typer.Argument(help="An empty folder, or one that is not there yet.", show_default=False)],
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FIELD=COLUMN,...",
+            help="What a table calls things otherwise, for instance video=path,caption=text. Fields: video, caption, "
+            "references, start, end, subject, mask.",
+            show_default=False,
+        ),
+    ] = None,
+    split: Annotated[str, typer.Option(help="Which split of a data set on the Hub.")] = "train",
+    allow_outside: Annotated[
+        bool,
+        typer.Option(
+            "--allow-outside", help="Leave files where they are, and let a table's paths lead out of its folder."
+        ),
+    ] = False,
+) -> None:
+    """Bring clips of other formats into a folder with a manifest. Files are linked where possible, else copied."""
+    from refilm.data.importing import MANIFEST, import_clips
+
+    clips = 0
+    with working("importing"):
+        for clips in import_clips(source, out, columns=columns, split=split, allow_outside=allow_outside):  # noqa: B007
+            pass
+    say(f"{out / MANIFEST}: {clips} clips; run: refilm data check {out / MANIFEST}")
+
+
+def check(
+    manifest: Manifest,
+    base: Base = "pocket",
+    frames: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Frames that a clip needs.", show_default="the base's")
+    ] = None,
+    fps: Annotated[
+        float | None,
+        typer.Option(metavar="RATE", min=0.01, max=1000, help="Frames a second of clips.", show_default="the base's"),
+    ] = None,
+    size: Annotated[
+        str | None, typer.Option(metavar="WxH", help="Pixels of clips, width x height.", show_default="the base's")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Processes that look.", show_default="one a core")
+    ] = None,
+    patience: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0.1, help="How long looking at one file may take.")
+    ] = 120.0,
+    allow_outside: AllowOutside = False,
+    keep: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Write a manifest of the usable clips alone, to be checked again.", show_default=False
+        ),
+    ] = None,
+) -> None:
+    """Look at every clip, caption and picture, and write a report beside the manifest. Exit code 1: not all usable."""
+    from refilm.checkpoints.bases import load_defaults
+    from refilm.checkpoints.sources import open_source
+    from refilm.data.checking import Words, keep_usable, report_paths
+    from refilm.data.checking import check as look
+
+    source = open_source(base, weights=False)
+    tokenizer = source.tokenizer()
+    words = Words(lambda caption: len(tokenizer(caption).input_ids), base)
+    settings = _settings(load_defaults(source.folder), source.size.text_length, frames, fps, size)
+    workers = workers or os.cpu_count() or 1
+    looking = look(manifest, settings, words=words, workers=workers, patience=patience, allow_outside=allow_outside)
+    report = _followed(looking, "looking")
+    _tell(manifest, report)
+    if keep is not None:
+        say(f"{keep}: {keep_usable(manifest, report, keep)} clips; run: refilm data check {keep}")
+    say(f"{report_paths(manifest)[1]}: the report, in {clock(report.seconds)}")
+    raise typer.Exit(0 if report.usable else 1)
+
+
+def _settings(
+    defaults: "Defaults", tokens: int, frames: int | None, fps: float | None, size: str | None
+) -> "CheckSettings":
+    """What the base makes, unless something else is wanted."""
+    from refilm.data.checking import CheckSettings
+
+    height, width = size_of(size)
+    return CheckSettings(
+        frames=frames or defaults.frames,
+        fps=fps or defaults.fps,
+        height=height or defaults.height,
+        width=width or defaults.width,
+        tokens=tokens,
+    )
+
+
+def _followed(steps: Generator[tuple[int, int], None, Result], name: str) -> Result:
+    """Show how far a work is, and return what it gives."""
+    _, total = next(steps)
+    with bar(name, total) as advance:
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                return end.value
+            advance(name)
+
+
+def _tell(manifest: Path, report: "Report") -> None:
+    """Each kind of finding, how many clips have it, and the first of them in words."""
+    console, clips = Console(), len(report.clips)
+    unusable = sum(not clip.usable for clip in report.clips)
+    verdict = f"{unusable} cannot be used" if unusable else "all can be used"
+    console.print(f"{manifest}: {clips} clips, {verdict}", style="red" if unusable else "green", markup=False)
+    if not report.kinds:
+        return
+    table = Table("finding", "level", "clips", "the first")
+    for kind in report.kinds:
+        first = next(found for clip in report.clips for found in clip.findings if found.kind == kind)
+        table.add_row(kind, first.level, str(report.count(kind)), Text(first.message))
+    console.print(table)

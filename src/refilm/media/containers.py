@@ -30,7 +30,7 @@ def recognize(path: Path) -> Format:
         raise ValueError(f"{path}: no such file; give the path of a video")
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
-        kind = _kind(file.read(12))
+        kind = kind_of(file.read(12))
         if kind is None:
             wanted = "MP4, MOV, MKV, WebM, AVI or GIF"
             raise ValueError(f"{path}: {'not a' if size else 'empty, no'} video of these formats: {wanted}; convert it")
@@ -39,7 +39,8 @@ def recognize(path: Path) -> Format:
     return kind
 
 
-def _kind(head: bytes) -> Format | None:
+def kind_of(head: bytes) -> Format | None:
+    """The format that a file's first twelve bytes tell."""
     if head[4:8] in MOV_BOXES:
         return "mov"
     if head[:4] == b"\x1a\x45\xdf\xa3":

@@ -59,6 +59,7 @@ def check(
     path, started = Path(path), time.perf_counter()
     listed = list_examples(path, allow_outside=allow_outside)
     plan, sight, done = Plan(listed, settings), Sight(), 0
+    yield done, len(plan)
     for items in (lambda: plan.pictures, lambda: plan.videos(sight.looks)):  # clips are compared with their references
         files: Sequence[PictureFile | VideoFile] = items()
         for number, outcome in in_workers(look, files, workers=workers, seconds=patience):

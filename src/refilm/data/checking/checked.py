@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from refilm.data.checking.findings import CheckSettings, FileRecord, Report
 from refilm.data.checking.places import home_of, identity_of, name_of, report_paths
 from refilm.data.examples import Example
-from refilm.data.manifest import read_examples
+from refilm.data.manifest import list_examples, read_examples, write_manifest
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,24 @@ def require_checked(path: Path | str, *, allow_outside: bool = False) -> Checked
             raise ValueError(f"{file}: has changed since {path} was checked; {again}")
         hashes[file] = record.sha256
     return Checked(examples, hashes, report.settings)
+
+
+def keep_usable(path: Path | str, report: Report, target: Path | str) -> int:
+    """Write a manifest of the usable clips alone; returns how many they are.
+
+    Raises:
+        ValueError: there are none, the data set has changed since the report, or as `write_manifest`.
+    """
+    listed = list_examples(path, allow_outside=report.allow_outside)
+    examples = [one.example for one in listed if one.example is not None]
+    if identity_of(examples, home_of(Path(path))) != report.identity:
+        raise ValueError(f"{path}: has changed since it was checked; run: refilm data check {path}")
+    pairs = zip(listed, report.clips, strict=True)
+    usable = [one.example for one, clip in pairs if clip.usable and one.example is not None]
+    if not usable:
+        raise ValueError(f"{path}: none of its clips can be used, so {target} is not written; see the report")
+    write_manifest(target, usable, allow_outside=report.allow_outside)
+    return len(usable)
 
 
 def _unchanged(file: Path, record: FileRecord) -> bool:

@@ -1,0 +1,139 @@
+"""Clips as other formats tell them, and the folder that they are written into: files, and a manifest.
+
+Names of files are given anew, so that nothing that somebody wrote into an archive becomes a path.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from secrets import token_hex
+
+from refilm.data.examples import PICTURES, VIDEOS, Example, Reference, one_line
+from refilm.data.manifest import write_manifest
+from refilm.media.containers import kind_of
+
+MANIFEST = "manifest.jsonl"
+CONTAINERS = {"mov": ".mp4", "matroska": ".mkv", "avi": ".avi", "gif": ".gif"}
+MAGIC = {b"\x89PNG": ".png", b"\xff\xd8": ".jpg", b"RIFF": ".webp", b"GIF8": ".gif", b"BM": ".bmp", b"II*\0": ".tif"}
+
+
+@dataclass(frozen=True)
+class Blob:
+    """A file's content, and the name that it had, of which the suffix alone counts."""
+
+    content: bytes
+    name: str = ""
+
+
+File = Path | Blob
+
+
+@dataclass(frozen=True)
+class Row:
+    """A clip: as `Example`, but its files may be contents that are nowhere yet."""
+
+    video: File
+    caption: str
+    references: tuple[tuple[File, File | None], ...]
+    """Each with its mask."""
+    start: float | None = None
+    end: float | None = None
+    subject: str | None = None
+    mask: File | None = None
+
+
+def write_rows(rows: Iterator[Row], out: Path, *, allow_outside: bool) -> Iterator[int]:
+    """Write clips into a folder that is new or empty; yields how many there are so far.
+
+    Files are linked where the disk allows it and copied elsewhere; with `allow_outside` they stay where they are.
+    The folder appears when all are written, or not at all.
+
+    Raises:
+        ValueError: the folder holds something, a row is at fault, or there are none.
+    """
+    with _appearing(out) as folder:
+        writer = _Writer(folder, allow_outside)
+        examples: list[Example] = []
+        for row in rows:
+            examples.append(writer.write(row, len(examples) + 1))
+            yield len(examples)
+        if not examples:
+            raise ValueError(f"{out}: is not written, since the source holds no clips; give another")
+        write_manifest(folder / MANIFEST, examples, allow_outside=allow_outside)
+
+
+class _Writer:
+    """Gives files their places; one that several clips name is there once."""
+
+    def __init__(self, folder: Path, stay: bool):
+        self.folder, self.stay = folder, stay
+        self.known: dict[Path, Path] = {}
+
+    def write(self, row: Row, number: int) -> Example:
+        """Write the files of a clip."""
+        name = f"{number:06}"
+        references = []
+        for place, (picture, mask) in enumerate(row.references, start=1):
+            path = self.place(picture, "references", f"{name}-{place}", PICTURES)
+            references.append(Reference(path, mask and self.place(mask, "masks", f"{name}-{place}", PICTURES)))
+        mask = row.mask and self.place(row.mask, "masks", name, (*VIDEOS, *PICTURES))
+        video = self.place(row.video, "videos", name, VIDEOS)
+        return Example(video, one_line(row.caption), tuple(references), row.start, row.end, row.subject, mask)
+
+    def place(self, file: File, kind: str, name: str, suffixes: tuple[str, ...]) -> Path:
+        """Where a file is from now on."""
+        if isinstance(file, Path):
+            if self.stay:
+                return file.resolve()
+            if file in self.known:
+                return self.known[file]
+        target = self.folder / kind / f"{name}{_suffix(file, suffixes)}"
+        target.parent.mkdir(exist_ok=True)
+        if isinstance(file, Blob):
+            target.write_bytes(file.content)
+        else:
+            _link(file.resolve(), target)
+            self.known[file] = target
+        return target
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # another disk, or one that has no links
+        shutil.copyfile(source, target)
+
+
+def _suffix(file: File, suffixes: tuple[str, ...]) -> str:
+    """The suffix that the file had, if it is one of these, or else one that its first bytes tell."""
+    own = Path(file.name).suffix.lower()
+    if own in suffixes:
+        return own
+    if isinstance(file, Path):
+        with file.open("rb") as content:
+            head = content.read(12)
+    else:
+        head = file.content[:12]
+    video = kind_of(head)
+    if video is not None and CONTAINERS[video] in suffixes:
+        return CONTAINERS[video]
+    return next((suffix for magic, suffix in MAGIC.items() if head.startswith(magic)), suffixes[0])
+
+
+@contextmanager
+def _appearing(out: Path) -> Iterator[Path]:
+    """A temporary folder beside `out`, which becomes `out` unless an error comes first."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ValueError(f"{out}: is no empty folder; give one that is empty or not there yet")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    temporary = out.with_name(f".{out.name}-{token_hex(4)}.new")
+    temporary.mkdir()
+    try:
+        yield temporary
+        temporary.replace(out)
+    except BaseException:
+        shutil.rmtree(temporary)
+        raise
