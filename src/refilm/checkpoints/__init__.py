@@ -7,7 +7,9 @@ from refilm.checkpoints.denoisers import Denoiser, load_denoiser
 from refilm.checkpoints.descriptions import Description, describe
 from refilm.checkpoints.diffusers_format import load_transformer, save_transformer
 from refilm.checkpoints.fingerprints import base_weights, fingerprint
+from refilm.checkpoints.lora import LoraSettings, TunedAdapter
 from refilm.checkpoints.schedules import load_schedule, save_schedule
+from refilm.checkpoints.sources import copy_base, image_encoder_of, whole_base
 
 __all__ = [
     "AdapterCard",
@@ -16,12 +18,16 @@ __all__ = [
     "Defaults",
     "Denoiser",
     "Description",
+    "LoraSettings",
     "Memory",
+    "TunedAdapter",
     "base_weights",
     "begin_base",
     "convert",
+    "copy_base",
     "describe",
     "fingerprint",
+    "image_encoder_of",
     "load_adapter",
     "load_base",
     "load_denoiser",
@@ -32,4 +38,5 @@ __all__ = [
     "save_adapter",
     "save_schedule",
     "save_transformer",
+    "whole_base",
 ]

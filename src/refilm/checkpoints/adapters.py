@@ -1,9 +1,10 @@
 """An adapter as a folder: `adapter.safetensors`, our weights by our names; `adapter.json`, what they are; `README.md`.
 
-The last is a model card for people, made from the second. Knows nothing of training: what is worth telling about it
-comes as free facts.
+The last is a model card for people, made from the second. An adapter that also changes the transformer's layers has
+`lora.safetensors` beside. Knows nothing of training: what is worth telling about it comes as free facts.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,10 @@ from typing import Any
 import torch
 from pydantic import JsonValue, PositiveInt, ValidationError
 from safetensors.torch import save_file
+from torch import Tensor
 
 from refilm.checkpoints.files import read_json, replaced
+from refilm.checkpoints.lora import LoraSettings, TunedAdapter
 from refilm.checkpoints.model_card import model_card
 from refilm.checkpoints.tensors import Piece, TensorFiles, fill, is_finite
 from refilm.encoders import Fit
@@ -21,7 +24,7 @@ from refilm.settings import Settings, explain
 from refilm.sizes import AdapterSize
 
 FORMAT = 1
-CARD, WEIGHTS, README = "adapter.json", "adapter.safetensors", "README.md"
+CARD, WEIGHTS, README, LORA = "adapter.json", "adapter.safetensors", "README.md", "lora.safetensors"
 
 
 class AdapterFields(Settings):
@@ -47,6 +50,8 @@ class AdapterCard(Settings):
     """Whose tokens it reads, a Hub id or a folder; none: the one that comes with the base model."""
     picture_fit: Fit = "pad"
     """How a picture becomes a square for the image encoder."""
+    lora: LoraSettings | None = None
+    """The low-rank changes of the transformer that come with it; none: it changes no layer."""
     dtype: str
     """Of the weights in the file."""
     facts: dict[str, JsonValue]
@@ -76,23 +81,33 @@ def save_adapter(
         ValueError: a weight is not finite, or not within `dtype`; names it. An older adapter stays.
     """
     folder = Path(folder)
-    weights = {name: weight.detach().to("cpu", dtype).contiguous() for name, weight in adapter.state_dict().items()}
-    for name, weight in weights.items():
-        if not is_finite(weight):
-            raise ValueError(f"{folder}: {name} holds NaN, infinity or numbers beyond {weight.dtype}; nothing is saved")
+    weights = _stored(adapter.state_dict(), folder, dtype)
+    lora = adapter.lora if isinstance(adapter, TunedAdapter) else None
+    changes = _stored(adapter.weights or {}, folder, dtype) if isinstance(adapter, TunedAdapter) else {}
     card = AdapterCard(
         format=FORMAT,
         size=AdapterFields(**asdict(adapter.size)),
         base_fingerprint=base_fingerprint,
         image_encoder=image_encoder,
         picture_fit=picture_fit,
+        lora=lora,
         dtype=str(weights["projection.weight"].dtype).removeprefix("torch."),
         facts=facts,
     )
-    with replaced(folder, CARD, WEIGHTS, README) as temporary:
+    with replaced(folder, CARD, WEIGHTS, README, LORA) as temporary:
         (temporary / CARD).write_text(card.model_dump_json(indent=2) + "\n")  # NaN becomes null
         (temporary / README).write_text(model_card(card.model_dump(mode="json")))
         save_file(weights, temporary / WEIGHTS, metadata={"format": "pt"})
+        if lora is not None:
+            save_file(changes, temporary / LORA, metadata={"format": "pt"})
+
+
+def _stored(weights: Mapping[str, Tensor], folder: Path, dtype: torch.dtype | None) -> dict[str, Tensor]:
+    stored = {name: weight.detach().to("cpu", dtype).contiguous() for name, weight in weights.items()}
+    for name, weight in stored.items():
+        if not is_finite(weight):
+            raise ValueError(f"{folder}: {name} holds NaN, infinity or numbers beyond {weight.dtype}; nothing is saved")
+    return stored
 
 
 def load_adapter(
@@ -115,8 +130,16 @@ def load_adapter(
             f"{folder}: trained on the base model {card.base_fingerprint}, does not fit the base model "
             f"{base_fingerprint}; load the base it was trained on"
         )
+    size, changes = AdapterSize(**card.size.model_dump()), None
+    if card.lora is not None:
+        low_rank = TensorFiles([folder / LORA])
+        changes = {key: low_rank.read([Piece(key)], dtype=dtype, device="cpu") for key in low_rank}
     with torch.device("meta"):
-        adapter = Adapter(AdapterSize(**card.size.model_dump()))
+        adapter = (
+            Adapter(size)
+            if card.lora is None
+            else TunedAdapter(size, card.lora, weights=changes, name=str(folder / LORA))
+        )
     files = TensorFiles([folder / WEIGHTS])
     fill(adapter, files, {name: (Piece(name),) for name in adapter.state_dict()}, dtype=dtype)
     return adapter

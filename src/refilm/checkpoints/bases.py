@@ -171,9 +171,9 @@ class Base:
 
     def detach(self) -> None:
         """Make it the bare model again."""
-        self._attached = None
-        if "transformer" in self._parts:
-            Adapter.detach(self.transformer)
+        attached, self._attached = self._attached, None
+        if attached is not None and "transformer" in self._parts:
+            attached.detach(self.transformer)
 
     def read_pictures_with(self, encoder: str | None, fit: Fit) -> None:
         """Choose the image encoder, as an adapter's card tells it. It is loaded when a picture is there to be read."""

@@ -13,11 +13,11 @@ _SAMPLES = 4096  # of each tensor: two million values of CogVideoX-2B
 
 
 def base_weights(module: nn.Module) -> dict[str, Tensor]:
-    """A model's own parameters by name; those of an adapter attached to it are not among them."""
+    """A model's own parameters by name, without those of an attached adapter and of low-rank changes."""
     return {
-        name: parameter.detach()
+        name.replace(".base_layer.", "."): parameter.detach()
         for name, parameter in module.named_parameters()
-        if not name.startswith("reference_projection.") and ".reference." not in name
+        if not name.startswith("reference_projection.") and ".reference." not in name and ".lora_" not in name
     }
 
 

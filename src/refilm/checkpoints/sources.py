@@ -3,6 +3,8 @@
 A source knows sizes at once and reads weights only when a part is asked for.
 """
 
+import os
+import shutil
 from pathlib import Path
 
 import torch
@@ -10,7 +12,7 @@ from diffusers import AutoencoderKLCogVideoX
 from transformers import PreTrainedTokenizerBase
 
 from refilm.checkpoints.diffusers_format import load_transformer, size_of
-from refilm.checkpoints.files import read_json
+from refilm.checkpoints.files import read_json, replaced_file
 from refilm.checkpoints.hub import fetched, is_hub_id
 from refilm.checkpoints.parts import load_autoencoder, load_image_encoder, load_text_encoder, load_tokenizer
 from refilm.checkpoints.sat import is_sat, open_sat
@@ -157,6 +159,42 @@ def base_folder(source: str | Path, *, weights: bool = True) -> Path:
             "or a Hub id, for instance THUDM/CogVideoX-2b"
         )
     return folder
+
+
+def whole_base(source: str | Path) -> Path:
+    """The folder of a base model that has all its parts in diffusers' layout, so that another can be made of it.
+
+    Raises:
+        ValueError: there is no such model, or it is in the research code's layout.
+    """
+    folder = base_folder(source)
+    if is_sat(folder):
+        raise ValueError(
+            f"{folder}: is in the research code's layout; make diffusers' of it: refilm convert {folder} OUT"
+        )
+    return folder
+
+
+def copy_base(folder: Path, out: Path) -> None:
+    """Put all of a base model but its transformer and its adapter into another folder, as links where they can be.
+
+    What is in `out` already is replaced, file by file.
+    """
+    for path in folder.rglob("*"):
+        inside = path.relative_to(folder)
+        if not path.is_file() or inside.parts[0] in ("transformer", "adapter") or inside.parts[0].startswith("."):
+            continue
+        (out / inside).parent.mkdir(parents=True, exist_ok=True)
+        with replaced_file(out / inside) as temporary:
+            try:
+                os.link(path.resolve(), temporary)
+            except OSError:  # another disk
+                shutil.copyfile(path, temporary)
+
+
+def image_encoder_of(source: str | Path) -> str | None:
+    """Which image encoder a base model reads pictures with, a Hub id; none: its own."""
+    return None if (base_folder(source) / "image_encoder").is_dir() else CLIP
 
 
 def find_t5(folder: Path) -> tuple[Path, Path] | None:

@@ -1,31 +1,41 @@
 """`refilm data prepare`: references for clips that have none."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from PIL import ImageColor
 from pydantic import ValidationError
 
+from refilm.cli.data import AllowOutside, Manifest
+from refilm.cli.options import Base
 from refilm.cli.showing import bar, say, told, working
 from refilm.data.preparing import PrepareSettings
 from refilm.settings import explain
 
 
-def setting(name: str) -> Any:
-    """An option for a setting of `PrepareSettings`, with the setting's own sentence."""
-    return typer.Option(help=told(PrepareSettings, name))
-
-
 def prepare(
-    manifest: Annotated[Path, typer.Argument(help="A manifest, or a folder of clips.", show_default=False)],
+    manifest: Manifest,
     out: Annotated[
         Path, typer.Option(help="The new manifest; pictures come into references/ beside it.", show_default=False)
     ],
-    min_distance: Annotated[float, setting("min_distance")] = 1.0,
-    frames: Annotated[int, setting("frames")] = 49,
-    fps: Annotated[float, setting("fps")] = 8.0,
-    candidates: Annotated[int, setting("candidates")] = 8,
+    base: Base = "pocket",
+    frames: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help=told(PrepareSettings, "frames"), show_default="the base's"),
+    ] = None,
+    fps: Annotated[
+        float | None,
+        typer.Option(
+            metavar="RATE", min=0.01, max=1000, help=told(PrepareSettings, "fps"), show_default="the base's"
+        ),
+    ] = None,
+    min_distance: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0, help=told(PrepareSettings, "min_distance"))
+    ] = 1.0,
+    candidates: Annotated[
+        int, typer.Option(metavar="N", min=2, max=64, help=told(PrepareSettings, "candidates"))
+    ] = 8,
     cut_out: Annotated[bool, typer.Option("--cut-out", help=told(PrepareSettings, "cut_out"))] = False,
     remove_background: Annotated[
         bool,
@@ -35,25 +45,28 @@ def prepare(
     background: Annotated[
         str, typer.Option(help="The plain ground of --cut-out and --remove-background: a color's name, or #rrggbb.")
     ] = "white",
-    seed: Annotated[int, setting("seed")] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help=told(PrepareSettings, "seed"))] = 0,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes that read videos.", show_default="one for each core")
+        int | None, typer.Option(metavar="N", min=1, help="Processes that read videos.", show_default="one a core")
     ] = None,
-    seconds: Annotated[float, typer.Option(help="The most that one picture may take.")] = 120.0,
-    allow_outside: Annotated[
-        bool, typer.Option("--allow-outside", help="Let the manifests name files outside of their folders.")
-    ] = False,
+    patience: Annotated[
+        float, typer.Option(metavar="SECONDS", min=1, help="How long one picture may take.")
+    ] = 120.0,
+    allow_outside: AllowOutside = False,
 ) -> None:
     """Make references for the clips that have none: frames of other moments, on plain ground if you like."""
+    from refilm.checkpoints.bases import load_defaults
+    from refilm.checkpoints.sources import open_source
     from refilm.data.manifest import read_examples
     from refilm.data.preparing import background_remover, plan
     from refilm.data.preparing import prepare as steps
 
+    own = load_defaults(open_source(base, weights=False).folder)
     try:
         settings = PrepareSettings(
             min_distance=min_distance,
-            frames=frames,
-            fps=fps,
+            frames=frames or own.frames,
+            fps=fps or own.fps,
             candidates=candidates,
             cut_out=cut_out,
             background=color_of(background),
@@ -66,7 +79,7 @@ def prepare(
         remover = background_remover(model) if remove_background else None
         planned = plan(examples, out, settings, remover=remover, allow_outside=allow_outside)
     with bar("making references", len(planned.jobs)) as advance:
-        for fault in steps(planned, workers=workers, seconds=seconds):
+        for fault in steps(planned, workers=workers, patience=patience):
             advance("making references")
             if fault is not None:
                 typer.echo(f"no reference: {fault}", err=True)

@@ -11,7 +11,7 @@ from refilm.diffusion.guidance import (
     guided,
     rising,
 )
-from refilm.diffusion.loss import velocity_loss
+from refilm.diffusion.loss import min_snr_weights, velocity_loss
 from refilm.diffusion.presets import COURSES, denoise, nothing, run
 from refilm.diffusion.samplers import SAMPLERS, Draw, Sampler, SamplerStep, ddim, dpmpp_2m_sde, gaussian
 from refilm.diffusion.sat import sat
@@ -36,6 +36,7 @@ __all__ = [
     "dpmpp_2m_sde",
     "gaussian",
     "guided",
+    "min_snr_weights",
     "nothing",
     "rising",
     "run",

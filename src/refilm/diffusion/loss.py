@@ -1,11 +1,21 @@
 """The training objective. Knows nothing of models: it is given what one predicted."""
 
+import torch
 from torch import Tensor
 
 from refilm.diffusion.schedule import Schedule
 
 
-def velocity_loss(prediction: Tensor, clean: Tensor, *, noise: Tensor, timesteps: Tensor, schedule: Schedule) -> Tensor:
+def velocity_loss(
+    prediction: Tensor,
+    clean: Tensor,
+    *,
+    noise: Tensor,
+    timesteps: Tensor,
+    schedule: Schedule,
+    mask: Tensor | None = None,
+    mask_share: float = 0.0,
+) -> Tensor:
     """The mean squared error of the predicted velocity, for each sample: (B,) float32.
 
     CogVideoX is trained with the error of the clean estimate, divided by 1 - alpha^2. As the estimate is
@@ -18,6 +28,26 @@ def velocity_loss(prediction: Tensor, clean: Tensor, *, noise: Tensor, timesteps
         noise: the noise that was added, (B, T, C, H, W).
         timesteps: (B,) integers.
         schedule: the process the noise was added by.
+        mask: where the subject is, 0..1, (B, T, H, W); one that is 0 everywhere counts as 1 everywhere.
+        mask_share: the share of the loss that is the mean over the mask; the rest is the mean over everything.
     """
     target = schedule.velocity(clean.float(), noise.float(), timesteps)
-    return (prediction.float() - target).square().flatten(1).mean(dim=1)
+    error = (prediction.float() - target).square()
+    everywhere = error.flatten(1).mean(dim=1)
+    if mask is None or not mask_share:
+        return everywhere
+    weight = mask.float()
+    weight = torch.where(weight.flatten(1).sum(1).view(-1, 1, 1, 1) > 0, weight, 1.0)
+    inside = (error.mean(dim=2) * weight).flatten(1).sum(1) / weight.flatten(1).sum(1)
+    return torch.lerp(everywhere, inside, mask_share)
+
+
+def min_snr_weights(timesteps: Tensor, schedule: Schedule, *, gamma: float) -> Tensor:
+    """What each sample's loss counts: (B,) integers -> (B,) float32.
+
+    min(SNR, gamma) / (SNR + 1), which for the velocity is what min(SNR, gamma) is for the clean estimate
+    (Hang et al. 2023, arXiv:2303.09556, section 3.4): timesteps of little noise no longer outweigh the rest.
+    """
+    alpha, sigma = (factor.flatten() for factor in schedule.alpha_sigma(timesteps, dtype=torch.float64))
+    # over sigma^2, SNR = alpha^2 / sigma^2, and alpha^2 + sigma^2 = 1
+    return torch.minimum(alpha.square(), gamma * sigma.square()).float()

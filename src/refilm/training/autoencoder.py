@@ -11,7 +11,6 @@ from torch import Tensor
 from refilm.data import critters
 from refilm.settings import Settings
 from refilm.training.curriculum import Lesson, lesson_at
-from refilm.training.parallel import place
 
 
 class CropLesson(Lesson):
@@ -21,8 +20,6 @@ class CropLesson(Lesson):
     """Frames of a crop, 4k + 1."""
     crop: int
     """Height and width of a crop in pixels."""
-    batch: int
-    """Crops a step."""
 
 
 class AutoencoderSettings(Settings):
@@ -102,23 +99,26 @@ class AutoencoderTask:
         pixels = critters.film(story, rng, start=start, frames=frames)
         return torch.from_numpy(pixels).permute(3, 0, 1, 2) / 127.5 - 1
 
-    def _batch(self, step: int) -> Tensor:
-        lesson = lesson_at(self.settings.curriculum, step)
-        crops, here = [], place()
-        for i in range(here.rank, lesson.batch, here.size):
-            index = step * 4096 + i
+    def samples(self, step: int) -> range:
+        """The numbers of a step's clips."""
+        return range(step * 4096, step * 4096 + lesson_at(self.settings.curriculum, step).batch)
+
+    def _batch(self, lesson: CropLesson, samples: range) -> Tensor:
+        crops = []
+        for index in samples:
             clip = self._clip(index, lesson.frames, "train")
             rng = np.random.default_rng((self.settings.seed, index, 2))
             top, left = rng.integers(0, critters.SIZE - lesson.crop + 1, size=2)
             crops.append(clip[:, :, top : top + lesson.crop, left : left + lesson.crop])
         return torch.stack(crops)
 
-    def loss(self, step: int) -> dict[str, Tensor]:
-        video = self._batch(step)
+    def loss(self, step: int, samples: range) -> dict[str, Tensor]:
+        lesson, first = lesson_at(self.settings.curriculum, step), self.samples(step).start
+        video = self._batch(lesson, samples)
         (posterior,) = self.module.encode(video, return_dict=False)
         generator = torch.Generator().manual_seed(step)
-        shape = (len(video) * place().size, *posterior.mean.shape[1:])
-        noise = place().share(torch.randn(shape, generator=generator))
+        noise = torch.randn((lesson.batch, *posterior.mean.shape[1:]), generator=generator)
+        noise = noise[[index - first for index in samples]]
         decoded = self.module.decode(posterior.mean + posterior.std * noise, return_dict=False)[0].float()
         weight = 1 + self.settings.detail_weight * detail(video)
         weight = weight / weight.mean()

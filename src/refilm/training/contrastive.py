@@ -148,7 +148,13 @@ class EncodersTask:
         mean, std = torch.tensor(self.processor.image_mean), torch.tensor(self.processor.image_std)
         return ((torch.from_numpy(pictures) / 255 - mean) / std).permute(0, 3, 1, 2).contiguous()
 
-    def loss(self, step: int) -> dict[str, Tensor]:
+    def samples(self, step: int) -> range:
+        """The numbers of a step's pairs."""
+        return range(step * 4096, step * 4096 + self.settings.batch)
+
+    def loss(self, step: int, samples: range) -> dict[str, Tensor]:
+        if len(samples) < self.settings.batch:
+            raise ValueError("the encoders compare all pairs of a batch at once: leave loop.accumulate out")
         similarities = self.module(*self._batch(step, self.settings.batch, "train"))
         targets = torch.arange(len(similarities))
         loss = 0.5 * (F.cross_entropy(similarities, targets) + F.cross_entropy(similarities.T, targets))

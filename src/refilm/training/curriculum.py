@@ -1,4 +1,4 @@
-"""A curriculum: what is learned first and what later, as lessons in a row."""
+"""A curriculum: what is learned first and what later, as lessons in a row. Samples are numbered through all of them."""
 
 from collections.abc import Sequence
 from typing import TypeVar
@@ -11,6 +11,8 @@ class Lesson(Settings):
 
     until: int
     """The step at which the lesson ends; the last one lasts as long as the run."""
+    batch: int
+    """Samples a step, over all processes together."""
 
 
 AnyLesson = TypeVar("AnyLesson", bound=Lesson)
@@ -25,3 +27,19 @@ def lesson_at(curriculum: Sequence[AnyLesson], step: int) -> AnyLesson:
     if not curriculum:
         raise ValueError("the curriculum is empty: give it at least one lesson")
     return next((lesson for lesson in curriculum if step < lesson.until), curriculum[-1])
+
+
+def samples_at(curriculum: Sequence[Lesson], step: int) -> range:
+    """The numbers of a step's samples; the first step begins with 0.
+
+    Raises:
+        ValueError: there are no lessons.
+    """
+    first, begun = 0, 0
+    for lesson in curriculum[:-1]:
+        ended = max(begun, min(step, lesson.until))
+        first += (ended - begun) * lesson.batch
+        begun = ended
+    lesson = lesson_at(curriculum, step)
+    first += (step - begun) * lesson.batch
+    return range(first, first + lesson.batch)

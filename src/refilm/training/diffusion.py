@@ -1,55 +1,76 @@
-"""Training the transformer, or an adapter on a frozen one, by the velocity loss on encoded clips.
+"""Training the transformer, or an adapter on a frozen one, by the velocity loss on encoded clips."""
 
-Every draw is a function of (seed, step): which clips, which caption and reference, timestep, noise, drops.
-"""
-
-from __future__ import annotations
-
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from typing import Any, Literal
 
 import torch
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from refilm.data.encoded import EncodedSet
-from refilm.diffusion import Schedule, velocity_loss
-from refilm.model import Adapter, JointAttention, ReferenceAttention, Transformer, eager, freeze_all_but
+from refilm.checkpoints import LoraSettings
+from refilm.data.encoding import Subset
+from refilm.diffusion import Schedule, min_snr_weights, velocity_loss
+from refilm.model import Adapter, JointAttention, ReferenceAttention, Transformer, eager
 from refilm.settings import Settings
-from refilm.training.curriculum import Lesson, lesson_at
-from refilm.training.parallel import Place, place
+from refilm.training.optimizers import OptimizerSettings
+from refilm.training.stream import Batch, DropSettings, Stream, StreamSettings
+from refilm.training.trained import Part, TrainedTable, assert_trained, table
 
 
-class DropSettings(Settings):
-    """How often what conditions a clip is left out, so that guidance has something to push away from."""
+class LossSettings(Settings):
+    """What counts how much."""
 
-    text: float = 0.05
-    """Share of clips without their caption."""
-    reference: float = 0.05
-    """Share of clips without their reference picture."""
-    both: float = 0.05
-    """Share of clips with neither."""
-
-
-class ClipLesson(Lesson):
-    """Encoded clips, or their first frames."""
-
-    latent_frames: int
-    """Latent frames of a clip; 1 is stills."""
-    batch: int
-    """Clips a step."""
+    weighting: Literal["uniform", "min-snr"] = "uniform"
+    """`uniform`: every timestep's velocity counts the same; `min-snr`: those of little noise count less
+    (Hang et al. 2023), and the last one, where schedules end in pure noise, not at all."""
+    gamma: float = Field(default=5.0, gt=0)
+    """The signal-to-noise ratio above which `min-snr` lets timesteps count less."""
+    mask_share: float = Field(default=0.0, ge=0, le=1)
+    """The share of the loss that is the mean over the subject's mask; a clip without a mask counts as all subject."""
 
 
-class DiffusionSettings(Settings):
+class DiffusionSettings(StreamSettings):
     """What is learned from the encoded clips, and how."""
 
-    captions: tuple[float, ...] = (1.0,)
-    """How often each of a clip's captions is taken, by share."""
-    drop: DropSettings = DropSettings()
-    curriculum: tuple[ClipLesson, ...]
-    seed: int = 0
+    loss: LossSettings = LossSettings()
+
+
+class TrainSettings(Settings):
+    """What of the model trains."""
+
+    what: Literal["adapter", "all"] = "adapter"
+    """`adapter`: the adapter alone, on the frozen transformer; `all`: the transformer too."""
+    lora: LoraSettings | None = None
+    """Low-rank changes of the frozen transformer's linear layers, which train beside the adapter; none: no changes."""
+    base_dtype: Literal["fp32", "bf16"] = "fp32"
+    """What the frozen transformer's matrices are held in; what trains is always fp32."""
+
+    @model_validator(mode="after")
+    def _possible(self) -> "TrainSettings":
+        if self.what == "all" and self.lora is not None:
+            raise ValueError("lora: changes a frozen transformer, but what = 'all' trains it whole; leave one out")
+        if self.what == "all" and self.base_dtype != "fp32":
+            raise ValueError("base_dtype: weights that train are fp32; leave it out with what = 'all'")
+        return self
 
 
 class DiffusionTask:
-    """The velocity loss of a transformer, with an adapter's reference attention where one is given."""
+    """The velocity loss of a transformer, with an adapter's reference attention where one is given.
+
+    Args:
+        settings: what is drawn, and what counts how much.
+        transformer: on the device where it shall compute.
+        schedule: of the noise.
+        adapter: attached to the transformer here, perhaps one that changes its layers too; none: it trains alone.
+        train: what is learned from.
+        held_out: what is validated on.
+        training: what trains, where there is an adapter.
+
+    Raises:
+        ValueError: data or settings that do not fit each other.
+    """
 
     def __init__(
         self,
@@ -58,104 +79,139 @@ class DiffusionTask:
         schedule: Schedule,
         *,
         adapter: Adapter | None,
-        train: EncodedSet,
-        held_out: EncodedSet,
+        train: Subset,
+        held_out: Subset,
+        training: TrainSettings | None = None,
     ):
-        self.settings, self.transformer, self.schedule, self.adapter = settings, transformer, schedule, adapter
-        self.train, self.held_out = train, held_out
-        if adapter is None:
-            self.module: nn.Module = transformer
-        else:
-            adapter.attach(transformer)
-            freeze_all_but(adapter, transformer)
-            self.module = adapter
-        if next(transformer.parameters()).device.type == "cpu":
+        self.settings, self.schedule, self.held_out = settings, schedule, held_out
+        self.training = training or TrainSettings(what="adapter" if adapter else "all")
+        self.stream = Stream(train, settings, timesteps=schedule.steps)
+        self._take(transformer.train(), adapter)
+        for module in transformer.modules():
+            if isinstance(module, nn.LayerNorm):
+                module.float()  # small, and on a CPU autocast does not bring them together with float32 tokens
+        for part in self.parts():
+            for _, parameter in part.parameters:
+                parameter.requires_grad_(part.trains)
+                if part.trains:
+                    parameter.data = parameter.data.float()
+        assert_trained(self.parts())
+
+    def _take(self, transformer: Transformer, adapter: Adapter | None) -> None:
+        self.transformer, self.adapter = transformer, adapter
+        self.device = transformer.text_embedding.weight.device
+        if adapter is not None:
+            adapter.to(self.device).attach(transformer)
+        modules: dict[str, nn.Module] = {"transformer": transformer}
+        self.module: nn.Module = nn.ModuleDict(modules if adapter is None else {"adapter": adapter} | modules)
+        if self.device.type == "cpu":
             use_eager_attention(transformer)
 
-    def loss(self, step: int) -> dict[str, Tensor]:
-        """The mean velocity loss of a step's batch."""
-        lesson = lesson_at(self.settings.curriculum, step)
-        batch = self.draw(self.train, (self.settings.seed << 32) + step, lesson)
-        return {"loss": self.losses(batch.share(place())).mean()}
+    def samples(self, step: int) -> range:
+        """The numbers of a step's samples."""
+        return self.stream.samples(step)
 
-    def draw(self, clips: EncodedSet, seed: int, lesson: ClipLesson) -> Batch:
-        """A batch as a function of the seed alone; timesteps are stratified over the batch."""
-        generator = torch.Generator().manual_seed(seed)
-        n = lesson.batch
-        indices = torch.randint(len(clips), (n,), generator=generator)
-        captions = torch.tensor(self.settings.captions).multinomial(n, replacement=True, generator=generator)
-        shape = (n, *clips.tensors["mean"].shape[1:])
-        latents = clips.latents(indices, torch.randn(shape, generator=generator))[:, : lesson.latent_frames]
-        which = torch.randint(clips.tensors["references"].shape[1], (n,), generator=generator)
-        strata = (torch.arange(n) + torch.rand(n, generator=generator)) / n
-        text_scale, reference_scale = drops(torch.rand(n, generator=generator), self.settings.drop)
-        return Batch(
-            latents=latents,
-            text=clips.text(indices, captions),
-            reference=clips.references(indices, which),
-            timesteps=(strata * self.schedule.steps).long(),
-            noise=torch.randn(latents.shape, generator=generator),
-            text_scale=text_scale,
-            reference_scale=reference_scale,
-        )
+    def loss(self, step: int, samples: Sequence[int]) -> dict[str, Tensor]:
+        """The mean loss of some of a step's samples."""
+        batch, settings = self.draw(self.stream, step, samples), self.settings.loss
+        losses = self.losses(batch, mask_share=settings.mask_share)
+        if settings.weighting == "min-snr":
+            losses = losses * min_snr_weights(batch.timesteps, self.schedule, gamma=settings.gamma)
+        return {"loss": losses.mean()}
 
-    def losses(self, batch: Batch) -> Tensor:
-        """The velocity loss of each clip, (B,)."""
-        prediction = self.transformer(
-            self.schedule.add_noise(batch.latents, batch.noise, batch.timesteps),
-            batch.timesteps,
-            batch.text * batch.text_scale[:, None, None],
-            batch.reference if self.adapter else None,
-            reference_scale=batch.reference_scale,
-        )
+    def draw(self, stream: Stream, step: int, samples: Sequence[int]) -> Batch:
+        """Samples of a stream's step, where the transformer is."""
+        return stream.batch(step, samples).to(self.device)
+
+    def losses(self, batch: Batch, *, mask_share: float = 0.0) -> Tensor:
+        """The velocity loss of each clip, (B,), all timesteps counting the same."""
+        with self._arithmetic():
+            prediction = self.transformer(
+                self.schedule.add_noise(batch.latents, batch.noise, batch.timesteps),
+                batch.timesteps,
+                batch.text * batch.text_scale[:, None, None],
+                batch.reference if self.adapter else None,
+                reference_scale=batch.reference_scale,
+            )
         return velocity_loss(
-            prediction, batch.latents, noise=batch.noise, timesteps=batch.timesteps, schedule=self.schedule
+            prediction,
+            batch.latents,
+            noise=batch.noise,
+            timesteps=batch.timesteps,
+            schedule=self.schedule,
+            mask=batch.mask,
+            mask_share=mask_share,
         )
+
+    def _arithmetic(self) -> AbstractContextManager[Any]:
+        """A half-precision transformer needs autocast beside a float32 adapter, also where nobody trains."""
+        dtype = self.transformer.text_embedding.weight.dtype
+        if dtype == torch.float32 or torch.is_autocast_enabled(self.device.type):
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype)
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
         """The loss on fixed held-out clips, timesteps and noise: with the right reference, another's, and none."""
         lesson = self.settings.curriculum[-1].model_copy(update={"batch": 64})
-        ones = torch.ones(lesson.batch)
-        batch = replace(self.draw(self.held_out, 1 << 40, lesson), text_scale=ones, reference_scale=ones)
+        kept = DropSettings(text=0, reference=0, both=0)
+        fixed = self.settings.model_copy(update={"curriculum": (lesson,), "drop": kept, "still_share": 0.0})
+        stream = Stream(self.held_out, fixed, timesteps=self.schedule.steps)
+        batch = self.draw(stream, 0, stream.samples(0))
         scores = {"held_out": self.losses(batch).mean().item()}
         if self.adapter:
             wrong = replace(batch, reference=batch.reference.roll(1, 0))
-            none = replace(batch, reference_scale=0 * ones)
+            none = replace(batch, reference_scale=0 * batch.reference_scale)
             scores["wrong_reference"] = self.losses(wrong).mean().item()
             scores["no_reference"] = self.losses(none).mean().item()
         return scores
 
+    def parts(self) -> tuple[Part, ...]:
+        """What trains and what is frozen."""
+        of: dict[str, list[tuple[str, nn.Parameter]]] = {}
+        for name, parameter in self.module.named_parameters():
+            of.setdefault(_part(name), []).append((name, parameter))
+        return tuple(
+            Part(name, name != TRANSFORMER or self.training.what == "all", tuple(of[name]))
+            for name in PARTS
+            if name in of
+        )
 
-@dataclass(frozen=True)
-class Batch:
-    """A batch of clips with everything that was drawn for them, B rows each."""
+    def trained(self, optimizer: OptimizerSettings | None = None) -> TrainedTable:
+        """The table of what trains and what is frozen, with its memory under an optimizer."""
+        return table(self.parts(), optimizer or OptimizerSettings())
 
-    latents: Tensor
-    """(B, T, C, h, w), clean."""
-    text: Tensor
-    """(B, L, D)"""
-    reference: Tensor
-    """(B, M, E)"""
-    timesteps: Tensor
-    """(B,)"""
-    noise: Tensor
-    """Like the latents."""
-    text_scale: Tensor
-    """(B,), 0 where the caption is dropped."""
-    reference_scale: Tensor
-    """(B,), 0 where the reference is dropped."""
+    def shards(self) -> Sequence[nn.Module]:
+        """Blocks one by one, then all of the transformer, which holds the adapter too.
 
-    def share(self, place: Place) -> Batch:
-        """One process's rows."""
-        return Batch(**{field.name: place.share(getattr(self, field.name)) for field in fields(self)})
+        Raises:
+            ValueError: a part of it is frozen.
+        """
+        if self.training.what != "all":
+            raise ValueError("loop.shard: is for train.what = 'all'; an adapter is small enough for every process")
+        return [*self.transformer.trunk.blocks, self.transformer]
+
+    def gathered(self, weights: Mapping[str, Tensor]) -> None:
+        """Take whole weights, by their names in `module`, in place of weights spread over processes."""
+        with torch.device("meta"):
+            transformer = Transformer(self.transformer.size)
+            adapter = None if self.adapter is None else Adapter(self.adapter.size)
+        for prefix, module in (("transformer.", transformer), ("adapter.", adapter)):
+            if module is not None:
+                own = {name.removeprefix(prefix): w for name, w in weights.items() if name.startswith(prefix)}
+                module.load_state_dict(own, assign=True)
+        self._take(transformer.to(self.device), adapter)
 
 
-def drops(fates: Tensor, settings: DropSettings) -> tuple[Tensor, Tensor]:
-    """What is kept of text and of reference, 1 or 0, by uniform draws (B,): each kind of drop has its own interval."""
-    edges = torch.tensor([settings.both, settings.text, settings.reference]).cumsum(0)
-    kind = torch.bucketize(fates, edges, right=True)
-    return ((kind != 0) & (kind != 1)).float(), ((kind != 0) & (kind != 2)).float()
+TRANSFORMER = "transformer"
+PARTS = ("reference attention", "projection of the picture", "low-rank changes", TRANSFORMER)
+
+
+def _part(name: str) -> str:
+    """Which of the parts a parameter belongs to."""
+    if name.startswith("adapter."):
+        return PARTS[1] if name.startswith("adapter.projection.") else PARTS[0]
+    return PARTS[2] if ".lora_" in name else TRANSFORMER
 
 
 def use_eager_attention(transformer: Transformer) -> None:

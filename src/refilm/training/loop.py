@@ -52,7 +52,7 @@ def fit(task: Task, settings: LoopSettings, folder: Path, *, resume: bool = Fals
         scores = {}
         if run.step % settings.validate_every == 0 or run.step == settings.steps:
             with run.averaged():
-                scores = task.validate() if first else {}
+                scores = task.validate() if first or run.sharded else {}  # spread weights need all
         if first and (run.step % settings.save_every == 0 or run.step == settings.steps):
             save_checkpoint(folder, run.step, run.state(), keep=settings.keep)
         yield Progress(run.step, settings.steps, details.pop("loss"), time.perf_counter() - started, details, scores)

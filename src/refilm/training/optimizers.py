@@ -1,9 +1,12 @@
 """What moves the weights: AdamW, or Muon for the matrices beside it; the learning rate's course; the moving average."""
 
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from refilm.settings import Settings
@@ -12,7 +15,9 @@ from refilm.settings import Settings
 class OptimizerSettings(Settings):
     """How the weights move."""
 
-    learning_rate: float = 1e-3
+    kind: Literal["adamw", "adamw8bit", "adamw8bit-bitsandbytes"] = "adamw"
+    """`adamw`; `adamw8bit`: its moments in 8 bits, by torchao; `adamw8bit-bitsandbytes`: the same, on CUDA alone."""
+    learning_rate: float = Field(default=1e-3, gt=0)
     """AdamW's learning rate, reached after the warm-up."""
     muon_learning_rate: float | None = None
     """Give the hidden matrices to Muon, at this learning rate; none: AdamW for all."""
@@ -24,31 +29,93 @@ class OptimizerSettings(Settings):
     """AdamW's second moment decay."""
     warm_up: int = 100
     """Steps over which the learning rate rises from 0."""
-    decay_share: float = 0.25
-    """The last share of all steps, over which the learning rate falls to 0."""
+    decay: Literal["linear", "cosine"] = "linear"
+    """How the learning rate falls."""
+    decay_share: float = Field(default=0.25, ge=0, le=1)
+    """The last share of all steps, over which the learning rate falls to 0; 1: it falls from the first."""
     clip: float = 1.0
     """Gradients longer than this norm are shortened to it."""
-    ema: float = 0.999
+    ema: float = Field(default=0.999, ge=0, lt=1)
     """Decay of the weights' moving average, which is what a run delivers; 0: the last weights themselves."""
 
 
 def make_optimizers(
     parameters: Iterable[tuple[str, nn.Parameter]], settings: OptimizerSettings
 ) -> list[torch.optim.Optimizer]:
-    """One AdamW for everything that trains, or Muon for the hidden matrices and AdamW for the rest."""
+    """One AdamW for everything that trains, or Muon for the hidden matrices and AdamW for the rest.
+
+    Raises:
+        ValueError: the library of an 8-bit AdamW is missing, or cannot work here.
+    """
     trained = list(parameters)
-    hidden = re.compile(settings.muon_names)
-    muon_rate = settings.muon_learning_rate
-    matrices = [p for name, p in trained if muon_rate is not None and p.ndim >= 2 and hidden.search(name)]
+    matrices = [p for name, p in trained if by_muon(name, p, settings)]
     chosen = {id(p) for p in matrices}
     rest = [p for _, p in trained if id(p) not in chosen]
-    betas, decay = (0.9, settings.beta2), settings.weight_decay
     optimizers: list[torch.optim.Optimizer] = []
     if rest:
-        optimizers.append(torch.optim.AdamW(rest, lr=settings.learning_rate, betas=betas, weight_decay=decay))
-    if muon_rate is not None and matrices:
-        optimizers.append(FlatMuon(matrices, lr=muon_rate, weight_decay=decay))
+        optimizers.append(_adamw(rest, settings))
+    if settings.muon_learning_rate is not None and matrices:
+        optimizers.append(FlatMuon(matrices, lr=settings.muon_learning_rate, weight_decay=settings.weight_decay))
     return optimizers
+
+
+def by_muon(name: str, parameter: nn.Parameter, settings: OptimizerSettings) -> bool:
+    """Whether a parameter is Muon's."""
+    hidden = parameter.ndim >= 2 and re.search(settings.muon_names, name)
+    return settings.muon_learning_rate is not None and bool(hidden)
+
+
+def _adamw(parameters: list[nn.Parameter], settings: OptimizerSettings) -> torch.optim.Optimizer:
+    of = {"lr": settings.learning_rate, "betas": (0.9, settings.beta2), "weight_decay": settings.weight_decay}
+    if settings.kind == "adamw":
+        return torch.optim.AdamW(parameters, **of)
+    if settings.kind == "adamw8bit":
+        try:
+            from torchao.optim import AdamW8bit
+        except ImportError as error:
+            raise ValueError('optimizer.kind adamw8bit needs torchao: pip install "refilm[quant]"') from error
+        return AdamW8bit(parameters, **of)
+    if parameters[0].device.type != "cuda":
+        raise ValueError(
+            f"optimizer.kind adamw8bit-bitsandbytes works on CUDA, not on {parameters[0].device.type}: take adamw8bit"
+        )
+    try:
+        from bitsandbytes.optim import AdamW8bit as Bitsandbytes  # pyright: ignore[reportMissingImports]
+    except ImportError as error:
+        raise ValueError('optimizer.kind adamw8bit-bitsandbytes needs bitsandbytes: pip install "refilm[quant]"') from (
+            error
+        )
+    return Bitsandbytes(parameters, **of)
+
+
+def begin(optimizer: torch.optim.Optimizer) -> None:
+    """Lay its moments out, all 0, so that a run's state has the same entries before the first step as after it."""
+    rates = [set_rate(group, 0.0) for group in optimizer.param_groups]
+    for ours, _ in moved(optimizer):
+        ours.grad = torch.zeros_like(ours)
+    optimizer.step()
+    optimizer.zero_grad()
+    for moments in optimizer.state.values():
+        if "step" in moments:
+            moments["step"] *= 0
+    for group, before in zip(optimizer.param_groups, rates, strict=True):
+        set_rate(group, before)
+
+
+def moved(optimizer: torch.optim.Optimizer) -> list[tuple[nn.Parameter, nn.Parameter]]:
+    """The parameters that an optimizer moves, each with the one that its moments are kept under."""
+    keys = [p for group in optimizer.param_groups for p in group["params"]]
+    return list(zip(optimizer.shaped if isinstance(optimizer, FlatMuon) else keys, keys, strict=True))
+
+
+def set_rate(group: dict[str, Any], value: float) -> float:
+    """Give a group of parameters another learning rate; returns the one it had."""
+    before = float(group["lr"])
+    if isinstance(group["lr"], Tensor):  # as torchao keeps it
+        group["lr"].fill_(value)
+    else:
+        group["lr"] = value
+    return before
 
 
 class FlatMuon(torch.optim.Muon):
@@ -73,18 +140,20 @@ class FlatMuon(torch.optim.Muon):
 
 
 def rate(step: int, steps: int, settings: OptimizerSettings) -> float:
-    """The share of the learning rate at `step`: warm-up, plateau, linear fall (trapezoid)."""
+    """The share of the learning rate at `step`: warm-up, plateau, fall to 0 (a trapezoid, where the fall is linear)."""
     rise = min(1.0, (step + 1) / max(1, settings.warm_up))
-    fall = (steps - step) / max(1.0, settings.decay_share * steps)
-    return min(rise, fall, 1.0)
+    fall = min(1.0, (steps - step) / max(1.0, settings.decay_share * steps))
+    if settings.decay == "cosine":
+        fall = (1 - math.cos(math.pi * fall)) / 2
+    return min(rise, fall)
 
 
 class MovingAverage:
-    """An exponential moving average of named tensors, in their own dtype (Polyak averaging)."""
+    """An exponential moving average of named tensors, in their own dtype (Polyak averaging); at decay 0, of none."""
 
     def __init__(self, parameters: Mapping[str, Tensor], decay: float):
         self.decay = decay
-        self.average = {name: p.detach().clone() for name, p in parameters.items()}
+        self.average = {name: p.detach().clone() for name, p in parameters.items()} if decay else {}
 
     @torch.no_grad()
     def update(self, parameters: Mapping[str, Tensor], step: int) -> None:

@@ -6,54 +6,31 @@ from typing import Annotated, Any, Literal
 
 import torch
 from diffusers import AutoencoderKLCogVideoX
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from refilm.checkpoints import (
     Defaults,
+    TunedAdapter,
     begin_base,
+    copy_base,
     fingerprint,
+    image_encoder_of,
     load_base,
     load_encoders,
     load_schedule,
     save_adapter,
     save_transformer,
+    whole_base,
 )
-from refilm.data.encoded import EncodedSet, encode
-from refilm.data.samples import Critters, Files, Source
-from refilm.encoders import Encoders
 from refilm.model import Adapter, Transformer
 from refilm.settings import Settings, explain, read_toml
 from refilm.sizes import AdapterSize, TransformerSize
 from refilm.training.autoencoder import AutoencoderSettings, AutoencoderTask
 from refilm.training.contrastive import EncodersSettings, EncodersTask
-from refilm.training.diffusion import DiffusionSettings, DiffusionTask
+from refilm.training.datasets import DataSettings
+from refilm.training.diffusion import DiffusionSettings, DiffusionTask, TrainSettings
 from refilm.training.loop import LoopSettings
-from refilm.training.parallel import place
-
-CPU = torch.device("cpu")
-
-
-class DataSettings(Settings):
-    """Where the clips come from, and where their encodings are kept."""
-
-    cache: Path
-    """Folder of the encoded clips; encoded once, then read."""
-    folder: Path | None = None
-    """Your clips: a folder with videos/, labels/ and ref_images/, or a manifest; none: critters."""
-    clips: int = 8192
-    """Clips of critters to learn from."""
-    held_out_clips: int = 64
-    """Clips of critters for validation, of subjects that are not learned from."""
-    seed: int = 0
-
-    def sources(self, *, frames: int, height: int, width: int) -> tuple[Source, Source]:
-        """What to learn from, and what to validate on."""
-        if self.folder is not None:
-            return Files.split(self.folder, frames=frames, height=height, width=width)
-        return (
-            Critters(self.clips, "train", self.seed, size=height),
-            Critters(self.held_out_clips, "held_out", self.seed + 1, size=height),
-        )
+from refilm.training.parallel import own_device, place, wait_for_all
 
 
 class AutoencoderRecipe(Settings):
@@ -106,31 +83,7 @@ class EncodersRecipe(Settings):
         return self.out
 
 
-class _OnEncodedClips(Settings):
-    """What both diffusion recipes share: clips are encoded by the base model's encoders, then learned from."""
-
-    data: DataSettings
-    frames: int = 17
-    height: int = 32
-    width: int = 32
-    diffusion: DiffusionSettings
-    loop: LoopSettings
-
-    def encode(self, encoders: Encoders) -> Iterator[tuple[int, int]]:
-        """Encode what is not encoded yet, yielding (clips done, clips in all)."""
-        identity = " ".join(fingerprint(e.model) for e in (encoders.autoencoder, encoders.text, encoders.image))
-        sources = self.data.sources(frames=self.frames, height=self.height, width=self.width)
-        rank, ranks = place()
-        for source, name in zip(sources, ("train", "held_out"), strict=True):
-            folder = self.data.cache / name
-            yield from encode(source, encoders, folder, encoder_identity=identity, rank=rank, ranks=ranks)
-
-    def encoded(self) -> tuple[EncodedSet, EncodedSet]:
-        """The encoded clips: to learn from, and to validate on."""
-        return EncodedSet(self.data.cache / "train"), EncodedSet(self.data.cache / "held_out")
-
-
-class BaseRecipe(_OnEncodedClips):
+class BaseRecipe(Settings):
     """Trains a text-to-video transformer from nothing."""
 
     stage: Literal["base"]
@@ -141,62 +94,99 @@ class BaseRecipe(_OnEncodedClips):
     """Of the noise schedule: 1 for latents as small as the pocket model's, 3 for CogVideoX-2B."""
     defaults: Defaults
     """What the finished model makes when it isn't told otherwise."""
+    data: DataSettings
+    diffusion: DiffusionSettings
+    loop: LoopSettings
 
     def prepare(self) -> Iterator[tuple[int, int]]:
         """Lay out the base model's folder and encode the clips."""
         if place().first:
             begin_base(self.base, self.defaults, snr_shift=self.snr_shift)
-        encoders = load_encoders(self.base, text_length=self.size.text_length, device=CPU, dtype=torch.float32)
-        yield from self.encode(encoders)
+        wait_for_all()
+        if self.data.encodes:
+            length = self.size.text_length
+            encoders = load_encoders(self.base, text_length=length, device=own_device(), dtype=torch.float32)
+            yield from self.data.prepare(encoders, self.defaults)
 
     def task(self) -> DiffusionTask:
         """What the loop trains."""
         torch.manual_seed(self.diffusion.seed)
-        train, held_out = self.encoded()
+        train, held_out = self.data.encoded(self.size)
         schedule = load_schedule(self.base / "scheduler")
-        transformer = Transformer(self.size)
+        transformer = Transformer(self.size).to(own_device())
         return DiffusionTask(self.diffusion, transformer, schedule, adapter=None, train=train, held_out=held_out)
 
     def deliver(self, task: DiffusionTask) -> Path:
         """Save the transformer in the base model's folder."""
-        save_transformer(task.transformer, self.base / "transformer", dtype=torch.float16, frames=self.frames)
+        frames = self.defaults.frames
+        save_transformer(task.transformer, self.base / "transformer", dtype=torch.float16, frames=frames)
         return self.base / "transformer"
 
 
-class AdapterRecipe(_OnEncodedClips):
-    """Trains an adapter on a frozen base model."""
+class AdapterRecipe(Settings):
+    """Trains an adapter on a base model that is frozen, or that trains with it."""
 
     stage: Literal["adapter"]
     base: str = "pocket"
-    """The base model: `pocket` or a folder."""
+    """The base model: `pocket`, a folder or a Hub id."""
     out: Path
-    """The folder of the finished adapter."""
+    """The folder of the finished adapter; where all trains, that of a whole base model with the adapter in it."""
     query_norm: bool = True
     """Normalize video tokens before they ask the reference; the published form does not."""
+    train: TrainSettings = TrainSettings()
+    data: DataSettings
+    diffusion: DiffusionSettings
+    loop: LoopSettings
+
+    @model_validator(mode="after")
+    def _possible(self) -> "AdapterRecipe":
+        if self.train.base_dtype != "fp32" and self.loop.precision == "fp32":
+            raise ValueError("train.base_dtype: loop.precision fp32 needs weights in fp32; leave one of them out")
+        return self
 
     def prepare(self) -> Iterator[tuple[int, int]]:
         """Encode the clips."""
-        base = load_base(self.base, device="cpu", dtype="float32")
-        yield from self.encode(base.encoders)
+        if self.train.what == "all":
+            whole_base(self.base)
+        if self.data.encodes:
+            base = load_base(self.base, device=str(own_device()), dtype="float32", memory="low")
+            yield from self.data.prepare(base.encoders, base.defaults)
 
     def task(self) -> DiffusionTask:
         """What the loop trains."""
         torch.manual_seed(self.diffusion.seed)
-        train, held_out = self.encoded()
-        base = load_base(self.base, device="cpu", dtype="float32")
-        reference_dim = base.encoders.image.model.config.hidden_size
-        adapter = Adapter(
-            AdapterSize.of(base.transformer.size, reference_dim=reference_dim, query_norm=self.query_norm)
-        )
+        dtype = "float32" if self.train.base_dtype == "fp32" else "bfloat16"
+        base = load_base(self.base, device=str(own_device()), dtype=dtype, memory="low")
+        train, held_out = self.data.encoded(base.size)
+        reference_dim = train[0].references.shape[-1]
+        size = AdapterSize.of(base.size, reference_dim=reference_dim, query_norm=self.query_norm)
+        lora = self.train.lora
+        adapter = Adapter(size) if lora is None else TunedAdapter(size, lora, name="train.lora")
         return DiffusionTask(
-            self.diffusion, base.transformer, base.schedule, adapter=adapter, train=train, held_out=held_out
+            self.diffusion,
+            base.transformer,
+            base.schedule,
+            adapter=adapter,
+            train=train,
+            held_out=held_out,
+            training=self.train,
         )
 
     def deliver(self, task: DiffusionTask) -> Path:
-        """Save the adapter as a folder that `refilm generate --adapter` takes."""
+        """Save the adapter as a folder that `refilm generate --adapter` takes, or the whole model as one for --base."""
         assert task.adapter is not None
-        facts = {"recipe": self.model_dump(mode="json"), "scores": task.validate()}
-        save_adapter(task.adapter, self.out, base_fingerprint=fingerprint(task.transformer), facts=facts)
+        folder = self.out
+        if self.train.what == "all":
+            folder = self.out / "adapter"
+            copy_base(whole_base(self.base), self.out)
+            save_transformer(task.transformer, self.out / "transformer", dtype=torch.float16)
+        save_adapter(
+            task.adapter,
+            folder,
+            base_fingerprint=fingerprint(task.transformer),
+            facts={"recipe": self.model_dump(mode="json"), "scores": task.validate()},
+            image_encoder=image_encoder_of(self.base),
+        )
         return self.out
 
 

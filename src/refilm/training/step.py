@@ -4,16 +4,21 @@ Knows nothing of files, clocks or screens.
 """
 
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any, Literal, Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from refilm.settings import Settings
-from refilm.training.optimizers import MovingAverage, OptimizerSettings, make_optimizers, rate
-from refilm.training.parallel import average, average_gradients
+from refilm.training.optimizers import MovingAverage, OptimizerSettings, begin, make_optimizers, moved, rate, set_rate
+from refilm.training.parallel import Alone, Replicated, Sharded, like, place, shares, total, whole
+from refilm.training.trained import Frozen
+
+Precision = Literal["bf16", "fp16", "fp32"]
+DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
 
 class StepSettings(Settings):
@@ -21,20 +26,29 @@ class StepSettings(Settings):
 
     steps: int
     """Optimizer steps in all."""
-    precision: Literal["bf16", "fp32"] = "bf16"
-    """The arithmetic of matrix products; weights stay fp32."""
+    precision: Precision = "bf16"
+    """The arithmetic of matrix products, fp16 with a scaled loss; weights that train stay fp32."""
+    accumulate: int = Field(default=1, ge=1)
+    """Parts in which each process computes its share of a batch, one after another; more need less memory."""
+    shard: bool = False
+    """Several processes share all weights, gradients and moments (FSDP2), where otherwise each holds them whole (DDP):
+    for train.what = "all"."""
     optimizer: OptimizerSettings = OptimizerSettings()
 
 
 class Task(Protocol):
-    """What is trained. Draws are functions of the step alone, so that a run can resume; with several
-    processes `loss` is that of this one's share of the batch."""
+    """What is trained. Draws are functions of the samples' numbers alone, so that a run can resume, and any number of
+    processes can share a batch."""
 
     module: nn.Module
-    """All weights that may train; those that do have `requires_grad`."""
+    """All weights; those that train have `requires_grad`."""
 
-    def loss(self, step: int) -> dict[str, Tensor]:
-        """The loss of a step under the key "loss", and what else is worth telling."""
+    def samples(self, step: int) -> range:
+        """The numbers of a step's samples, counted through the run."""
+        ...
+
+    def loss(self, step: int, samples: range) -> dict[str, Tensor]:
+        """The mean loss of some of a step's samples under the key "loss", and what else is worth telling."""
         ...
 
     def validate(self) -> dict[str, float]:
@@ -42,73 +56,171 @@ class Task(Protocol):
         ...
 
 
+@runtime_checkable
+class Shardable(Protocol):
+    """A task whose weights can be spread over processes."""
+
+    def shards(self) -> Sequence[nn.Module]:
+        """The modules that are gathered one at a time, and last the one that holds them all."""
+        ...
+
+    def gathered(self, weights: Mapping[str, Tensor]) -> None:
+        """Take whole weights, by their names in the task's module, in place of spread ones."""
+        ...
+
+
 class Trainer:
-    """What changes from step to step: weights, optimizers, moving average, the step's number."""
+    """What changes from step to step: weights, optimizers, moving average, the step's number.
+
+    Raises:
+        ValueError: settings that this task cannot be trained with.
+    """
 
     def __init__(self, task: Task, settings: StepSettings):
         self.task, self.settings, self.step = task, settings, 0
+        self.run = _together(task, settings)
         self.trained = {name: p for name, p in task.module.named_parameters() if p.requires_grad}
+        self.frozen: Frozen | None = Frozen(task.module)
+        self.device = next(iter(self.trained.values())).device
         self.optimizers = make_optimizers(self.trained.items(), settings.optimizer)
-        self.base_rates = [[group["lr"] for group in o.param_groups] for o in self.optimizers]
+        for optimizer in self.optimizers:
+            begin(optimizer)
+        self.base_rates = [[float(group["lr"]) for group in o.param_groups] for o in self.optimizers]
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=settings.precision == "fp16")
         self.ema = MovingAverage(self.trained, settings.optimizer.ema)
+
+    @property
+    def sharded(self) -> bool:
+        """Whether weights are spread over the processes: then all must take part in validating and in saving."""
+        return self.run.sharded
 
     def advance(self) -> dict[str, float]:
         """One step; returns its numbers, "loss" among them.
 
         Raises:
-            FloatingPointError: a loss or gradient that is not finite; the weights stay as they were.
+            FloatingPointError: a loss or gradient that is not finite; names the samples. The weights stay as they were.
+            ValueError: a batch too small for the processes and parts that share it.
         """
+        self._set_rates()
+        told = self._gradients()
+        for optimizer in self.optimizers:
+            self.scaler.unscale_(optimizer)
+        norm = nn.utils.clip_grad_norm_(self.trained.values(), self.settings.optimizer.clip)
+        told["gradient_norm"] = whole(norm).item()
+        self._check(told)
+        for optimizer in self.optimizers:
+            self.scaler.step(optimizer)
+        self.scaler.update()
+        self.step += 1
+        self.ema.update(self.trained, self.step)
+        if self.frozen is not None:  # once a run
+            self.frozen.check()
+            self.frozen = None
+        return told
+
+    def _set_rates(self) -> None:
         share = rate(self.step, self.settings.steps, self.settings.optimizer)
         for optimizer, rates in zip(self.optimizers, self.base_rates, strict=True):
             for group, base in zip(optimizer.param_groups, rates, strict=True):
-                group["lr"] = base * share
+                set_rate(group, base * share)
             optimizer.zero_grad(set_to_none=True)
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.settings.precision == "bf16"):
-            details = self.task.loss(self.step)
-        details["loss"].backward()
-        average_gradients(self.trained.values())
-        norm = nn.utils.clip_grad_norm_(self.trained.values(), self.settings.optimizer.clip)
-        told = average(details) | {"gradient_norm": norm.item()}
-        if not math.isfinite(told["loss"]) or not math.isfinite(told["gradient_norm"]):
-            raise FloatingPointError(f"step {self.step}: loss {told['loss']}, gradient norm {told['gradient_norm']}")
-        for optimizer in self.optimizers:
-            optimizer.step()
-        self.step += 1
-        self.ema.update(self.trained, self.step)
-        return told
+
+    def _gradients(self) -> dict[str, float]:
+        """Forward and backward of the batch, part by part; the numbers it tells, as means over all samples."""
+        samples = self.task.samples(self.step)
+        parts, dtype = shares(samples, self.settings.accumulate), DTYPES[self.settings.precision]
+        sums: dict[str, Tensor] = {}
+        for number, part in enumerate(parts):
+            last = number == len(parts) - 1
+            with nullcontext() if last else self.run.kept_apart():
+                with torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32):
+                    details = self.run.loss(self.step, part)
+                weight = len(part) / len(samples)
+                self.scaler.scale(details["loss"] * (weight * place().size)).backward()  # processes are averaged
+            for name, value in details.items():
+                sums[name] = sums.get(name, 0) + weight * value.detach()
+        return total(sums)
+
+    def _check(self, told: Mapping[str, float]) -> None:
+        overflowed = self.scaler.is_enabled() and self.scaler.get_scale() >= 1  # its way to find the scale
+        if not math.isfinite(told["loss"]) or not (math.isfinite(told["gradient_norm"]) or overflowed):
+            samples = self.task.samples(self.step)
+            raise FloatingPointError(
+                f"step {self.step}: loss {told['loss']}, gradient norm {told['gradient_norm']}, in samples "
+                f"{samples[0]} to {samples[-1]}"
+            )
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
         """Within the context the averaged weights are in place."""
+        if not self.ema.average:
+            yield
+            return
         current = {name: p.detach().clone() for name, p in self.trained.items()}
-        self.take_average()
+        self._assign(self.ema.average)
         try:
             yield
         finally:
             self._assign(current)
 
     def take_average(self) -> None:
-        """Put the averaged weights in place for good."""
-        self._assign(self.ema.average if self.settings.optimizer.ema else self.trained)
+        """Put the averaged weights in place for good, whole ones where they were spread over processes."""
+        weights = self.ema.average or {name: p.detach() for name, p in self.trained.items()}
+        if self.sharded:
+            assert isinstance(self.task, Shardable)
+            self.task.gathered({name: whole(weight).cpu() for name, weight in weights.items()})
+        else:
+            self._assign(weights)
 
     @torch.no_grad()
     def _assign(self, tensors: Mapping[str, Tensor]) -> None:
         for name, p in self.trained.items():
-            p.copy_(tensors[name])
+            p.copy_(like(tensors[name], p))
 
     def state(self) -> dict[str, Any]:
-        """All that a resumed run needs."""
+        """All that a resumed run needs: tensors, spread ones (DTensor) where the weights are, and plain values."""
         return {
             "step": self.step,
             "weights": {name: p.detach() for name, p in self.trained.items()},
             "average": self.ema.average,
-            "optimizers": [o.state_dict() for o in self.optimizers],
+            "moments": {name: dict(optimizer.state[key]) for name, optimizer, key in self._moved()},
+            "scaler": self.scaler.state_dict(),
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Be where `state` was taken."""
+        """Be where `state` was taken. It may have been taken by another number of processes."""
         self.step = state["step"]
         self._assign(state["weights"])
-        self.ema.average = state["average"]
-        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
+        for name, average in self.ema.average.items():
+            average.copy_(like(state["average"].get(name, state["weights"][name]), average))
+        for name, optimizer, key in self._moved():
+            optimizer.state[key] = {kind: _loaded(value, key) for kind, value in state["moments"][name].items()}
+        if state["scaler"] and self.scaler.is_enabled():
+            self.scaler.load_state_dict(state["scaler"])
+
+    def _moved(self) -> Iterator[tuple[str, torch.optim.Optimizer, nn.Parameter]]:
+        """Each trained parameter's name, its optimizer, and what the optimizer keeps its moments under."""
+        names = {id(p): name for name, p in self.trained.items()}
+        for optimizer in self.optimizers:
+            for ours, key in moved(optimizer):
+                yield names[id(ours)], optimizer, key
+
+
+def _loaded(value: Any, parameter: nn.Parameter) -> Any:
+    """An entry of a parameter's saved moments, where it belongs."""
+    if not isinstance(value, Tensor) or value.ndim == 0:  # how many steps there were: stays on the CPU
+        return value.clone() if isinstance(value, Tensor) else value
+    return like(value.clone().to(parameter.device), parameter)
+
+
+def _together(task: Task, settings: StepSettings) -> Alone:
+    """The task in the way its processes share the work."""
+    if place().size == 1:
+        return Alone(task)
+    if not settings.shard:
+        return Replicated(task)
+    if not isinstance(task, Shardable):
+        raise ValueError(f"loop.shard: a {type(task).__name__} trains with whole weights in each process; leave it out")
+    if settings.precision == "fp16" or settings.optimizer.muon_learning_rate is not None:
+        raise ValueError("loop.shard: works with bf16 or fp32 and AdamW; set loop.precision, leave Muon out")
+    return Sharded(task, task.shards(), dtype=None if settings.precision == "fp32" else DTYPES[settings.precision])

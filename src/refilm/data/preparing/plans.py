@@ -107,12 +107,12 @@ def plan(
     )
 
 
-def prepare(plan: Plan, *, workers: int | None = None, seconds: float = 120.0) -> Iterator[str | None]:
+def prepare(plan: Plan, *, workers: int | None = None, patience: float = 120.0) -> Iterator[str | None]:
     """Make the pictures of a plan; yields the fault of each, or None, when it is done. Then writes the manifest.
 
     Args:
         workers: processes that read videos; left out, one for each core.
-        seconds: the most that one picture may take.
+        patience: seconds that one picture may take.
 
     Raises:
         ValueError: in the end, when there were faults: the manifest was not written. Names the first.

@@ -1,0 +1,112 @@
+"""What trains and what is frozen: the table that says so, and the checks that it is so.
+
+Knows parameters and their sizes; nothing of how they are trained.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from refilm.training.optimizers import OptimizerSettings, by_muon
+
+SAMPLES = 16  # of each frozen tensor, compared before and after the first step
+
+
+@dataclass(frozen=True)
+class Part:
+    """Parameters that train together, or are frozen together."""
+
+    name: str
+    trains: bool
+    parameters: tuple[tuple[str, nn.Parameter], ...]
+    """With their names."""
+
+
+@dataclass(frozen=True)
+class TrainedRow:
+    """A part's sizes, in all processes together where they share it; bytes, but for `parameters`."""
+
+    name: str
+    trains: bool
+    parameters: int
+    weights: int
+    gradients: int
+    states: int
+    """Moments of the optimizer, and the moving average."""
+
+    @property
+    def bytes(self) -> int:
+        """All of it."""
+        return self.weights + self.gradients + self.states
+
+
+@dataclass(frozen=True)
+class TrainedTable:
+    """What trains and what is frozen, part by part."""
+
+    rows: tuple[TrainedRow, ...]
+
+    @property
+    def trained(self) -> int:
+        """Parameters that train."""
+        return sum(row.parameters for row in self.rows if row.trains)
+
+    @property
+    def frozen(self) -> int:
+        """Parameters that do not."""
+        return sum(row.parameters for row in self.rows if not row.trains)
+
+    @property
+    def bytes(self) -> int:
+        """Memory of all of it, without activations."""
+        return sum(row.bytes for row in self.rows)
+
+
+def table(parts: Sequence[Part], optimizer: OptimizerSettings) -> TrainedTable:
+    """The sizes of parts, under an optimizer; parameters on `meta` are enough."""
+    return TrainedTable(tuple(_row(part, optimizer) for part in parts if part.parameters))
+
+
+def _row(part: Part, optimizer: OptimizerSettings) -> TrainedRow:
+    weights = sum(p.numel() * p.element_size() for _, p in part.parameters)
+    states = sum(state_bytes(name, p, optimizer) for name, p in part.parameters) if part.trains else 0
+    count = sum(p.numel() for _, p in part.parameters)
+    return TrainedRow(part.name, part.trains, count, weights, weights if part.trains else 0, states)
+
+
+def state_bytes(name: str, parameter: nn.Parameter, optimizer: OptimizerSettings) -> int:
+    """Bytes of a parameter's moments and moving average."""
+    moments = 2.0 * parameter.element_size()
+    if by_muon(name, parameter, optimizer):
+        moments /= 2
+    elif optimizer.kind != "adamw" and parameter.numel() >= 4096:  # smaller ones are kept whole
+        moments = 2 * (1 + 4 / 256)  # a byte each, and a float32 a block of 256
+    return round(parameter.numel() * (moments + (parameter.element_size() if optimizer.ema else 0)))
+
+
+def assert_trained(parts: Iterable[Part]) -> None:
+    """That exactly those parameters require gradients whose part trains."""
+    for part in parts:
+        wrong = [name for name, p in part.parameters if p.requires_grad != part.trains]
+        assert not wrong, f"{part.name} must {'train' if part.trains else 'be frozen'}, but {wrong[0]} does not do so"
+
+
+class Frozen:
+    """A module's frozen weights as they are when this is made: what no step may change."""
+
+    def __init__(self, module: nn.Module):
+        self.weights = {name: p for name, p in module.named_parameters() if not p.requires_grad}
+        self.before = {name: _sampled(p) for name, p in self.weights.items()}
+
+    def check(self) -> None:
+        """That none of them has changed or has got a gradient."""
+        for name, p in self.weights.items():
+            assert p.grad is None, f"{name} is frozen, but has got a gradient"
+            assert torch.equal(_sampled(p), self.before[name]), f"{name} is frozen, but has changed"
+
+
+def _sampled(weight: Tensor) -> Tensor:
+    values = weight.detach().flatten()
+    return values[:: max(1, len(values) // SAMPLES)].clone()

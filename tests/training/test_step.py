@@ -1,0 +1,135 @@
+"""One optimizer step: in parts it is what it is at once, its state goes on to the bit, and nothing frozen moves."""
+
+import pytest
+import torch
+
+from refilm.training.diffusion import TrainSettings
+from refilm.training.optimizers import OptimizerSettings
+from refilm.training.step import Trainer
+
+from .tiny_task import steps, task
+
+
+def weights(run):
+    return {name: p.detach().clone() for name, p in run.trained.items()}
+
+
+def test_a_batch_in_four_parts_is_the_batch_at_once():
+    whole, parts = (Trainer(task(batch=8), steps(accumulate=count)) for count in (1, 4))
+    for _ in range(3):
+        one, other = whole.advance(), parts.advance()
+        assert abs(one["loss"] - other["loss"]) < 1e-6 * one["loss"]
+        assert abs(one["gradient_norm"] - other["gradient_norm"]) < 1e-5 * one["gradient_norm"]
+    uneven = Trainer(task(batch=7), steps(accumulate=3)).advance()
+    assert abs(uneven["loss"] - Trainer(task(batch=7), steps()).advance()["loss"]) < 1e-6 * uneven["loss"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "optimizer"),
+    [
+        ({}, {}),
+        ({"precision": "bf16"}, {"muon_learning_rate": 1e-2, "muon_names": r"layers\."}),
+        ({"precision": "fp16"}, {"ema": 0}),
+    ],
+)
+def test_a_state_goes_on_to_the_bit(tmp_path, settings, optimizer):
+    chosen = steps(**settings, optimizer=OptimizerSettings(**{"learning_rate": 1e-2, "warm_up": 0, "ema": 0.9} | optimizer))
+    unbroken, begun = Trainer(task(), chosen), Trainer(task(), chosen)
+    for _ in range(3):
+        begun.advance()
+    torch.save(begun.state(), tmp_path / "state.pt")
+    resumed = Trainer(task(), chosen)
+    resumed.load_state(torch.load(tmp_path / "state.pt", weights_only=True))
+    told = [unbroken.advance() for _ in range(6)]
+    assert [resumed.advance() for _ in range(3)] == told[3:]
+    one, other = unbroken.state(), resumed.state()
+    for kind in ("weights", "average", "moments"):
+        torch.testing.assert_close(other[kind], one[kind], rtol=0, atol=0)
+    assert one["scaler"] == other["scaler"]
+
+
+def test_an_overflow_in_fp16_lowers_the_scale_and_leaves_the_weights():
+    run = Trainer(task(), steps(precision="fp16", optimizer=OptimizerSettings(ema=0)))
+    before, scale = weights(run), run.scaler.state_dict()
+    run.scaler.load_state_dict(scale | {"scale": 2.0**40})  # far too much for half precision
+    run.advance()
+    assert all(torch.equal(p, before[name]) for name, p in run.trained.items())
+    assert run.scaler.get_scale() == 2.0**39
+    run.scaler.load_state_dict(scale)
+    run.advance()
+    assert not all(torch.equal(p, before[name]) for name, p in run.trained.items())
+
+
+def test_average_weights_are_in_place_within_the_context_only():
+    run = Trainer(task(), steps())
+    for _ in range(3):
+        run.advance()
+    before = weights(run)
+    with run.averaged():
+        assert all(torch.equal(p, run.ema.average[name]) for name, p in run.trained.items())
+    assert all(torch.equal(p, before[name]) for name, p in run.trained.items())
+    assert not all(torch.equal(run.ema.average[name], before[name]) for name in before)
+
+
+def test_what_is_frozen_and_changes_all_the_same_stops_the_run():
+    made = task()
+    run = Trainer(made, steps())
+    frozen = made.transformer.trunk.blocks[0].mlp[0].weight
+    loss = made.loss
+
+    def spoiled(step, samples):
+        with torch.no_grad():
+            frozen.add_(1e-3)
+        return loss(step, samples)
+
+    made.loss = spoiled
+    with pytest.raises(AssertionError, match=r"trunk\.blocks\.0\.mlp\.0\.weight is frozen, but has changed"):
+        run.advance()
+
+
+def test_what_trains_is_told_by_part_with_its_memory():
+    by = {row.name: row for row in task().trained().rows}
+    adapter, base = by["reference attention"], by["transformer"]
+    assert (adapter.trains, base.trains) == (True, False)
+    assert adapter.parameters == 2 * 4 * 64 * 65
+    assert (adapter.weights, adapter.gradients, adapter.states) == (4 * adapter.parameters,) * 2 + (
+        12 * adapter.parameters,
+    )
+    assert (base.gradients, base.states) == (0, 0)
+    small = task().trained(OptimizerSettings(kind="adamw8bit", ema=0))
+    assert next(row for row in small.rows if row.trains).states < 2.2 * adapter.parameters
+    everything = task(training=TrainSettings(what="all")).trained()
+    assert everything.frozen == 0
+    assert everything.trained == sum(row.parameters for row in by.values())
+
+
+@pytest.mark.parametrize("kind", ["adamw", "adamw8bit"])
+def test_the_table_tells_the_bytes_that_training_holds(kind):
+    settings = OptimizerSettings(kind=kind, muon_learning_rate=1e-2 if kind == "adamw" else None, muon_names="layers")
+    made = task()
+    run = Trainer(made, steps(optimizer=settings))
+    run.advance()
+    moments = [value for of in run.state()["moments"].values() for value in of.values() if value.ndim]
+    held = sum(size(value) for value in moments) + sum(p.nbytes for p in run.ema.average.values())
+    told = sum(row.states for row in made.trained(settings).rows)
+    assert abs(held - told) < 0.01 * told
+
+
+def size(tensor) -> int:
+    """Bytes, of a torchao tensor those of its parts."""
+    if hasattr(tensor, "__tensor_flatten__"):
+        names = [name for name in tensor.__tensor_flatten__()[0] if name != "qmap"]
+        return sum(getattr(tensor, name).nbytes for name in names)
+    return tensor.nbytes
+
+
+def test_a_frozen_transformer_in_bfloat16_trains_an_adapter_in_float32():
+    exact, half = task(), task(dtype=torch.bfloat16)
+    run = Trainer(half, steps(precision="bf16"))
+    assert {p.dtype for p in run.trained.values()} == {torch.float32}
+    told = run.advance()["loss"]
+    assert abs(told - Trainer(exact, steps()).advance()["loss"]) < 0.02 * told
+    assert half.transformer.text_embedding.weight.dtype == torch.bfloat16
+    with torch.no_grad():
+        batch = half.draw(half.stream, 0, half.samples(0))
+        assert torch.isfinite(half.losses(batch)).all()  # where nobody trains, too
