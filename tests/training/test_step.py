@@ -33,7 +33,9 @@ def test_a_batch_in_four_parts_is_the_batch_at_once():
     ],
 )
 def test_a_state_goes_on_to_the_bit(tmp_path, settings, optimizer):
-    chosen = steps(**settings, optimizer=OptimizerSettings(**{"learning_rate": 1e-2, "warm_up": 0, "ema": 0.9} | optimizer))
+    chosen = steps(
+        **settings, optimizer=OptimizerSettings(**{"learning_rate": 1e-2, "warm_up": 0, "ema": 0.9} | optimizer)
+    )
     unbroken, begun = Trainer(task(), chosen), Trainer(task(), chosen)
     for _ in range(3):
         begun.advance()

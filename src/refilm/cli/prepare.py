@@ -26,16 +26,12 @@ def prepare(
     ] = None,
     fps: Annotated[
         float | None,
-        typer.Option(
-            metavar="RATE", min=0.01, max=1000, help=told(PrepareSettings, "fps"), show_default="the base's"
-        ),
+        typer.Option(metavar="RATE", min=0.01, max=1000, help=told(PrepareSettings, "fps"), show_default="the base's"),
     ] = None,
     min_distance: Annotated[
         float, typer.Option(metavar="SECONDS", min=0, help=told(PrepareSettings, "min_distance"))
     ] = 1.0,
-    candidates: Annotated[
-        int, typer.Option(metavar="N", min=2, max=64, help=told(PrepareSettings, "candidates"))
-    ] = 8,
+    candidates: Annotated[int, typer.Option(metavar="N", min=2, max=64, help=told(PrepareSettings, "candidates"))] = 8,
     cut_out: Annotated[bool, typer.Option("--cut-out", help=told(PrepareSettings, "cut_out"))] = False,
     remove_background: Annotated[
         bool,
@@ -49,9 +45,7 @@ def prepare(
     workers: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Processes that read videos.", show_default="one a core")
     ] = None,
-    patience: Annotated[
-        float, typer.Option(metavar="SECONDS", min=1, help="How long one picture may take.")
-    ] = 120.0,
+    patience: Annotated[float, typer.Option(metavar="SECONDS", min=1, help="How long one picture may take.")] = 120.0,
     allow_outside: AllowOutside = False,
 ) -> None:
     """Make references for the clips that have none: frames of other moments, on plain ground if you like."""

@@ -270,7 +270,7 @@ def test_the_command(tmp_path, refilm):
     assert len(made(tmp_path / "new.jsonl")) == 2
     for option, complaint in {
         ("--background", "mauve-ish"): "--background 'mauve-ish': give a color's name",
-        ("--min-distance", -1): r"min_distance: .* \(received -1.0\)",
+        ("--min-distance", "inf"): r"min_distance: .* \(received inf\)",
     }.items():
         result = refilm(*command, *option)
         assert result.exit_code == 2

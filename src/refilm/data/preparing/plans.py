@@ -120,7 +120,7 @@ def prepare(plan: Plan, *, workers: int | None = None, patience: float = 120.0) 
     if plan.jobs:
         plan.jobs[0].path.parent.mkdir(exist_ok=True)
     faults = []
-    for index, outcome in in_workers(make, plan.jobs, workers=workers or os.cpu_count() or 1, seconds=seconds):
+    for index, outcome in in_workers(make, plan.jobs, workers=workers or os.cpu_count() or 1, seconds=patience):
         job = plan.jobs[index]
         fault = _finish(job, outcome, plan.remover)
         if fault is not None:
