@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -101,3 +102,21 @@ def test_a_function_that_cannot_be_imported_there_is_no_items_fault(capfd, monke
     with pytest.raises(RuntimeError, match="a worker process could not start"):
         list(in_workers(outcomes, ["1"], workers=1, seconds=1))
     assert "No module named 'nowhere'" in capfd.readouterr().err
+
+
+def test_in_order_few_run_ahead_of_a_slow_one(tmp_path):
+    held = f"not __import__('os').path.exists({str(tmp_path / 'go')!r})"
+    slow = f"[__import__('time').sleep(0.05) for _ in range(2000) if {held}]"
+    items = [slow, *[f"open({str(tmp_path)!r} + '/{number}', 'w').close() or {number}" for number in range(1, 40)]]
+    steps = in_workers(eval, items, workers=2, seconds=120, in_order=True)
+    waiting = threading.Thread(target=lambda: found.extend(steps))
+    found: list = []
+    waiting.start()
+    wait_until(lambda: (tmp_path / "7").exists())
+    time.sleep(1)
+    begun = len(list(tmp_path.iterdir()))
+    (tmp_path / "go").touch()
+    waiting.join(60)
+    assert begun == 7
+    assert [index for index, _ in found] == list(range(40))
+    assert [outcome for _, outcome in found[1:]] == list(range(1, 40))

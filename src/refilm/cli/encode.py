@@ -49,6 +49,9 @@ def encode(
     patience: Annotated[
         float, typer.Option(metavar="SECONDS", min=1, help="How long one file may take to be read.")
     ] = 120.0,
+    allow_outside: Annotated[
+        bool, typer.Option("--allow-outside", help="Files may lie outside of the manifest's folder.")
+    ] = False,
     device: Device = None,
 ) -> None:
     """Encode clips, captions and references once, for every epoch of training. Killed, it goes on where it was.
@@ -64,7 +67,7 @@ def encode(
     from refilm.training.parallel import joined, wait_for_all
 
     height, width = size_of(size)
-    checked = require_checked(manifest)
+    checked = require_checked(manifest, allow_outside=allow_outside)
     with joined() as here:
         loaded = load_base(base, device=device, memory="low")
         own = loaded.defaults

@@ -91,7 +91,9 @@ def _answer(function: Callable[[Any], Any], item: Any) -> bytes:
         return pickle.dumps(Failure("error", f"{type(error).__name__}: {error}"))
 
 
-def _run(function: bytes, items: Sequence[Item], workers: int, seconds: float, ahead: int) -> Iterator[tuple[int, Any]]:
+def _run(
+    function: bytes, items: Sequence[Item], workers: int, seconds: float, ahead: int
+) -> Generator[tuple[int, Any], None, None]:
     """Outcomes as they come; no item is begun while the `ahead`th before it is unfinished."""
     todo, crew = deque(range(len(items))), []
     try:

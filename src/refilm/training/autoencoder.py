@@ -1,7 +1,5 @@
 """Training the video autoencoder: from small stills to clips with motion, minding detail and what moves."""
 
-from pathlib import Path
-
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -36,8 +34,6 @@ class AutoencoderSettings(Settings):
     detail_weight: float = 3.0
     """How much more a pixel counts that differs from its surroundings or from the next frame."""
     curriculum: tuple[CropLesson, ...]
-    decoder_of: Path | None = None
-    """An autoencoder's folder: train only its decoder on, so that its latents stay what they are; none: a fresh one."""
     seed: int = 0
 
 
@@ -84,11 +80,7 @@ class AutoencoderTask:
     def __init__(self, settings: AutoencoderSettings):
         self.settings = settings
         torch.manual_seed(settings.seed)
-        if settings.decoder_of is None:
-            self.module = whole(make_autoencoder(settings))
-        else:
-            self.module = whole(AutoencoderKLCogVideoX.from_pretrained(settings.decoder_of))
-            self.module.encoder.requires_grad_(False)
+        self.module = whole(make_autoencoder(settings))
         self.held_out = torch.stack([self._clip(10_000_000 + i, critters.FRAMES, "held_out") for i in range(8)])
 
     def _clip(self, index: int, frames: int, split: critters.Split) -> Tensor:

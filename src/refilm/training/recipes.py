@@ -53,8 +53,7 @@ class AutoencoderRecipe(Settings):
     def deliver(self, task: AutoencoderTask) -> Path:
         """Save the autoencoder with the factor that brings its latents to unit variance."""
         model: AutoencoderKLCogVideoX = task.module
-        if self.autoencoder.decoder_of is None:
-            model.register_to_config(scaling_factor=1 / task.latent_std())
+        model.register_to_config(scaling_factor=1 / task.latent_std())
         model.half().save_pretrained(self.out / "vae")
         return self.out / "vae"
 

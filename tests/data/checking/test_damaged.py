@@ -1,0 +1,122 @@
+"""Damaged files by the hundred: none stops the check, and each is told for what it is."""
+
+import json
+import time
+from pathlib import Path
+
+import av
+import pytest
+from PIL import Image
+
+from refilm.data.checking import ClipReport, Report
+
+from .checks import checked
+from .damaged import FRAMES, PICTURES, VIDEOS, film, picture, write
+
+UNREADABLE = {"unreadable", "truncated"}
+SHARED = {"duplicate", "similar"}  # many of these files look like each other, which is no matter here
+
+
+def make(home: Path, videos: int, pictures: int) -> Path:
+    """A manifest of so many videos and pictures of each kind, each the only bad file of its clip."""
+    home.mkdir(exist_ok=True)
+    write(home / "good.mp4", film(0))
+    picture(1000).save(home / "good.png")
+    lines = []
+    for kind, damage in VIDEOS.items():
+        for number in range(videos):
+            path = home / f"video-{kind}-{number}.mp4"
+            damage(path, number)
+            lines.append({"video": path.name, "references": ["good.png"]})
+    for kind, damage in PICTURES.items():
+        for number in range(pictures):
+            path = home / f"picture-{kind}-{number}.png"
+            damage(path, number)
+            lines.append({"video": "good.mp4", "references": [path.name]})
+    rows = (json.dumps(line | {"caption": "a dog", "subject": "dog"}) for line in lines)
+    (home / "clips.jsonl").write_text("\n".join(rows))
+    return home / "clips.jsonl"
+
+
+def judge(report: Report, home: Path) -> dict[str, int]:
+    """Every file is told for what it is; counts those that are broken in a way that cannot be known."""
+    silent: dict[str, int] = {}
+    for clip in report.clips:
+        name = clip.references[0] if clip.video == "good.mp4" else clip.video
+        told = [finding for finding in clip.findings if finding.kind not in SHARED]
+        assert all(name in finding.message for finding in told), clip
+        what, kind, number = name.rpartition(".")[0].split("-")
+        if kind == "flipped":
+            silent[what] = silent.get(what, 0) + (not told)
+            assert told or sound(home / name), clip
+        else:
+            expect = expect_video if what == "video" else expect_picture
+            expect(kind, int(number), clip, {finding.kind for finding in told}, report.files[name].facts)
+    return silent
+
+
+def expect_video(kind: str, number: int, clip: ClipReport, told: set[str], facts: str) -> None:
+    if kind in ("truncated", "empty", "text", "playlist", "audio"):
+        assert told, clip
+        assert told <= UNREADABLE, clip
+        assert not clip.usable
+    elif kind == "one frame":
+        assert told == {"short"}, clip
+    elif kind == "variable":
+        assert told - {"rate"} == {"variable rate"}, clip
+        assert clip.usable
+    elif kind == "rotated":
+        assert told - {"size"} == {"turned"}, clip
+        assert ("64 x 96" if number % 4 < 2 else "96 x 64") in facts
+        assert clip.usable
+    else:
+        assert (told, clip.usable, "10 bit" in facts) == (set(), True, True), clip
+
+
+def expect_picture(kind: str, number: int, clip: ClipReport, told: set[str], facts: str) -> None:
+    if kind in ("bomb", "truncated", "no picture", "empty"):
+        assert told == {"unreadable"}, clip
+        assert not clip.usable
+        return
+    assert told == ({"animated"} if kind == "animated" else set()), clip
+    assert clip.usable
+    upright = "64 x 96" if kind == "exif" and 2 + number % 7 > 4 else "96 x 64"
+    forms = {
+        "cmyk": ["JPEG CMYK", "TIFF CMYK"],
+        "animated": ["GIF P", "WEBP RGB", "PNG RGB"],
+        "exif": ["JPEG RGB", "PNG RGB", "WEBP RGB"],
+        "misnamed": ["JPEG RGB", "WEBP RGB", "GIF P", "BMP RGB", "TIFF RGB"],
+        "unusual": ["PNG 1", "PNG L", "PNG LA", "PNG P", "PNG RGBA", "PNG I;16"],
+    }[kind]
+    turned = ", turned by EXIF" if kind == "exif" else ""
+    assert facts == f"{forms[number % len(forms)]}, {upright}{turned}", clip
+
+
+def sound(path: Path) -> bool:
+    """Whether FFmpeg or Pillow, asked plainly, find nothing wrong: neither format has checksums for all it holds."""
+    if path.name.startswith("picture"):
+        with Image.open(path) as image:
+            image.load()
+        return True
+    with av.open(str(path)) as container:
+        frames = list(container.decode(video=0))
+    return len(frames) == FRAMES and not any(frame.is_corrupt for frame in frames)
+
+
+def test_some_of_each_kind(tmp_path):
+    report = checked(make(tmp_path / "set", videos=2, pictures=2))
+    assert len(report.clips) == 40
+    assert not report.usable
+    judge(report, tmp_path / "set")
+    page = (tmp_path / "set" / "clips.check.html").read_text()
+    assert all(clip.place in page for clip in report.clips)
+
+
+@pytest.mark.slow
+def test_500_videos_and_200_pictures(tmp_path, record_property):
+    manifest = make(tmp_path / "set", videos=50, pictures=20)
+    started = time.perf_counter()
+    report = checked(manifest)
+    record_property("seconds", time.perf_counter() - started)
+    assert len(report.clips) == 700
+    record_property("silent", judge(report, tmp_path / "set"))

@@ -1,0 +1,51 @@
+"""Small data sets for the tests here, and encoders that cost little."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from refilm.checkpoints import fingerprint, load_encoders
+from refilm.data import Example
+from refilm.data.encoding import EncoderIdentity, EncodeSettings, encode, identify
+from refilm.data.samples import Files, Source
+from refilm.encoders import Encoders
+
+SETTINGS = EncodeSettings(frames=5, height=32, width=32, batch=2, shard=4, workers=2)
+
+
+def encoders_of(base: Path) -> Encoders:
+    return load_encoders(base, text_length=24, device=torch.device("cpu"), dtype=torch.float32)
+
+
+class Encoding:
+    """Encodes again and again, and tells how many encodings each time has made."""
+
+    def __init__(self, base: Path):
+        self.encoders = encoders_of(base)
+        self.identity = identify(self.encoders, fingerprint)
+
+    def __call__(
+        self,
+        source: Source | Sequence[Example],
+        folder: Path,
+        *,
+        settings: EncodeSettings = SETTINGS,
+        identity: EncoderIdentity | None = None,
+        **place: int,
+    ) -> int:
+        if not hasattr(source, "__getitem__") or isinstance(source, list | tuple):
+            source = Files(source)
+        identity = identity or self.identity
+        steps = list(encode(source, self.encoders, folder, settings=settings, encoder_identity=identity, **place))
+        assert all(done <= total for done, total in steps)
+        return steps[-1][0] if steps else 0
+
+    def other(self, **parts: str) -> EncoderIdentity:
+        """Encoders some of which are others."""
+        return replace(self.identity, **parts)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
