@@ -41,6 +41,9 @@ def prepare(
     background: Annotated[
         str, typer.Option(help="The plain ground of --cut-out and --remove-background: a color's name, or #rrggbb.")
     ] = "white",
+    leave_out: Annotated[
+        bool, typer.Option("--leave-out", help="Write the manifest without the clips that got no reference.")
+    ] = False,
     seed: Annotated[int, typer.Option(metavar="N", min=0, help=told(PrepareSettings, "seed"))] = 0,
     workers: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Processes that read videos.", show_default="one a core")
@@ -72,12 +75,17 @@ def prepare(
         examples = read_examples(manifest, allow_outside=allow_outside)
         remover = background_remover(model) if remove_background else None
         planned = plan(examples, out, settings, remover=remover, allow_outside=allow_outside)
+    faults = 0
     with bar("making references", len(planned.jobs)) as advance:
-        for fault in steps(planned, workers=workers, patience=patience):
+        for fault in steps(planned, workers=workers, patience=patience, leave_out=leave_out):
             advance("making references")
             if fault is not None:
+                faults += 1
                 typer.echo(f"no reference: {fault}", err=True)
-    say(f"{out}: {len(examples)} clips, {planned.made} references made, {len(planned.jobs)} of them now")
+    clips = len(read_examples(out, allow_outside=allow_outside))
+    made, new = planned.made - faults, len(planned.jobs) - faults
+    say(f"{out}: {clips} of {len(examples)} clips, {made} references made, {new} of them now")
+    say(f"run: refilm data check {out}")
 
 
 def color_of(text: str) -> tuple[int, int, int]:

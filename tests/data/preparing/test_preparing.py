@@ -264,9 +264,15 @@ def test_the_command(tmp_path, refilm):
     assert re.search(
         r"no reference: .*8\.mp4: found no reference .*\nerror: .*8\.mp4: .*was not written", result.stderr
     )
+    result = refilm(*command, "--leave-out")
+    assert result.exit_code == 0
+    assert "1 of 2 clips, 1 references made, 0 of them now" in result.stdout
+    assert [example.video.name for example in read_examples(tmp_path / "new.jsonl")] == ["40.mp4"]
     result = refilm(*command, "--min-distance", 0.5)
     assert result.exit_code == 0
-    assert result.stdout == f"{tmp_path / 'new.jsonl'}: 2 clips, 2 references made, 2 of them now\n"
+    out = tmp_path / "new.jsonl"
+    told = f"{out}: 2 of 2 clips, 2 references made, 2 of them now\nrun: refilm data check {out}\n"
+    assert result.stdout == told
     assert len(made(tmp_path / "new.jsonl")) == 2
     for option, complaint in {
         ("--background", "mauve-ish"): "--background 'mauve-ish': give a color's name",

@@ -107,29 +107,33 @@ def plan(
     )
 
 
-def prepare(plan: Plan, *, workers: int | None = None, patience: float = 120.0) -> Iterator[str | None]:
+def prepare(
+    plan: Plan, *, workers: int | None = None, patience: float = 120.0, leave_out: bool = False
+) -> Iterator[str | None]:
     """Make the pictures of a plan; yields the fault of each, or None, when it is done. Then writes the manifest.
 
     Args:
         workers: processes that read videos; left out, one for each core.
         patience: seconds that one picture may take.
+        leave_out: write the manifest without the clips that have faults.
 
     Raises:
         ValueError: in the end, when there were faults: the manifest was not written. Names the first.
     """
     if plan.jobs:
         plan.jobs[0].path.parent.mkdir(exist_ok=True)
-    faults = []
+    faults: dict[Path, str] = {}
     for index, outcome in in_workers(make, plan.jobs, workers=workers or os.cpu_count() or 1, seconds=patience):
         job = plan.jobs[index]
         fault = _finish(job, outcome, plan.remover)
         if fault is not None:
-            faults.append(fault)
+            faults[job.path] = fault
         yield fault
-    if faults:
-        more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-        raise ValueError(f"{faults[0]}{more}; {plan.out} was not written")
-    _write(plan)
+    left = [example for example in plan.examples if faults.keys().isdisjoint(example.files)]
+    if faults and not (leave_out and left):
+        first, more = next(iter(faults.values())), f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+        raise ValueError(f"{first}{more}; {plan.out} was not written")
+    _write(plan.out, left, plan.allow_outside)
 
 
 def _check(out: Path, examples: Sequence[Example], allow_outside: bool) -> None:
@@ -200,11 +204,11 @@ def _finish(job: Job, outcome: Unfinished | Failure | None, remover: Remover | N
     return None
 
 
-def _write(plan: Plan) -> None:
+def _write(out: Path, examples: Sequence[Example], allow_outside: bool) -> None:
     """Write the manifest, unless it is there: then it keeps its time, and its check stays good."""
-    new = plan.out.with_name(f".{plan.out.name}.new")
-    write_manifest(new, plan.examples, allow_outside=plan.allow_outside)
-    if plan.out.is_file() and plan.out.read_bytes() == new.read_bytes():
+    new = out.with_name(f".{out.name}.new")
+    write_manifest(new, examples, allow_outside=allow_outside)
+    if out.is_file() and out.read_bytes() == new.read_bytes():
         new.unlink()
     else:
-        new.replace(plan.out)
+        new.replace(out)
