@@ -6,6 +6,7 @@ Under `torchrun` a run uses all its processes; without it, it is the only one. K
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from datetime import timedelta
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -15,6 +16,8 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
+
+LONGEST = timedelta(days=7)  # that processes wait for one that still encodes its clips
 
 
 class Place(NamedTuple):
@@ -42,7 +45,7 @@ def joined() -> Iterator[Place]:
         return
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=LONGEST)
     try:
         yield place()
     finally:

@@ -36,7 +36,7 @@ def write_clips(
         size: height and width of the films as drawn, in pixels.
         references: portraits of each clip's subject.
         scale: whole factor by which the films are enlarged, without smoothing, since H.264 stores colors at half
-            size; None is enough for 256 pixels. `load_example` at `size` gives nearly the drawn pixels back.
+            size; None is enough for 256 pixels. Scaled back to `size`, they are nearly the drawn pixels.
 
     Raises:
         ValueError: the folder holds something, or a number or the split is impossible.
