@@ -9,8 +9,7 @@ from pydantic import ValidationError
 
 from refilm.cli.data import AllowOutside, Manifest
 from refilm.cli.options import Base
-from refilm.cli.showing import bar, say, told, working
-from refilm.data.preparing import PrepareSettings
+from refilm.cli.showing import bar, say, working
 from refilm.settings import explain
 
 
@@ -22,17 +21,34 @@ def prepare(
     base: Base = "pocket",
     frames: Annotated[
         int | None,
-        typer.Option(metavar="N", min=1, help=told(PrepareSettings, "frames"), show_default="the base's"),
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Frames that training takes from the start of each clip; references come from elsewhere.",
+            show_default="the base's",
+        ),
     ] = None,
     fps: Annotated[
         float | None,
-        typer.Option(metavar="RATE", min=0.01, max=1000, help=told(PrepareSettings, "fps"), show_default="the base's"),
+        typer.Option(
+            metavar="RATE", min=0.01, max=1000, help="Frames a second that training takes.", show_default="the base's"
+        ),
     ] = None,
     min_distance: Annotated[
-        float, typer.Option(metavar="SECONDS", min=0, help=told(PrepareSettings, "min_distance"))
+        float,
+        typer.Option(
+            metavar="SECONDS", min=0, help="The least between a clip's first frame and a reference from the same video."
+        ),
     ] = 1.0,
-    candidates: Annotated[int, typer.Option(metavar="N", min=2, max=64, help=told(PrepareSettings, "candidates"))] = 8,
-    cut_out: Annotated[bool, typer.Option("--cut-out", help=told(PrepareSettings, "cut_out"))] = False,
+    candidates: Annotated[
+        int, typer.Option(metavar="N", min=2, max=64, help="Frames looked at for a reference; the sharpest is taken.")
+    ] = 8,
+    cut_out: Annotated[
+        bool,
+        typer.Option(
+            "--cut-out", help="Lay subjects that have a mask, of their clip or of their reference, on plain ground."
+        ),
+    ] = False,
     remove_background: Annotated[
         bool,
         typer.Option("--remove-background", help="Find the subject of frames without a mask by rembg, an extra."),
@@ -44,7 +60,7 @@ def prepare(
     leave_out: Annotated[
         bool, typer.Option("--leave-out", help="Write the manifest without the clips that got no reference.")
     ] = False,
-    seed: Annotated[int, typer.Option(metavar="N", min=0, help=told(PrepareSettings, "seed"))] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="The same seed takes the same frames.")] = 0,
     workers: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Processes that read videos.", show_default="one a core")
     ] = None,
@@ -55,7 +71,7 @@ def prepare(
     from refilm.checkpoints.bases import load_defaults
     from refilm.checkpoints.sources import open_source
     from refilm.data.manifest import read_examples
-    from refilm.data.preparing import background_remover, plan
+    from refilm.data.preparing import PrepareSettings, background_remover, plan
     from refilm.data.preparing import prepare as steps
 
     own = load_defaults(open_source(base, weights=False).folder)
