@@ -249,8 +249,10 @@ def test_single_frames_are_those_of_the_whole(films, kind, seconds):
 def test_single_frames_are_sought(films, monkeypatch):
     """The last second of a film is read without what comes before."""
     decoded = []
-    timed = reading._timed
-    monkeypatch.setattr(reading, "_timed", lambda *given: (decoded.append(pair[0]) or pair for pair in timed(*given)))
+    timed = reading.timed_frames
+    monkeypatch.setattr(
+        reading, "timed_frames", lambda *given: (decoded.append(pair[0]) or pair for pair in timed(*given))
+    )
     open_frames(films["mp4"], [4.8])
     assert min(decoded) >= 3
     assert open_frames(films["mp4"], []) == []

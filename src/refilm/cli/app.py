@@ -18,6 +18,7 @@ from refilm.cli.data import check, critters, import_
 from refilm.cli.demo import demo
 from refilm.cli.encode import encode, verify
 from refilm.cli.generate import generate
+from refilm.cli.prepare import prepare
 from refilm.cli.push import push
 from refilm.cli.train import train
 from refilm.cli.weights import convert, info
@@ -55,6 +56,7 @@ app.command()(push)
 data.command()(critters)
 data.command("import")(import_)
 data.command()(check)
+data.command()(prepare)
 data.command()(encode)
 data.command()(verify)
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from refilm.cli.options import Base, Device, Seed, check_output, size_of, steps_of
+from refilm.cli.options import Base, Device, Seed, size_of, steps_of
 from refilm.cli.showing import bar, clock, named, say, told, working
 from refilm.generation.request import CourseName, KernelName, Request, SamplerName
 
@@ -80,8 +80,10 @@ def generate(
     ] = None,
 ) -> None:
     """Make a film that follows a prompt, with the subject of a picture in it."""
+    from refilm.media import check_target
+
     started = time.perf_counter()
-    check_output(output)
+    check_target(output)  # better known before the film is made than after
     height, width = size_of(size)
     explain = explain or explain_steps is not None
     if explain and reference is None:

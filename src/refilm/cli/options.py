@@ -1,8 +1,6 @@
-"""Options that several commands have, and what is checked of them before anything slow begins."""
+"""Options that several commands have."""
 
-import os
 import re
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -19,8 +17,6 @@ Seed = Annotated[
         metavar="N", min=0, max=2**63 - 1, help="The same seed makes the same film; left out: any.", show_default=False
     ),
 ]
-
-FILMS = (".mp4", ".gif", ".png")
 
 
 def size_of(text: str | None) -> tuple[int | None, int | None]:
@@ -52,20 +48,3 @@ def steps_of(text: str | None, steps: int) -> range | None:
             f"--explain-steps {text!r}: give the first and the last of {steps} steps, for instance 1-{steps}"
         )
     return range(int(match[1]) - 1, int(match[2]))
-
-
-def check_output(path: Path) -> None:
-    """Whether a film can be saved there; better known before it is made than after.
-
-    Raises:
-        ValueError: an unknown suffix, no such folder, or one that cannot be written to.
-    """
-    if path.suffix.lower() not in FILMS:
-        kind = path.suffix or "a file without suffix"
-        raise ValueError(f"{path}: cannot write {kind}; name it {', '.join(FILMS[:-1])} or {FILMS[-1]}")
-    if not path.parent.is_dir():
-        raise ValueError(f"{path}: there is no folder {path.parent}; make it first")
-    if path.is_dir():
-        raise ValueError(f"{path}: is a folder; give the name of a file")
-    if not os.access(path.parent, os.W_OK):
-        raise ValueError(f"{path}: the folder {path.parent} cannot be written to; choose another")

@@ -110,12 +110,12 @@ def load_example(example: Example, *, frames: int, height: int, width: int) -> t
     Raises:
         ValueError: the video has fewer frames, or a file cannot be read as what it should be.
     """
-    video = open_video(example.video, start=example.start, end=example.end).frames
+    video = open_video(example.video, start=example.start, end=example.end, frames=frames).frames
     if len(video) < frames:
         raise ValueError(
             f"{example.video}: has {len(video)} frames where {frames} are needed; give a longer clip, or ask for fewer"
         )
-    return _cover(video[:frames], height, width), [open_picture(reference.picture) for reference in example.references]
+    return _cover(video, height, width), [open_picture(reference.picture) for reference in example.references]
 
 
 def _listed(text: str, place: str, folder: Path, allow_outside: bool) -> Listed:

@@ -3,11 +3,13 @@
 from refilm.media.pictures import as_picture, border_color, open_picture, pad_to_square
 from refilm.media.reading import duration, open_frames, open_video
 from refilm.media.video import Video
+from refilm.media.writing import check_target
 
 __all__ = [
     "Video",
     "as_picture",
     "border_color",
+    "check_target",
     "duration",
     "open_frames",
     "open_picture",

@@ -94,16 +94,17 @@ def inspect_video(path: Path, *, start: float | None = None, end: float | None =
             if middle is None and time + half >= middle_time:
                 middle = pixels_of(frame, aspect)
         if frame is None or not times:
-            part = "" if start is end is None else f" between {first:g} s and {last:g} s"
+            part = "" if not first else f" from {first:g} s on"
             raise ValueError(f"{path}: has no frames{part}; give a video that has")
         middle = pixels_of(frame, aspect) if middle is None else middle
+        shown = kind == "gif" and len(times) > 1  # GIF has no rate: each frame says how long it is shown
         return VideoPart(
             codec=stream.codec_context.name,
             bits=frame.format.components[0].bits,
             height=middle.shape[0],
             width=middle.shape[1],
             turned=_turned(frame),
-            rate=rate_of(stream),
+            rate=(len(times) - 1) / (times[-1] - times[0]) if shown else rate_of(stream),
             times=times,
             declared=stream.frames or None,
             duration=duration,

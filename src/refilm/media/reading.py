@@ -85,7 +85,7 @@ def open_frames(path: Path | str, seconds: Sequence[float]) -> list[tuple[float,
     found: dict[float, tuple[float, np.ndarray]] = {}
     with reading(path) as (container, stream, kind):
         aspect = float(stream.sample_aspect_ratio or 1)
-        for run in [wanted] if kind in UNSOUGHT else _runs(wanted):
+        for run in _runs(wanted, math.inf if kind in UNSOUGHT else FAR):
             for second, (time, frame) in zip(
                 run, _nearest(timed_frames(container, stream, kind, run[0]), run), strict=False
             ):
@@ -173,11 +173,11 @@ def _between(
             yield time, frame
 
 
-def _runs(seconds: list[float]) -> Iterator[list[float]]:
-    """Seconds in order, parted where seeking is likely to be faster than decoding what lies between."""
+def _runs(seconds: list[float], far: float) -> Iterator[list[float]]:
+    """Seconds in order, parted where the next is `far`: seeking is then faster than decoding what lies between."""
     run: list[float] = []
     for second in seconds:
-        if run and second - run[-1] > FAR:
+        if run and second - run[-1] > far:
             yield run
             run = []
         run.append(second)

@@ -61,16 +61,11 @@ class Video:
                 below 256 pixels until it is not, except in `.png`.
 
         Raises:
-            ValueError: an unknown suffix, no such folder, or a scale that is not a whole number from 1 up.
+            ValueError: an unknown suffix, no such folder, one that cannot be written to, or a scale that is not a whole
+                number from 1 up.
         """
         path = Path(path)
-        suffix = path.suffix.lower()
-        if suffix not in (".mp4", ".gif", ".png"):
-            raise ValueError(f"{path}: cannot write {suffix or 'a file without suffix'}; name it .mp4, .gif or .png")
-        if not path.parent.is_dir():
-            raise ValueError(f"{path}: there is no folder {path.parent}; make it first")
-        if path.is_dir():
-            raise ValueError(f"{path}: is a folder; give the name of a file")
+        suffix = writing.check_target(path)
         if scale is None:
             scale = 1 if suffix == ".png" else math.ceil(SHORTER_SIDE / min(SHORTER_SIDE, *self.frames.shape[1:3]))
         if not isinstance(scale, int) or scale < 1:

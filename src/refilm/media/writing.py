@@ -3,6 +3,7 @@
 Knows arrays and paths; `Video.save` chooses and checks.
 """
 
+import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,24 @@ from PIL import Image
 LONGEST_SIDE = 16384  # pixels, of H.264
 GIF_COLORS = 255  # one of 256 stays free: it says "as in the frame before"
 GIF_FPS = 50  # browsers slow faster GIFs down to 10
+
+
+def check_target(path: Path) -> str:
+    """Whether a film can be written to `path`. Returns the kind of file: `.mp4`, `.gif` or `.png`.
+
+    Raises:
+        ValueError: an unknown suffix, no such folder, one that cannot be written to, or `path` is one itself.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in (".mp4", ".gif", ".png"):
+        raise ValueError(f"{path}: cannot write {suffix or 'a file without suffix'}; name it .mp4, .gif or .png")
+    if not path.parent.is_dir():
+        raise ValueError(f"{path}: there is no folder {path.parent}; make it first")
+    if path.is_dir():
+        raise ValueError(f"{path}: is a folder; give the name of a file")
+    if not os.access(path.parent, os.W_OK):
+        raise ValueError(f"{path}: the folder {path.parent} cannot be written to; choose another")
+    return suffix
 
 
 @contextmanager

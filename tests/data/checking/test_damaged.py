@@ -1,7 +1,6 @@
 """Damaged files by the hundred: none stops the check, and each is told for what it is."""
 
 import json
-import time
 from pathlib import Path
 
 import av
@@ -113,10 +112,10 @@ def test_some_of_each_kind(tmp_path):
 
 
 @pytest.mark.slow
-def test_500_videos_and_200_pictures(tmp_path, record_property):
-    manifest = make(tmp_path / "set", videos=50, pictures=20)
-    started = time.perf_counter()
-    report = checked(manifest)
-    record_property("seconds", time.perf_counter() - started)
+def test_500_videos_and_200_pictures(tmp_path):
+    report = checked(make(tmp_path / "set", videos=50, pictures=20))
     assert len(report.clips) == 700
-    record_property("silent", judge(report, tmp_path / "set"))
+    silent = judge(report, tmp_path / "set")
+    print(f"{report.seconds} s; of 50 and 20 with flipped bits, these decode without complaint: {silent}")  # noqa: T201
+    assert silent["video"] < 15
+    assert silent["picture"] < 15

@@ -114,7 +114,7 @@ def _clip(file: VideoFile, clip: Clip) -> Seen:
     frames = _frames(part, clip, file.settings.fps)
     if not file.mask:
         findings += [*_length(file, clip, frames), *_rate(file, part), *_size(file, part)]
-        findings += _copies(file.path, part, clip)
+        findings += _copies(file, part, clip)
     bits = f"{part.bits} bit" if part.bits != 8 else ""
     words = [part.codec, bits, f"{part.width} x {part.height}", f"{part.rate:.4g} fps", f"{len(part.times)} frames"]
     moments = part.tiny[[len(part.tiny) * step // 6 for step in (1, 3, 5)]]
@@ -211,15 +211,16 @@ def _size(file: VideoFile, part: VideoPart) -> list[Finding]:
     return findings
 
 
-def _copies(path: Path, part: VideoPart, clip: Clip) -> list[Finding]:
-    """References that are a frame of the clip: then the model learns to copy them."""
-    findings, frames = [], looks(part.tiny)
+def _copies(file: VideoFile, part: VideoPart, clip: Clip) -> list[Finding]:
+    """References that are a frame of what is learned from the clip: then the model learns to copy them."""
+    until = (clip.start or 0.0) + file.settings.frames / file.settings.fps
+    findings, frames = [], looks(part.tiny[: sum(time < until for time in part.times)])
     for number, reference in enumerate(clip.references, start=1):
         place = next((i for i, frame in enumerate(frames) if reference and same(frame, reference)), None)
         if place is not None:
             message = (
-                f"{path}: reference {number} is frame {place} of its own clip, which teaches to copy and not to know; "
-                "take it from another moment or clip, as refilm data prepare does"
+                f"{file.path}: reference {number} is frame {place} of its own clip, which teaches to copy and not "
+                "to know; take it from another moment or clip, as refilm data prepare does"
             )
             findings.append(Finding(kind="copy", message=message))
     return findings

@@ -57,7 +57,7 @@ def _parts(name: str) -> tuple[str, str]:
 
 
 def _values(tar: tarfile.TarFile, members: list[tarfile.TarInfo], columns: Columns, place: str) -> dict[str, Any]:
-    values: dict[str, Any] = {"caption": "", "references": []}
+    values: dict[str, Any] = {"video": None, "caption": "", "references": []}
     for member in members:
         suffixes = _parts(member.name)[1]
         suffix = f".{suffixes.rpartition('.')[2]}"
@@ -65,7 +65,7 @@ def _values(tar: tarfile.TarFile, members: list[tarfile.TarInfo], columns: Colum
         if suffixes.startswith(MASK):
             values["mask"] = _file(content, member)
         elif suffix in VIDEOS and suffix not in PICTURES:
-            if "video" in values:
+            if values["video"] is not None:
                 raise ValueError(f"{place}: holds two videos; give each a name of its own")
             values["video"] = _file(content, member)
         elif suffix in PICTURES:

@@ -1,0 +1,142 @@
+"""The reference of one clip: of several frames that may be taken the sharpest, whole or cut out along a mask.
+
+Runs in worker processes. Knows where frames may come from, but not why.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from refilm.data.checking.hashes import Look, looks, same
+from refilm.data.examples import VIDEOS
+from refilm.data.preparing.moments import Place, moments, until
+from refilm.data.views import cut_out
+from refilm.media import duration, open_frames, open_picture
+from refilm.media.inspecting import tiny_picture
+from refilm.media.pictures import Color
+
+SIDE = 512  # pixels: frames are compared at one size, for small ones look sharper
+MASK_LATE = 0.5  # seconds
+
+
+@dataclass(frozen=True)
+class Wish:
+    """A reference that is wanted for a clip."""
+
+    video: Path
+    start: float
+    places: tuple[tuple[Place, ...], ...]
+    """Better ones first: the next are for when these have no room."""
+    min_distance: float
+    """Seconds from the clip's first frame, in its own video."""
+    candidates: int
+    """Frames to choose from."""
+    ground: Color | None
+    """What to lay the subject on where a mask shows it; None takes whole frames."""
+
+    @property
+    def source(self) -> Path:
+        """What to name the result after."""
+        return self.video
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All that it is made from."""
+        places = [place for level in self.places for place in level]
+        return (self.video, *(place.video for place in places), *(place.mask for place in places if place.mask))
+
+    def meaning(self, hashes: Mapping[Path, str]) -> str:
+        """All that makes the result what it is: contents and numbers, no paths."""
+        places = [
+            [(hashes[place.video], place.spans, place.mask and hashes[place.mask]) for place in level]
+            for level in self.places
+        ]
+        return repr((hashes[self.video], self.start, places, self.min_distance, self.candidates, self.ground))
+
+
+@dataclass(frozen=True)
+class Found:
+    """A frame."""
+
+    picture: Image.Image
+    video: Path
+    second: float
+    masked: bool
+    """Whether it is cut out along a mask."""
+
+
+def find(wish: Wish, rng: np.random.Generator) -> Found:
+    """The sharpest frame of the best place that has any.
+
+    Raises:
+        ValueError: there is none, and why; or a file cannot be read.
+    """
+    ((begin, first),) = open_frames(wish.video, [wish.start])
+    reasons = []
+    for places in wish.places:
+        try:
+            return _sharpest(wish, places, rng, begin, look(first))
+        except _NoRoomError as reason:
+            reasons.append(str(reason))
+    raise ValueError(
+        f"{wish.video}: found no reference for the clip at {wish.start:g} s: {'; '.join(dict.fromkeys(reasons))}; "
+        "add a picture, name the subject that it shares with other clips, or lower the distance"
+    )
+
+
+class _NoRoomError(Exception):
+    """These places have no frame that may be taken."""
+
+
+def _sharpest(wish: Wish, places: tuple[Place, ...], rng: np.random.Generator, begin: float, first: Look) -> Found:
+    room = [(place, spans) for place in places if (spans := until(place.spans, duration(place.video)))]
+    if not room:
+        raise _NoRoomError(f"no frame is {wish.min_distance:g} s away from its first")
+    shares = np.bincount(np.arange(wish.candidates) % len(room), minlength=len(room))
+    frames = [
+        (place, second, frame)
+        for (place, spans), share in zip(room, shares, strict=True)
+        for second, frame in open_frames(place.video, moments(spans, int(share), rng))
+        if place.video != wish.video or abs(second - begin) >= max(wish.min_distance, 1e-3) - 1e-6
+    ]
+    if not frames:
+        raise _NoRoomError(f"no frame is {wish.min_distance:g} s away from its first")
+    frames = [found for found in frames if not same(look(found[2]), first)]
+    if not frames:
+        raise _NoRoomError("every frame looks like its first")
+    for place, second, frame in sorted(frames, key=lambda found: -sharpness(found[2])):
+        picture = Image.fromarray(frame)
+        if wish.ground is None or place.mask is None:
+            return Found(picture, place.video, second, masked=False)
+        mask = mask_at(place.mask, second)
+        if mask.getextrema() != (0, 0):
+            return Found(cut_out(picture, mask, wish.ground), place.video, second, masked=True)
+    raise _NoRoomError("its mask is black in every frame that was looked at")
+
+
+def mask_at(mask: Path, second: float) -> Image.Image:
+    """A clip's mask at a second of its video; one that is a picture holds for all of them."""
+    if mask.suffix.lower() not in VIDEOS:
+        return open_picture(mask, background=(0, 0, 0)).convert("L")
+    ((time, frame),) = open_frames(mask, [second])
+    if abs(time - second) > MASK_LATE:
+        raise ValueError(f"{mask}: has no frame near {second:g} s; a mask must be as long as its video")
+    return Image.fromarray(frame).convert("L")
+
+
+def sharpness(frame: np.ndarray) -> float:
+    """The variance of the Laplacian of an (H, W, 3) frame at a common size: little where all is blurred."""
+    picture = Image.fromarray(frame).convert("L")
+    picture.thumbnail((SIDE, SIDE), Image.Resampling.BILINEAR)
+    gray = np.asarray(picture, dtype=np.float64)
+    across = gray[:, :-2] - 2 * gray[:, 1:-1] + gray[:, 2:]
+    down = gray[:-2] - 2 * gray[1:-1] + gray[2:]
+    return float((across[1:-1] + down[:, 1:-1]).var())
+
+
+def look(frame: np.ndarray) -> Look:
+    """How an (H, W, 3) frame looks, as a check sees it."""
+    return looks(tiny_picture(Image.fromarray(frame))[None])[0]

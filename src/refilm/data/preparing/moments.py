@@ -1,0 +1,111 @@
+"""Where a clip's reference may be taken from: which seconds of which videos. Opens no file.
+
+A reference that shows the target itself teaches copying, so frames come from elsewhere as far as there is
+an elsewhere: other clips of the subject first, then the rest of the clip's own video, then the clip's later part.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from refilm.data.examples import Example
+
+Span = tuple[float, float]
+"""From one second up to another, which may be infinite: to the end of the video."""
+
+SPARE = 4  # a draw may hold the clip itself, or clips listed twice
+
+
+@dataclass(frozen=True)
+class Place:
+    """A video and the parts of it that frames may come from."""
+
+    video: Path
+    spans: tuple[Span, ...]
+    mask: Path | None
+    """White where the subject is in the video."""
+
+
+@dataclass(frozen=True)
+class Neighbors:
+    """What else a manifest holds that matters for one clip."""
+
+    kin: tuple[Example, ...]
+    """Other clips of the same subject."""
+    strangers: tuple[Example, ...]
+    """Other clips of the same video, of which nobody said that they show the same subject."""
+
+
+class Neighborhood:
+    """The clips of a manifest, found by subject and by video."""
+
+    def __init__(self, examples: Iterable[Example]):
+        self._by_subject: dict[str | None, list[Example]] = {}
+        self._by_video: dict[Path, list[Example]] = {}
+        for example in examples:
+            self._by_subject.setdefault(example.subject, []).append(example)
+            self._by_video.setdefault(example.video, []).append(example)
+
+    def of(self, example: Example, *, most: int, rng: np.random.Generator) -> Neighbors:
+        """The neighbors of a clip; of its kin no more than `most`, drawn at random."""
+        group = [] if example.subject is None else self._by_subject[example.subject]
+        drawn = rng.choice(len(group), min(len(group), most + SPARE), replace=False) if group else []
+        kin = [other for index in drawn if _clip(other := group[index]) != _clip(example)][:most]
+        strangers = (
+            other
+            for other in self._by_video[example.video]
+            if _clip(other) != _clip(example) and (other.subject is None or other.subject != example.subject)
+        )
+        return Neighbors(tuple(kin), tuple(strangers))
+
+
+def places(example: Example, neighbors: Neighbors, min_distance: float) -> tuple[tuple[Place, ...], ...]:
+    """Places for a clip's reference, the better ones first. Videos may turn out too short for any of them.
+
+    In the clip's own video all places keep `min_distance` seconds from the clip's first frame, and from the whole
+    clip but for the last place, which is the clip's own later part.
+    """
+    begin, end = _range(example)
+    near = (begin - min_distance, end + min_distance)
+    kin = []
+    for other in neighbors.kin:
+        spans = [_range(other)]
+        kin.append(
+            Place(other.video, tuple(_without(spans, *near) if other.video == example.video else spans), other.mask)
+        )
+    outside = _without([(0.0, math.inf)], *near)
+    for other in neighbors.strangers:
+        outside = _without(outside, *_range(other))
+    own = (outside, [(begin + min_distance, end)] if begin + min_distance < end else [])
+    return (tuple(kin), *((Place(example.video, tuple(spans), example.mask),) for spans in own))
+
+
+def moments(spans: Sequence[Span], count: int, rng: np.random.Generator) -> list[float]:
+    """`count` seconds, spread evenly over finite spans and drawn within their shares."""
+    lengths = np.array([end - begin for begin, end in spans])
+    ends = lengths.cumsum()
+    drawn = (np.arange(count) + rng.random(count)) / count * ends[-1]
+    which = np.searchsorted(ends, drawn, side="right").clip(max=len(spans) - 1)
+    return [float(spans[index][0] + at - (ends - lengths)[index]) for index, at in zip(which, drawn, strict=True)]
+
+
+def until(spans: Sequence[Span], end: float) -> list[Span]:
+    """The parts of spans before `end`."""
+    return [(begin, min(stop, end)) for begin, stop in spans if begin < end]
+
+
+def _clip(example: Example) -> tuple[Path, Span]:
+    return example.video, _range(example)
+
+
+def _range(example: Example) -> Span:
+    return example.start or 0.0, math.inf if example.end is None else example.end
+
+
+def _without(spans: Iterable[Span], low: float, high: float) -> list[Span]:
+    """Spans less what lies between `low` and `high`."""
+    parts = [part for begin, end in spans for part in ((begin, min(end, low)), (max(begin, high), end))]
+    return [(begin, end) for begin, end in parts if begin < end]

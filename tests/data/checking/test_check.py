@@ -1,0 +1,194 @@
+"""A check finds what is wrong with clips, and says nothing of what is right."""
+
+import json
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from refilm.data.checking import CheckSettings, read_report
+from refilm.data.critters.files import write_clips
+from refilm.media import Video
+
+from .checks import SMALL, checked, kinds
+from .damaged import film, picture, write
+
+
+@pytest.fixture
+def home(tmp_path) -> Path:
+    """Two sound clips, a and b, with two pictures of each subject."""
+    for seed, name in enumerate("ab"):
+        write(tmp_path / f"{name}.mp4", film(seed))
+        picture(seed).save(tmp_path / f"{name}.png")
+        picture(seed + 10).save(tmp_path / f"{name}2.png")
+    return tmp_path
+
+
+def manifest(home: Path, *lines: dict) -> Path:
+    """Lines where only what matters is said: else it is clip a."""
+    sound = {"video": "a.mp4", "caption": "a dog runs", "references": ["a.png"], "subject": "dog"}
+    (home / "clips.jsonl").write_text("\n".join(json.dumps(sound | line) for line in lines))
+    return home / "clips.jsonl"
+
+
+def messages(report) -> list[str]:
+    return [finding.message for clip in report.clips for finding in clip.findings]
+
+
+def test_sound_clips_are_usable_and_nothing_is_said(home):
+    report = checked(manifest(home, {}, {"video": "b.mp4", "references": ["b.png", "b2.png"], "subject": "fox"}))
+    assert report.usable
+    assert messages(report) == []
+    assert [clip.facts for clip in report.clips] == ["h264, 96 x 64, 8 fps, 12 frames"] * 2
+    assert set(report.files) == {"a.mp4", "a.png", "b.mp4", "b.png", "b2.png"}
+    assert read_report(home / "clips.jsonl") == report
+    assert (home / "clips.check.html").is_file()
+
+
+def test_critters_are_sound(tmp_path):
+    list(write_clips(tmp_path / "set", clips=12, split="train", seed=3))
+    settings = CheckSettings(frames=17, fps=8, height=32, width=32, tokens=24)
+    for path in (tmp_path / "set", tmp_path / "set" / "manifest.jsonl"):
+        assert messages(checked(path, settings)) == []
+    assert (tmp_path / "set" / "refilm.check.json").is_file()
+
+
+WRONG: dict[str, tuple[dict, str, str]] = {
+    "silent": ({"caption": " "}, "caption", "clips.jsonl:1: the caption is empty; say what happens"),
+    "wordy": ({"caption": "a " * 10}, "long caption", "clips.jsonl:2: the caption has 11 tokens where 10 fit"),
+    "alone": ({"references": []}, "no reference", "clips.jsonl:3: has no reference; name a picture of the subject"),
+    "absent": ({"video": "nowhere.mp4"}, "missing", "'nowhere.mp4' is no file in"),
+    "outside": ({"references": ["../x.png"]}, "outside", "'../x.png' leads out of the manifest's folder"),
+    "part": ({"start": 0.25, "end": 1.0}, "short", "part.mp4: has, in the part that is given, 6 frames at 8 a second"),
+    "beyond": ({"start": 0.25, "end": 3.0}, "truncated", "beyond.mp4: ends 1.50 s after its start, before 3 s; mend"),
+    "behind": ({"start": 2.0}, "unreadable", "behind.mp4: has no frames from 2 s on"),
+    "masked": ({"mask": "short.mp4"}, "mask", "short.mp4: the mask has 4 frames, its clip 12"),
+    "unmasked": ({"mask": "none.png"}, "missing", "'none.png' is no file in"),
+    "small": ({"references": ["tiny.png"]}, "size", "tiny.png: only 20 x 13 pixels"),
+    "first": ({"references": ["frame.jpg"]}, "copy", "first.mp4: reference 1 is frame 0 of its own clip"),
+    "later": ({"references": ["later.png", "frame.webp"]}, "copy", "later.mp4: reference 2 is frame 5 of its own clip"),
+    "twins": ({"references": ["twins.png", "twin.png"]}, "duplicate", "twin.png: is twice among the references"),
+    "odd": ({"video": "odd.gif"}, "size", "odd.gif: 97 x 65 pixels, an odd number; cut off a row or column"),
+    "tall": ({}, "size", "tall.mp4: 96 x 192 pixels become 96 x 64, and 67 % of the picture are cut off"),
+    "slow": ({}, "rate", "slow.mp4: 4 frames a second where 8 are wanted, so that some are repeated"),
+    "sound": ({}, "", ""),
+}
+
+
+def test_what_is_wrong_with_a_clip_is_told(tmp_path):
+    films = {name: film(100 + number) for number, name in enumerate(WRONG)}
+    for number, name in enumerate(WRONG):
+        write(tmp_path / f"{name}.mp4", films[name])
+        picture(100 + number).save(tmp_path / f"{name}.png")
+    write(tmp_path / "short.mp4", film(5, frames=4))
+    write(tmp_path / "tall.mp4", film(6, height=192))
+    Video(film(7, height=72, width=104)[:, :65, :97], 8).save(tmp_path / "odd.gif", scale=1)
+    Video(film(8), 4).save(tmp_path / "slow.mp4", scale=1)
+    picture(0).resize((20, 13)).save(tmp_path / "tiny.png")
+    (tmp_path / "twin.png").write_bytes((tmp_path / "twins.png").read_bytes())
+    Image.fromarray(films["first"][0]).resize((192, 128)).save(tmp_path / "frame.jpg", quality=60)
+    Image.fromarray(films["later"][5]).save(tmp_path / "frame.webp")
+    lines = (
+        {"video": f"{name}.mp4", "references": [f"{name}.png"], "subject": name} | WRONG[name][0] for name in WRONG
+    )
+    report = checked(manifest(tmp_path, *lines))
+    for clip, (_, kind, message) in zip(report.clips, WRONG.values(), strict=True):
+        assert [finding.kind for finding in clip.findings] == [kind] * bool(kind), clip
+        assert message in "".join(finding.message for finding in clip.findings)
+        assert clip.usable == (kind in ("", "size", "copy", "duplicate", "rate"))
+
+
+def test_pixels_that_are_too_few_are_told(home):
+    report = checked(manifest(home, {}), SMALL.model_copy(update={"height": 128, "width": 192}))
+    assert re.search(r"a\.mp4: 96 x 64 pixels are fewer than 192 x 128", messages(report)[0])
+
+
+def test_every_line_is_told_even_if_all_are_wrong(home):
+    lines = ["{", '{"video": "a.mp4"}', '{"video": "../a.mp4", "caption": "", "references": ["x.png", "a.png"]}']
+    (home / "clips.jsonl").write_text("\n".join(lines))
+    report = checked(home / "clips.jsonl")
+    assert kinds(report) == [{"line"}, {"line"}, {"outside", "caption", "missing"}]
+    assert "a.png" in report.files
+
+
+def test_clips_that_are_there_twice(home):
+    (home / "copy.mp4").write_bytes((home / "a.mp4").read_bytes())
+    larger = np.stack([np.asarray(Image.fromarray(frame).resize((192, 128))) for frame in film(0)])
+    write(home / "larger.mp4", larger, container="matroska")
+    long = np.concatenate([film(20), film(21), film(22)])
+    write(home / "long.mp4", long)
+    report = checked(
+        manifest(
+            home,
+            {},
+            {"video": "copy.mp4"},
+            {"video": "larger.mp4"},
+            {"video": "long.mp4", "end": 1.5},
+            {"video": "long.mp4", "start": 1.5, "end": 3.0},
+            {"video": "long.mp4", "start": 2.0, "end": 4.0},
+        )
+    )
+    assert kinds(report) == [set(), {"duplicate"}, {"similar"}, set(), set(), {"duplicate"}]
+    assert [re.search(r"clips\.jsonl:\d", message)[0][-1] for message in messages(report)] == ["1", "1", "5"]
+    assert report.usable
+
+
+def test_pictures_that_are_said_to_show_others(home):
+    picture(0).resize((200, 140)).save(home / "larger.jpg")
+    fox = {"video": "b.mp4", "subject": "fox"}
+    for line, kind in (
+        (fox | {"references": ["a.png"]}, {"duplicate"}),
+        (fox | {"references": ["larger.jpg"]}, {"similar"}),
+        (fox | {"references": ["larger.jpg"], "subject": None}, {"similar"}),
+        (fox | {"references": ["a.png", "larger.jpg"], "subject": "dog"}, set()),
+    ):
+        assert kinds(checked(manifest(home, {}, line))) == [set(), kind]
+
+
+def test_a_hostile_file_costs_its_clip_alone(home):
+    """A GIF of some megabytes whose frames would take minutes to decode."""
+    bomb, black, white = home / "bomb.gif", Image.new("P", (3000, 3000)), Image.new("P", (3000, 3000), 1)
+    black.save(bomb, save_all=True, append_images=[white], duration=100)
+    content = bomb.read_bytes()
+    begin = content.index(b"\x21\xf9")  # of the first frame
+    bomb.write_bytes(content[:begin] + content[begin:-1] * 2000 + b";")
+    report = checked(manifest(home, {"video": "bomb.gif"}, {}), patience=6.0)
+    assert kinds(report) == [{"timeout"}, set()]
+    assert re.search(r"bomb\.gif: took longer than 6 s; give it more time with --patience", messages(report)[0])
+    assert "bomb.gif" not in report.files
+
+
+def test_a_folder_is_checked_like_a_manifest(home):
+    for part in ("videos", "labels", "ref_images/1"):
+        (home / "set" / part).mkdir(parents=True)
+    for name in "12":
+        write(home / "set/videos" / f"{name}.mp4", film(int(name)))
+    (home / "set/labels/1.txt").write_text("a dog")
+    picture(0).save(home / "set/ref_images/1/1_masked.jpg")
+    (home / "set/videos/notes.doc").touch()
+    report = checked(home / "set")
+    places = {clip.place: {finding.kind for finding in clip.findings} for clip in report.clips}
+    assert places == {"videos/1.mp4": set(), "videos/2.mp4": {"caption", "no reference"}, "videos/notes.doc": {"line"}}
+
+
+def test_files_outside_where_that_is_allowed(home):
+    (home / "inner").mkdir()
+    path = manifest(home, {})
+    inner = path.rename(home / "inner" / "clips.jsonl")
+    inner.write_text(inner.read_text().replace('"a.', f'"{os.sep.join(["..", ""])}a.'))
+    assert kinds(checked(inner)) == [{"outside"}]
+    report = checked(inner, allow_outside=True)
+    assert report.usable
+    assert set(report.files) == {"../a.mp4", "../a.png"}
+
+
+def test_the_page_shows_text_as_text_and_asks_the_network_nothing(home):
+    checked(manifest(home, {"caption": "<script>alert(1)</script> & more"}))
+    page = (home / "clips.check.html").read_text()
+    assert "<script" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt; &amp; more" in page
+    assert page.count("data:image/jpeg;base64,") == 2
+    assert not re.search(r"(src|href)=\"(?!data:image/jpeg)", page)

@@ -1,0 +1,346 @@
+"""Clips of every format arrive as files and a manifest; nothing in an archive or a table leads out; all or nothing."""
+
+import csv
+import io
+import json
+import os
+import tarfile
+from pathlib import Path
+
+import datasets
+import pytest
+
+from refilm.data import Example, Reference, read_examples
+from refilm.data.importing import import_clips, tables
+
+from ..checking.damaged import film, picture, write
+
+BUFFER = io.BytesIO()
+picture(0).save(BUFFER, "PNG")
+PNG = BUFFER.getvalue()
+
+
+@pytest.fixture(scope="module")
+def mp4(tmp_path_factory) -> bytes:
+    return write(tmp_path_factory.mktemp("film") / "1.mp4", film(0)).read_bytes()
+
+
+@pytest.fixture
+def home(tmp_path, mp4) -> Path:
+    """A folder with files to be listed, and one outside."""
+    (tmp_path / "home" / "clips").mkdir(parents=True)
+    for name in ("clips/1.mp4", "clips/2.mov", "../secret.mp4"):
+        (tmp_path / "home" / name).write_bytes(mp4)
+    for name in ("1.png", "1b.png", "2.png"):
+        (tmp_path / "home" / name).write_bytes(PNG)
+    return tmp_path / "home"
+
+
+def imported(source, out, **options) -> list[Example]:
+    counts = list(import_clips(str(source), out, **options))
+    assert counts == list(range(1, len(counts) + 1))
+    assert {path.name for path in out.iterdir()} <= {"manifest.jsonl", "videos", "references", "masks"}
+    return read_examples(out / "manifest.jsonl")
+
+
+def nothing_left(out: Path) -> bool:
+    return not out.exists() and not [path for path in out.parent.iterdir() if path.name.startswith(".")]
+
+
+def table(path: Path, *rows: dict) -> Path:
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+def test_the_folder_layout(home, tmp_path, mp4):
+    for part in ("videos", "labels", "ref_images/7"):
+        (home / part).mkdir(parents=True)
+    (home / "videos/7.mp4").write_bytes(mp4)
+    (home / "labels/7.txt").write_text(" a dog\nruns ")
+    (home / "ref_images/7/7_masked.jpg").write_bytes(PNG)
+    (one,) = imported(home, tmp_path / "out")
+    assert (one.caption, one.video.name, one.references[0].picture.name) == ("a dog runs", "000001.mp4", "000001-1.jpg")
+    assert one.video.samefile(home / "videos/7.mp4")  # linked, not copied
+
+
+def test_csv(home, tmp_path):
+    rows = [
+        {
+            "": 0,
+            "video": "clips/1.mp4",
+            "caption": "a dog, running",
+            "reference": "1.png; 1b.png",
+            "start": "",
+            "end": "1",
+        },
+        {"": 1, "video": "clips/1.mp4", "caption": "", "reference": "", "start": "0.5", "end": ""},
+        {"": 2, "video": "clips/2.mov", "caption": "a fox", "reference": "1.png", "start": "", "end": ""},
+    ]
+    one, two, three = raw(table(home / "clips.csv", *rows), tmp_path / "out")
+    assert (one["caption"], one["end"], one["references"]) == (
+        "a dog, running",
+        1.0,
+        ["references/000001-1.png", "references/000001-2.png"],
+    )
+    assert two == {"video": one["video"], "caption": "", "references": [], "start": 0.5}  # for the check to tell
+    assert three["video"] == "videos/000003.mov"
+    assert three["references"] == ["references/000001-1.png"]  # the same file is there once
+
+
+def raw(source, out, **options) -> list[dict]:
+    list(import_clips(str(source), out, **options))
+    return [json.loads(line) for line in (out / "manifest.jsonl").read_text().splitlines()]
+
+
+def test_columns_of_other_names(home, tmp_path):
+    rows = {"path": "clips/1.mp4", "text": "a dog", "who": "fido", "shown": "1.png", "m": "2.png"}
+    columns = "video=path, caption=text,subject=who,references=shown,mask=m"
+    (one,) = imported(table(home / "clips.csv", rows), tmp_path / "out", columns=columns)
+    assert (one.caption, one.subject, one.mask) == ("a dog", "fido", tmp_path / "out/masks/000001.png")
+    for wrong, complaint in {
+        "video=path": r"clips\.csv:2: no column 'caption', only 'path', .*; say which it is, --columns caption=",
+        "video=nope": r"no column 'nope'",
+        "film=path": r"--columns 'film=path': give one of video, caption",
+        "video": r"--columns 'video': give one of",
+    }.items():
+        with pytest.raises(ValueError, match=complaint):
+            list(import_clips(str(home / "clips.csv"), tmp_path / "other", columns=wrong))
+        assert nothing_left(tmp_path / "other")
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"video": ""}, r"clips\.csv:3: has no video"),
+        ({"video": "3.mp4"}, r"clips\.csv:3: '3\.mp4' is no file in .*home; mend the path, or add the file"),
+        ({"video": "../secret.mp4"}, r"leads out of .*; give --allow-outside if that is meant"),
+        ({"video": "/etc/passwd"}, r"'/etc/passwd' leads out of"),
+        ({"references": "1.png;link.png"}, r"'link\.png' leads out of"),
+        ({"video": "1\0.mp4"}, r"line contains NUL|cannot be a path"),
+        ({"start": "soon"}, r"clips\.csv:3: start must be seconds, 0 or more, received 'soon'"),
+        ({"start": "2", "end": "1"}, r"clips\.csv:3: end must come after start, 2 s, but is 1 s"),
+    ],
+)
+def test_a_row_that_is_at_fault_is_named_and_nothing_is_written(home, tmp_path, change, complaint):
+    (home / "link.png").symlink_to("/etc/hosts")
+    sound = {"video": "clips/1.mp4", "caption": "a dog", "references": "1.png", "start": "", "end": ""}
+    with pytest.raises(ValueError, match=complaint):
+        list(import_clips(str(table(home / "clips.csv", sound, sound | change)), tmp_path / "out"))
+    assert nothing_left(tmp_path / "out")
+
+
+def test_rows_that_do_not_fit_their_header(home, tmp_path):
+    for text, complaint in {
+        "video,caption\nclips/1.mp4,a dog, running\n": r"clips\.csv:2: has not as many values as there are columns",
+        "video,caption\nclips/1.mp4\n": r"clips\.csv:2: has not as many",
+        'video,caption\n"clips/1.mp4,a dog': r"not CSV in UTF-8, line .*: unexpected end of data",
+        "video,caption\n": r"out: is not written, since the source holds no clips",
+        "": r"holds no clips",
+    }.items():
+        (home / "clips.csv").write_text(text)
+        with pytest.raises(ValueError, match=complaint):
+            list(import_clips(str(home / "clips.csv"), tmp_path / "out"))
+        assert nothing_left(tmp_path / "out")
+
+
+def test_files_that_stay_where_they_are(home, tmp_path):
+    source = table(home / "clips.csv", {"video": "../secret.mp4", "caption": "a dog", "references": "1.png"})
+    list(import_clips(str(source), tmp_path / "out", allow_outside=True))
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["manifest.jsonl"]
+    with pytest.raises(ValueError, match="leads out of the manifest's folder"):
+        read_examples(tmp_path / "out" / "manifest.jsonl")
+    (one,) = read_examples(tmp_path / "out" / "manifest.jsonl", allow_outside=True)
+    assert one.video.samefile(tmp_path / "secret.mp4")
+    assert one.references == (Reference((home / "1.png").resolve()),)
+
+
+def test_parquet_with_contents_and_with_paths(home, tmp_path, mp4):
+    rows = {
+        "video": [{"bytes": mp4, "path": "../../evil.mkv"}, {"bytes": mp4, "path": None}],
+        "caption": ["a dog", "a fox"],
+        "references": [[{"bytes": PNG, "path": "x.webp"}, {"bytes": PNG, "path": None}], []],
+        "end": [1.0, None],
+    }
+    features = datasets.Features(
+        {
+            "video": datasets.Video(),
+            "caption": datasets.Value("string"),
+            "references": datasets.List(datasets.Image()),
+            "end": datasets.Value("float32"),
+        }
+    )
+    datasets.Dataset.from_dict(rows, features).to_parquet(home / "clips.parquet")
+    one, two = imported(home / "clips.parquet", tmp_path / "out")
+    assert (one.video.name, two.video.name) == ("000001.mkv", "000002.mp4")
+    assert one.video.read_bytes() == two.video.read_bytes() == mp4
+    assert [item.picture.name for item in one.references] == ["000001-1.webp", "000001-2.png"]
+    assert (one.end, two.end, two.references) == (1.0, None, ())
+    (home / "clips.parquet").unlink()
+    for number, path in enumerate(["clips/1.mp4", "clips/2.mov"]):
+        named = {"file": [path], "text": ["a cat"], "reference": ["1.png;2.png"]}
+        datasets.Dataset.from_dict(named).to_parquet(home / f"part-{number}.parquet")
+    one, two = imported(home, tmp_path / "folder", columns="video=file,caption=text")
+    assert (two.caption, two.video.name, len(two.references)) == ("a cat", "000002.mov", 2)
+
+
+def test_what_is_no_parquet(home, tmp_path):
+    (home / "clips.parquet").write_bytes(b"PAR1 and so on")
+    with pytest.raises(ValueError, match=r"clips\.parquet: cannot be read \(.+\)"):
+        list(import_clips(str(home / "clips.parquet"), tmp_path / "out"))
+    datasets.Dataset.from_dict({"video": ["../secret.mp4"], "caption": ["x"]}).to_parquet(home / "clips.parquet")
+    with pytest.raises(ValueError, match=r"clips\.parquet, row 1: '\.\./secret\.mp4' leads out of"):
+        list(import_clips(str(home / "clips.parquet"), tmp_path / "out"))
+
+
+def archive(path: Path, members: dict[str, bytes | tarfile.TarInfo]) -> Path:
+    with tarfile.open(path, "w") as tar:
+        for name, content in members.items():
+            if isinstance(content, tarfile.TarInfo):
+                tar.addfile(content)
+            else:
+                info = tarfile.TarInfo(name)
+                info.size = len(content)
+                tar.addfile(info, io.BytesIO(content))
+    return path
+
+
+def test_tars(home, tmp_path, mp4):
+    told = json.dumps({"text": "a fox", "end": 1.0, "subject": "fox", "license": "free"}).encode()
+    archive(
+        home / "b.tar",
+        {"s/2.mkv": mp4, "s/2.json": told, "s/2.png": PNG, "s/2.side.jpg": PNG, "s/2.mask.mp4": mp4, "s/2.cls": b"7"},
+    )
+    archive(home / "a.tar", {"1.mp4": mp4, "1.txt": "ein  Hündchen".encode(), "./.DS_Store": b"x"})
+    one, two = imported(home, tmp_path / "out", columns="caption=text")
+    out = tmp_path / "out"
+    assert one == Example(out / "videos/000001.mp4", "ein Hündchen", ())
+    pictures = (Reference(out / "references/000002-1.png"), Reference(out / "references/000002-2.jpg"))
+    video, mask = out / "videos/000002.mkv", out / "masks/000002.mp4"
+    assert two == Example(video, "a fox", pictures, end=1.0, subject="fox", mask=mask)
+    assert mask.read_bytes() == mp4
+
+
+def special(name: str, kind: bytes, target: str) -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = kind, target
+    return info
+
+
+def test_hostile_names_in_a_tar_are_no_paths(home, tmp_path, mp4):
+    names = ["../../evil.mp4", "/etc/evil.mp4", "a/../../../evil2.mp4", "C:\\evil.mp4", "~/evil.mp4", "x\n.mp4"]
+    examples = raw(archive(home / "a.tar", dict.fromkeys(names, mp4)), tmp_path / "out")
+    assert [line["video"] for line in examples] == [f"videos/{number:06}.mp4" for number in range(1, 7)]
+    assert not list(tmp_path.rglob("evil*"))
+    assert {path.name for path in tmp_path.iterdir()} == {"home", "out", "secret.mp4"}
+
+
+@pytest.mark.parametrize(
+    ("members", "complaint"),
+    [
+        ({"1.mp4": special("1.mp4", tarfile.SYMTYPE, "/etc/passwd")}, r"'1\.mp4' is no plain file but a link"),
+        ({"1.mp4": special("1.mp4", tarfile.LNKTYPE, "/etc/passwd")}, r"no plain file"),
+        ({"1.mp4": special("1.mp4", tarfile.CHRTYPE, "")}, r"no plain file"),
+        ({"1.mp4": special("1.mp4", tarfile.FIFOTYPE, "")}, r"no plain file"),
+        ({"1.txt": b"a dog"}, r"a\.tar, '1': has no video"),
+        ({"1.mp4": b"", "1.mov": b""}, r"a\.tar, '1': holds two videos"),
+        ({"1.mp4": b"", "1.txt": b"\xff"}, r"a\.tar, '1': the caption is not text in UTF-8"),
+        ({"1.mp4": b"", "1.json": b"[" * 100_000}, r"a\.tar, '1': its JSON cannot be read"),
+        ({"1.mp4": b"", "1.json": b"[]"}, r"its JSON must be an object, received list"),
+        ({"1.mp4": b"", "1.json": b'{"caption": 1}'}, r"the caption must be text, received int"),
+        ({"1.mp4": b"", "1.json": b'{"start": -1}'}, r"start must be seconds, 0 or more, received -1"),
+    ],
+    ids=range(11),
+)
+def test_a_tar_that_is_at_fault(home, tmp_path, members, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        list(import_clips(str(archive(home / "a.tar", members)), tmp_path / "out"))
+    assert nothing_left(tmp_path / "out")
+
+
+def test_archives_that_lie_about_their_sizes(home, tmp_path, mp4):
+    whole = archive(home / "a.tar", {"1.mp4": mp4, "2.mp4": mp4}).read_bytes()
+    info = tarfile.TarInfo("1.mp4")
+    info.size = 2**50
+    for content in (whole[:3000], whole[:700], info.tobuf(), b"no tar", b"", whole[:512] + b"\xff" * 2000):
+        (home / "a.tar").write_bytes(content)
+        with pytest.raises(ValueError, match=r"a\.tar: (cut short within|no plain tar, or damaged)|holds no clips"):
+            list(import_clips(str(home / "a.tar"), tmp_path / "out"))
+        assert nothing_left(tmp_path / "out")
+
+
+# --- the Hub: a repository's files come through the same library that reads a folder here ------------------
+
+
+def test_a_data_set_of_the_hub(home, tmp_path, mp4, monkeypatch):
+    """`owner/name` is a folder here in place of a repository; the library streams both alike."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "owner" / "name").mkdir(parents=True)
+    rows = {"video": [{"bytes": mp4, "path": "1.mp4"}], "text": ["a dog"]}
+    features = datasets.Features({"video": datasets.Video(), "text": datasets.Value("string")})
+    datasets.Dataset.from_dict(rows, features).to_parquet("owner/name/train-0.parquet")
+    columns = tables.Columns.parse("caption=text")
+    (row,) = tables.hub_rows("owner/name", "train", columns)
+    assert (row.video.content, row.caption) == (mp4, "a dog")
+    with pytest.raises(ValueError, match=r"owner/name: cannot be read \(.+\)"):
+        list(tables.hub_rows("owner/name", "nosplit", columns))
+
+
+def test_a_data_set_of_strangers_names_no_file_of_this_machine(home, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "owner" / "name").mkdir(parents=True)
+    for path in (str(tmp_path / "secret.mp4"), "secret.mp4", "file:///etc/passwd", "zip://x::/etc/a.zip"):
+        datasets.Dataset.from_dict({"video": [path], "caption": ["x"]}).to_parquet("owner/name/train-0.parquet")
+        with pytest.raises(
+            ValueError, match=r"owner/name, row 1: '.*' is no file of the data set; only those are read"
+        ):
+            list(tables.hub_rows("owner/name", "train", tables.Columns({})))
+
+
+def test_a_data_set_that_cannot_be_reached(tmp_path):
+    with pytest.raises(ValueError, match=r"nobody/nothing: cannot be read \(.+\)"):
+        list(import_clips("nobody/nothing", tmp_path / "out"))
+    assert nothing_left(tmp_path / "out")
+
+
+# --- all or nothing -----------------------------------------------------------------------------------
+
+
+def test_a_folder_that_holds_something_is_not_touched(home, tmp_path):
+    source = str(table(home / "clips.csv", {"video": "clips/1.mp4", "caption": "a dog"}))
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine.txt").touch()
+    for out in ("full", "secret.mp4"):
+        with pytest.raises(ValueError, match=rf"{out}: is no empty folder"):
+            list(import_clips(source, tmp_path / out))
+    assert [path.name for path in (tmp_path / "full").iterdir()] == ["mine.txt"]
+    (tmp_path / "empty").mkdir()
+    assert list(import_clips(source, tmp_path / "empty")) == [1]
+
+
+def test_whoever_stops_leaves_nothing(home, tmp_path):
+    rows = [{"video": "clips/1.mp4", "caption": "a dog"}] * 3
+    steps = import_clips(str(table(home / "clips.csv", *rows)), tmp_path / "out")
+    next(steps)
+    assert not (tmp_path / "out").exists()
+    steps.close()
+    assert nothing_left(tmp_path / "out")
+
+
+def test_another_disk_gets_copies(home, tmp_path, monkeypatch, mp4):
+    def refuse(*_):
+        raise OSError(18, "Invalid cross-device link")
+
+    monkeypatch.setattr(os, "link", refuse)
+    (one,) = imported(table(home / "clips.csv", {"video": "clips/1.mp4", "caption": "a dog"}), tmp_path / "out")
+    assert one.video.read_bytes() == mp4
+    assert not one.video.samefile(home / "clips/1.mp4")
+
+
+@pytest.mark.parametrize("source", ["nowhere", "home", "secret.mp4", "home/1.png"])
+def test_what_cannot_be_imported(home, tmp_path, source, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match="nothing that can be imported; give a folder with videos/1"):
+        list(import_clips(source, tmp_path / "out"))
