@@ -96,7 +96,5 @@ def test_wandb_is_told_the_same(tmp_path, monkeypatch):
 
 def test_a_tracker_that_is_not_installed_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", None)
-    with pytest.raises(
-        ValueError, match=r"--log-with wandb: is not installed; add it with: pip install refilm\[wandb\]"
-    ):
+    with pytest.raises(ValueError, match=r"--log-with wandb: is not installed; .* pip install refilm\[wandb\]"):
         open_tracker("wandb", run="fox", config={})

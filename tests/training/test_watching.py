@@ -79,6 +79,7 @@ def test_a_run_leaves_all_that_is_needed_to_repeat_it(refilm, folder, tiny_base)
     last = account["validations"][-1]["scores"]
     assert f"| the right picture | {last['right']:.4f} |" in card
     assert "| clips learned from | 8 |" in card
+    assert "| samples seen | 24 |" in card
 
     again = account["recipe"]
     again["out"] = "again"
@@ -144,6 +145,12 @@ def test_a_dry_run_tells_the_plan_and_touches_nothing(refilm, folder):
     assert "8 of 5 x 8 x 8 latents" in told.stdout
     assert "reference attention" in told.stdout
     assert "together" in told.stdout
+
+
+def test_a_dry_run_fetches_nothing(refilm, folder, encoded_clips):
+    result = refilm("train", "tiny.toml", "--dry-run", "--set", "base=nobody/has-this")
+    assert result.exit_code == 2
+    assert "nobody/has-this: is not in the Hub's cache, and a dry run fetches nothing" in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from huggingface_hub import CommitOperationAdd, HfApi, snapshot_download
+from huggingface_hub import CommitOperationAdd, HfApi, snapshot_download, try_to_load_from_cache
 
 _ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
@@ -14,6 +14,11 @@ _ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 def is_hub_id(source: str | Path) -> bool:
     """Whether it looks like `owner/name`, and there is no such folder here."""
     return isinstance(source, str) and _ID.fullmatch(source) is not None and not Path(source).exists()
+
+
+def must_be_fetched(source: str | Path) -> bool:
+    """Whether it is on the Hub and not in its cache here."""
+    return is_hub_id(source) and not isinstance(try_to_load_from_cache(str(source), "model_index.json"), str)
 
 
 def fetched(repository: str, patterns: Sequence[str]) -> Path:

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.autograd.graph import saved_tensors_hooks
 
+from refilm.checkpoints.hub import must_be_fetched
 from refilm.model import JointAttention, ReferenceAttention, eager, fused, swapped
 from refilm.training.curriculum import samples_at
 from refilm.training.diffusion import DiffusionTask
@@ -72,6 +73,11 @@ def plan_of(recipe_path: Path, changes: Mapping[str, Any] | None = None) -> Plan
     samples = samples_at(recipe.diffusion.curriculum, recipe.loop.steps).start
     if not recipe.data.finished:
         return Plan(recipe.stage, recipe.loop.steps, samples)
+    if must_be_fetched(recipe.base):
+        raise ValueError(
+            f"{recipe.base}: is not in the Hub's cache, and a dry run fetches nothing; get it with: "
+            f"hf download {recipe.base}"
+        )
     trained = recipe.task(torch.device("meta")).trained(recipe.loop.optimizer)
     shapes = FakeTensorMode(allow_non_fake_inputs=True)
     task = _without_lora(recipe).task(_here(shapes))

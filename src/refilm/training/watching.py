@@ -76,7 +76,8 @@ class Watch(AbstractContextManager):
     def facts(self) -> dict[str, Any]:
         """What a card tells of the run."""
         assert self.account is not None
-        return self.account.facts()
+        counted = isinstance(self.task, DiffusionTask) and self.step > 0
+        return self.account.facts() | ({"samples": self.task.samples(self.step - 1).stop} if counted else {})
 
     def finished(self, result: Path) -> None:
         """Take down that all steps are done, and where the result is."""
