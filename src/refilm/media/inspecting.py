@@ -19,6 +19,7 @@ from refilm.media.reading import pixels_of, rate_of, reading, timed_frames, upri
 
 TINY = 32, 36  # height and width of the small pictures
 MAX_PIXELS = 64 * 10**6  # of a frame; more are refused before they are decoded
+MEAN = Interpolation.AREA | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP
 EXIF_ORIENTATION = 0x0112
 
 
@@ -152,7 +153,7 @@ def _tiny(frame: VideoFrame) -> np.ndarray:
         width=height if turned else width,
         height=width if turned else height,
         format="rgb24",
-        interpolation=Interpolation.AREA,
+        interpolation=MEAN,
     )
     return upright(small.to_ndarray(), frame.side_data.get("DISPLAYMATRIX"))
 

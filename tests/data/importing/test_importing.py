@@ -4,6 +4,8 @@ import csv
 import io
 import json
 import os
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from refilm.data import Example, Reference, read_examples
 from refilm.data.importing import import_clips, tables
 
 from ..checking.damaged import film, picture, write
+from .hub import hub
 
 BUFFER = io.BytesIO()
 picture(0).save(BUFFER, "PNG")
@@ -271,24 +274,44 @@ def test_archives_that_lie_about_their_sizes(home, tmp_path, mp4):
         assert nothing_left(tmp_path / "out")
 
 
-# --- the Hub: a repository's files come through the same library that reads a folder here ------------------
+# --- the Hub ----------------------------------------------------------------------------------------------
 
 
-def test_a_data_set_of_the_hub(home, tmp_path, mp4, monkeypatch):
-    """`owner/name` is a folder here in place of a repository; the library streams both alike."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "owner" / "name").mkdir(parents=True)
-    rows = {"video": [{"bytes": mp4, "path": "1.mp4"}], "text": ["a dog"]}
-    features = datasets.Features({"video": datasets.Video(), "text": datasets.Value("string")})
-    datasets.Dataset.from_dict(rows, features).to_parquet("owner/name/train-0.parquet")
-    columns = tables.Columns.parse("caption=text")
-    (row,) = tables.hub_rows("owner/name", "train", columns)
-    assert (row.video.content, row.caption) == (mp4, "a dog")
-    with pytest.raises(ValueError, match=r"owner/name: cannot be read \(.+\)"):
-        list(tables.hub_rows("owner/name", "nosplit", columns))
+def from_hub(repository: Path, home: Path, *words: str) -> subprocess.CompletedProcess:
+    """`refilm data import owner/name out`, in a process that believes to be online."""
+    with hub(repository) as address:
+        place = {"HF_ENDPOINT": address, "HF_HUB_OFFLINE": "0", "HF_HOME": str(home / "cache")}
+        command = [sys.executable, "-m", "refilm.cli", "data", "import", "owner/name", str(home / "out"), *words]
+        return subprocess.run(command, env=os.environ | place, capture_output=True, text=True, timeout=300)
+
+
+def test_a_data_set_of_the_hub_as_parquet(tmp_path, mp4):
+    (tmp_path / "repository").mkdir()
+    rows = {"film": [{"bytes": mp4, "path": "x.mov"}] * 2, "caption": ["a dog", "a fox"], "reference": [PNG, None]}
+    features = {"film": datasets.Video(), "caption": datasets.Value("string"), "reference": datasets.Image()}
+    datasets.Dataset.from_dict(rows, datasets.Features(features)).to_parquet(tmp_path / "repository" / "train.parquet")
+    done = from_hub(tmp_path / "repository", tmp_path, "--columns", "video=film")
+    assert done.returncode == 0, done.stderr
+    one, two = read_examples(tmp_path / "out" / "manifest.jsonl")
+    assert (one.video.name, one.video.read_bytes(), one.caption) == ("000001.mov", mp4, "a dog")
+    assert ([item.picture.read_bytes() for item in one.references], two.references) == ([PNG], ())
+    assert not list((tmp_path / "cache").rglob("*.parquet"))  # streamed, not stored as well
+
+
+def test_a_data_set_of_the_hub_as_files(tmp_path, mp4):
+    (tmp_path / "repository").mkdir()
+    for name in ("1.mp4", "2.mp4"):
+        (tmp_path / "repository" / name).write_bytes(mp4)
+    lines = ({"file_name": f"{number}.mp4", "text": f"dog {number}"} for number in (1, 2))
+    (tmp_path / "repository" / "metadata.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    done = from_hub(tmp_path / "repository", tmp_path, "--columns", "caption=text")
+    assert done.returncode == 0, done.stderr
+    examples = read_examples(tmp_path / "out" / "manifest.jsonl")
+    assert [(example.caption, example.video.read_bytes()) for example in examples] == [("dog 1", mp4), ("dog 2", mp4)]
 
 
 def test_a_data_set_of_strangers_names_no_file_of_this_machine(home, tmp_path, monkeypatch):
+    """The library reads a folder of that name as it reads a repository."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "owner" / "name").mkdir(parents=True)
     for path in (str(tmp_path / "secret.mp4"), "secret.mp4", "file:///etc/passwd", "zip://x::/etc/a.zip"):
