@@ -43,7 +43,9 @@ RESULTS = Path(__file__).parent / "results" / "training_memory.json"
 COUNTED = {"tflop": {"none": 370, "full": 498}, "kept_gib": {"none": 30.5, "full": 2.0}}
 LATENTS, TEXT, REFERENCE = (1, 13, 16, 60, 90), (1, 226, 4096), (1, 257, 1024)
 BF16 = torch.bfloat16
-FAKE = FakeTensorMode(allow_non_fake_inputs=True)  # one for all cases: tables of positions are kept from one to the next
+FAKE = FakeTensorMode(
+    allow_non_fake_inputs=True
+)  # one for all cases: tables of positions are kept from one to the next
 
 
 def flash(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
