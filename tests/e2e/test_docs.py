@@ -20,7 +20,15 @@ FASTER = {
 UNUSABLE = "refilm data check clips/manifest.jsonl"  # as the page says: its clips have no references yet
 
 
-@pytest.mark.parametrize(("page", "made"), [("extending.md", FILMS), ("weights.md", set()), ("data.md", ROAD)])
+PAGES = {
+    "extending.md": FILMS,
+    "weights.md": set(),
+    "data.md": ROAD,
+    "training.md": {"mine.toml", "cache", "runs"},
+}
+
+
+@pytest.mark.parametrize(("page", "made"), PAGES.items())
 def test_the_page_runs(page, made, fox, tmp_path, monkeypatch, refilm):
     monkeypatch.chdir(tmp_path)
     shutil.copy(fox, "fox.png")

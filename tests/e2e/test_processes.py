@@ -1,5 +1,6 @@
 """What must hold from one process to the next: a seed makes the same film, and a killed run goes on where it was."""
 
+import json
 import os
 import signal
 import subprocess
@@ -11,6 +12,8 @@ import pytest
 import torch
 
 from refilm.training.resume import checkpoints, load_checkpoint
+
+from ..tiny_recipe import write_recipe
 
 COMMAND = Path(sys.executable).with_name("refilm")
 PROMPT = "a critter bounces in the meadow"
@@ -28,18 +31,6 @@ def test_a_seed_makes_the_same_film_in_every_process(tiny_base, fox, tmp_path):
     assert frames("third", 6) != first
 
 
-RECIPE = """
-stage = "adapter"
-base = "{base}"
-out = "adapter"
-data = {{cache = "{cache}", clips = 8, held_out_clips = 4}}
-loop = {{steps = 200, save_every = 20, validate_every = 1000, optimizer = {{muon_learning_rate = 1e-3}}}}
-
-[diffusion]
-curriculum = [{{until = 40, latent_frames = 1, batch = 4}}, {{until = 500, latent_frames = 2, batch = 4}}]
-"""
-
-
 @pytest.fixture
 def in_folder(tiny_base, tmp_path, monkeypatch):
     """A fresh folder with a recipe in it; encodings are shared."""
@@ -47,8 +38,7 @@ def in_folder(tiny_base, tmp_path, monkeypatch):
     def enter(name: str) -> Path:
         (folder := tmp_path / name).mkdir()
         monkeypatch.chdir(folder)
-        recipe = RECIPE.format(base=tiny_base, cache=tmp_path / "cache")
-        (folder / "tiny.toml").write_text(recipe)
+        write_recipe(folder / "tiny.toml", base=tiny_base, cache=tmp_path / "cache")
         return folder
 
     return enter
@@ -95,23 +85,95 @@ def test_two_processes_learn_what_one_does(refilm, in_folder):
         assert torch.allclose(tensor, two[name], atol=1e-5), name
 
 
-def test_ctrl_c_says_how_to_go_on(in_folder):
-    folder = in_folder("stopped")
-    words = ["train", "tiny.toml", "--set", "loop.steps=100000", "--set", "diffusion.seed=1"]
+ENDLESS = ["--set", "loop.steps=100000", "--set", "loop.save_every=100000"]
+
+
+def begin(*words: object) -> subprocess.Popen:
+    """A training process that has done its first step."""
     process = subprocess.Popen(
-        [COMMAND, *words],
-        stdout=subprocess.DEVNULL,
+        words,
+        stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # tests in the background ignore it
     )
-    wait(lambda: checkpoints(folder / "runs" / "tiny"))
+    while "step 1 of" not in (line := process.stdout.readline()):
+        assert line, process.stderr.read()
+    return process
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_and_says_how_to_go_on(refilm, in_folder, number):
+    run = in_folder("stopped") / "runs" / "tiny"
+    process = begin(COMMAND, "train", "tiny.toml", *ENDLESS, "--set", "diffusion.seed=1")
+    process.send_signal(number)
+    _, said = process.communicate(timeout=600)
+    assert process.returncode == 75
+    step = load_checkpoint(run)["step"]
+    again = f"train tiny.toml --run runs/tiny {' '.join(ENDLESS)} --set diffusion.seed=1 --resume"
+    assert said.splitlines() == [
+        "stopping after this step; Ctrl-C again stops at once",
+        f"stopped; step {step} is kept, go on with: refilm {again}",
+    ]
+    done = refilm(*again.split(), "--set", f"loop.steps={step + 2}")
+    assert done.exit_code == 0, done.output
+    assert load_checkpoint(run)["step"] == step + 2
+
+
+def test_a_second_ctrl_c_leaves_at_once(in_folder):
+    run = in_folder("left") / "runs" / "tiny"
+    slow = ["--set", "loop.save_every=1", "--set", "diffusion.curriculum=[{until=1, latent_frames=5, batch=800}]"]
+    process = begin(COMMAND, "train", "tiny.toml", *slow)
+    wait(lambda: checkpoints(run))
+    process.send_signal(signal.SIGINT)
+    assert process.stderr.readline() == "stopping after this step; Ctrl-C again stops at once\n"
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=600)
     assert process.returncode == 130
-    step = load_checkpoint(folder / "runs" / "tiny")["step"]
-    command = "refilm train tiny.toml --run runs/tiny --set loop.steps=100000 --set diffusion.seed=1 --resume"
-    assert said == f"stopped; step {step} is kept, go on with: {command}\n"
+    assert said.startswith("stopped; step 1 is kept, go on with: refilm train tiny.toml")
+    assert load_checkpoint(run)["step"] == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_all_processes_stop_when_torchrun_is_told_to(in_folder, number):
+    run = in_folder("both") / "runs" / "tiny"
+    torchrun = [Path(sys.executable).with_name("torchrun"), "--standalone", "--nproc-per-node", "2"]
+    process = begin(*torchrun, "-m", "refilm.cli", "train", "tiny.toml", *ENDLESS)
+    process.send_signal(number)
+    _, said = process.communicate(timeout=600)
+    step = load_checkpoint(run)["step"]
+    assert said.count(f"stopped; step {step} is kept, go on with: refilm train") == 1  # one speaks for all
+    assert json.loads((checkpoints(run)[-1] / "manifest.json").read_text())["processes"] == 2
+
+
+def test_a_loss_that_is_not_finite_names_what_to_try(refilm, in_folder):
+    run = in_folder("burst") / "runs" / "tiny"
+    result = refilm("train", "tiny.toml", "--set", "loop.save_every=1", "--set", "loop.optimizer.learning_rate=1e30")
+    assert result.exit_code == 2
+    (said,) = result.stderr.splitlines()
+    step = load_checkpoint(run)["step"]
+    assert said.startswith(f"error: step {step}: loss ")
+    assert "lower loop.optimizer.learning_rate" in said
+    assert f"step {step} is kept, go on with: refilm train tiny.toml --run runs/tiny" in said
+
+
+def test_a_damaged_checkpoint_is_not_replaced_by_an_older_one_unasked(refilm, in_folder):
+    run = in_folder("damaged") / "runs" / "tiny"
+    few = ["--set", "loop.steps=6", "--set", "loop.save_every=3"]
+    assert refilm("train", "tiny.toml", *few).exit_code == 0
+    weights = load_checkpoint(run)["weights"]
+    os.truncate(run / "step-00000006" / "state.pt", 1000)
+    result = refilm("train", "tiny.toml", *few, "--resume")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "step-00000006/state.pt: is damaged, 1000 bytes instead of" in result.stderr
+    remedy = result.stderr.split("is taken with ")[1].split()
+    assert remedy == ["--resume-from", "runs/tiny/step-00000003"]
+    assert refilm("train", "tiny.toml", *few, *remedy).exit_code == 0
+    for name, weight in load_checkpoint(run)["weights"].items():
+        assert torch.equal(weight, weights[name]), name
+    result = refilm("train", "tiny.toml", *few, "--resume-from", "runs/tiny/step-00000009")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("error: runs/tiny/step-00000009: no checkpoint to resume from")
 
 
 def test_resume_without_a_checkpoint_is_refused(refilm, in_folder):
