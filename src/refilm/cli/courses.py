@@ -125,6 +125,7 @@ class Lines(Course):
         self._now_and_then(f"encoded {done} of {total} clips", now=done == total)
 
     def begin(self, trained: "TrainedTable") -> None:
+        self.last = -self.every  # so that the first step is told, however late the last line was
         for row in trained.rows:
             how = "trains" if row.trains else "is frozen"
             self.tell(f"{row.name} {how}: {row.parameters:,} parameters, {size(row.bytes)}")
