@@ -52,7 +52,7 @@ def trained(tiny_base, cache, tmp_path):
         task = recipe.task()
         for _ in fit(task, recipe.loop, tmp_path / "run"):
             pass
-        return task, recipe.deliver(task)
+        return task, recipe.deliver(task, {})
 
     return train
 
