@@ -9,6 +9,7 @@ from functools import lru_cache
 import torch
 from einops import repeat
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import unset_fake_temporarily
 
 from refilm.sizes import Grid, TransformerSize
 
@@ -41,7 +42,8 @@ def _spread(grid: Grid, frames: Tensor, rows: Tensor, columns: Tensor) -> tuple[
 
 
 @lru_cache(maxsize=8)
-@torch.inference_mode(False)  # what is kept must serve training too, and so must not depend on who asks first
+@unset_fake_temporarily()  # what is kept must not depend on who asks first:
+@torch.inference_mode(False)  # it has content, and serves training too
 def sincos_table(grid: Grid, width: int, spatial_interpolation: float, temporal_interpolation: float) -> Tensor:
     """CogVideoX's table, (N, D) float32: a quarter of the channels tell time, then 3/8 each the column and the row."""
     t, h, w = (torch.arange(n, dtype=torch.float32, device="cpu") for n in grid)
@@ -84,7 +86,8 @@ class RotaryPosition(nn.Module):
 
 
 @lru_cache(maxsize=8)
-@torch.inference_mode(False)  # what is kept must serve training too, and so must not depend on who asks first
+@unset_fake_temporarily()
+@torch.inference_mode(False)
 def rotary_angles(grid: Grid, head_dim: int, base: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """Cosines and sines: a quarter of the channels turn with time, 3/8 with the row, 3/8 with the column.
 
