@@ -43,7 +43,7 @@ def critters(
     with bar("drawing", clips) as advance:
         for _ in write_clips(out, clips=clips, split=split, seed=seed):
             advance("drawing")
-    say(f"{out}: {clips} clips of critters ({split}, seed {seed}); data.folder of a recipe takes this folder")
+    say(f"{out}: {clips} clips of critters ({split}, seed {seed}); next: refilm data check {out}")
 
 
 def import_(
