@@ -175,6 +175,14 @@ def test_a_plan_counts_what_a_model_with_weights_holds_and_keeps(folder, encoded
     assert 0 < plan.activations < kept if recipe.train.lora else plan.activations == kept > 0
 
 
+def test_a_plan_counts_what_selective_checkpointing_keeps(folder, encoded_clips):
+    full, selective = (
+        plan_of(folder / "tiny.toml", {"diffusion.checkpointing": mode}) for mode in ("full", "selective")
+    )
+    width, blocks, tokens = 2 * 64, 2, 24 + 2 * 4 * 4
+    assert selective.activations - full.activations == 4 * 4 * tokens * width * blocks  # clips of float32
+
+
 def test_an_account_takes_back_what_came_after_the_step_it_goes_on_from(tmp_path):
     def account(step: int) -> Account:
         return Account(tmp_path, {"stage": "adapter"}, sources={}, processes=1, step=step)

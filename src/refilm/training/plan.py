@@ -16,9 +16,12 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.autograd.graph import saved_tensors_hooks
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map_only
 
 from refilm.checkpoints.hub import must_be_fetched
 from refilm.model import JointAttention, ReferenceAttention, eager, fused, swapped
+from refilm.training.checkpointing import is_self_attention
 from refilm.training.curriculum import samples_at
 from refilm.training.diffusion import DiffusionTask
 from refilm.training.parallel import own_device, shares
@@ -134,6 +137,15 @@ def saved_bytes(task: DiffusionTask, settings: StepSettings, lesson: ClipLesson)
             kept[storage] = tensor  # which keeps its storage's number from being given to another
         return tensor
 
+    class Found(TorchDispatchMode):
+        """Also what selective checkpointing keeps, of which autograd is not told."""
+
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            out = func(*args, **(kwargs or {}))
+            if task.settings.checkpointing == "selective" and is_self_attention(func, args):
+                tree_map_only(Tensor, keep, out)
+            return out
+
     dtype = DTYPES[settings.precision]
     kernel = fused if torch.cuda.is_available() else eager  # as in `use_eager_attention`
     with ExitStack() as stack:
@@ -141,6 +153,7 @@ def saved_bytes(task: DiffusionTask, settings: StepSettings, lesson: ClipLesson)
             stack.enter_context(swapped(task.transformer, kind, kernel=lambda _: kernel))
         stack.enter_context(torch.autocast(task.device.type, dtype, enabled=dtype != torch.float32))
         stack.enter_context(saved_tensors_hooks(keep, lambda tensor: tensor))
+        stack.enter_context(Found())
         loss = task.losses(batch).mean()
     assert loss.requires_grad
     return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
