@@ -134,6 +134,7 @@ def test_a_second_ctrl_c_leaves_at_once(in_folder):
     assert load_checkpoint(run)["step"] == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_all_processes_stop_when_torchrun_is_told_to(in_folder, number):
     run = in_folder("both") / "runs" / "tiny"

@@ -83,6 +83,7 @@ class SamePicture(Critters):
         return replace(super().__getitem__(index), references=super().__getitem__(0).references)
 
 
+@pytest.mark.slow
 def test_one_that_learns_without_the_picture_fails(tiny_base, tmp_path):
     """All references are the same picture: the loss falls, but not for what it shows."""
     found, _ = outcome(task_on(encoded(tiny_base, tmp_path, SamePicture(6)), tiny_base))
