@@ -71,7 +71,7 @@ def _adamw(parameters: list[nn.Parameter], settings: OptimizerSettings) -> torch
         return torch.optim.AdamW(parameters, **of)
     if settings.kind == "adamw8bit":
         try:
-            from torchao.optim import AdamW8bit
+            from torchao.optim import AdamW8bit  # pyright: ignore[reportMissingImports]
         except ImportError as error:
             raise ValueError('optimizer.kind adamw8bit needs torchao: pip install "refilm[quant]"') from error
         return AdamW8bit(parameters, **of)

@@ -22,7 +22,7 @@ def quantize_base(transformer: Transformer) -> int:
         ValueError: torchao is missing, or no linear layer is frozen.
     """
     try:
-        from torchao.quantization import Int8WeightOnlyConfig, quantize_
+        from torchao.quantization import Int8WeightOnlyConfig, quantize_  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise ValueError('weights in 8 bits need torchao: pip install "refilm[quant]"') from error
     chosen = {layer for block in transformer.trunk.blocks for layer in _frozen(block)}

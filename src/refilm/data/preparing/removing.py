@@ -35,7 +35,7 @@ class Rembg(Remover):
         return f"rembg {self._model}"
 
     def __call__(self, picture: Image.Image, /) -> Image.Image:
-        from rembg import remove
+        from rembg import remove  # pyright: ignore[reportMissingImports]
 
         mask = remove(picture, session=self._session, only_mask=True)
         assert isinstance(mask, Image.Image)
@@ -51,8 +51,8 @@ def background_remover(model: str = "u2net") -> Remover:
     for package in ("rembg", "onnxruntime"):  # rembg without a runtime would end the process
         if importlib.util.find_spec(package) is None:
             raise ValueError(f"removing backgrounds needs {package}, which is missing; pip install 'refilm[prepare]'")
-    from rembg import new_session
-    from rembg.sessions import sessions_names
+    from rembg import new_session  # pyright: ignore[reportMissingImports]
+    from rembg.sessions import sessions_names  # pyright: ignore[reportMissingImports]
 
     if model not in sessions_names:
         raise ValueError(f"rembg has no model {model!r}; choose one of {', '.join(sorted(sessions_names))}")
