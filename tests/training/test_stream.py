@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 import torch
@@ -164,6 +165,20 @@ def test_shares_that_do_not_match_the_captions_are_refused():
         stream(Clips({SQUARE: 1}), captions=(1.0,)).batch(0, [0])
     with pytest.raises(ValidationError, match="give one caption at least a share above 0"):
         stream(captions=(0.0, 0.0))
+
+
+def test_a_clip_without_a_mask_is_all_subject_beside_one_that_has_one():
+    class Masked(Clips):
+        def __getitem__(self, index):
+            mask = torch.zeros(self.sizes[index]).half()
+            mask[0, 0, 0] = 0.5
+            return replace(super().__getitem__(index), mask=None if index else mask)
+
+    mixed = stream(Masked({SQUARE: 2}), curriculum=(ClipLesson(until=1, batch=2, latent_frames=2),))
+    masks = mixed.batch(0, [0, 1]).mask
+    assert masks.shape == (2, 2, 2, 2)
+    assert sorted(mask.sum().item() for mask in masks) == [0.5, 8]
+    assert stream().batch(0, [0]).mask is None
 
 
 def test_drops_are_disjoint_and_have_their_shares():

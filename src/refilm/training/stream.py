@@ -179,9 +179,8 @@ class Stream:
             ValueError: a clip has another number of captions than the settings have shares for.
         """
         drawn, frames = self.drawn(step, samples), self._at(step)[1]
-        with torch.autocast("cpu", enabled=False):  # which would have a say in how rows are stacked
-            clips = [self.clips[one.clip] for one in drawn]
-            read = _read(clips, drawn, frames, self.settings.captions)
+        clips = [self.clips[one.clip] for one in drawn]
+        read = _read(clips, drawn, frames, self.settings.captions)
         noise = torch.empty(2, *read.mean.shape)
         for row, one in enumerate(drawn):
             for kind in noise:
