@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -63,9 +64,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(refilm, in_folder):
     file = "adapter/adapter.safetensors"
     assert (broken / file).read_bytes() == (unbroken / file).read_bytes()
     one, other = (load_checkpoint(folder / "runs" / "tiny") for folder in (unbroken, broken))
-    for kind in ("weights", "average"):
-        for name, tensor in one[kind].items():
-            assert torch.equal(tensor, other[kind][name]), f"{kind}: {name}"
+    assert_alike(one, other, within=0)
 
 
 def test_two_processes_learn_what_one_does(refilm, in_folder):
@@ -83,6 +82,31 @@ def test_two_processes_learn_what_one_does(refilm, in_folder):
     one, two = (load_checkpoint(folder / "runs" / "tiny")["weights"] for folder in (alone, together))
     for name, tensor in one.items():
         assert torch.allclose(tensor, two[name], atol=1e-5), name
+
+
+@pytest.mark.slow
+def test_shards_of_two_processes_go_on_to_the_same_bits_in_two_and_near_them_in_one(refilm, in_folder):
+    whole = ["--set", "train.what=all", "--set", "loop.precision=fp32", "--set", "loop.optimizer={}"]
+    whole += ["--set", "loop.steps=6", "--set", "loop.save_every=3"]
+    torchrun = [Path(sys.executable).with_name("torchrun"), "--standalone", "--nproc-per-node", "2"]
+    sharded = [*torchrun, "-m", "refilm.cli", "train", "tiny.toml", *whole, "--set", "loop.shard=true"]
+    run = in_folder("sharded") / "runs" / "tiny"
+    subprocess.run(sharded, check=True, timeout=600)
+    assert len(list((run / "step-00000003" / "shards").iterdir())) == 2
+    unbroken = load_checkpoint(run)
+    shutil.rmtree(run / "step-00000006")
+    subprocess.run([*sharded, "--resume"], check=True, timeout=600)
+    assert_alike(load_checkpoint(run), unbroken, within=0)
+    shutil.rmtree(run / "step-00000006")
+    assert refilm("train", "tiny.toml", *whole, "--resume").exit_code == 0
+    assert_alike(load_checkpoint(run), unbroken, within=1e-5)
+
+
+def assert_alike(one, other, *, within: float) -> None:
+    for kind in ("weights", "average"):
+        assert one[kind].keys() == other[kind].keys()
+        for name, tensor in one[kind].items():
+            assert torch.allclose(tensor, other[kind][name], rtol=0, atol=within), f"{kind}: {name}"
 
 
 ENDLESS = ["--set", "loop.steps=100000", "--set", "loop.save_every=100000"]

@@ -5,10 +5,10 @@ import sys
 from pathlib import Path
 
 import torch
-import torch.distributed.checkpoint as dcp
 
 from refilm.training.diffusion import TrainSettings
 from refilm.training.parallel import joined
+from refilm.training.resume import save_checkpoint
 from refilm.training.step import Trainer
 
 from .tiny_task import steps, task
@@ -38,24 +38,13 @@ def course(case: str, folder: Path) -> dict:
     for step in range(5):
         told.append(run.advance())
         if step == 2:
-            save(run.state(), folder)
+            save_checkpoint(folder, run.step, run.state())
     with run.averaged(), torch.no_grad():
         batch = made.draw(made.stream, 9, made.samples(9))
         validated = made.losses(batch).tolist()
     run.take_average()
     plain = {name: p.detach() for name, p in made.module.named_parameters()}
     return {"told": told, "taken": taken, "validated": validated, "weights": plain}
-
-
-def save(state: dict, folder: Path) -> None:
-    if run_is_spread(state):
-        dcp.save(state, checkpoint_id=folder / "spread")
-    elif torch.distributed.get_rank() == 0:
-        torch.save(state, folder / "state.pt")
-
-
-def run_is_spread(state: dict) -> bool:
-    return any(hasattr(weight, "full_tensor") for weight in state["weights"].values())
 
 
 def main(folder: Path) -> None:

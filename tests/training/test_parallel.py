@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
-import torch.distributed.checkpoint as dcp
 
+from refilm.training.resume import load_checkpoint
 from refilm.training.step import Trainer
 
 from .processes import CASES
@@ -80,12 +80,7 @@ def test_one_process_goes_on_from_where_two_were(together):
     for case in CASES:
         told = alone(case)[2]
         run = Trainer(task(**CASES[case][0]), steps())
-        if case == "adapter":
-            state = torch.load(together / case / "state.pt", weights_only=True)
-        else:
-            state = run.state()
-            dcp.load(state, checkpoint_id=together / case / "spread")
-        run.load_state(state)
+        run.load_state(load_checkpoint(together / case))
         assert run.step == 3
         for one, two in zip(told[3:], [run.advance(), run.advance()], strict=True):
             assert abs(one["loss"] - two["loss"]) < 1e-5

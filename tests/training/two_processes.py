@@ -118,6 +118,4 @@ if __name__ == "__main__":
     fails_for_all_when_it_fails_for_one(Path(sys.argv[1]) / "sharded")
     stops_after_the_same_step(Path(sys.argv[1]) / "stopped")
     dist.barrier()
-    os._exit(
-        0
-    )  # gloo's threads may come upon the interpreter's end, and abort it (pytorch/pytorch pull request 179291)
+    os._exit(0)  # gloo's threads may come upon the interpreter's end and abort it (pytorch pull request 179291)
