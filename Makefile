@@ -18,8 +18,8 @@ demo: .venv/ready-to-run  ## a film of a critter that the model has never seen
 	$(BIN)/refilm demo --out demo
 	@echo "The films, and a page that shows them: $(CURDIR)/demo"
 
-test: .venv/ready-to-develop  ## the tests; more by ARGS, as in `make test ARGS="-k adapter"`
-	$(BIN)/python -m pytest $(ARGS)
+test: .venv/ready-to-develop  ## the tests, a file a core; more by ARGS, as in `make test ARGS="-k adapter -n 0"`
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: .venv/ready-to-develop  ## format, lint, types, layers
 	$(BIN)/ruff format --check .

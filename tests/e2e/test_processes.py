@@ -136,7 +136,7 @@ def test_a_signal_saves_and_says_how_to_go_on(refilm, in_folder, number):
     step = load_checkpoint(run)["step"]
     again = f"train tiny.toml --run runs/tiny {' '.join(ENDLESS)} --set diffusion.seed=1 --resume"
     assert said.splitlines() == [
-        "stopping after this step; Ctrl-C again stops at once",
+        "stopping once what is done is saved; Ctrl-C again stops at once",
         f"stopped; step {step} is kept, go on with: refilm {again}",
     ]
     done = refilm(*again.split(), "--set", f"loop.steps={step + 2}")
@@ -150,7 +150,7 @@ def test_a_second_ctrl_c_leaves_at_once(in_folder):
     process = begin(COMMAND, "train", "tiny.toml", *slow)
     wait(lambda: checkpoints(run))
     process.send_signal(signal.SIGINT)
-    assert process.stderr.readline() == "stopping after this step; Ctrl-C again stops at once\n"
+    assert process.stderr.readline() == "stopping once what is done is saved; Ctrl-C again stops at once\n"
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=600)
     assert process.returncode == 130
@@ -167,7 +167,9 @@ def test_all_processes_stop_when_torchrun_is_told_to(in_folder, number):
     process.send_signal(number)
     _, said = process.communicate(timeout=600)
     step = load_checkpoint(run)["step"]
-    assert said.count(f"stopped; step {step} is kept, go on with: refilm train") == 1  # one speaks for all
+    assert (
+        said.count(f"stopped; step {step} is kept, go on with: the same command and --resume") == 1
+    )  # one speaks for all
     assert json.loads((checkpoints(run)[-1] / "manifest.json").read_text())["processes"] == 2
 
 

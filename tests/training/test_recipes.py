@@ -162,6 +162,19 @@ def test_clips_of_another_kind_of_model_are_refused(trained, cache):
         DataSettings(cache=cache / "train").encoded(other)
 
 
+def test_a_cache_that_other_encoders_made_is_refused(trained, cache, tiny_base, tmp_path):
+    trained("")
+    from refilm.training.datasets import DataSettings
+
+    base = load_base(tiny_base, device="cpu")
+    data = DataSettings(cache=cache / "train", held_out=cache / "held_out")
+    assert list(data.prepare(base.encoders, base.defaults)) == []
+    with torch.no_grad():
+        base.encoders.image.model.embeddings.class_embedding.neg_()
+    with pytest.raises(ValueError, match=r"train: its references come from other encoders than the base model's"):
+        list(data.prepare(base.encoders, base.defaults))
+
+
 def test_a_cache_alone_is_split_and_a_second_one_is_validated_on(trained, cache, tiny_base):
     trained("")
     from refilm.training.datasets import DataSettings

@@ -28,10 +28,11 @@ def test_a_signal_stops_after_a_saved_step_and_the_run_goes_on_to_the_same_bits(
     losses = [progress.loss for progress in fit(whole, SETTINGS, tmp_path / "whole")]
 
     def stopped_run():
-        for progress in fit(Regression(), SETTINGS, tmp_path / "run", on_stop=lambda: told.append("stop")):
-            first.append(progress.loss)
-            if progress.step == 16:
-                signal.raise_signal(number)
+        with stoppable(lambda: told.append("stop")) as heard:
+            for progress in fit(Regression(), SETTINGS, tmp_path / "run", stop=heard):
+                first.append(progress.loss)
+                if progress.step == 16:
+                    signal.raise_signal(number)
 
     first = []
     with pytest.raises(Stopped, match=f"stopped by {number.name} after step 17, which is saved") as stop:

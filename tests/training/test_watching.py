@@ -1,12 +1,14 @@
 """A run under watch, through the command line: what it leaves, when it ends itself, and what a dry run tells."""
 
 import json
+import signal
 from pathlib import Path
 
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from refilm.cli.courses import Lines
 from refilm.media import open_video
 from refilm.training.account import Account
 from refilm.training.loop import Progress
@@ -122,6 +124,26 @@ def test_a_run_whose_picture_stays_unused_ends_itself_and_can_go_on(refilm, fold
     parts = json.loads((run / "run.json").read_text())["parts"]
     assert [(part["from_step"], part["to_step"]) for part in parts] == [(0, 4), (4, 6)]
     assert [step for step, _ in losses(run)] == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_signal_before_the_first_step_leaves_with_its_code_and_keeps_what_is_encoded(
+    refilm, folder, tmp_path, monkeypatch
+):
+    words = ["train", "tiny.toml", "--set", f"data.cache={tmp_path / 'own'}", "--set", "loop.steps=1"]
+    told = []
+
+    def asked_at_once(course: Lines, done: int, total: int) -> None:
+        told.append((done, total))
+        if len(told) == 1:
+            signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(Lines, "encoded", asked_at_once)
+    result = refilm(*words)
+    assert result.exit_code == 75
+    assert "stopped; no step is saved yet, start anew with: refilm train tiny.toml" in result.stderr
+    (done, total), seen = told[0], len(told)
+    assert refilm(*words).exit_code == 0
+    assert (seen, told[1][1]) == (1, total - done)
 
 
 def test_a_dry_run_tells_the_plan_and_touches_nothing(refilm, folder):

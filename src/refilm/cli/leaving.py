@@ -22,11 +22,11 @@ AT_ONCE = 130
 
 
 @contextmanager
-def leaving(command: list[str], folder: Path, *, first: bool) -> Iterator[None]:
+def leaving(words: list[str], folder: Path, *, first: bool) -> Iterator[None]:
     """Around a run.
 
     Args:
-        command: that started it, without what resumes.
+        words: of the command that started it, without what resumes.
         folder: of the run.
         first: whether this process speaks for all.
     """
@@ -42,23 +42,30 @@ def leaving(command: list[str], folder: Path, *, first: bool) -> Iterator[None]:
         code = AT_ONCE
     except FloatingPointError as error:
         remedy = "the same again would end the same way, so lower loop.optimizer.learning_rate or look at these samples"
-        raise FloatingPointError(f"{error}; {remedy}; {_kept(command, folder)}") from error
+        raise FloatingPointError(f"{error}; {remedy}; {_kept(words, folder)}") from error
     else:
         return
     if first:
-        typer.echo(f"{why}; {_kept(command, folder)}", err=True)
+        typer.echo(f"{why}; {_kept(words, folder)}", err=True)
     raise typer.Exit(code)
 
 
 def tell_stopping() -> None:
     """Tell that a signal was heard; from its handler, where a print could come upon another one."""
-    os.write(2, b"stopping after this step; Ctrl-C again stops at once\n")
+    os.write(2, b"stopping once what is done is saved; Ctrl-C again stops at once\n")
 
 
-def _kept(command: list[str], folder: Path) -> str:
+def _kept(words: list[str], folder: Path) -> str:
     from refilm.training.resume import checkpoints, step_of
 
     kept = checkpoints(folder)
     if not kept:
-        return f"no step is saved yet, start anew with: {shlex.join(command)}"
-    return f"step {step_of(kept[-1])} is kept, go on with: {shlex.join([*command, '--resume'])}"
+        return f"no step is saved yet, start anew with: {_command(words)}"
+    return f"step {step_of(kept[-1])} is kept, go on with: {_command(words, '--resume')}"
+
+
+def _command(words: list[str], *more: str) -> str:
+    """A command to type; where a launcher started several processes, it alone knows its own part."""
+    if os.environ.get("WORLD_SIZE", "1") == "1":
+        return shlex.join(["refilm", *words, *more])
+    return " and ".join(["the same command", *more])

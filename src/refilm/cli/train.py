@@ -69,10 +69,10 @@ def train(
     if overfit is not None:
         tell_self_test(recipe, overfit, settings, course)
         return
-    command = ["refilm", "train", str(recipe), "--run", str(folder)]
-    command += [word for change in changes or [] for word in ("--set", change)]
-    command += [] if log_with is None else ["--log-with", log_with]
-    with leaving(command, folder, first=first), course:
+    words = ["train", str(recipe), "--run", str(folder)]
+    words += [word for change in changes or [] for word in ("--set", change)]
+    words += [] if log_with is None else ["--log-with", log_with]
+    with leaving(words, folder, first=first), course:
         from refilm.training.run import train as steps
 
         run_steps = steps(

@@ -1,6 +1,7 @@
 """Where a recipe's clips come from, and how they become encoded ones, to learn from and to validate on."""
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,8 @@ from pydantic import Field, field_serializer, model_validator
 
 from refilm.checkpoints import Defaults, fingerprint
 from refilm.data.checking import require_checked
-from refilm.data.encoding import EncodedSet, EncodeSettings, Subset, encode, identify
-from refilm.data.encoding.index import INDEX
+from refilm.data.encoding import EncodedSet, EncoderIdentity, EncodeSettings, Subset, encode, identify
+from refilm.data.encoding.index import INDEX, read_index
 from refilm.data.samples import Critters, Files, Source
 from refilm.encoders import Encoders
 from refilm.settings import Settings
@@ -52,7 +53,7 @@ class DataSettings(Settings):
         """Encode what is not encoded yet, yielding (encodings made, encodings to make) of this process.
 
         Raises:
-            ValueError: clips that were not checked, or cannot be used.
+            ValueError: clips that were not checked, or cannot be used; a ready cache that other encoders made.
         """
         films = defaults.model_dump(include={"frames", "fps", "height", "width"})
         settings = EncodeSettings.model_validate(films | self.encode.model_dump(exclude_unset=True))
@@ -68,11 +69,7 @@ class DataSettings(Settings):
                 ranks=here.size,
                 wait=wait_for_all,
             )
-
-    @property
-    def encodes(self) -> bool:
-        """Whether clips must be encoded first."""
-        return self.clips is not None or self.manifest is not None
+        self._require_made_by(identity)
 
     def _sources(self, settings: EncodeSettings) -> Iterator[tuple[Source, Path]]:
         if self.manifest is not None:
@@ -85,6 +82,16 @@ class DataSettings(Settings):
 
     def _critters(self) -> tuple[Path, Path]:
         return self.cache / "train", self.cache / "held_out"
+
+    def _require_made_by(self, encoders: EncoderIdentity) -> None:
+        own = asdict(encoders)
+        for folder in self._folders():
+            others = [name for name, made in read_index(folder).encoders.items() if made != own[name]]
+            if others:
+                raise ValueError(
+                    f"{folder}: its {' and '.join(others)} come from other encoders than the base model's; encode with "
+                    "--base as the recipe's"
+                )
 
     @property
     def finished(self) -> bool:

@@ -5,6 +5,7 @@ Knows nothing of what is trained: a `Task` gives the weights and the loss of a s
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -15,7 +16,7 @@ from refilm.training.agreement import highest
 from refilm.training.parallel import place
 from refilm.training.resume import load_checkpoint, save_checkpoint, set_aside, starting_point
 from refilm.training.shards import mesh_of
-from refilm.training.signals import Ended, Stopped, stoppable
+from refilm.training.signals import Ended, Stop, Stopped, stoppable
 from refilm.training.step import StepSettings, Task, Trainer
 
 Positive = Annotated[int, Field(ge=1)]
@@ -67,7 +68,7 @@ def fit(
     *,
     resume: bool | Path = False,
     look: Callable[[int], Findings] | None = None,
-    on_stop: Callable[[], None] = lambda: None,
+    stop: Stop | None = None,
 ) -> Iterator[Progress]:
     """Train `task`, yielding after every step; leaves the averaged weights in the task at the end.
 
@@ -81,7 +82,7 @@ def fit(
         resume: go on from this checkpoint; True: from the newest in `folder`.
         look: called with the number of steps at each validation, the averaged weights in place, by the first process,
             or by all where they share the weights; none: the task's own validation alone.
-        on_stop: called when a signal asks to stop, from the signal's handler: do next to nothing there.
+        stop: what has asked to stop so far, where the caller listens already; none: signals are heard from here on.
 
     Raises:
         ValueError: `resume` without a checkpoint or with a damaged one; none of it, and `folder` holds checkpoints.
@@ -96,7 +97,7 @@ def fit(
     if start is not None:
         run.load_state(load_checkpoint(start, mesh=mesh_of(run.state())))
         set_aside(folder, after=run.step)
-    with stoppable(on_stop) as stop:
+    with stoppable() if stop is None else nullcontext(stop) as stop:
         started = time.perf_counter()
         while run.step < settings.steps:
             samples, found, enough = len(task.samples(run.step)), Findings(), 0

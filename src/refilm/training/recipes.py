@@ -101,14 +101,13 @@ class BaseRecipe(Settings):
     loop: LoopSettings
 
     def prepare(self) -> Iterator[tuple[int, int]]:
-        """Lay out the base model's folder and encode the clips."""
+        """Lay out the base model's folder and encode the clips, or make sure that its encoders did."""
         if place().first:
             begin_base(self.base, self.defaults, snr_shift=self.snr_shift)
         wait_for_all()
-        if self.data.encodes:
-            length = self.size.text_length
-            encoders = load_encoders(self.base, text_length=length, device=own_device(), dtype=torch.float32)
-            yield from self.data.prepare(encoders, self.defaults)
+        length = self.size.text_length
+        encoders = load_encoders(self.base, text_length=length, device=own_device(), dtype=torch.float32)
+        yield from self.data.prepare(encoders, self.defaults)
 
     def task(self, within: AbstractContextManager[Any] | None = None) -> DiffusionTask:
         """What the loop trains; or one to count on, of shapes alone, made within a context: a device `meta`, say."""
@@ -149,12 +148,11 @@ class AdapterRecipe(Settings):
         return self
 
     def prepare(self) -> Iterator[tuple[int, int]]:
-        """Encode the clips."""
+        """Encode the clips, or make sure that the base model's encoders did."""
         if self.train.what == "all":
             whole_base(self.base)
-        if self.data.encodes:
-            base = load_base(self.base, device=str(own_device()), dtype="float32", memory="low")
-            yield from self.data.prepare(base.encoders, base.defaults)
+        base = load_base(self.base, device=str(own_device()), dtype="float32", memory="low")
+        yield from self.data.prepare(base.encoders, base.defaults)
 
     def task(self, within: AbstractContextManager[Any] | None = None) -> DiffusionTask:
         """What the loop trains; or one to count on, of shapes alone, made within a context: a device `meta`, say."""

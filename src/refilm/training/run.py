@@ -14,6 +14,7 @@ from refilm.training.parallel import joined, wait_for_all
 from refilm.training.recipes import AdapterRecipe, read_recipe
 from refilm.training.records import TrackerName
 from refilm.training.resume import starting_point, step_of
+from refilm.training.signals import Stopped, stoppable
 from refilm.training.step import Task
 from refilm.training.trained import TrainedTable
 from refilm.training.watching import watch
@@ -50,15 +51,17 @@ def train(
     Raises:
         ValueError: a recipe or data that cannot be used; `folder` holds a run already and `resume` is not set, or
             it is set and there is no sound checkpoint.
-        Stopped: SIGTERM or Ctrl-C asked for it; the last step is saved.
+        Stopped: SIGTERM or Ctrl-C asked for it; the last step is saved, or so are the encodings made so far.
         Ended: as many validations as the recipe allows found that the picture is not used; the last step is saved.
     """
     recipe: Any = read_recipe(recipe_path, changes)
     start = starting_point(folder, resume)  # refused before clips are encoded
-    with joined() as here:
+    with stoppable(on_stop) as stop, joined() as here:
         folder.mkdir(parents=True, exist_ok=True)
         for done, total in recipe.prepare():
             on_encoded(done, total)
+            if stop.asked:
+                raise Stopped(None, stop.asked)  # what is encoded is kept
         wait_for_all()
         task = recipe.task()
         if here.first:
@@ -68,7 +71,7 @@ def train(
             on_trained(task.trained(recipe.loop.optimizer))
         step, filming = step_of(start) if start else 0, filming_of(recipe, task, folder)
         with watch(task, recipe, folder, step=step, log_with=log_with, filming=filming) as watching:
-            steps = fit(task, recipe.loop, folder, resume=resume, look=watching.look, on_stop=on_stop)
+            steps = fit(task, recipe.loop, folder, resume=resume, look=watching.look, stop=stop)
             for progress in steps:
                 watching.note(progress)
                 yield progress

@@ -11,11 +11,12 @@ from types import FrameType
 
 
 class Stopped(Exception):  # noqa: N818  # it is no error
-    """A run was asked to stop by a signal, and has saved where it was."""
+    """A run was asked to stop by a signal, and has saved where it was; step None: it had not begun."""
 
-    def __init__(self, step: int, number: int):
+    def __init__(self, step: int | None, number: int):
         self.step, self.signal = step, signal.Signals(number)
-        super().__init__(f"stopped by {self.signal.name} after step {step}, which is saved")
+        where = "before the first step" if step is None else f"after step {step}, which is saved"
+        super().__init__(f"stopped by {self.signal.name} {where}")
 
 
 class Ended(Exception):  # noqa: N818  # it is no error
@@ -44,14 +45,14 @@ class Stop:
 
 
 @contextmanager
-def stoppable(on_stop: Callable[[], None]) -> Iterator[Stop]:
+def stoppable(on_stop: Callable[[], None] = lambda: None) -> Iterator[Stop]:
     """Within the context the first SIGTERM or Ctrl-C is taken down, and a further Ctrl-C is a KeyboardInterrupt.
 
     A Ctrl-C that is ignored, as in a shell's background, stays ignored. Only the main thread can be told of signals;
     in others nothing is changed.
 
     Args:
-        on_stop: called by the first signal, from its handler.
+        on_stop: called by the first signal, from its handler: do next to nothing there.
     """
     stop = Stop(on_stop)
     if threading.current_thread() is not threading.main_thread():
