@@ -74,9 +74,17 @@ class Pipeline:
         return self.generate_batch([prompt], [reference], seeds=[seed], **settings)[0]
 
     def generate_batch(
-        self, prompts: Sequence[str], references: Sequence[Picture | None], *, seeds: Sequence[int], **settings: Any
+        self,
+        prompts: Sequence[str] | Tensor,
+        references: Sequence[Picture | None] | Tensor,
+        *,
+        seeds: Sequence[int],
+        **settings: Any,
     ) -> list[Video]:
-        """Make several videos at once; each is what `generate` makes with its seed. All have a reference, or none."""
+        """Make several videos at once; each is what `generate` makes with its seed. All have a reference, or none.
+
+        Prompts and references may also be encoded already, see `sample`.
+        """
         request = self.request(**settings)
         latents = None
         for step in self.sample(prompts, references, seeds=seeds, request=request):

@@ -18,6 +18,9 @@ class CropLesson(Lesson):
     """Frames of a crop, 4k + 1."""
     crop: int
     """Height and width of a crop in pixels."""
+    noise: float = 0.0
+    """The most noise that the decoder must put up with, in standard deviations of the latents; every crop has its own
+    share of it. A transformer never makes quite the latents that an encoder would."""
 
 
 class AutoencoderSettings(Settings):
@@ -108,10 +111,14 @@ class AutoencoderTask:
         lesson, first = lesson_at(self.settings.curriculum, step), self.samples(step).start
         video = self._batch(lesson, samples)
         (posterior,) = self.module.encode(video, return_dict=False)
-        generator = torch.Generator().manual_seed(step)
-        noise = torch.randn((lesson.batch, *posterior.mean.shape[1:]), generator=generator)
-        noise = noise[[index - first for index in samples]]
-        decoded = self.module.decode(posterior.mean + posterior.std * noise, return_dict=False)[0].float()
+        draw = torch.Generator().manual_seed(step)
+        shape, own = (lesson.batch, *posterior.mean.shape[1:]), [index - first for index in samples]
+        latents = posterior.mean + posterior.std * torch.randn(shape, generator=draw)[own]
+        if lesson.noise:
+            share = torch.rand(lesson.batch, 1, 1, 1, 1, generator=draw)[own]
+            disturbance = posterior.mean.detach().std() * torch.randn(shape, generator=draw)[own]
+            latents = latents + lesson.noise * share * disturbance
+        decoded = self.module.decode(latents, return_dict=False)[0].float()
         weight = 1 + self.settings.detail_weight * detail(video)
         weight = weight / weight.mean()
         error = (decoded - video).abs()

@@ -1,0 +1,291 @@
+"""What makes a reference adapter learn: the pocket adapter's recipe, shortened, and one thing changed a row.
+
+    python benchmarks/study.py --prepare                  # encodes the clips, once
+    python benchmarks/study.py --seed 0 [--rows a,b]      # trains and judges; what is done already is left alone
+    python benchmarks/study.py --table                    # writes benchmarks/results/study.json
+
+Rows of one seed learn from the same samples, timesteps and noise. Each is told by its held-out loss under the right
+picture, another's and none, and by the judge on films of held-out subjects; these pairs are others than those of
+`critters.py`. Several at once, with disjoint rows and a thread each, share the cores well.
+"""
+
+import argparse
+import json
+import math
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from critters import Pair, held_out_pairs
+from PIL import Image
+from torch import Tensor, nn
+
+import refilm
+from refilm.checkpoints import Base, fingerprint, load_base
+from refilm.data import critters
+from refilm.data.encoding import EncodeSettings, encode, identify
+from refilm.data.samples import Critters, PictureFile, Sample, Source, hashed
+from refilm.encoders import Encoders, ImageEncoder
+from refilm.evaluation import ATTRIBUTES, Judge, Verdict, accuracy, machine
+from refilm.training.diffusion import DiffusionTask
+from refilm.training.loop import fit
+from refilm.training.recipes import AdapterRecipe, read_recipe
+from refilm.training.resume import checkpoints
+
+HERE = Path(__file__).parent
+RECIPE = HERE.parent / "recipes" / "pocket" / "adapter.toml"
+CLIPS, HELD_OUT = 4096, 64
+STILLS, STEPS = 150, 500
+PAIRS, PAIRS_SEED = 100, 1
+COURSE: dict[str, Any] = {
+    "base": "pocket",
+    "diffusion.captions": [1.0, 0.0],
+    "diffusion.curriculum": [
+        {"until": STILLS, "latent_frames": 1, "batch": 128},
+        {"until": STEPS, "latent_frames": 5, "batch": 48},
+    ],
+    "diffusion.validation.samples": 256,
+    "loop.steps": STEPS,
+    "loop.validate_every": STEPS,
+    "loop.save_every": 50,
+    "loop.optimizer.ema": 0.98,
+    "loop.optimizer.warm_up": 50,
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A run: what of the recipe is changed, and of what it makes."""
+
+    title: str
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    prepare: Callable[[DiffusionTask], None] = lambda task: None
+    clips: str = "portraits"
+    """Which encodings it learns from."""
+    held_out: str = "portraits"
+    """And which it is asked about."""
+
+
+def random_output(task: DiffusionTask) -> None:
+    """As the original research code begins: a normal of 0.02 / sqrt(2 L) in the output of L layers."""
+    assert task.adapter is not None
+    for layer in task.adapter.layers:
+        nn.init.normal_(layer.out.weight, std=0.02 / math.sqrt(2 * len(task.adapter.layers)))
+
+
+def frozen_projection(task: DiffusionTask) -> None:
+    """The picture's projection stays the random one that it begins as."""
+    assert task.adapter is not None
+    task.adapter.projection.requires_grad_(False)
+
+
+def as_the_research_code(task: DiffusionTask) -> None:
+    """What it did beside its settings."""
+    random_output(task)
+    frozen_projection(task)
+
+
+def drops(text: float, reference: float, both: float) -> dict[str, Any]:
+    return {"diffusion.drop": {"text": text, "reference": reference, "both": both}}
+
+
+def adamw(rate: float) -> dict[str, Any]:
+    return {"loop.optimizer.muon_learning_rate": None, "loop.optimizer.learning_rate": rate}
+
+
+ROWS = {
+    "shipped": Row("the recipe"),
+    "random-output": Row("output begins random, not at zero", prepare=random_output),
+    "no-norm": Row("no norm before the reference attention", {"query_norm": False}),
+    "penultimate": Row("the picture's penultimate hidden state", clips="penultimate", held_out="penultimate"),
+    "frozen-projection": Row("projection of the picture frozen", prepare=frozen_projection),
+    "no-drops": Row("nothing is dropped", drops(0.0, 0.0, 0.0)),
+    "more-drops": Row("text, picture and both dropped in 10 % each", drops(0.1, 0.1, 0.1)),
+    "own-frames": Row("references are frames of the clip itself", clips="own-frames"),
+    "adamw-1e-3": Row("AdamW for all, learning rate 1e-3", adamw(1e-3)),
+    "adamw-1e-4": Row("AdamW for all, learning rate 1e-4", adamw(1e-4)),
+    "adamw-1e-5": Row("AdamW for all, learning rate 1e-5", adamw(1e-5)),
+    "research": Row(
+        "as the research code: AdamW at 1e-5, no norm, random output, frozen projection, picture never dropped",
+        {**adamw(1e-5), **drops(0.1, 0.0, 0.0), "query_norm": False},
+        prepare=as_the_research_code,
+    ),
+    "research-1e-3": Row(
+        "the same at 1e-3",
+        {**adamw(1e-3), **drops(0.1, 0.0, 0.0), "query_norm": False},
+        prepare=as_the_research_code,
+    ),
+}
+
+
+class Penultimate(ImageEncoder):
+    """Gives the last hidden state but one."""
+
+    @torch.no_grad()
+    def __call__(self, images: Sequence[Image.Image]) -> Tensor:
+        pixels = self.pixels(images).to(self.model.device, self.model.dtype)
+        states = self.model(pixel_values=pixels, output_hidden_states=True).hidden_states
+        assert states is not None
+        return states[-2]
+
+
+class Asked:
+    """A base model's encoders, with another one for pictures."""
+
+    def __init__(self, base: Encoders, image: ImageEncoder):
+        self.text, self.autoencoder, self.image = base.text, base.autoencoder, image
+
+
+class OwnFrames(Source):
+    """Clips whose references are two of their own frames."""
+
+    def __init__(self, clips: Critters, folder: Path):
+        self.clips, self.folder = clips, folder
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def __getitem__(self, index: int, /) -> Sample:
+        chosen = np.random.default_rng((index, 5)).choice(critters.FRAMES, size=2, replace=False)
+        paths = [self.folder / f"{index:05}-{frame:02}.png" for frame in chosen]
+        if not all(path.exists() for path in paths):
+            pixels = critters.draw_film(self.clips.seed, index, self.clips.split)
+            for frame, path in zip(chosen, paths, strict=True):
+                Image.fromarray(pixels[frame]).save(path)
+        references = tuple(PictureFile(path, hashed(path)) for path in paths)
+        return replace(self.clips[index], references=references)
+
+
+def encoders_for(held_out: str, base: Base) -> Encoders:
+    """What makes the tokens that a row reads."""
+    if held_out != "penultimate":
+        return base.encoders
+    image = base.encoders.image
+    return Asked(base.encoders, Penultimate(image.processor, image.model, fit=image.fit))
+
+
+def prepare(folder: Path) -> None:
+    """Encode the clips of all rows. Latents and captions are the same in all, and made once."""
+    base = load_base("pocket", device="cpu", dtype="float32")
+    settings = EncodeSettings(**base.defaults.model_dump(include={"frames", "fps", "height", "width"}))
+    train, held_out = Critters(CLIPS), Critters(HELD_OUT, "held_out", seed=1)
+    (pictures := folder / "frames").mkdir(parents=True, exist_ok=True)
+    identity = identify(base.encoders, fingerprint)
+    other = replace(identity, references=f"{identity.references}, penultimate")
+    for name, source, kind, identity_of_it in (
+        ("portraits", train, "portraits", identity),
+        ("portraits-held-out", held_out, "portraits", identity),
+        ("penultimate", train, "penultimate", other),
+        ("penultimate-held-out", held_out, "penultimate", other),
+        ("own-frames", OwnFrames(train, pictures), "portraits", identity),
+    ):
+        first = folder / f"portraits{'-held-out' if 'held-out' in name else ''}"
+        if not (folder / name).exists() and name != first.name:
+            shutil.copytree(first, folder / name)
+        steps = encode(
+            source, encoders_for(kind, base), folder / name, settings=settings, encoder_identity=identity_of_it
+        )
+        for done, total in steps:
+            print(f"{name}: {done} of {total}", flush=True)
+
+
+def recipe_of(row: Row, seed: int, folder: Path) -> AdapterRecipe:
+    """The recipe of a row."""
+    data = {"cache": str(folder / row.clips), "held_out": str(folder / f"{row.held_out}-held-out")}
+    recipe = read_recipe(RECIPE, {**COURSE, "data": data, "diffusion.seed": seed, **row.changes})
+    assert isinstance(recipe, AdapterRecipe)
+    return recipe
+
+
+def judged(task: DiffusionTask, row: Row, judge: Judge, pairs: Sequence[Pair]) -> dict[str, Any]:
+    """What the judge sees in films of held-out subjects, by the weights as they are."""
+    base = load_base("pocket", device="cpu", dtype="float32", memory="low")
+    base.compute_with(task.transformer.eval(), task.adapter)
+    pipeline, image = refilm.Pipeline(base, task.adapter), encoders_for(row.held_out, base).image
+    films: list[np.ndarray] = []
+    for first in range(0, len(pairs), 20):
+        part = pairs[first : first + 20]
+        videos = pipeline.generate_batch(
+            [pair.story.caption for pair in part],
+            image([pair.picture for pair in part]),
+            seeds=[pair.index for pair in part],
+        )
+        films += [video.frames for video in videos]
+    verdicts = judge.judge(films)
+    hits = [seen.matches(Verdict.of(pair.story)) for seen, pair in zip(verdicts, pairs, strict=True)]
+    return {name: vars(accuracy(hit[name] for hit in hits)) for name in ATTRIBUTES}
+
+
+def run(name: str, seed: int, folder: Path) -> None:
+    """Train and judge a row, unless that was done."""
+    result = folder / f"{name}-{seed}.json"
+    if result.exists():
+        return
+    row, kept = ROWS[name], folder / "runs" / f"{name}-{seed}"
+    recipe = recipe_of(row, seed, folder)
+    task = recipe.task()
+    row.prepare(task)
+    started, scores = time.perf_counter(), {}
+    for progress in fit(task, recipe.loop, kept, resume=bool(checkpoints(kept))):
+        scores = progress.scores or scores
+        if progress.step % 50 == 0:
+            print(f"{name} {seed}: step {progress.step}, loss {progress.loss:.4f}", flush=True)
+    minutes = (time.perf_counter() - started) / 60
+    judge, pairs = Judge.load(HERE / "judge.safetensors"), held_out_pairs(PAIRS_SEED, PAIRS)
+    with torch.inference_mode():
+        seen = judged(task, row, judge, pairs)
+    told = {
+        "row": name,
+        "title": row.title,
+        "seed": seed,
+        "minutes": round(minutes, 1),
+        "scores": scores,
+        "judge": seen,
+    }
+    result.write_text(json.dumps(told, indent=2) + "\n")
+    shutil.rmtree(kept)
+
+
+def table(folder: Path) -> None:
+    """All results together: a file, and a Markdown table on the screen."""
+    results = [json.loads(path.read_text()) for name in ROWS for path in sorted(folder.glob(f"{name}-[0-9].json"))]
+    course = {"clips": CLIPS, "stills": STILLS, "steps": STEPS, "pairs": PAIRS}
+    out = HERE / "results" / "study.json"
+    out.write_text(json.dumps({"machine": machine(), **course, "runs": results}, indent=2) + "\n")
+    print("| | seed | right | wrong | none | gap | " + " | ".join(ATTRIBUTES) + " |")
+    print("| --- |" + " ---: |" * (5 + len(ATTRIBUTES)))
+    for told in results:
+        scores, seen = told["scores"], told["judge"]
+        losses = " | ".join(f"{scores[name]:.4f}" for name in ("right", "wrong", "none"))
+        gap = f"{scores['gap']:.4f} ± {scores['gap_error']:.4f}"
+        shares = " | ".join(f"{100 * seen[name]['share']:.0f}" for name in ATTRIBUTES)
+        print(f"| {told['title']} | {told['seed']} | {losses} | {gap} | {shares} |")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--prepare", action="store_true", help="encode the clips")
+    parser.add_argument("--table", action="store_true", help="gather the results")
+    parser.add_argument("--rows", default=",".join(ROWS), help="some of them; left out: all")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--folder", type=Path, default=Path("runs/study"), help="of encodings, runs and their results")
+    options = parser.parse_args()
+    names = options.rows.split(",")
+    if unknown := [name for name in names if name not in ROWS]:
+        parser.error(f"--rows: {', '.join(unknown)}: unknown; the rows are {', '.join(ROWS)}")
+    if options.prepare:
+        prepare(options.folder)
+    elif options.table:
+        table(options.folder)
+    else:
+        for name in names:
+            run(name, options.seed, options.folder)
+
+
+if __name__ == "__main__":
+    main()
