@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from refilm.data.cutting import CutFilm, Views, cut_film, nearest_size, pooled, views
+from refilm.data.cutting import CutFilm, Views, cut_film, fitted, nearest_size, pooled, views
 from refilm.data.samples import FilmFile, PictureFile, StillFile
 from refilm.data.views import ViewSettings
 from refilm.media import Video, open_video
@@ -36,6 +36,11 @@ def test_a_film_of_that_size_is_left_as_it_is(tmp_path):
     pixels, mask = cut_film(cut(film))
     assert mask is None
     assert np.array_equal(pixels, open_video(film.path).frames[:9])
+
+
+def test_pixels_that_were_enlarged_by_a_whole_factor_come_back():
+    small = noise(32, 32)
+    assert np.array_equal(fitted(small.repeat(7, 0).repeat(7, 1), (32, 32)), small)
 
 
 def test_a_wide_film_loses_its_sides(tmp_path):

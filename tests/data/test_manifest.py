@@ -2,17 +2,13 @@
 
 import json
 import os
-from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
 
-from refilm.data import Example, Reference, list_examples, load_example, read_examples, write_manifest
-from refilm.media import Video
+from refilm.data import Example, Reference, list_examples, read_examples, write_manifest
 
 
 @pytest.fixture
@@ -312,58 +308,3 @@ def test_a_manifest_that_would_lead_out_is_not_written(folder):
         read_examples(folder / "labels" / "manifest.jsonl")
     with pytest.raises(ValueError, match=r"all\.jsonl: there is no folder .*nowhere; make it first"):
         write_manifest(folder / "nowhere" / "all.jsonl", [])
-
-
-# --- loading -----------------------------------------------------------------------------------------
-
-
-def example(home: Path, frames: np.ndarray, scale: int = 1) -> Example:
-    Video(frames, 8).save(home / "1.mp4", scale=scale)
-    Image.new("RGB", (30, 20), (200, 10, 10)).save(home / "1.png")
-    Image.new("L", (8, 8)).save(home / "2.png")
-    return Example(home / "1.mp4", "a dog", pictures(home / "1.png", home / "2.png"))
-
-
-def test_loading_takes_the_first_frames_and_every_reference(tmp_path):
-    frames = np.arange(0, 250, 50, dtype=np.uint8)[:, None, None, None].repeat(64, 1).repeat(96, 2).repeat(3, 3)
-    video, references = load_example(example(tmp_path, frames), frames=3, height=64, width=96)
-    assert (video.shape, video.dtype) == ((3, 64, 96, 3), np.uint8)
-    assert np.abs(video.astype(int) - frames[:3]).max() <= 2
-    assert [(picture.size, picture.mode) for picture in references] == [((30, 20), "RGB"), ((8, 8), "RGB")]
-
-
-@pytest.mark.parametrize(("height", "width", "kept"), [(32, 32, "tall"), (16, 32, "wide"), (24, 20, "tall")])
-def test_another_size_is_covered_and_cut_evenly(tmp_path, height, width, kept):
-    """A picture of 64 x 96 with a rim: what is cut off is the rim of the longer side."""
-    frames = np.full((1, 64, 96, 3), 40, dtype=np.uint8)
-    frames[:, 8:-8, 16:-16] = 220
-    video, _ = load_example(example(tmp_path, frames), frames=1, height=height, width=width)
-    assert video.shape == (1, height, width, 3)
-    picture = video[0, ..., 0].astype(int)
-    assert np.abs(picture - picture[::-1]).max() <= 4
-    assert np.abs(picture - picture[:, ::-1]).max() <= 4
-    middle_row, middle_column = picture[height // 2], picture[:, width // 2]
-    assert (middle_column[0] < 60) == (kept == "tall")
-    assert (middle_row[0] < 60) == (kept == "wide")
-
-
-def test_a_part_of_a_video_is_loaded(tmp_path):
-    frames = np.arange(0, 250, 50, dtype=np.uint8)[:, None, None, None].repeat(64, 1).repeat(96, 2).repeat(3, 3)
-    part = replace(example(tmp_path, frames), start=0.25, end=0.5)
-    assert np.abs(load_example(part, frames=2, height=64, width=96)[0].astype(int) - frames[2:4]).max() <= 2
-    with pytest.raises(ValueError, match=r"has 2 frames where 3 are needed"):
-        load_example(part, frames=3, height=64, width=96)
-
-
-def test_whole_factors_are_undone(tmp_path):
-    colors = np.random.default_rng(0).integers(0, 256, (8, 3), dtype=np.uint8)
-    art = colors[np.random.default_rng(1).integers(0, 8, (2, 16, 16))]
-    Video(art, 8).save(tmp_path / "1.gif", scale=7)
-    video, _ = load_example(Example(tmp_path / "1.gif", "squares", ()), frames=2, height=16, width=16)
-    assert np.array_equal(video, art)
-
-
-def test_too_short_says_both_numbers(tmp_path):
-    short = example(tmp_path, np.zeros((5, 32, 32, 3), dtype=np.uint8))
-    with pytest.raises(ValueError, match=r"1\.mp4: has 5 frames where 9 are needed; give a longer clip"):
-        load_example(short, frames=9, height=32, width=32)

@@ -1,7 +1,7 @@
 """The examples of a data set in one canonical form: a manifest, JSON Lines, or a user's folder read as one.
 
-Nothing is skipped silently: what is missing or empty is told with its line. Knows nothing of encoders; opens files
-only in `load_example`.
+Nothing is skipped silently: what is missing or empty is told with its line. Knows nothing of
+encoders, and opens no video or picture.
 """
 
 import json
@@ -10,13 +10,10 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, Self
 
-import numpy as np
-from PIL import Image, ImageOps
 from pydantic import Field, ValidationError, model_validator
 
 from refilm.data.examples import LAYOUT, Example, Fault, Listed, Reference, no_caption, one_line, sound
 from refilm.data.folders import list_folder
-from refilm.media import open_picture, open_video
 from refilm.media.writing import replacing
 from refilm.settings import Settings, explain
 
@@ -99,25 +96,6 @@ def write_manifest(path: Path | str, examples: Iterable[Example], *, allow_outsi
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 
-def load_example(example: Example, *, frames: int, height: int, width: int) -> tuple[np.ndarray, list[Image.Image]]:
-    """The first frames of an example's clip, at its own rate, and its references.
-
-    Frames of another size are scaled until they cover height x width, and what overhangs is cut off evenly.
-
-    Returns:
-        The video (F, H, W, 3) uint8, and RGB pictures, each at its own size.
-
-    Raises:
-        ValueError: the video has fewer frames, or a file cannot be read as what it should be.
-    """
-    video = open_video(example.video, start=example.start, end=example.end, frames=frames).frames
-    if len(video) < frames:
-        raise ValueError(
-            f"{example.video}: has {len(video)} frames where {frames} are needed; give a longer clip, or ask for fewer"
-        )
-    return _cover(video, height, width), [open_picture(reference.picture) for reference in example.references]
-
-
 def _listed(text: str, place: str, folder: Path, allow_outside: bool) -> Listed:
     try:
         line = _Line.model_validate_json(text)
@@ -185,12 +163,3 @@ def _relative(path: Path, *, folder: Path, allow_outside: bool) -> str:
     if allow_outside:
         return str(path)
     raise ValueError(f"{path}: lies outside {folder}, the manifest's folder; write the manifest above all files")
-
-
-def _cover(video: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Pixels enlarged by a whole factor come back as they were: then each is the mean of its square."""
-    if video.shape[1:3] == (height, width):
-        return video
-    shrink = min(video.shape[1] / height, video.shape[2] / width)
-    method = Image.Resampling.BOX if shrink.is_integer() else Image.Resampling.LANCZOS
-    return np.stack([np.asarray(ImageOps.fit(Image.fromarray(frame), (width, height), method)) for frame in video])
