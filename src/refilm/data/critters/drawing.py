@@ -13,7 +13,7 @@ from refilm.data.critters.subjects import COLORS, Subject
 
 INK = np.array((26, 22, 38), dtype=np.float32)
 CHALK = np.array((252, 252, 252), dtype=np.float32)
-OUTLINE = 0.14  # in body radii: one pixel of a 32-pixel film
+OUTLINE = 0.11  # in body radii: one pixel of a 32-pixel film
 REACH = 1.4  # in body radii: how far from its centre a critter may have a part
 
 Field = np.ndarray  # one value a pixel
@@ -104,32 +104,31 @@ SHAPE_FIELDS: dict[str, Callable[[Field, Field], Field]] = {
 
 
 def _spots(x, y):
-    places = ((-0.52, 0.30), (0.46, 0.42), (0.0, 0.72), (-0.42, -0.55), (0.5, -0.5), (0.02, -0.92))
-    return np.minimum.reduce([_circle(x, y, cx, cy, 0.2) for cx, cy in places])
+    return np.minimum.reduce([_circle(x, y, cx, cy, 0.25) for cx, cy in ((0.0, -0.66), (-0.52, 0.5), (0.52, 0.5))])
 
 
 PATTERN_FIELDS: dict[str, Callable[[Field, Field], Field]] = {
-    "striped": lambda x, y: 0.16 - np.abs((y + 0.18) % 0.62 - 0.31),
+    "striped": lambda x, y: np.abs((y + 0.06) % 0.8 - 0.4) - 0.15,
     "spotted": _spots,
-    "bellied": lambda x, y: _length(x / 1.15, y - 0.58) - 0.46,
+    "bellied": lambda x, y: _length(x / 1.15, y - 0.58) - 0.44,
     "capped": lambda x, y: y + 0.34,
     "split": lambda x, y: x,
 }
 
 
 def _wide_eyes(x, y):
-    white = np.minimum(_circle(x, y, -0.34, -0.02, 0.27), _circle(x, y, 0.34, -0.02, 0.27))
-    pupil = np.minimum(_circle(x, y, -0.30, 0.02, 0.15), _circle(x, y, 0.30, 0.02, 0.15))
+    white = np.minimum(_circle(x, y, -0.32, -0.02, 0.24), _circle(x, y, 0.32, -0.02, 0.24))
+    pupil = np.minimum(_circle(x, y, -0.28, 0.02, 0.13), _circle(x, y, 0.28, 0.02, 0.13))
     return white, pupil
 
 
 def _sleepy_eyes(x, y):
-    lids = np.minimum(_capsule(x, y, -0.48, 0.04, -0.22, 0.04, 0.085), _capsule(x, y, 0.22, 0.04, 0.48, 0.04, 0.085))
+    lids = np.minimum(_capsule(x, y, -0.46, 0.04, -0.2, 0.04, 0.07), _capsule(x, y, 0.2, 0.04, 0.46, 0.04, 0.07))
     return None, lids
 
 
 def _single_eye(x, y):
-    return _circle(x, y, 0, 0.0, 0.4), _circle(x, y, 0, 0.02, 0.2)
+    return _circle(x, y, 0, 0.0, 0.31), _circle(x, y, 0, 0.02, 0.16)
 
 
 EYE_FIELDS = {"wide": _wide_eyes, "sleepy": _sleepy_eyes, "single": _single_eye}

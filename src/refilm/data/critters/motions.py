@@ -22,7 +22,7 @@ class Track:
     angle: np.ndarray
 
 
-def _track(t: np.ndarray, x=0.0, y=0.0, radius=0.24, angle=0.0) -> Track:
+def _track(t: np.ndarray, x=0.0, y=0.0, radius=0.30, angle=0.0) -> Track:
     snap = lambda v: np.round((v + np.zeros_like(t)) / STEP) * STEP  # noqa: E731
     return Track(snap(x), snap(y), radius + np.zeros_like(t), angle + np.zeros_like(t))
 
@@ -60,11 +60,11 @@ def _circles(t, rng):
 
 
 def _grows(t, rng):
-    return _track(t, x=_near(rng, 0.50, 4), y=_near(rng, 0.56), radius=0.14 + 0.16 * t / 16)
+    return _track(t, x=_near(rng, 0.50, 4), y=_near(rng, 0.56), radius=0.20 + 0.16 * t / 16)
 
 
 def _shrinks(t, rng):
-    return _track(t, x=_near(rng, 0.50, 4), y=_near(rng, 0.56), radius=0.30 - 0.16 * t / 16)
+    return _track(t, x=_near(rng, 0.50, 4), y=_near(rng, 0.56), radius=0.36 - 0.16 * t / 16)
 
 
 def _spins(t, rng):
