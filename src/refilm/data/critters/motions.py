@@ -60,11 +60,11 @@ def _circles(t, rng):
 
 
 def _grows(t, rng):
-    return _track(t, x=_near(rng, 0.50, 4), y=_near(rng, 0.56), radius=0.20 + 0.16 * t / 16)
+    return _track(t, x=_near(rng, 0.50, 4), y=_near(rng, 0.56), radius=0.18 + 0.18 * t / 16)
 
 
 def _shrinks(t, rng):
-    return _track(t, x=_near(rng, 0.50, 4), y=_near(rng, 0.56), radius=0.36 - 0.16 * t / 16)
+    return _track(t, x=_near(rng, 0.50, 4), y=_near(rng, 0.56), radius=0.36 - 0.18 * t / 16)
 
 
 def _spins(t, rng):
