@@ -60,7 +60,12 @@ class JudgeTask:
         self.module = Judge()
         self.pool, self.fresh, self.pictures, self.clips = Pool(pool), fresh, pictures, clips
 
-    def loss(self, step: int) -> dict[str, Tensor]:
+    def samples(self, step: int) -> range:
+        """The numbers of a step's clips."""
+        return range(step * self.clips, (step + 1) * self.clips)
+
+    def loss(self, step: int, samples: range) -> dict[str, Tensor]:
+        """Of all of a step's pictures and clips, in a single process."""
         rng = torch.Generator().manual_seed(step)
         self.pool.draw(self.fresh)
         self.module.train()
@@ -147,6 +152,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--count", type=int, default=1000, help="held-out clips to measure on")
+    parser.add_argument("--pool", type=int, default=3000, help="training clips at hand at a time")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, default=HERE, help="folder of judge.safetensors and results/judge.json")
     options = parser.parse_args()
@@ -154,7 +160,7 @@ def main() -> None:
     torch.manual_seed(0)
 
     started = time.perf_counter(), time.process_time()
-    task = JudgeTask(pool=3000, fresh=6, pictures=128, clips=24)
+    task = JudgeTask(pool=options.pool, fresh=6, pictures=128, clips=24)
     optimizer = OptimizerSettings(
         learning_rate=3e-3,
         muon_learning_rate=2e-2,  # thrice as fast as AdamW alone

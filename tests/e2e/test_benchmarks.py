@@ -1,0 +1,28 @@
+"""The benchmarks that nothing else runs still run, in short; what they measure is no matter here."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+def measure(script: str, *words: object) -> None:
+    subprocess.run([sys.executable, BENCHMARKS / script, *map(str, words)], check=True, timeout=600)
+
+
+@pytest.mark.slow
+def test_the_judge_is_trained_and_used(tmp_path):
+    (tmp_path / "results").mkdir()
+    measure("judge.py", "--steps", 2, "--count", 4, "--pool", 64, "--out", tmp_path)
+    assert [row["name"] for row in json.loads((tmp_path / "results" / "judge.json").read_text())["rows"]] == [
+        "real held-out clips, 32 pixels",
+        "real held-out clips, 64 pixels",
+    ]
+    few = ("--pairs", 2, "--steps", 2, "--judge", tmp_path / "judge.safetensors", "--out", tmp_path / "critters.json")
+    measure("critters.py", *few, "--sheets", tmp_path / "sheets")
+    assert len(json.loads((tmp_path / "critters.json").read_text())["rows"]) == 6
+    assert len(list((tmp_path / "sheets").iterdir())) == 6
