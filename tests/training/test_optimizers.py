@@ -64,3 +64,18 @@ def test_the_moving_average_forgets_its_start():
     for step in range(1, 200):
         average.update(weights, step)
     assert 0.95 < average.average["w"].item() <= 1.0
+
+
+def test_the_fused_adamw_moves_as_the_loop_does():
+    torch.manual_seed(0)
+    one, other = nn.Parameter(torch.randn(300, 7)), nn.Parameter(torch.zeros(300, 7))
+    other.data.copy_(one)
+    settings = OptimizerSettings(learning_rate=1e-2, weight_decay=0.1)
+    (ours,) = make_optimizers([("w", one)], settings)
+    theirs = torch.optim.AdamW([other], lr=1e-2, betas=(0.9, settings.beta2), weight_decay=0.1, foreach=False)
+    for _ in range(20):
+        one.grad = torch.randn(300, 7)
+        other.grad = one.grad.clone()
+        ours.step()
+        theirs.step()
+    assert torch.allclose(one, other, rtol=0, atol=1e-6)

