@@ -4,6 +4,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKLCogVideoX
+from pydantic import field_validator
 from torch import Tensor
 
 from refilm.data import critters
@@ -15,12 +16,19 @@ class CropLesson(Lesson):
     """Crops of stills or clips."""
 
     frames: int
-    """Frames of a crop, 4k + 1."""
+    """Frames of a crop: 1, 9, 17 and so on. The decoder takes an odd number of latent frames in one go."""
     crop: int
     """Height and width of a crop in pixels."""
     noise: float = 0.0
-    """The most noise that the decoder must put up with, in standard deviations of the latents; every crop has its own
-    share of it. A transformer never makes quite the latents that an encoder would."""
+    """The most noise that the decoder must put up with, in standard deviations of a crop's latents; every crop has its
+    own share of it. A transformer never makes quite the latents that an encoder would."""
+
+    @field_validator("frames")
+    @classmethod
+    def _possible(cls, frames: int) -> int:
+        if frames < 1 or frames % 8 != 1:
+            raise ValueError(f"{frames} frames cannot be decoded in one go; give 1, 9, 17 or another 8k + 1")
+        return frames
 
 
 class AutoencoderSettings(Settings):
@@ -116,8 +124,8 @@ class AutoencoderTask:
         latents = posterior.mean + posterior.std * torch.randn(shape, generator=draw)[own]
         if lesson.noise:
             share = torch.rand(lesson.batch, 1, 1, 1, 1, generator=draw)[own]
-            disturbance = posterior.mean.detach().std() * torch.randn(shape, generator=draw)[own]
-            latents = latents + lesson.noise * share * disturbance
+            spread = posterior.mean.detach().std(dim=(1, 2, 3, 4), keepdim=True)
+            latents = latents + lesson.noise * share * spread * torch.randn(shape, generator=draw)[own]
         decoded = self.module.decode(latents, return_dict=False)[0].float()
         weight = 1 + self.settings.detail_weight * detail(video)
         weight = weight / weight.mean()
