@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -10,6 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from refilm.settings import Settings
+from refilm.training.precision import multiplies_bfloat16
 
 
 class OptimizerSettings(Settings):
@@ -119,24 +120,53 @@ def set_rate(group: dict[str, Any], value: float) -> float:
 
 
 class FlatMuon(torch.optim.Muon):
-    """Muon (Jordan et al. 2024) that also takes convolutions: a kernel moves as a matrix of its output channels."""
+    """Muon (Jordan et al. 2024) that also takes convolutions: a kernel moves as a matrix of its output channels.
+
+    Its products are bfloat16 where the device is quick at that, as torch's always are, and float32 elsewhere.
+    """
 
     def __init__(self, parameters: list[nn.Parameter], *, lr: float, weight_decay: float):
         self.shaped = parameters
         flat = [nn.Parameter(p.detach().view(p.shape[0], -1)) for p in parameters]  # the same memory
         super().__init__(flat, lr=lr, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw")
 
+    @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
         """Move the weights along their gradients."""
-        flat = self.param_groups[0]["params"]
-        for matrix, shaped in zip(flat, self.shaped, strict=True):
+        group = self.param_groups[0]
+        for matrix, shaped in zip(group["params"], self.shaped, strict=True):
             matrix.grad = None if shaped.grad is None else shaped.grad.reshape(matrix.shape)
-        return super().step(closure)
+        if multiplies_bfloat16(group["params"][0].device.type):
+            return super().step(closure)
+        for matrix in (matrix for matrix in group["params"] if matrix.grad is not None):
+            self._move(matrix, group)
+        return None
+
+    def _move(self, matrix: nn.Parameter, group: dict[str, Any]) -> None:
+        """What torch's own step does to a matrix, but for the products' dtype."""
+        grad, state, momentum = matrix.grad, self.state[matrix], group["momentum"]
+        assert grad is not None
+        average = state.setdefault("momentum_buffer", torch.zeros_like(grad))
+        average.lerp_(grad, 1 - momentum)
+        update = orthogonal(grad.lerp(average, momentum), group["ns_coefficients"], group["ns_steps"])
+        matrix.mul_(1 - group["lr"] * group["weight_decay"])
+        matrix.add_(update, alpha=-0.2 * group["lr"] * math.sqrt(max(matrix.shape)))
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients."""
         for shaped in self.shaped:
             shaped.grad = None
+
+
+def orthogonal(matrix: Tensor, coefficients: Sequence[float], steps: int) -> Tensor:
+    """The nearest matrix with singular values of about 1, by Newton-Schulz iterations in the matrix's own dtype."""
+    a, b, c = coefficients
+    x = matrix.T if matrix.shape[0] > matrix.shape[1] else matrix
+    x = x / x.norm().clamp(min=1e-7)
+    for _ in range(steps):
+        gram = x @ x.T
+        x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return x.T if matrix.shape[0] > matrix.shape[1] else x
 
 
 def rate(step: int, steps: int, settings: OptimizerSettings) -> float:

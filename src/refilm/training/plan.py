@@ -25,8 +25,9 @@ from refilm.training.checkpointing import is_self_attention
 from refilm.training.curriculum import samples_at
 from refilm.training.diffusion import DiffusionTask
 from refilm.training.parallel import own_device, shares
+from refilm.training.precision import dtype_of
 from refilm.training.recipes import AdapterRecipe, BaseRecipe, read_recipe
-from refilm.training.step import DTYPES, StepSettings
+from refilm.training.step import StepSettings
 from refilm.training.stream import Batch, Bucket, ClipLesson
 from refilm.training.trained import TrainedTable
 
@@ -146,7 +147,7 @@ def saved_bytes(task: DiffusionTask, settings: StepSettings, lesson: ClipLesson)
                 tree_map_only(Tensor, keep, out)
             return out
 
-    dtype = DTYPES[settings.precision]
+    dtype = dtype_of(settings.precision, task.device)
     kernel = fused if torch.cuda.is_available() else eager  # as in `use_eager_attention`
     with ExitStack() as stack:
         for kind in (JointAttention, ReferenceAttention)[: 2 if task.adapter else 1]:

@@ -6,7 +6,7 @@ Knows nothing of files, clocks or screens.
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from pydantic import Field
@@ -14,11 +14,9 @@ from torch import Tensor, nn
 
 from refilm.settings import Settings
 from refilm.training.optimizers import MovingAverage, OptimizerSettings, begin, make_optimizers, moved, rate, set_rate
-from refilm.training.parallel import Alone, Replicated, Sharded, like, place, shares, total, whole
+from refilm.training.parallel import Alone, Replicated, Sharded, like, own_device, place, shares, total, whole
+from refilm.training.precision import Precision, dtype_of
 from refilm.training.trained import Frozen
-
-Precision = Literal["bf16", "fp16", "fp32"]
-DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
 
 class StepSettings(Settings):
@@ -26,8 +24,9 @@ class StepSettings(Settings):
 
     steps: int
     """Optimizer steps in all."""
-    precision: Precision = "bf16"
-    """The arithmetic of matrix products, fp16 with a scaled loss; weights that train stay fp32."""
+    precision: Precision = "auto"
+    """The arithmetic of matrix products, fp16 with a scaled loss; weights that train stay fp32. `auto` is bf16 where
+    the device is made for it, and fp32 elsewhere."""
     accumulate: int = Field(default=1, ge=1)
     """Parts in which each process computes its share of a batch, one after another; more need less memory."""
     shard: bool = False
@@ -121,7 +120,7 @@ class Trainer:
 
     def arithmetic(self) -> torch.autocast:
         """Within the context matrix products have the precision of the run."""
-        dtype = DTYPES[self.settings.precision]
+        dtype = dtype_of(self.settings.precision, self.device)
         return torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32)
 
     def _set_rates(self) -> None:
@@ -237,4 +236,5 @@ def _together(task: Task, settings: StepSettings) -> Alone:
     plain = settings.optimizer.kind == "adamw" and settings.optimizer.muon_learning_rate is None
     if settings.precision == "fp16" or not plain:
         raise ValueError("loop.shard: works with bf16 or fp32 and plain AdamW; change loop.precision or loop.optimizer")
-    return Sharded(task, task.shards(), dtype=None if settings.precision == "fp32" else DTYPES[settings.precision])
+    dtype = dtype_of(settings.precision, own_device())
+    return Sharded(task, task.shards(), dtype=None if dtype == torch.float32 else dtype)

@@ -1,0 +1,26 @@
+"""The arithmetic of matrix products: what a recipe asks for, and what a device is quick at."""
+
+from functools import cache
+from typing import Literal
+
+import torch
+
+Precision = Literal["auto", "bf16", "fp16", "fp32"]
+DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
+
+
+def dtype_of(precision: Precision, device: torch.device) -> torch.dtype:
+    """What matrix products are computed in on a device."""
+    if precision == "auto":
+        return torch.bfloat16 if multiplies_bfloat16(device.type) else torch.float32
+    return DTYPES[precision]
+
+
+@cache
+def multiplies_bfloat16(kind: str) -> bool:
+    """Whether a kind of device has instructions for bfloat16; a CPU without them emulates it."""
+    if kind == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if kind == "cpu":
+        return any(has for name, has in torch.cpu.get_capabilities().items() if name.endswith("bf16"))
+    return True
