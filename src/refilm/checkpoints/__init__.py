@@ -9,6 +9,7 @@ from refilm.checkpoints.diffusers_format import load_transformer, save_transform
 from refilm.checkpoints.fingerprints import base_weights, fingerprint
 from refilm.checkpoints.hub import push
 from refilm.checkpoints.lora import LoraSettings, TunedAdapter
+from refilm.checkpoints.parts import load_autoencoder
 from refilm.checkpoints.schedules import load_schedule, save_schedule
 from refilm.checkpoints.sources import copy_base, image_encoder_of, whole_base
 
@@ -31,6 +32,7 @@ __all__ = [
     "fingerprint",
     "image_encoder_of",
     "load_adapter",
+    "load_autoencoder",
     "load_base",
     "load_denoiser",
     "load_encoders",

@@ -1,15 +1,20 @@
 """Training the video autoencoder: from small stills to clips with motion, minding detail and what moves."""
 
+from pathlib import Path
+from typing import Literal
+
 import numpy as np
 import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKLCogVideoX
-from pydantic import field_validator
+from pydantic import field_validator, model_validator
 from torch import Tensor
 
+from refilm.checkpoints import load_autoencoder
 from refilm.data import critters
 from refilm.settings import Settings
 from refilm.training.curriculum import Lesson, lesson_at
+from refilm.training.growing import grow
 
 
 class CropLesson(Lesson):
@@ -19,6 +24,9 @@ class CropLesson(Lesson):
     """Frames of a crop: 1, 9, 17 and so on. The decoder takes an odd number of latent frames in one go."""
     crop: int
     """Height and width of a crop in pixels."""
+    objective: Literal["detail", "rms"] = "detail"
+    """What is made small: absolute and squared errors, more so where there is detail; or `rms`, the root of a clip's
+    mean squared error, which is what the PSNR counts."""
     noise: float = 0.0
     """The most noise that the decoder must put up with, in standard deviations of a crop's latents; every crop has its
     own share of it. A transformer never makes quite the latents that an encoder would."""
@@ -44,8 +52,23 @@ class AutoencoderSettings(Settings):
     """Weight of the divergence from a unit normal, a latent value's mean."""
     detail_weight: float = 3.0
     """How much more a pixel counts that differs from its surroundings or from the next frame."""
+    grown_from: Path | None = None
+    """Begin as this trained autoencoder for films of half the height and width; its folder. None: as nothing."""
+    kept_latents: float = 0.0
+    """Weight of how far the latents go from those of `grown_from`, in units of their standard deviation, squared, a
+    latent value's mean. A transformer that was trained on those can go on with these."""
+    decoder_of: Path | None = None
+    """Train the decoder alone of this trained autoencoder, whose latents stay as they are; its folder."""
     curriculum: tuple[CropLesson, ...]
     seed: int = 0
+
+    @model_validator(mode="after")
+    def _possible(self) -> "AutoencoderSettings":
+        if self.grown_from and self.decoder_of:
+            raise ValueError("grown_from and decoder_of both say what to begin with; leave one of them out")
+        if self.kept_latents and not self.grown_from:
+            raise ValueError("kept_latents: there are none to keep without grown_from")
+        return self
 
 
 def make_autoencoder(settings: AutoencoderSettings) -> AutoencoderKLCogVideoX:
@@ -85,13 +108,31 @@ def detail(video: Tensor) -> Tensor:
     return standing_out.clamp(max=1.0)
 
 
+def _trained(folder: Path) -> AutoencoderKLCogVideoX:
+    """A trained autoencoder, which stays as it is."""
+    return whole(load_autoencoder(folder, dtype=torch.float32, device="cpu")).requires_grad_(False)
+
+
+def _begin(settings: AutoencoderSettings, small: AutoencoderKLCogVideoX | None) -> AutoencoderKLCogVideoX:
+    """The autoencoder as its training begins."""
+    if settings.decoder_of:
+        whole_one = _trained(settings.decoder_of)
+        whole_one.decoder.requires_grad_(True)
+        return whole_one
+    model = make_autoencoder(settings)
+    if small is not None:
+        grow(small, model)
+    return model
+
+
 class AutoencoderTask:
     """Trains on critters drawn on the spot."""
 
     def __init__(self, settings: AutoencoderSettings):
         self.settings = settings
         torch.manual_seed(settings.seed)
-        self.module = whole(make_autoencoder(settings))
+        self.small = _trained(settings.grown_from) if settings.grown_from else None
+        self.module = whole(_begin(settings, self.small))
         self.held_out = torch.stack([self._clip(10_000_000 + i, critters.FRAMES, "held_out") for i in range(8)])
 
     def _clip(self, index: int, frames: int, split: critters.Split) -> Tensor:
@@ -127,12 +168,29 @@ class AutoencoderTask:
             spread = posterior.mean.detach().std(dim=(1, 2, 3, 4), keepdim=True)
             latents = latents + lesson.noise * share * spread * torch.randn(shape, generator=draw)[own]
         decoded = self.module.decode(latents, return_dict=False)[0].float()
+        kl = 0.5 * (posterior.mean.square() + posterior.var - 1 - posterior.logvar).float().mean()
+        terms = self._errors(decoded, video, lesson) | {"kl": kl}
+        if self.small is not None and self.settings.kept_latents:
+            moved = self.scale * (posterior.mean.float() - self._latents_of_small(video))
+            terms["moved"] = moved.square().mean()
+        weights = {"kl": self.settings.kl_weight, "moved": self.settings.kept_latents}
+        return {"loss": sum((weights.get(name, 1.0) * term for name, term in terms.items()), torch.zeros(()))} | terms
+
+    def _errors(self, decoded: Tensor, video: Tensor, lesson: CropLesson) -> dict[str, Tensor]:
+        """What the lesson makes small, as terms."""
+        error = (decoded - video).abs()
+        if lesson.objective == "rms":
+            return {"rms": error.square().mean(dim=(1, 2, 3, 4)).sqrt().mean()}
         weight = 1 + self.settings.detail_weight * detail(video)
         weight = weight / weight.mean()
-        error = (decoded - video).abs()
-        l1, l2 = (weight * error).mean(), (weight * error.square()).mean()
-        kl = 0.5 * (posterior.mean.square() + posterior.var - 1 - posterior.logvar).float().mean()
-        return {"loss": l1 + l2 + self.settings.kl_weight * kl, "l1": l1, "l2": l2, "kl": kl}
+        return {"l1": (weight * error).mean(), "l2": (weight * error.square()).mean()}
+
+    @torch.no_grad()
+    def _latents_of_small(self, video: Tensor) -> Tensor:
+        """What the autoencoder that this one grew from makes of the video at its own size."""
+        assert self.small is not None
+        (posterior,) = self.small.encode(F.avg_pool3d(video, (1, 2, 2)), return_dict=False)
+        return posterior.mean.float()
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
@@ -141,10 +199,11 @@ class AutoencoderTask:
         mse = ((decoded - self.held_out) / 2).square().mean(dim=(1, 2, 3, 4))
         return {"psnr": (-10 * mse.log10()).mean().item(), "latent_std": mean.std().item()}
 
-    @torch.no_grad()
-    def latent_std(self) -> float:
-        """The standard deviation of the held-out clips' latents, before scaling."""
-        return self._held_out_latents().std().item()
+    @property
+    def scale(self) -> float:
+        """The factor that brings latents to unit variance; where they are kept, the one that they have already."""
+        kept = self.module if self.settings.decoder_of else self.small if self.settings.kept_latents else None
+        return 1 / self._held_out_latents().std().item() if kept is None else kept.config["scaling_factor"]
 
     def _held_out_latents(self) -> Tensor:
         (posterior,) = self.module.encode(self.held_out, return_dict=False)

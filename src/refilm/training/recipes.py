@@ -56,7 +56,7 @@ class AutoencoderRecipe(Settings):
     def deliver(self, task: AutoencoderTask, facts: Mapping[str, Any]) -> Path:
         """Save the autoencoder with the factor that brings its latents to unit variance."""
         model: AutoencoderKLCogVideoX = task.module
-        model.register_to_config(scaling_factor=1 / task.latent_std())
+        model.register_to_config(scaling_factor=task.scale)
         model.half().save_pretrained(self.out / "vae")
         return self.out / "vae"
 

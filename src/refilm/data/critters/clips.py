@@ -14,7 +14,7 @@ from refilm.data.critters.subjects import Split, Subject, subjects
 
 FPS = 8
 FRAMES = 17
-SIZE = 32
+SIZE = 64
 PLACES = {
     "meadow": "in the meadow",
     "beach": "on the beach",

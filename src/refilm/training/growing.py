@@ -1,0 +1,55 @@
+"""Growing an autoencoder: one for films of twice the height and width, begun as one that is trained already.
+
+Beside the pixels comes a new resolution, which at first only passes on what it gets, halved on the way in and doubled
+on the way out. What the small one learned need not be learned again.
+"""
+
+import torch
+from diffusers import AutoencoderKLCogVideoX
+from torch import nn
+
+
+@torch.no_grad()
+def grow(small: AutoencoderKLCogVideoX, grown: AutoencoderKLCogVideoX) -> None:
+    """Begin `grown` as `small`.
+
+    Args:
+        small: one that is trained.
+        grown: a fresh one with one resolution more, the finest, of as many channels as the finest of `small`.
+
+    Raises:
+        ValueError: they are not alike in all else.
+    """
+    channels = tuple(small.config["block_out_channels"])
+    wanted = {name: small.config[name] for name in ("latent_channels", "layers_per_block", "norm_num_groups")}
+    wanted |= {"temporal_compression_ratio": int(small.config["temporal_compression_ratio"])}
+    wanted |= {"block_out_channels": (channels[0], *channels)}
+    for name, value in wanted.items():
+        received = grown.config[name]
+        if (tuple(received) if isinstance(value, tuple) else received) != value:
+            raise ValueError(f"{name} must be {value} to grow from the smaller autoencoder, received {received}")
+    kept = {_in_grown(name): weight for name, weight in small.state_dict().items()}
+    unknown = grown.load_state_dict(kept, strict=False).unexpected_keys
+    assert not unknown, unknown
+    blocks = (grown.encoder.down_blocks[0], grown.decoder.up_blocks[len(channels)])
+    for resnet in (resnet for block in blocks for resnet in block.resnets):  # type: ignore[union-attr]
+        nn.init.zeros_(resnet.conv2.conv.weight)
+        nn.init.zeros_(resnet.conv2.conv.bias)
+    halve, double = grown.encoder.down_blocks[0], grown.decoder.up_blocks[len(channels) - 1]
+    average = torch.zeros(3, 3)
+    average[:2, :2] = 0.25  # it pads on the right and below alone
+    same = torch.zeros(3, 3)
+    same[1, 1] = 1.0
+    for conv, kernel in ((halve.downsamplers[0].conv, average), (double.upsamplers[0].conv, same)):
+        nn.init.zeros_(conv.bias)
+        conv.weight.copy_(torch.eye(len(conv.weight))[:, :, None, None] * kernel)
+
+
+def _in_grown(name: str) -> str:
+    """A weight's name in the grown one: in the encoder, resolutions are counted from the finest."""
+    start = "encoder.down_blocks."
+    if not name.startswith(start):
+        return name
+    number, rest = name.removeprefix(start).split(".", 1)
+    return f"{start}{int(number) + 1}.{rest}"
+
