@@ -1,9 +1,16 @@
-"""The autoencoder's lessons: what the decoder is given to put up with."""
+"""The autoencoder's lessons, and what it begins as."""
+
+from pathlib import Path
 
 import pytest
 import torch
+from diffusers import AutoencoderKLCogVideoX
 
+from refilm.checkpoints import load_autoencoder
 from refilm.training.autoencoder import AutoencoderSettings, AutoencoderTask, CropLesson
+from refilm.training.loop import LoopSettings, fit
+from refilm.training.optimizers import OptimizerSettings
+from refilm.training.recipes import AutoencoderRecipe
 
 
 def decoded_from(noise: float) -> torch.Tensor:
@@ -32,3 +39,67 @@ def test_noise_comes_on_top_of_the_same_latents_each_crop_its_own_share():
 def test_frames_that_cannot_be_decoded_in_one_go_are_refused(frames):
     with pytest.raises(ValueError, match=f"{frames} frames cannot be decoded in one go; give 1, 9, 17"):
         CropLesson(until=1, batch=1, frames=frames, crop=16)
+
+
+def recipe(out: Path, **settings) -> AutoencoderRecipe:
+    lesson = {"until": 2, "batch": 2, "frames": 9, "crop": 16, "objective": "rms"}
+    return AutoencoderRecipe(
+        stage="autoencoder",
+        out=out,
+        autoencoder=AutoencoderSettings(**{"channels": (8, 8, 8, 16), "size": 32, "curriculum": (lesson,), **settings}),
+        loop=LoopSettings(steps=2, optimizer=OptimizerSettings(warm_up=0, ema=0)),
+    )
+
+
+def trained(recipe: AutoencoderRecipe, run: Path) -> AutoencoderKLCogVideoX:
+    task = recipe.task()
+    list(fit(task, recipe.loop, run))
+    return load_autoencoder(recipe.deliver(task, {}))
+
+
+def test_an_autoencoder_grows_and_its_decoder_alone_learns_on(tmp_path):
+    small = trained(recipe(tmp_path / "small", channels=(8, 8, 16), size=16), tmp_path / "1")
+    grown_from = tmp_path / "small" / "vae"
+    grown = trained(recipe(tmp_path / "grown", grown_from=grown_from, kept_latents=1.0), tmp_path / "2")
+    assert grown.config["sample_height"] == 32
+    assert grown.config["scaling_factor"] == small.config["scaling_factor"]
+
+    further = trained(recipe(tmp_path / "further", decoder_of=tmp_path / "grown" / "vae"), tmp_path / "3")
+    assert further.config["scaling_factor"] == grown.config["scaling_factor"]
+    before, after = grown.state_dict(), further.state_dict()
+    same = {name for name, weight in after.items() if torch.equal(weight, before[name])}
+    assert same >= {name for name in after if name.startswith("encoder.")}
+    assert "decoder.conv_out.conv.weight" not in same
+
+
+def test_kept_latents_hold_them_where_those_of_the_small_one_are(tmp_path):
+    small = recipe(tmp_path / "small", channels=(8, 8, 16), size=16)
+    folder = small.deliver(small.task(), {})
+    moved = []
+    for weight in (0.0, 30.0):
+        kept = recipe(tmp_path / "grown", grown_from=folder, kept_latents=weight).autoencoder
+        task = AutoencoderTask(kept)
+        loop = LoopSettings(steps=25, optimizer=OptimizerSettings(warm_up=0, learning_rate=3e-3, ema=0))
+        list(fit(task, loop, tmp_path / f"run-{weight}"))
+        watched = AutoencoderTask(kept.model_copy(update={"kept_latents": 1.0}))
+        watched.module = task.module
+        moved.append(watched.loss(99, watched.samples(99))["moved"].item())
+    assert moved[1] < moved[0] / 2
+
+
+def test_the_root_of_the_mean_squared_error_is_what_the_psnr_counts():
+    task = recipe(Path("unused"), curriculum=({"until": 1, "batch": 1, "frames": 9, "crop": 32, "objective": "rms"},))
+    made = task.task().loss(0, range(1))
+    assert made["loss"].item() == pytest.approx(made["rms"].item() + 5e-4 * made["kl"].item())
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"grown_from": Path("a"), "decoder_of": Path("b")}, "both say what to begin with"),
+        ({"kept_latents": 1.0}, "none to keep without grown_from"),
+    ],
+)
+def test_settings_that_contradict_one_another_are_refused(settings, told):
+    with pytest.raises(ValueError, match=told):
+        AutoencoderSettings(curriculum=(), **settings)

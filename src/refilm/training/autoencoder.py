@@ -42,6 +42,8 @@ class CropLesson(Lesson):
 class AutoencoderSettings(Settings):
     """The autoencoder's shape and the terms of its loss."""
 
+    size: int = critters.SIZE
+    """Height and width of the clips that it learns from, in pixels."""
     channels: tuple[int, ...] = (16, 64, 96)
     """Channels of each resolution, finest first; each further one halves height and width."""
     latent_channels: int = 16
@@ -82,8 +84,8 @@ def make_autoencoder(settings: AutoencoderSettings) -> AutoencoderKLCogVideoX:
         "layers_per_block": settings.layers,
         "norm_num_groups": settings.norm_groups,
         "temporal_compression_ratio": settings.temporal_compression,
-        "sample_height": critters.SIZE,
-        "sample_width": critters.SIZE,
+        "sample_height": settings.size,
+        "sample_width": settings.size,
     }
     model = AutoencoderKLCogVideoX.from_config(config)
     assert isinstance(model, AutoencoderKLCogVideoX)
@@ -116,9 +118,9 @@ def _trained(folder: Path) -> AutoencoderKLCogVideoX:
 def _begin(settings: AutoencoderSettings, small: AutoencoderKLCogVideoX | None) -> AutoencoderKLCogVideoX:
     """The autoencoder as its training begins."""
     if settings.decoder_of:
-        whole_one = _trained(settings.decoder_of)
-        whole_one.decoder.requires_grad_(True)
-        return whole_one
+        trained = _trained(settings.decoder_of)
+        trained.decoder.requires_grad_(True)
+        return trained
     model = make_autoencoder(settings)
     if small is not None:
         grow(small, model)
@@ -140,7 +142,7 @@ class AutoencoderTask:
         rng = np.random.default_rng((self.settings.seed, index, 1))
         start = int(rng.integers(0, critters.FRAMES - frames + 1))
         story = critters.story(self.settings.seed, index, split)
-        pixels = critters.film(story, rng, start=start, frames=frames)
+        pixels = critters.film(story, rng, size=self.settings.size, start=start, frames=frames)
         return torch.from_numpy(pixels).permute(3, 0, 1, 2) / 127.5 - 1
 
     def samples(self, step: int) -> range:
@@ -152,7 +154,7 @@ class AutoencoderTask:
         for index in samples:
             clip = self._clip(index, lesson.frames, "train")
             rng = np.random.default_rng((self.settings.seed, index, 2))
-            top, left = rng.integers(0, critters.SIZE - lesson.crop + 1, size=2)
+            top, left = rng.integers(0, self.settings.size - lesson.crop + 1, size=2)
             crops.append(clip[:, :, top : top + lesson.crop, left : left + lesson.crop])
         return torch.stack(crops)
 

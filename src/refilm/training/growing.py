@@ -18,11 +18,13 @@ def grow(small: AutoencoderKLCogVideoX, grown: AutoencoderKLCogVideoX) -> None:
         grown: a fresh one with one resolution more, the finest, of as many channels as the finest of `small`.
 
     Raises:
-        ValueError: they are not alike in all else.
+        ValueError: they are not alike in all else, or `small` has too few resolutions to compress time as it says.
     """
-    channels = tuple(small.config["block_out_channels"])
+    channels, time = tuple(small.config["block_out_channels"]), int(small.config["temporal_compression_ratio"])
+    if 2 ** (len(channels) - 1) < time:
+        raise ValueError(f"{len(channels)} resolutions compress time less than {time} times, and would more when grown")
     wanted = {name: small.config[name] for name in ("latent_channels", "layers_per_block", "norm_num_groups")}
-    wanted |= {"temporal_compression_ratio": int(small.config["temporal_compression_ratio"])}
+    wanted |= {"temporal_compression_ratio": time}
     wanted |= {"block_out_channels": (channels[0], *channels)}
     for name, value in wanted.items():
         received = grown.config[name]
@@ -52,4 +54,3 @@ def _in_grown(name: str) -> str:
         return name
     number, rest = name.removeprefix(start).split(".", 1)
     return f"{start}{int(number) + 1}.{rest}"
-
