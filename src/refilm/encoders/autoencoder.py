@@ -8,6 +8,7 @@ import torch
 from diffusers import AutoencoderKLCogVideoX
 from torch import Tensor
 
+from refilm.encoders.convolutions import fold
 from refilm.sizes import Compression
 
 WHOLE = 1 << 20
@@ -22,7 +23,7 @@ class VideoAutoencoder:
     """
 
     def __init__(self, model: AutoencoderKLCogVideoX, *, decode_frames: int | None = 2):
-        self.model = model
+        self.model = fold(model)
         self.model.num_sample_frames_batch_size = WHOLE
         self.model.num_latent_frames_batch_size = decode_frames or WHOLE
 

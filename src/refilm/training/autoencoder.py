@@ -12,6 +12,7 @@ from torch import Tensor
 
 from refilm.checkpoints import load_autoencoder
 from refilm.data import critters
+from refilm.encoders import fold
 from refilm.settings import Settings
 from refilm.training.curriculum import Lesson, lesson_at
 from refilm.training.growing import grow
@@ -96,7 +97,7 @@ def whole(autoencoder: AutoencoderKLCogVideoX) -> AutoencoderKLCogVideoX:
     """Set it to take a clip in one go: batches of frames have statistics of their own, and so other latents."""
     autoencoder.num_sample_frames_batch_size = 1 << 20
     autoencoder.num_latent_frames_batch_size = 1 << 20
-    return autoencoder
+    return fold(autoencoder)
 
 
 def detail(video: Tensor) -> Tensor:

@@ -159,13 +159,20 @@ class FlatMuon(torch.optim.Muon):
 
 
 def orthogonal(matrix: Tensor, coefficients: Sequence[float], steps: int) -> Tensor:
-    """The nearest matrix with singular values of about 1, by Newton-Schulz iterations in the matrix's own dtype."""
+    """The nearest matrix with singular values of about 1, by Newton-Schulz iterations in the matrix's own dtype.
+
+    Each iteration multiplies the matrix x by a polynomial of x x^T. These commute, so that they are iterated and
+    gathered on the short side alone, and the matrix, long where it is a convolution's, is multiplied once.
+    """
     a, b, c = coefficients
     x = matrix.T if matrix.shape[0] > matrix.shape[1] else matrix
     x = x / x.norm().clamp(min=1e-7)
+    gram, product = x @ x.T, torch.eye(len(x), dtype=x.dtype, device=x.device)
     for _ in range(steps):
-        gram = x @ x.T
-        x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+        factor = torch.addmm(gram, gram, gram, beta=b, alpha=c)
+        factor.diagonal().add_(a)
+        gram, product = factor @ gram @ factor, factor @ product
+    x = product @ x
     return x.T if matrix.shape[0] > matrix.shape[1] else x
 
 

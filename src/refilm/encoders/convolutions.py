@@ -1,0 +1,38 @@
+"""3-D convolutions as 2-D ones on a CPU, whose kernels for few channels are several times slower in 3-D.
+
+The steps of a kernel in time become channels: C channels at 3 times are 3 C channels of a picture. The arithmetic is
+the same, but for the order of its sums.
+"""
+
+import torch
+import torch.nn.functional as F
+from diffusers import AutoencoderKLCogVideoX
+from diffusers.models.autoencoders.autoencoder_kl_cogvideox import CogVideoXSafeConv3d
+from torch import Tensor
+
+LARGEST = 1 << 28  # bytes of a convolution's input, times its steps in time; beyond, memory counts for more
+
+
+class FoldedConv3d(CogVideoXSafeConv3d):
+    """A convolution of the autoencoder, folded where that pays."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(B, C, T + K - 1, H, W) -> (B, C', T, H', W'), where the kernel has K steps in time."""
+        steps, small = self.kernel_size[0], input.nbytes * self.kernel_size[0] <= LARGEST
+        if steps == 1 or input.device.type != "cpu" or not small:
+            return super().forward(input)
+        count, inputs = input.shape[2] - steps + 1, input.transpose(1, 2)
+        taps = torch.cat([inputs[:, step : step + count] for step in range(steps)], dim=2)  # (B, T, K C, H, W)
+        weight = self.weight.transpose(1, 2).flatten(1, 2)  # (C', K C, h, w)
+        made = F.conv2d(taps.flatten(0, 1), weight, self.bias, padding=self.padding[1:])  # (B T, C', H', W')
+        return made.unflatten(0, (len(input), count)).transpose(1, 2)
+
+
+def fold(model: AutoencoderKLCogVideoX) -> AutoencoderKLCogVideoX:
+    """Let all convolutions of an autoencoder fold; weights and their names stay as they are."""
+    for module in model.modules():
+        if type(module) is CogVideoXSafeConv3d:
+            assert module.stride == module.dilation == (1, 1, 1)
+            assert module.padding[0] == 0
+            module.__class__ = FoldedConv3d
+    return model
