@@ -134,7 +134,7 @@ def cogvideox_5b() -> TransformerSize:
 
 
 def pocket() -> TransformerSize:
-    """The small model that ships: 32 x 32 pixels, 8 x 8 latents."""
+    """The small model that ships: 64 x 64 pixels, 8 x 8 latents."""
     return TransformerSize(
         layers=8,
         heads=3,

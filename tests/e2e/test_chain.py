@@ -32,8 +32,8 @@ spatial_interpolation = 1.0
 
 [defaults]
 frames = 17
-height = 32
-width = 32
+height = 64
+width = 64
 steps = 2
 """
 

@@ -6,7 +6,7 @@ on the way out. What the small one learned need not be learned again.
 
 import torch
 from diffusers import AutoencoderKLCogVideoX
-from torch import nn
+from torch import Tensor, nn
 
 
 @torch.no_grad()
@@ -33,18 +33,24 @@ def grow(small: AutoencoderKLCogVideoX, grown: AutoencoderKLCogVideoX) -> None:
     kept = {_in_grown(name): weight for name, weight in small.state_dict().items()}
     unknown = grown.load_state_dict(kept, strict=False).unexpected_keys
     assert not unknown, unknown
-    blocks = (grown.encoder.down_blocks[0], grown.decoder.up_blocks[len(channels)])
-    for resnet in (resnet for block in blocks for resnet in block.resnets):  # type: ignore[union-attr]
-        nn.init.zeros_(resnet.conv2.conv.weight)
-        nn.init.zeros_(resnet.conv2.conv.bias)
-    halve, double = grown.encoder.down_blocks[0], grown.decoder.up_blocks[len(channels) - 1]
-    average = torch.zeros(3, 3)
+    last = len(channels)
+    for block in ("encoder.down_blocks.0", f"decoder.up_blocks.{last}"):
+        for name, weight in grown.get_submodule(block).named_parameters():
+            if ".conv2." in name:
+                nn.init.zeros_(weight)
+    average, same = torch.zeros(3, 3), torch.zeros(3, 3)
     average[:2, :2] = 0.25  # it pads on the right and below alone
-    same = torch.zeros(3, 3)
     same[1, 1] = 1.0
-    for conv, kernel in ((halve.downsamplers[0].conv, average), (double.upsamplers[0].conv, same)):
-        nn.init.zeros_(conv.bias)
-        conv.weight.copy_(torch.eye(len(conv.weight))[:, :, None, None] * kernel)
+    _become(grown.get_submodule("encoder.down_blocks.0.downsamplers.0.conv"), average)
+    _become(grown.get_submodule(f"decoder.up_blocks.{last - 1}.upsamplers.0.conv"), same)
+
+
+def _become(conv: nn.Module, kernel: Tensor) -> None:
+    """Make a convolution apply `kernel` to each channel by itself."""
+    assert isinstance(conv, nn.Conv2d)
+    assert conv.bias is not None
+    nn.init.zeros_(conv.bias)
+    conv.weight.copy_(torch.eye(len(conv.weight))[:, :, None, None] * kernel)
 
 
 def _in_grown(name: str) -> str:
