@@ -30,7 +30,7 @@ def test_the_film_has_the_frames_and_the_size(generate, fox):
     film = open_video("film.mp4")
     assert film.frames.shape == (17, 256, 256, 3)  # enlarged
     assert film.fps == 8
-    assert said.startswith("film.mp4: 17 frames of 64 x 64 pixels, seed 3, ")
+    assert said.startswith("film.mp4: 17 frames of 32 x 32 pixels, seed 3, ")
     generate("-o", "film.gif", "--frames", 9, "--size", "40x24", "--scale", 2, "--sampler", "ddim")
     assert open_video("film.gif").frames.shape == (9, 48, 80, 3)
 

@@ -32,8 +32,8 @@ spatial_interpolation = 1.0
 
 [defaults]
 frames = 17
-height = 64
-width = 64
+height = 32
+width = 32
 steps = 2
 """
 

@@ -122,4 +122,4 @@ def test_it_is_written_beside_the_film(pipeline, picture, tmp_path, output, name
     assert (moving.name, still.name) == (name, "film.looks.png")
     assert open_video(moving).frames.shape == (17, 256, 3 * 256 + 2 * 12, 3)
     assert Image.open(still).size == (6 * 256 + 7 * 12, 3 * (256 + 34) + 12)
-    assert np.array_equal(explained.film().frames[:, :, :256], video.frames.repeat(4, 1).repeat(4, 2))
+    assert np.array_equal(explained.film().frames[:, :, :256], video.frames.repeat(8, 1).repeat(8, 2))

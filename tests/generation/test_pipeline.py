@@ -30,7 +30,7 @@ PROMPT = "a critter bounces in the meadow"
 
 def test_a_film_is_a_function_of_its_seed_and_not_of_its_batch(pipeline, picture):
     alone = pipeline.generate(PROMPT, picture, seed=7)
-    assert alone.frames.shape == (17, 64, 64, 3)
+    assert alone.frames.shape == (17, 32, 32, 3)
     assert np.array_equal(alone.frames, pipeline.generate(PROMPT, picture, seed=7).frames)
     assert not np.array_equal(alone.frames, pipeline.generate(PROMPT, picture, seed=8).frames)
     _, second = pipeline.generate_batch(["a critter waits at night", PROMPT], [picture, picture], seeds=[1, 7])
@@ -49,10 +49,10 @@ def test_the_reference_counts_and_scale_0_is_no_reference(pipeline, picture):
 
 
 def test_other_sizes_lengths_and_samplers(pipeline, picture):
-    film = pipeline.generate(PROMPT, picture, seed=1, frames=9, height=32, width=48, steps=2, sampler="ddim")
-    assert film.frames.shape == (9, 32, 48, 3)
-    assert pipeline.generate(PROMPT, picture, seed=1, frames=1, steps=2).frames.shape == (1, 64, 64, 3)
-    assert pipeline.generate(PROMPT, picture, seed=1, frames=13, steps=2).frames.shape == (13, 64, 64, 3)
+    film = pipeline.generate(PROMPT, picture, seed=1, frames=9, height=24, width=40, steps=2, sampler="ddim")
+    assert film.frames.shape == (9, 24, 40, 3)
+    assert pipeline.generate(PROMPT, picture, seed=1, frames=1, steps=2).frames.shape == (1, 32, 32, 3)
+    assert pipeline.generate(PROMPT, picture, seed=1, frames=13, steps=2).frames.shape == (13, 32, 32, 3)
 
 
 def test_names_of_settings_are_names_of_things():
@@ -120,7 +120,7 @@ def test_a_step_cache_is_new_for_every_film(pipeline, picture, caplog):
     ("settings", "message"),
     [
         ({"frames": 10}, r"10 frames: the number must be 4k \+ 1, for instance 9 or 13"),
-        ({"height": 30}, r"a height of 30 and a width of 64 pixels: both must be multiples of 16"),
+        ({"height": 30}, r"a height of 30 and a width of 32 pixels: both must be multiples of 8"),
         ({"steps": 0}, r"steps: .*greater than or equal to 1 \(received 0\)"),
         ({"guidance": float("nan")}, r"guidance: .*received nan"),
         ({"sampler": "euler"}, r"sampler: .*'dpmpp-2m-sde', 'ddim' or 'sat' \(received 'euler'\)"),
@@ -136,7 +136,7 @@ def test_impossible_settings_are_refused_in_words(pipeline, picture, settings, m
 
 def test_a_reference_needs_an_adapter(tiny_base, picture):
     bare = refilm.load(tiny_base, adapter=None)
-    assert bare.generate(PROMPT, seed=1, steps=1).frames.shape == (17, 64, 64, 3)
+    assert bare.generate(PROMPT, seed=1, steps=1).frames.shape == (17, 32, 32, 3)
     with pytest.raises(ValueError, match="no adapter is loaded"):
         bare.generate(PROMPT, picture, seed=1)
     with pytest.raises(ValueError, match="a reference for every prompt, or for none"):
