@@ -11,6 +11,7 @@ from refilm.data.critters import drawing
 from refilm.data.critters.motions import Track
 from refilm.data.critters.scenes import paint_scene
 
+STEP = critters.SIZE / 32  # pixels that most motions go in a frame
 CAT = critters.Subject("cat", "red", "yellow", "bellied", "wide")
 
 
@@ -104,7 +105,7 @@ def test_part_of_a_film_is_a_part_of_the_film():
 )
 def test_straight_motions_go_one_way_at_one_pace(motion, x, y):
     for seed in range(12):
-        steps = np.diff(centres(np.pad(seen(motion, seed), ((0, 0), (9, 9), (9, 9)))), axis=0)
+        steps = np.diff(centres(np.pad(seen(motion, seed), ((0, 0), (9, 9), (9, 9)))), axis=0) / STEP
         assert np.abs(steps - (x, y)).max() <= 0.5  # at the rim of the picture bounds move by halves
         assert np.abs(steps.sum(axis=0) - (16 * x, 16 * y)).max() <= 4
 
@@ -115,12 +116,12 @@ def test_bouncing_goes_up_and_down_twice_and_nowhere_else():
         assert np.ptp(x) == 0
         assert y[0] == y[8] == y[16] == y.max()
         assert y[4] == y[12] == y.min()
-        assert y.max() - y.min() == 5
+        assert y.max() - y.min() == 5 * STEP
 
 
 def test_circling_goes_once_round():
     for seed in range(12):
-        path = centres(seen("circles", seed))
+        path = centres(seen("circles", seed)) / STEP
         assert np.abs(path[16] - path[0]).max() == 0
         spokes = path[:-1] - path[:-1].mean(axis=0)
         assert np.abs(np.hypot(*spokes.T) - 5).max() < 1.2
@@ -164,9 +165,9 @@ def test_waiting_is_standing_still():
 def test_no_step_is_too_long_for_the_autoencoder(motion):
     for seed in range(30):
         track = critters.MOTIONS[motion](np.arange(critters.FRAMES, dtype=float), np.random.default_rng(seed))
-        steps = critters.SIZE * np.hypot(np.diff(track.x), np.diff(track.y))
+        steps = 32 * np.hypot(np.diff(track.x), np.diff(track.y))
         assert steps.max() <= 3
-        assert critters.SIZE * np.abs(np.diff(track.radius)).max() < 0.5
+        assert 32 * np.abs(np.diff(track.radius)).max() < 0.5
 
 
 @pytest.mark.parametrize("motion", critters.MOTIONS)
@@ -210,7 +211,7 @@ def test_looking_at_the_critter_alone_draws_what_looking_everywhere_draws(soft, 
 
 def test_pixel_art_has_flat_colors_and_a_portrait_soft_edges():
     story = critters.Story(CAT, "spins", "night")
-    colors = np.unique(critters.film(story, np.random.default_rng(0)).reshape(-1, 3), axis=0)
+    colors = np.unique(critters.film(story, np.random.default_rng(0), size=32).reshape(-1, 3), axis=0)
     assert {critters.COLORS["red"], critters.COLORS["yellow"]} <= {tuple(color) for color in colors.tolist()}
     assert len(colors) < 14
     portrait = critters.portrait(CAT, np.random.default_rng(0), size=128)

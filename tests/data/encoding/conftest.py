@@ -19,5 +19,5 @@ def encoding(tiny_base) -> Encoding:
 def examples(tmp_path) -> list[Example]:
     """Three clips of critters as files."""
     folder: Path = tmp_path / "clips"
-    list(write_clips(folder, clips=3, split="train", seed=0, references=1, scale=1))
+    list(write_clips(folder, clips=3, split="train", seed=0, references=1, size=32, scale=1))
     return read_examples(folder / "manifest.jsonl")

@@ -29,12 +29,12 @@ def close(a, b, tolerance=2e-3) -> bool:
 
 def test_encodings_are_what_the_encoders_say(encoding, tmp_path):
     """The plain twin: one clip after another, straight through the encoders."""
-    clips = Critters(3, references=2)
+    clips = Critters(3, references=2, size=32)
     assert encoding(clips, tmp_path) == 3 + 6 + len({c for i in range(3) for c in clips[i].captions})
     found = EncodedSet(tmp_path)
     assert len(found) == 3
     for index, clip in enumerate(found):
-        film = critters.draw_film(0, index, "train")[:5]
+        film = critters.draw_film(0, index, "train", size=32)[:5]
         mean, std = encoding.encoders.autoencoder.posterior(torch.from_numpy(film)[None])
         assert close(clip.mean, mean[0])
         assert close((0.5 * clip.logvar.float()).exp(), std[0])
@@ -87,7 +87,7 @@ def test_what_changed_is_encoded_anew_and_no_more(encoding, examples, tmp_path):
     assert close(EncodedSet(cache)[1].text, encoding.encoders.text([examples[1].caption]))
     assert EncodedSet(cache).identity != first
 
-    Video(critters.draw_film(7, 7, "train"), 8).save(examples[2].video, scale=1)
+    Video(critters.draw_film(7, 7, "train", size=32), 8).save(examples[2].video, scale=1)
     assert encoding(examples, cache) == 1
     pixels = torch.from_numpy(open_video(examples[2].video).frames[:5])
     assert close(EncodedSet(cache)[2].mean, encoding.encoders.autoencoder.posterior(pixels[None])[0][0])
@@ -130,7 +130,7 @@ def test_a_clip_that_cannot_be_used_stops_with_its_name_and_keeps_the_rest(encod
 
 
 def test_buckets(encoding, examples, tmp_path):
-    wide = np.repeat(critters.draw_film(0, 9, "train"), 2, axis=2)
+    wide = np.repeat(critters.draw_film(0, 9, "train", size=32), 2, axis=2)
     Video(wide[:11], 8).save(examples[1].video, scale=1)
     settings = SETTINGS.model_copy(update={"frames": 17, "buckets": True})
     encoding(examples, tmp_path / "cache", settings=settings)
