@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -30,6 +31,7 @@ def test_a_resumed_run_continues_the_record_without_doubled_steps(tmp_path):
     with Records(tmp_path) as records:
         for progress in steps(1, 6, loss=1.0):
             records.write(progress)
+    time.sleep(1.1)  # TensorBoard orders files by the second in their names, and no run goes on within the same one
     with Records(tmp_path, step=4) as records:  # the checkpoint was of step 4
         for progress in steps(5, 8, loss=2.0):
             records.write(progress)
