@@ -2,11 +2,12 @@
 
     python benchmarks/study.py --prepare                  # encodes the clips, once
     python benchmarks/study.py --seed 0 [--rows a,b]      # trains and judges; what is done already is left alone
-    python benchmarks/study.py --table                    # writes benchmarks/results/study.json
+    python benchmarks/study.py --table                    # all results as a Markdown table
 
-Rows of one seed learn from the same samples, timesteps and noise. Each is told by its held-out loss under the right
-picture, another's and none, and by the judge on films of held-out subjects; these pairs are others than those of
-`critters.py`. Several at once, with disjoint rows and a thread each, share the cores well.
+Each run's result is a file in benchmarks/results/study. Rows of one seed learn from the same samples, timesteps and
+noise. Each is told by its held-out loss under the right picture, another's and none, and by the judge on films of
+held-out subjects; these pairs are others than those of `critters.py`. Several at once, with disjoint rows and a thread
+each, share the cores well.
 """
 
 import argparse
@@ -38,23 +39,24 @@ from refilm.training.recipes import AdapterRecipe, read_recipe
 from refilm.training.resume import checkpoints
 
 HERE = Path(__file__).parent
+RESULTS = HERE / "results" / "study"
 RECIPE = HERE.parent / "recipes" / "pocket" / "adapter.toml"
 CLIPS, HELD_OUT = 4096, 64
-STILLS, STEPS = 150, 500
+STILLS, STEPS = 120, 320
 PAIRS, PAIRS_SEED = 100, 1
 COURSE: dict[str, Any] = {
     "base": "pocket",
     "diffusion.captions": [1.0, 0.0],
     "diffusion.curriculum": [
-        {"until": STILLS, "latent_frames": 1, "batch": 128},
-        {"until": STEPS, "latent_frames": 5, "batch": 48},
+        {"until": STILLS, "latent_frames": 1, "batch": 96},
+        {"until": STEPS, "latent_frames": 5, "batch": 32},
     ],
     "diffusion.validation.samples": 256,
     "loop.steps": STEPS,
     "loop.validate_every": STEPS,
     "loop.save_every": 50,
-    "loop.optimizer.ema": 0.98,
-    "loop.optimizer.warm_up": 50,
+    "loop.optimizer.ema": 0.97,
+    "loop.optimizer.warm_up": 30,
 }
 
 
@@ -223,7 +225,7 @@ def judged(task: DiffusionTask, row: Row, judge: Judge, pairs: Sequence[Pair]) -
 
 def run(name: str, seed: int, folder: Path) -> None:
     """Train and judge a row, unless that was done."""
-    result = folder / f"{name}-{seed}.json"
+    result = RESULTS / f"{name}-{seed}.json"
     if result.exists():
         return
     row, kept = ROWS[name], folder / "runs" / f"{name}-{seed}"
@@ -243,20 +245,34 @@ def run(name: str, seed: int, folder: Path) -> None:
         "row": name,
         "title": row.title,
         "seed": seed,
+        "machine": machine(),
+        "course": COURSE,
+        "base": task.base_fingerprint,
+        "clips": {"train": task.train.identity, "held_out": task.held_out.identity},
+        "pairs": PAIRS,
         "minutes": round(minutes, 1),
         "scores": scores,
         "judge": seen,
     }
+    RESULTS.mkdir(exist_ok=True)
     result.write_text(json.dumps(told, indent=2) + "\n")
     shutil.rmtree(kept)
 
 
-def table(folder: Path) -> None:
-    """All results together: a file, and a Markdown table on the screen."""
-    results = [json.loads(path.read_text()) for name in ROWS for path in sorted(folder.glob(f"{name}-[0-9].json"))]
-    course = {"clips": CLIPS, "stills": STILLS, "steps": STEPS, "pairs": PAIRS}
-    out = HERE / "results" / "study.json"
-    out.write_text(json.dumps({"machine": machine(), **course, "runs": results}, indent=2) + "\n")
+def table() -> None:
+    """All results together, as a Markdown table.
+
+    Raises:
+        ValueError: they are not of one course and one base model, and so cannot be compared.
+    """
+    results = [json.loads(path.read_text()) for name in ROWS for path in sorted(RESULTS.glob(f"{name}-[0-9].json"))]
+    for told in results:
+        for what in ("course", "base", "pairs"):
+            if told[what] != results[0][what]:
+                raise ValueError(
+                    f"{told['row']}-{told['seed']}.json: {what} is another than in {results[0]['row']}-"
+                    f"{results[0]['seed']}.json; run one of them again"
+                )
     print("| | seed | right | wrong | none | gap | " + " | ".join(ATTRIBUTES) + " |")
     print("| --- |" + " ---: |" * (5 + len(ATTRIBUTES)))
     for told in results:
@@ -270,10 +286,10 @@ def table(folder: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--prepare", action="store_true", help="encode the clips")
-    parser.add_argument("--table", action="store_true", help="gather the results")
+    parser.add_argument("--table", action="store_true", help="show the results")
     parser.add_argument("--rows", default=",".join(ROWS), help="some of them; left out: all")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--folder", type=Path, default=Path("runs/study"), help="of encodings, runs and their results")
+    parser.add_argument("--folder", type=Path, default=Path("runs/study"), help="of encodings and runs")
     options = parser.parse_args()
     names = options.rows.split(",")
     if unknown := [name for name in names if name not in ROWS]:
@@ -281,7 +297,7 @@ def main() -> None:
     if options.prepare:
         prepare(options.folder)
     elif options.table:
-        table(options.folder)
+        table()
     else:
         for name in names:
             run(name, options.seed, options.folder)

@@ -1,4 +1,5 @@
 import sys
+from functools import partial
 
 import pytest
 import torch
@@ -16,10 +17,18 @@ def test_flat_muon_moves_matrices_as_torch_does_and_kernels_as_flattened_matrice
     flat = nn.Parameter(kernel.detach().flatten(1).clone())
     ours = FlatMuon([kernel], lr=0.01, weight_decay=0.1)
     theirs = torch.optim.Muon([flat], lr=0.01, weight_decay=0.1, adjust_lr_fn="match_rms_adamw")
-    for _ in range(3):
-        gradient = torch.randn(8, 4, 3, 3)
-        kernel.grad, flat.grad = gradient, gradient.flatten(1)
-        ours.step()
+    weights = torch.randn(3, 8, 4, 3, 3)
+
+    def loss_of(number):
+        kernel.grad = None
+        loss = (kernel * weights[number]).sum()
+        loss.backward()
+        return loss.item()
+
+    for number in range(3):
+        flat.grad = weights[number].flatten(1)
+        expected_loss = (kernel * weights[number]).sum().item()
+        assert ours.step(partial(loss_of, number)) == expected_loss
         theirs.step()
     moved, expected = kernel.detach().flatten(1), flat.detach()
     if quick:

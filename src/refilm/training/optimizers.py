@@ -132,15 +132,18 @@ class FlatMuon(torch.optim.Muon):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """Move the weights along their gradients."""
+        """Move the weights along their gradients, which `closure` may compute; returns what it does, the loss."""
+        with torch.enable_grad():
+            loss = None if closure is None else closure()
         group = self.param_groups[0]
         for matrix, shaped in zip(group["params"], self.shaped, strict=True):
             matrix.grad = None if shaped.grad is None else shaped.grad.reshape(matrix.shape)
         if multiplies_bfloat16(group["params"][0].device.type):
-            return super().step(closure)
+            super().step()
+            return loss
         for matrix in (matrix for matrix in group["params"] if matrix.grad is not None):
             self._move(matrix, group)
-        return None
+        return loss
 
     def _move(self, matrix: nn.Parameter, group: dict[str, Any]) -> None:
         """What torch's own step does to a matrix, but for the products' dtype."""
