@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from refilm.cli.allocation import keep_freed_memory
 from refilm.cli.data import check, critters, import_
 from refilm.cli.demo import demo
 from refilm.cli.encode import encode, verify
@@ -90,4 +91,5 @@ def main() -> None:
         warnings.simplefilter("ignore")  # libraries' advice is for those who program with them
         for name in ("torchao", "torch.utils._pytree"):  # diffusers imports torchao where it is installed
             logging.getLogger(name).setLevel(logging.CRITICAL)
+    keep_freed_memory()
     app()
