@@ -97,7 +97,7 @@ def drops(text: float, reference: float, both: float) -> dict[str, Any]:
 
 
 def adamw(rate: float) -> dict[str, Any]:
-    return {"loop.optimizer.muon_learning_rate": None, "loop.optimizer.learning_rate": rate}
+    return {"loop.optimizer.kind": "adamw", "loop.optimizer.learning_rate": rate}
 
 
 ROWS = {

@@ -86,7 +86,7 @@ def test_two_processes_learn_what_one_does(refilm, in_folder):
 
 @pytest.mark.slow
 def test_shards_of_two_processes_go_on_to_the_same_bits_in_two_and_near_them_in_one(refilm, in_folder):
-    whole = ["--set", "train.what=all", "--set", "loop.precision=fp32", "--set", "loop.optimizer={}"]
+    whole = ["--set", "train.what=all", "--set", "loop.precision=fp32", "--set", "loop.optimizer={kind='adamw'}"]
     whole += ["--set", "loop.steps=6", "--set", "loop.save_every=3"]
     torchrun = [Path(sys.executable).with_name("torchrun"), "--standalone", "--nproc-per-node", "2"]
     sharded = [*torchrun, "-m", "refilm.cli", "train", "tiny.toml", *whole, "--set", "loop.shard=true"]

@@ -47,11 +47,12 @@ def test_newton_schulz_brings_all_singular_values_near_one():
 
 
 def test_every_trained_parameter_belongs_to_exactly_one_optimizer():
-    module = nn.ModuleDict({"blocks": nn.ModuleList([nn.Linear(4, 4)]), "head": nn.Linear(4, 2)})
-    settings = OptimizerSettings(muon_learning_rate=0.01)
+    blocks = nn.ModuleList([nn.Linear(4, 4)])
+    module = nn.ModuleDict({"trunk": nn.ModuleDict({"blocks": blocks}), "head": nn.Linear(4, 2)})
+    settings = OptimizerSettings()
     adamw, muon = make_optimizers(module.named_parameters(), settings)
     assert isinstance(muon, FlatMuon)
-    assert [id(p) for p in muon.shaped] == [id(module["blocks"][0].weight)]
+    assert [id(p) for p in muon.param_groups[0]["params"]] == [id(blocks[0].weight)]
     assert len(adamw.param_groups[0]["params"]) == 3
 
 

@@ -15,7 +15,7 @@ from refilm.training.stream import DropSettings
 
 from .encoded import encoded, task_on
 
-SETTINGS = StepSettings(steps=5, precision="fp32", optimizer=OptimizerSettings(learning_rate=3e-3))
+SETTINGS = StepSettings(steps=5, precision="fp32", optimizer=OptimizerSettings(kind="adamw", learning_rate=3e-3))
 
 
 @pytest.fixture(scope="module")
@@ -43,9 +43,9 @@ def test_a_recipe_that_learns_passes_early(clips, tiny_base):
 @pytest.mark.parametrize(
     ("optimizer", "task_settings", "words"),
     [
-        ({"learning_rate": 1e-30}, {}, "the weights do not move, although gradients are there"),
+        ({"kind": "adamw", "learning_rate": 1e-30}, {}, "the weights do not move, although gradients are there"),
         (
-            {"learning_rate": 1e-8},
+            {"kind": "adamw", "learning_rate": 1e-8},
             {},
             "should have fallen by 10%; the weights have moved by 0.0% of their length: raise",
         ),

@@ -2,7 +2,8 @@
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import torch
@@ -16,27 +17,29 @@ from refilm.training.precision import multiplies_bfloat16
 class OptimizerSettings(Settings):
     """How the weights move."""
 
-    kind: Literal["adamw", "adamw8bit", "adamw8bit-bitsandbytes"] = "adamw"
-    """`adamw`; `adamw8bit`: its moments in 8 bits, by torchao; `adamw8bit-bitsandbytes`: the same, on CUDA alone."""
-    learning_rate: float = Field(default=1e-3, gt=0)
+    kind: Literal["muon", "adamw", "adamw8bit", "adamw8bit-bitsandbytes"] = "muon"
+    """`muon`: Muon for the hidden matrices, AdamW for the rest; `adamw`: AdamW for all; `adamw8bit`: its moments in
+    8 bits, by torchao; `adamw8bit-bitsandbytes`: the same, on CUDA alone."""
+    learning_rate: float = Field(default=2e-3, gt=0)
     """AdamW's learning rate, reached after the warm-up."""
-    muon_learning_rate: float | None = None
-    """Give the hidden matrices to Muon, at this learning rate; none: AdamW for all."""
-    muon_names: str = r"blocks\."
-    """Which matrices are hidden: a regular expression on the parameters' names."""
+    muon_learning_rate: float = Field(default=5e-3, gt=0)
+    """Muon's; its updates are about as long as AdamW's at the same rate (Liu et al. 2025)."""
+    muon_names: str = r"\.\d+\.(?!.*lora_)"
+    """Which matrices are hidden: a regular expression on the parameters' names, at first those of numbered layers but
+    for low-rank changes."""
     weight_decay: float = 0.01
     """Decoupled weight decay."""
-    beta2: float = 0.99
+    beta2: float = 0.98
     """AdamW's second moment decay."""
     warm_up: int = 100
     """Steps over which the learning rate rises from 0."""
     decay: Literal["linear", "cosine"] = "linear"
     """How the learning rate falls."""
-    decay_share: float = Field(default=0.25, ge=0, le=1)
+    decay_share: float = Field(default=0.3, ge=0, le=1)
     """The last share of all steps, over which the learning rate falls to 0; 1: it falls from the first."""
     clip: float = 1.0
     """Gradients longer than this norm are shortened to it."""
-    ema: float = Field(default=0.999, ge=0, lt=1)
+    ema: float = Field(default=0.997, ge=0, lt=1)
     """Decay of the weights' moving average, which is what a run delivers; 0: the last weights themselves."""
 
 
@@ -55,20 +58,19 @@ def make_optimizers(
     optimizers: list[torch.optim.Optimizer] = []
     if rest:
         optimizers.append(_adamw(rest, settings))
-    if settings.muon_learning_rate is not None and matrices:
+    if matrices:
         optimizers.append(FlatMuon(matrices, lr=settings.muon_learning_rate, weight_decay=settings.weight_decay))
     return optimizers
 
 
 def by_muon(name: str, parameter: nn.Parameter, settings: OptimizerSettings) -> bool:
     """Whether a parameter is Muon's."""
-    hidden = parameter.ndim >= 2 and re.search(settings.muon_names, name)
-    return settings.muon_learning_rate is not None and bool(hidden)
+    return settings.kind == "muon" and parameter.ndim >= 2 and bool(re.search(settings.muon_names, name))
 
 
 def _adamw(parameters: list[nn.Parameter], settings: OptimizerSettings) -> torch.optim.Optimizer:
     of = {"lr": settings.learning_rate, "betas": (0.9, settings.beta2), "weight_decay": settings.weight_decay}
-    if settings.kind == "adamw":
+    if settings.kind in ("muon", "adamw"):
         return torch.optim.AdamW(parameters, **of, fused=True)  # a third of the loop's time, on a CPU too
     if settings.kind == "adamw8bit":
         try:
@@ -105,8 +107,8 @@ def begin(optimizer: torch.optim.Optimizer) -> None:
 
 def moved(optimizer: torch.optim.Optimizer) -> list[tuple[nn.Parameter, nn.Parameter]]:
     """The parameters that an optimizer moves, each with the one that its moments are kept under."""
-    keys = [p for group in optimizer.param_groups for p in group["params"]]
-    return list(zip(optimizer.shaped if isinstance(optimizer, FlatMuon) else keys, keys, strict=True))
+    ours = [p for group in optimizer.param_groups for p in group["params"]]
+    return list(zip(ours, optimizer.flat if isinstance(optimizer, FlatMuon) else ours, strict=True))
 
 
 def set_rate(group: dict[str, Any], value: float) -> float:
@@ -126,24 +128,37 @@ class FlatMuon(torch.optim.Muon):
     """
 
     def __init__(self, parameters: list[nn.Parameter], *, lr: float, weight_decay: float):
-        self.shaped = parameters
-        flat = [nn.Parameter(p.detach().view(p.shape[0], -1)) for p in parameters]  # the same memory
-        super().__init__(flat, lr=lr, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw")
+        self.flat = [nn.Parameter(p.detach().view(p.shape[0], -1)) for p in parameters]  # the same memory
+        super().__init__(self.flat, lr=lr, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw")
+        self.param_groups[0]["params"] = parameters  # those that have gradients, which a loss scaler must see
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
         """Move the weights along their gradients, which `closure` may compute; returns what it does, the loss."""
         with torch.enable_grad():
             loss = None if closure is None else closure()
-        group = self.param_groups[0]
-        for matrix, shaped in zip(group["params"], self.shaped, strict=True):
-            matrix.grad = None if shaped.grad is None else shaped.grad.reshape(matrix.shape)
-        if multiplies_bfloat16(group["params"][0].device.type):
-            super().step()
-            return loss
-        for matrix in (matrix for matrix in group["params"] if matrix.grad is not None):
-            self._move(matrix, group)
+        with self._flattened() as group:
+            if multiplies_bfloat16(self.flat[0].device.type):
+                super().step()
+            else:
+                for matrix in (matrix for matrix in self.flat if matrix.grad is not None):
+                    self._move(matrix, group)
         return loss
+
+    @contextmanager
+    def _flattened(self) -> Iterator[dict[str, Any]]:
+        """Within the context the group is of matrices."""
+        group = self.param_groups[0]
+        parameters = group["params"]
+        for matrix, parameter in zip(self.flat, parameters, strict=True):
+            matrix.grad = None if parameter.grad is None else parameter.grad.reshape(matrix.shape)
+        group["params"] = self.flat
+        try:
+            yield group
+        finally:
+            group["params"] = parameters
+            for matrix in self.flat:
+                matrix.grad = None
 
     def _move(self, matrix: nn.Parameter, group: dict[str, Any]) -> None:
         """What torch's own step does to a matrix, but for the products' dtype."""
@@ -154,11 +169,6 @@ class FlatMuon(torch.optim.Muon):
         update = orthogonal(grad.lerp(average, momentum), group["ns_coefficients"], group["ns_steps"])
         matrix.mul_(1 - group["lr"] * group["weight_decay"])
         matrix.add_(update, alpha=-0.2 * group["lr"] * math.sqrt(max(matrix.shape)))
-
-    def zero_grad(self, set_to_none: bool = True) -> None:
-        """Forget the gradients."""
-        for shaped in self.shaped:
-            shaped.grad = None
 
 
 def orthogonal(matrix: Tensor, coefficients: Sequence[float], steps: int) -> Tensor:

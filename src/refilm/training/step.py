@@ -233,8 +233,7 @@ def _together(task: Task, settings: StepSettings) -> Alone:
         return Replicated(task)
     if not isinstance(task, Shardable):
         raise ValueError(f"loop.shard: a {type(task).__name__} trains with whole weights in each process; leave it out")
-    plain = settings.optimizer.kind == "adamw" and settings.optimizer.muon_learning_rate is None
-    if settings.precision == "fp16" or not plain:
-        raise ValueError("loop.shard: works with bf16 or fp32 and plain AdamW; change loop.precision or loop.optimizer")
+    if settings.precision == "fp16" or settings.optimizer.kind != "adamw":
+        raise ValueError('loop.shard: works with bf16 or fp32, and with loop.optimizer.kind = "adamw"; change these')
     dtype = dtype_of(settings.precision, own_device())
     return Sharded(task, task.shards(), dtype=None if dtype == torch.float32 else dtype)

@@ -87,7 +87,7 @@ def state_bytes(name: str, parameter: nn.Parameter, optimizer: OptimizerSettings
     moments = 2.0 * parameter.element_size()
     if by_muon(name, parameter, optimizer):
         moments /= 2
-    elif optimizer.kind != "adamw" and parameter.numel() >= 4096:  # smaller ones are kept whole
+    elif optimizer.kind.startswith("adamw8bit") and parameter.numel() >= 4096:  # smaller ones are kept whole
         moments = 2 * (1 + 4 / 256)  # a byte each, and a float32 a block of 256
     return round(parameter.numel() * (moments + (parameter.element_size() if optimizer.ema else 0)))
 
