@@ -141,6 +141,7 @@ def test_a_signal_before_the_first_step_leaves_with_its_code_and_keeps_what_is_e
     result = refilm(*words)
     assert result.exit_code == 75
     assert "stopped; no step is saved yet, start anew with: refilm train tiny.toml" in result.stderr
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL  # children of this process would ignore it too
     (done, total), seen = told[0], len(told)
     assert refilm(*words).exit_code == 0
     assert (seen, told[1][1]) == (1, total - done)

@@ -36,7 +36,8 @@ def leaving(words: list[str], folder: Path, *, first: bool) -> Iterator[None]:
     except Ended as ended:
         code, why = ENDED, ended.words
     except Stopped:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun sends it to the others when one has left
+        if not _alone():
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun sends it to the others when one has left
         code = SAVED
     except KeyboardInterrupt:
         code = AT_ONCE
@@ -66,6 +67,10 @@ def _kept(words: list[str], folder: Path) -> str:
 
 def _command(words: list[str], *more: str) -> str:
     """A command to type; where a launcher started several processes, it alone knows its own part."""
-    if os.environ.get("WORLD_SIZE", "1") == "1":
+    if _alone():
         return shlex.join(["refilm", *words, *more])
     return " and ".join(["the same command", *more])
+
+
+def _alone() -> bool:
+    return os.environ.get("WORLD_SIZE", "1") == "1"  # torchrun says it
