@@ -1,7 +1,7 @@
 """What becomes of memory that is freed: a command keeps it for its next tensors.
 
 glibc gives large pieces back to the system as soon as they are freed, and the system clears them each time that they
-are asked for again. On a CPU that costs time at every layer (`benchmarks/allocation.py`).
+are asked for again. On a CPU that is a tenth of the autoencoder's time (`benchmarks/allocation.py`).
 """
 
 import ctypes
