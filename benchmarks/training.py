@@ -219,7 +219,7 @@ def training(base: Base, cache: Path, *, adapter: bool, options: argparse.Namesp
     lesson = ClipLesson(until=1, batch=options.batch)
     settings = DiffusionSettings(curriculum=(lesson,), drop={"text": DROP, "reference": DROP, "both": 0.0})
     task = DiffusionTask(settings, transformer, base.schedule, adapter=own, train=clips, held_out=clips)
-    optimizer = OptimizerSettings(learning_rate=RATE, ema=0, warm_up=0)
+    optimizer = OptimizerSettings(kind="adamw", learning_rate=RATE, ema=0, warm_up=0)
     trainer = Trainer(task, StepSettings(steps=10**6, precision=options.precision, optimizer=optimizer))
 
     plain = PlainTraining(*plain_model(*copies), clips, options.batch, options.precision)

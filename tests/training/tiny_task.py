@@ -33,6 +33,6 @@ def adapter_size() -> AdapterSize:
 
 
 def steps(**settings) -> StepSettings:
-    """Large steps in float32."""
-    optimizer = OptimizerSettings(learning_rate=1e-2, warm_up=0, ema=0.9)
+    """Large steps of AdamW in float32."""
+    optimizer = OptimizerSettings(kind="adamw", learning_rate=1e-2, warm_up=0, ema=0.9)
     return StepSettings(**{"steps": 20, "precision": "fp32", "optimizer": optimizer, **settings})
