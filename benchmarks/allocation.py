@@ -3,7 +3,7 @@
     python benchmarks/allocation.py [--turns 5]
 
 Medians of processor seconds, the system's among them, of one thread: a clip of the pocket autoencoder to latents and
-back, a training step of the pocket transformer. Writes benchmarks/results/allocation.json.
+back, forward and backward of the pocket transformer. Writes benchmarks/results/allocation.json.
 """
 
 import argparse
