@@ -5,15 +5,17 @@
     python benchmarks/critters.py --looks          # the base model alone, told the looks in words
 
 A judge that was trained on real clips says what is to be seen in each film (`benchmarks/judge.py`). Prints a
-table in percent with 95 % intervals and writes `benchmarks/results/critters.json` (`critters-looks.json`).
+table in percent with 95 % intervals and writes `benchmarks/results/critters.json` (`critters-looks.json`), and beside
+it a `.csv` of what was asked for and what was seen, film by film.
 """
 
 import argparse
+import csv
 import hashlib
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -111,6 +113,16 @@ def score(name: str, pairs: Sequence[Pair], verdicts: Sequence[Verdict], *, seco
     return Row(name, {**scores, "all": accuracy(all(hit.values()) for hit in hits)}, {"seconds": round(seconds, 1)})
 
 
+def write_verdicts(path: Path, pairs: Sequence[Pair], seen: dict[str, Sequence[Verdict]]) -> None:
+    """What each row's films show, after what was asked for: a line a film."""
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, ["row", "pair", *ATTRIBUTES], lineterminator="\n")
+        writer.writeheader()
+        for row, verdicts in {"asked": [Verdict.of(pair.story) for pair in pairs], **seen}.items():
+            for pair, verdict in zip(pairs, verdicts, strict=True):
+                writer.writerow({"row": row, "pair": pair.index, **asdict(verdict)})
+
+
 def contact_sheet(pairs: Sequence[Pair], films: Sequence[np.ndarray], verdicts: Sequence[Verdict]) -> Image.Image:
     """A line a pair: its picture, every other frame, what was asked for, and in red what the judge saw instead."""
     side, gap, text, font = 64, 4, 16, ImageFont.load_default(11)
@@ -138,12 +150,12 @@ def run(options) -> None:
     adapter = None if options.looks else options.adapter or "default"
     pipeline = refilm.load(options.base, adapter=adapter)
     asked = pipeline.request(steps=options.steps, guidance=options.guidance)
-    rows = []
+    rows, seen = [], {}
     for row in options.rows:
         started = time.perf_counter()
         films = make_films(row, pairs, pipeline, options)
         seconds = time.perf_counter() - started
-        verdicts = judge.judge(films)
+        verdicts = seen[row] = judge.judge(films)
         rows.append(score(titles[row], pairs, verdicts, seconds=seconds))
         if options.sheets:
             options.sheets.mkdir(parents=True, exist_ok=True)
@@ -164,6 +176,7 @@ def run(options) -> None:
     }
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(result, indent=2) + "\n")
+    write_verdicts(options.out.with_suffix(".csv"), pairs, seen)
     print(markdown(rows))
 
 

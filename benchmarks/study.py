@@ -109,6 +109,7 @@ ROWS = {
     "no-drops": Row("nothing is dropped", drops(0.0, 0.0, 0.0)),
     "more-drops": Row("text, picture and both dropped in 10 % each", drops(0.1, 0.1, 0.1)),
     "own-frames": Row("references are frames of the clip itself", clips="own-frames"),
+    "adamw-3e-3": Row("AdamW for all, learning rate 3e-3", adamw(3e-3)),
     "adamw-1e-3": Row("AdamW for all, learning rate 1e-3", adamw(1e-3)),
     "adamw-1e-4": Row("AdamW for all, learning rate 1e-4", adamw(1e-4)),
     "adamw-1e-5": Row("AdamW for all, learning rate 1e-5", adamw(1e-5)),

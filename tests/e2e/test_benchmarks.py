@@ -1,5 +1,6 @@
 """The benchmarks that nothing else runs still run, in short; what they measure is no matter here."""
 
+import csv
 import json
 import subprocess
 import sys
@@ -25,4 +26,13 @@ def test_the_judge_is_trained_and_used(tmp_path):
     few = ("--pairs", 2, "--steps", 2, "--judge", tmp_path / "judge.safetensors", "--out", tmp_path / "critters.json")
     measure("critters.py", *few, "--sheets", tmp_path / "sheets")
     assert len(json.loads((tmp_path / "critters.json").read_text())["rows"]) == 6
+    with (tmp_path / "critters.csv").open() as file:
+        films = list(csv.DictReader(file))
+    assert [(film["row"], film["pair"]) for film in films[:4]] == [
+        ("asked", "0"),
+        ("asked", "1"),
+        ("model", "0"),
+        ("model", "1"),
+    ]
+    assert len(films) == 2 * 7
     assert len(list((tmp_path / "sheets").iterdir())) == 6
