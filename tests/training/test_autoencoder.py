@@ -7,7 +7,8 @@ import torch
 from diffusers import AutoencoderKLCogVideoX
 
 from refilm.checkpoints import load_autoencoder
-from refilm.training.autoencoder import AutoencoderSettings, AutoencoderTask, CropLesson
+from refilm.evaluation import metrics
+from refilm.training.autoencoder import AutoencoderSettings, AutoencoderTask, CropLesson, psnr
 from refilm.training.loop import LoopSettings, fit
 from refilm.training.optimizers import OptimizerSettings
 from refilm.training.recipes import AutoencoderRecipe
@@ -87,10 +88,22 @@ def test_kept_latents_hold_them_where_those_of_the_small_one_are(tmp_path):
     assert moved[1] < moved[0] / 2
 
 
-def test_the_root_of_the_mean_squared_error_is_what_the_psnr_counts():
-    task = recipe(Path("unused"), curriculum=({"until": 1, "batch": 1, "frames": 9, "crop": 32, "objective": "rms"},))
-    made = task.task().loss(0, range(1))
-    assert made["loss"].item() == pytest.approx(made["rms"].item() + 5e-4 * made["kl"].item())
+def test_an_objective_is_what_evaluation_counts():
+    made = {}
+    for objective in ("rms", "psnr"):
+        lesson = {"until": 1, "batch": 1, "frames": 9, "crop": 32, "objective": objective}
+        task = recipe(Path("unused"), curriculum=(lesson,)).task()
+        made |= task.loss(0, range(1))
+        assert made["loss"].item() == pytest.approx(made[objective].item() + 5e-4 * made["kl"].item())
+    in_db = metrics.psnr([made["rms"].item()], [0.0], peak=2.0)
+    assert made["psnr"].item() == pytest.approx(-in_db / 100, rel=1e-5)
+
+
+def test_root_and_psnr_pull_with_the_same_force_at_28_db():
+    mse = torch.tensor(4 / 10**2.8, requires_grad=True)
+    (of_root,) = torch.autograd.grad(mse.sqrt(), mse)
+    (of_psnr,) = torch.autograd.grad(-0.01 * psnr(mse), mse)
+    assert of_psnr.item() == pytest.approx(of_root.item(), rel=0.1)
 
 
 @pytest.mark.parametrize(

@@ -25,9 +25,10 @@ class CropLesson(Lesson):
     """Frames of a crop: 1, 9, 17 and so on. The decoder takes an odd number of latent frames in one go."""
     crop: int
     """Height and width of a crop in pixels."""
-    objective: Literal["detail", "rms"] = "detail"
-    """What is made small: absolute and squared errors, more so where there is detail; or `rms`, the root of a clip's
-    mean squared error, which is what the PSNR counts."""
+    objective: Literal["detail", "rms", "psnr"] = "detail"
+    """What is made small: absolute and squared errors, more so where there is detail; `rms`, the root of a clip's mean
+    squared error, by which a hard clip counts more than an easy one; or minus the `psnr` in hundreds of dB, by which
+    all count the same. The two pull with the same force at 28 dB."""
     noise: float = 0.0
     """The most noise that the decoder must put up with, in standard deviations of a crop's latents; every crop has its
     own share of it. A transformer never makes quite the latents that an encoder would."""
@@ -111,6 +112,11 @@ def detail(video: Tensor) -> Tensor:
     return standing_out.clamp(max=1.0)
 
 
+def psnr(mse: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio in dB of mean squared errors of values in -1..1."""
+    return 10 * (4 / mse).log10()
+
+
 def _trained(folder: Path) -> AutoencoderKLCogVideoX:
     """A trained autoencoder, which stays as it is."""
     return whole(load_autoencoder(folder, dtype=torch.float32, device="cpu")).requires_grad_(False)
@@ -182,8 +188,11 @@ class AutoencoderTask:
     def _errors(self, decoded: Tensor, video: Tensor, lesson: CropLesson) -> dict[str, Tensor]:
         """What the lesson makes small, as terms."""
         error = (decoded - video).abs()
+        mse = error.square().mean(dim=(1, 2, 3, 4))
         if lesson.objective == "rms":
-            return {"rms": error.square().mean(dim=(1, 2, 3, 4)).sqrt().mean()}
+            return {"rms": mse.sqrt().mean()}
+        if lesson.objective == "psnr":
+            return {"psnr": -0.01 * psnr(mse).mean()}
         weight = 1 + self.settings.detail_weight * detail(video)
         weight = weight / weight.mean()
         return {"l1": (weight * error).mean(), "l2": (weight * error.square()).mean()}
@@ -199,8 +208,8 @@ class AutoencoderTask:
     def validate(self) -> dict[str, float]:
         mean = self._held_out_latents()
         decoded = self.module.decode(mean, return_dict=False)[0].clamp(-1, 1)
-        mse = ((decoded - self.held_out) / 2).square().mean(dim=(1, 2, 3, 4))
-        return {"psnr": (-10 * mse.log10()).mean().item(), "latent_std": mean.std().item()}
+        mse = (decoded - self.held_out).square().mean(dim=(1, 2, 3, 4))
+        return {"psnr": psnr(mse).mean().item(), "latent_std": mean.std().item()}
 
     @property
     def scale(self) -> float:
