@@ -28,7 +28,7 @@ class CropLesson(Lesson):
     objective: Literal["detail", "rms", "psnr"] = "detail"
     """What is made small: absolute and squared errors, more so where there is detail; `rms`, the root of a clip's mean
     squared error, by which a hard clip counts more than an easy one; or minus the `psnr` in hundreds of dB, by which
-    all count the same. The two pull with the same force at 28 dB."""
+    all count the same. The two pull with the same force at 27 dB."""
     noise: float = 0.0
     """The most noise that the decoder must put up with, in standard deviations of a crop's latents; every crop has its
     own share of it. A transformer never makes quite the latents that an encoder would."""
@@ -188,14 +188,12 @@ class AutoencoderTask:
     def _errors(self, decoded: Tensor, video: Tensor, lesson: CropLesson) -> dict[str, Tensor]:
         """What the lesson makes small, as terms."""
         error = (decoded - video).abs()
+        if lesson.objective == "detail":
+            weight = 1 + self.settings.detail_weight * detail(video)
+            weight = weight / weight.mean()
+            return {"l1": (weight * error).mean(), "l2": (weight * error.square()).mean()}
         mse = error.square().mean(dim=(1, 2, 3, 4))
-        if lesson.objective == "rms":
-            return {"rms": mse.sqrt().mean()}
-        if lesson.objective == "psnr":
-            return {"psnr": -0.01 * psnr(mse).mean()}
-        weight = 1 + self.settings.detail_weight * detail(video)
-        weight = weight / weight.mean()
-        return {"l1": (weight * error).mean(), "l2": (weight * error.square()).mean()}
+        return {"rms": mse.sqrt().mean()} if lesson.objective == "rms" else {"psnr": -0.01 * psnr(mse).mean()}
 
     @torch.no_grad()
     def _latents_of_small(self, video: Tensor) -> Tensor:
