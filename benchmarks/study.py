@@ -24,14 +24,14 @@ import numpy as np
 import torch
 from critters import Pair, held_out_pairs
 from PIL import Image
-from torch import Tensor, nn
+from torch import nn
 
 import refilm
-from refilm.checkpoints import Base, fingerprint, load_base
+from refilm.checkpoints import fingerprint, load_base
 from refilm.data import critters
 from refilm.data.encoding import EncodeSettings, encode, identify
 from refilm.data.samples import Critters, PictureFile, Sample, Source, hashed
-from refilm.encoders import Encoders, ImageEncoder
+from refilm.encoders import HiddenState
 from refilm.evaluation import ATTRIBUTES, Judge, Verdict, accuracy, machine
 from refilm.training.diffusion import DiffusionTask
 from refilm.training.loop import fit
@@ -104,7 +104,12 @@ ROWS = {
     "shipped": Row("the recipe"),
     "random-output": Row("output begins random, not at zero", prepare=random_output),
     "no-norm": Row("no norm before the reference attention", {"query_norm": False}),
-    "penultimate": Row("the picture's penultimate hidden state", clips="penultimate", held_out="penultimate"),
+    "penultimate": Row(
+        "the picture's penultimate hidden state",
+        {"hidden_state": "penultimate"},
+        clips="penultimate",
+        held_out="penultimate",
+    ),
     "frozen-projection": Row("projection of the picture frozen", prepare=frozen_projection),
     "no-drops": Row("nothing is dropped", drops(0.0, 0.0, 0.0)),
     "more-drops": Row("text, picture and both dropped in 10 % each", drops(0.1, 0.1, 0.1)),
@@ -124,24 +129,6 @@ ROWS = {
         prepare=as_the_research_code,
     ),
 }
-
-
-class Penultimate(ImageEncoder):
-    """Gives the last hidden state but one."""
-
-    @torch.no_grad()
-    def __call__(self, images: Sequence[Image.Image]) -> Tensor:
-        pixels = self.pixels(images).to(self.model.device, self.model.dtype)
-        states = self.model(pixel_values=pixels, output_hidden_states=True).hidden_states
-        assert states is not None
-        return states[-2]
-
-
-class Asked:
-    """A base model's encoders, with another one for pictures."""
-
-    def __init__(self, base: Encoders, image: ImageEncoder):
-        self.text, self.autoencoder, self.image = base.text, base.autoencoder, image
 
 
 class OwnFrames(Source):
@@ -164,35 +151,26 @@ class OwnFrames(Source):
         return replace(self.clips[index], references=references)
 
 
-def encoders_for(held_out: str, base: Base) -> Encoders:
-    """What makes the tokens that a row reads."""
-    if held_out != "penultimate":
-        return base.encoders
-    image = base.encoders.image
-    return Asked(base.encoders, Penultimate(image.processor, image.model, fit=image.fit))
-
-
 def prepare(folder: Path) -> None:
     """Encode the clips of all rows. Latents and captions are the same in all, and made once."""
     base = load_base("pocket", device="cpu", dtype="float32")
     settings = EncodeSettings(**base.defaults.model_dump(include={"frames", "fps", "height", "width"}))
     train, held_out = Critters(CLIPS), Critters(HELD_OUT, "held_out", seed=1)
     (pictures := folder / "frames").mkdir(parents=True, exist_ok=True)
-    identity = identify(base.encoders, fingerprint)
-    other = replace(identity, references=f"{identity.references}, penultimate")
-    for name, source, kind, identity_of_it in (
-        ("portraits", train, "portraits", identity),
-        ("portraits-held-out", held_out, "portraits", identity),
-        ("penultimate", train, "penultimate", other),
-        ("penultimate-held-out", held_out, "penultimate", other),
-        ("own-frames", OwnFrames(train, pictures), "portraits", identity),
-    ):
+    sources: tuple[tuple[str, Source, HiddenState], ...] = (
+        ("portraits", train, "last"),
+        ("portraits-held-out", held_out, "last"),
+        ("penultimate", train, "penultimate"),
+        ("penultimate-held-out", held_out, "penultimate"),
+        ("own-frames", OwnFrames(train, pictures), "last"),
+    )
+    for name, source, state in sources:
         first = folder / f"portraits{'-held-out' if 'held-out' in name else ''}"
         if not (folder / name).exists() and name != first.name:
             shutil.copytree(first, folder / name)
-        steps = encode(
-            source, encoders_for(kind, base), folder / name, settings=settings, encoder_identity=identity_of_it
-        )
+        base.read_pictures_with(None, "pad", state)
+        identity = identify(base.encoders, fingerprint)
+        steps = encode(source, base.encoders, folder / name, settings=settings, encoder_identity=identity)
         for done, total in steps:
             print(f"{name}: {done} of {total}", flush=True)
 
@@ -205,17 +183,17 @@ def recipe_of(row: Row, seed: int, folder: Path) -> AdapterRecipe:
     return recipe
 
 
-def judged(task: DiffusionTask, row: Row, judge: Judge, pairs: Sequence[Pair]) -> dict[str, Any]:
+def judged(task: DiffusionTask, recipe: AdapterRecipe, judge: Judge, pairs: Sequence[Pair]) -> dict[str, Any]:
     """What the judge sees in films of held-out subjects, by the weights as they are."""
-    base = load_base("pocket", device="cpu", dtype="float32", memory="low")
+    base = recipe.open_base("float32", task.device)
     base.compute_with(task.transformer.eval(), task.adapter)
-    pipeline, image = refilm.Pipeline(base, task.adapter), encoders_for(row.held_out, base).image
+    pipeline = refilm.Pipeline(base, task.adapter)
     films: list[np.ndarray] = []
     for first in range(0, len(pairs), 20):
         part = pairs[first : first + 20]
         videos = pipeline.generate_batch(
             [pair.story.caption for pair in part],
-            image([pair.picture for pair in part]),
+            base.encoders.image([pair.picture for pair in part]),
             seeds=[pair.index for pair in part],
         )
         films += [video.frames for video in videos]
@@ -241,7 +219,7 @@ def run(name: str, seed: int, folder: Path) -> None:
     minutes = (time.perf_counter() - started) / 60
     judge, pairs = Judge.load(HERE / "judge.safetensors"), held_out_pairs(PAIRS_SEED, PAIRS)
     with torch.inference_mode():
-        seen = judged(task, row, judge, pairs)
+        seen = judged(task, recipe, judge, pairs)
     told = {
         "row": name,
         "title": row.title,

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModel
@@ -33,13 +34,16 @@ def test_a_picture_keeps_its_shape():
     assert torch.allclose(seen[:, 0, 0], torch.tensor((40, 160, 220)) / 255, atol=0.02)
 
 
-def test_tokens_are_the_last_hidden_state_class_token_first():
+@pytest.mark.parametrize(("state", "place"), [("last", 2), ("penultimate", 1)])
+def test_tokens_are_a_hidden_state_class_token_first(state, place):
     encode = encoder()
     picture = Image.new("RGB", (32, 32), (200, 100, 50))
-    tokens = encode([picture, picture])
+    tokens = ImageEncoder(encode.processor, encode.model, hidden_state=state)([picture, picture])
     assert tokens.shape == (2, 17, 16)
-    hidden = encode.model(pixel_values=encode.pixels([picture]), output_hidden_states=True).hidden_states[-1]
-    assert torch.allclose(tokens[:1], hidden, atol=1e-6)
+    found = []
+    encode.model.encoder.layers[place - 1].register_forward_hook(lambda *of: found.append(of[-1]))
+    encode([picture])
+    assert torch.allclose(tokens[:1], found[0], atol=1e-6)
 
 
 def test_the_border_color_is_the_median_of_the_outermost_pixels():

@@ -6,7 +6,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+import refilm
 from refilm.checkpoints import base_weights, fingerprint, load_adapter, load_base
+from refilm.data.samples import Critters
 from refilm.training.diffusion import use_eager_attention
 from refilm.training.loop import fit
 from refilm.training.recipes import read_recipe
@@ -160,6 +162,21 @@ def test_clips_of_another_kind_of_model_are_refused(trained, cache):
 
     with pytest.raises(ValueError, match=r"train: holds captions of 128 channels, the base model reads captions of 24"):
         DataSettings(cache=cache / "train").encoded(other)
+
+
+@pytest.mark.parametrize(("state", "place", "other"), [("last", -1, "penultimate"), ("penultimate", -2, "last")])
+def test_an_adapter_is_asked_with_the_hidden_state_that_it_learned_from(trained, tiny_base, cache, state, place, other):
+    size = load_base(tiny_base, device="cpu", memory="low").defaults.height
+    picture = Critters(6, size=size)[0].references[0].load((0, 0, 0))
+    task, out = trained("", hidden_state=state)
+    pipeline = refilm.load(tiny_base, adapter=out, dtype="float32")
+    tokens, encoder = pipeline.encode_references([picture]), pipeline.base.encoders.image
+    with torch.no_grad():
+        states = encoder.model(encoder.pixels([picture]), output_hidden_states=True).hidden_states
+    assert torch.equal(tokens, states[place])
+    assert torch.allclose(task.train[0].references[0, 0].float(), tokens[0], atol=2e-3, rtol=2e-3)  # kept in half
+    with pytest.raises(ValueError, match=r"its references come from other encoders .* --hidden-state as the recipe's"):
+        trained("", hidden_state=other, data={"cache": str(cache / "train")})
 
 
 def test_a_cache_that_other_encoders_made_is_refused(trained, cache, tiny_base, tmp_path):

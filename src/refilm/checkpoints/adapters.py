@@ -18,7 +18,7 @@ from refilm.checkpoints.files import read_json, replaced
 from refilm.checkpoints.lora import LoraSettings, TunedAdapter
 from refilm.checkpoints.model_card import model_card
 from refilm.checkpoints.tensors import Piece, TensorFiles, fill, is_finite
-from refilm.encoders import Fit
+from refilm.encoders import Fit, HiddenState
 from refilm.model import Adapter
 from refilm.settings import Settings, explain
 from refilm.sizes import AdapterSize
@@ -50,6 +50,8 @@ class AdapterCard(Settings):
     """Whose tokens it reads, a Hub id or a folder; none: the one that comes with the base model."""
     picture_fit: Fit = "pad"
     """How a picture becomes a square for the image encoder."""
+    hidden_state: HiddenState = "last"
+    """Which of the image encoder's states it reads."""
     lora: LoraSettings | None = None
     """The low-rank changes of the transformer that come with it; none: it changes no layer."""
     dtype: str
@@ -66,6 +68,7 @@ def save_adapter(
     facts: dict[str, Any],
     image_encoder: str | None = None,
     picture_fit: Fit = "pad",
+    hidden_state: HiddenState = "last",
     dtype: torch.dtype | None = torch.float16,
 ) -> None:
     """Write an adapter; the folder appears whole or not at all. An older adapter there is replaced, other files stay.
@@ -75,6 +78,7 @@ def save_adapter(
         facts: about its training, anything that JSON can hold.
         image_encoder: Hub id or folder of the encoder whose tokens it reads; none: the base model's own.
         picture_fit: how a picture becomes a square for it, see `ImageEncoder`.
+        hidden_state: which of its states the adapter reads.
         dtype: of the weights in the file; none: as they are.
 
     Raises:
@@ -90,6 +94,7 @@ def save_adapter(
         base_fingerprint=base_fingerprint,
         image_encoder=image_encoder,
         picture_fit=picture_fit,
+        hidden_state=hidden_state,
         lora=lora,
         dtype=str(weights["projection.weight"].dtype).removeprefix("torch."),
         facts=facts,

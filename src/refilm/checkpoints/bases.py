@@ -23,7 +23,7 @@ from refilm.checkpoints.schedules import save_schedule
 from refilm.checkpoints.sources import DiffusersSource, SatSource, open_image_encoder, open_source
 from refilm.checkpoints.tensors import DTYPES
 from refilm.diffusion import Schedule
-from refilm.encoders import Encoders, Fit, ImageEncoder, TextEncoder, VideoAutoencoder
+from refilm.encoders import Encoders, Fit, HiddenState, ImageEncoder, TextEncoder, VideoAutoencoder
 from refilm.model import Adapter, Transformer
 from refilm.settings import Settings, explain
 from refilm.sizes import Compression, TransformerSize
@@ -125,7 +125,7 @@ class Base:
         self.attached: Adapter | None = None
         """The adapter in the transformer, whenever that is loaded."""
         self._fingerprint: str | None = None
-        self._pictures: tuple[str | None, Fit] = None, "pad"
+        self._pictures: tuple[str | None, Fit, HiddenState] = None, "pad", "last"
 
         def transformer() -> Transformer:
             loaded = source.transformer(dtype, device).eval()
@@ -134,8 +134,8 @@ class Base:
             return loaded
 
         def image() -> ImageEncoder:
-            name, fit = self._pictures
-            return open_image_encoder(name, source.folder, fit=fit, dtype=dtype, device=device)
+            name, fit, state = self._pictures
+            return open_image_encoder(name, source.folder, fit=fit, hidden_state=state, dtype=dtype, device=device)
 
         loaders = {
             "transformer": transformer,
@@ -182,9 +182,9 @@ class Base:
         if attached is not None and "transformer" in self._parts:
             attached.detach(self.transformer)
 
-    def read_pictures_with(self, encoder: str | None, fit: Fit) -> None:
+    def read_pictures_with(self, encoder: str | None, fit: Fit, hidden_state: HiddenState) -> None:
         """Choose the image encoder, as an adapter's card tells it. It is loaded when a picture is there to be read."""
-        self._pictures = encoder, fit
+        self._pictures = encoder, fit, hidden_state
         self._parts.free("image")
 
     def fingerprint(self) -> str:
@@ -223,7 +223,7 @@ def load_encoders(folder: Path, *, text_length: int, device: torch.device, dtype
     source, decode_frames = DiffusersSource(folder), load_defaults(folder).decode_frames or None
     loaders = {
         "text": lambda: source.text(text_length, dtype, device),
-        "image": lambda: open_image_encoder(None, folder, fit="pad", dtype=dtype, device=device),
+        "image": lambda: open_image_encoder(None, folder, dtype=dtype, device=device),
         "autoencoder": lambda: VideoAutoencoder(source.autoencoder(dtype, device), decode_frames=decode_frames),
     }
     return _Encoders(Parts(loaders, one_at_a_time=False))

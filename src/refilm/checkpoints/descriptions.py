@@ -68,9 +68,9 @@ def describe(source: str | Path) -> Description:
 
 def _adapter(path: Path) -> Description:
     card = read_card(path)
-    told = {"image_encoder": card.image_encoder, "picture_fit": card.picture_fit, **card.facts}
+    reads = card.model_dump(include={"image_encoder", "picture_fit", "hidden_state"})
     size = AdapterSize(**card.size.model_dump())
-    return Description(path, "adapter", size, *_counts([path / WEIGHTS]), card.base_fingerprint, told)
+    return Description(path, "adapter", size, *_counts([path / WEIGHTS]), card.base_fingerprint, reads | card.facts)
 
 
 def _model(path: Path) -> Description:

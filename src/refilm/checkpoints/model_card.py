@@ -18,6 +18,7 @@ Puts the subject of a picture into a video that follows a prompt. It works on on
 | base model's fingerprint | {base} |
 | image encoder | {encoder} |
 | pictures are | {fit} |
+| it reads | the {state} hidden state |
 | layers x heads x channels of a head | {layers} x {heads} x {head_dim} |
 | channels of a reference token | {reference_dim} |
 | parameters | {parameters:,} in {dtype} |
@@ -44,6 +45,7 @@ def model_card(card: Mapping[str, Any]) -> str:
         base=f"`{card['base_fingerprint']}`" if card["base_fingerprint"] else "unknown",
         encoder=card["image_encoder"] or "the base model's own",
         fit=_FITS[card["picture_fit"]],
+        state=card["hidden_state"],
         parameters=size["layers"] * layer + width * (size["reference_dim"] + 1),
         dtype=card["dtype"],
         source=_of(facts, "base", "source") or "BASE",

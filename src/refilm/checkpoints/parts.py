@@ -24,7 +24,7 @@ from transformers import (
 
 from refilm.checkpoints.files import read_json
 from refilm.checkpoints.tensors import Piece, TensorFiles, fill, weight_files
-from refilm.encoders import Fit, ImageEncoder, TextEncoder
+from refilm.encoders import Fit, HiddenState, ImageEncoder, TextEncoder
 
 _TRANSFORMERS = ("model", "pytorch_model")
 _EMBEDDING = ("shared.weight", "encoder.embed_tokens.weight")  # one tensor, which files call by either name or both
@@ -63,7 +63,13 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
 
 
 def load_image_encoder(
-    folder: Path, processor: Path, *, fit: Fit = "pad", dtype: torch.dtype | None, device: torch.device | str
+    folder: Path,
+    processor: Path,
+    *,
+    fit: Fit = "pad",
+    hidden_state: HiddenState = "last",
+    dtype: torch.dtype | None,
+    device: torch.device | str,
 ) -> ImageEncoder:
     """Read a CLIP vision tower and its image processor; of a whole CLIP the text tower is passed over.
 
@@ -81,7 +87,7 @@ def load_image_encoder(
         for name, buffer in module.named_buffers(recurse=False):
             assert name == "position_ids"  # the only one that is computed, not stored
             module.register_buffer(name, torch.arange(buffer.shape[1], device=device)[None], persistent=False)
-    return ImageEncoder(_read(AutoImageProcessor, processor), model.eval(), fit=fit)
+    return ImageEncoder(_read(AutoImageProcessor, processor), model.eval(), fit=fit, hidden_state=hidden_state)
 
 
 def load_autoencoder(

@@ -20,7 +20,7 @@ from refilm.checkpoints.sat_autoencoder import SCALES, autoencoder_config, find_
 from refilm.checkpoints.schedules import load_schedule
 from refilm.checkpoints.tensors import TensorFiles
 from refilm.diffusion import Schedule, scaled_linear
-from refilm.encoders import Fit, ImageEncoder, TextEncoder
+from refilm.encoders import Fit, HiddenState, ImageEncoder, TextEncoder
 from refilm.model import Transformer
 from refilm.sizes import Compression, TransformerSize
 
@@ -207,7 +207,13 @@ def find_t5(folder: Path) -> tuple[Path, Path] | None:
 
 
 def open_image_encoder(
-    name: str | None, folder: Path, *, fit: Fit, dtype: torch.dtype, device: torch.device
+    name: str | None,
+    folder: Path,
+    *,
+    fit: Fit = "pad",
+    hidden_state: HiddenState = "last",
+    dtype: torch.dtype,
+    device: torch.device,
 ) -> ImageEncoder:
     """The image encoder that an adapter reads.
 
@@ -215,19 +221,18 @@ def open_image_encoder(
         name: a Hub id or a folder, with the image processor's config in it; none: the base model's own, or CLIP ViT-L.
         folder: the base model's.
         fit: how a picture becomes a square.
+        hidden_state: which of its states are the tokens.
         dtype: of the weights.
         device: where to.
 
     Raises:
         ValueError: it cannot be found or read; says how to mend it.
     """
-    own = folder / "image_encoder"
-    if name is None and own.is_dir():
-        return load_image_encoder(own, folder / "image_processor", fit=fit, dtype=dtype, device=device)
-    place = Path(name or CLIP)
-    if not place.is_dir():
-        place = fetched(name or CLIP, _ENCODER)
-    return load_image_encoder(place, place, fit=fit, dtype=dtype, device=device)
+    place, processor = folder / "image_encoder", folder / "image_processor"
+    if name is not None or not place.is_dir():
+        place = Path(name or CLIP)
+        processor = place = place if place.is_dir() else fetched(name or CLIP, _ENCODER)
+    return load_image_encoder(place, processor, fit=fit, hidden_state=hidden_state, dtype=dtype, device=device)
 
 
 def _is_pipeline(folder: Path) -> bool:

@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -40,6 +40,10 @@ def encode(
         bool,
         typer.Option("--buckets", help="Let clips keep about their shape, at that area, and be shorter than --frames."),
     ] = False,
+    hidden_state: Annotated[
+        Literal["last", "penultimate"],
+        typer.Option(help="Which of the image encoder's hidden states is the reference."),
+    ] = "last",
     views: Annotated[int, typer.Option(metavar="N", min=0, help="Augmented views of each reference.")] = 0,
     flip: Annotated[bool, typer.Option("--flip", help="Mirror half of the views.")] = False,
     batch: Annotated[
@@ -70,6 +74,7 @@ def encode(
     checked = require_checked(manifest, allow_outside=allow_outside)
     with joined() as here:
         loaded = load_base(base, device=device, memory="low")
+        loaded.read_pictures_with(None, "pad", hidden_state)
         own = loaded.defaults
         settings = EncodeSettings(
             frames=own.frames if frames is None else frames,

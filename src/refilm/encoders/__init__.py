@@ -4,7 +4,7 @@ from typing import Protocol
 
 from refilm.encoders.autoencoder import VideoAutoencoder
 from refilm.encoders.convolutions import fold
-from refilm.encoders.image import Fit, ImageEncoder
+from refilm.encoders.image import Fit, HiddenState, ImageEncoder
 from refilm.encoders.text import TextEncoder
 
 
@@ -27,4 +27,4 @@ class Encoders(Protocol):
         ...
 
 
-__all__ = ["Encoders", "Fit", "ImageEncoder", "TextEncoder", "VideoAutoencoder", "fold"]
+__all__ = ["Encoders", "Fit", "HiddenState", "ImageEncoder", "TextEncoder", "VideoAutoencoder", "fold"]

@@ -15,6 +15,7 @@ from transformers.image_processing_utils import BaseImageProcessor
 from refilm.media import border_color, pad_to_square
 
 Fit = Literal["pad", "squash-bilinear"]
+HiddenState = Literal["last", "penultimate"]
 
 
 class ImageEncoder:
@@ -25,10 +26,18 @@ class ImageEncoder:
         model: the vision tower.
         fit: how a picture becomes a square: `pad` adds ground in the color of its border; `squash-bilinear` stretches
             it, as the original research code does.
+        hidden_state: which of the tower's states are the tokens: what its last layer gives, or the one before.
     """
 
-    def __init__(self, processor: BaseImageProcessor, model: CLIPVisionModel, *, fit: Fit = "pad"):
-        self.processor, self.model, self.fit = processor, model, fit
+    def __init__(
+        self,
+        processor: BaseImageProcessor,
+        model: CLIPVisionModel,
+        *,
+        fit: Fit = "pad",
+        hidden_state: HiddenState = "last",
+    ):
+        self.processor, self.model, self.fit, self.hidden_state = processor, model, fit, hidden_state
 
     def pixels(self, images: Sequence[Image.Image]) -> Tensor:
         """(B, 3, H, W): squares, resized and normalized."""
@@ -41,6 +50,10 @@ class ImageEncoder:
 
     @torch.no_grad()
     def __call__(self, images: Sequence[Image.Image]) -> Tensor:
-        """The last hidden state of all tokens, class token first: (B, M, E) in the encoder's dtype."""
+        """A hidden state of all tokens, class token first: (B, M, E) in the encoder's dtype."""
         pixels = self.pixels(images).to(self.model.device, self.model.dtype)
-        return self.model(pixel_values=pixels).last_hidden_state
+        if self.hidden_state == "last":
+            return self.model(pixel_values=pixels).last_hidden_state
+        states = self.model(pixel_values=pixels, output_hidden_states=True).hidden_states
+        assert states is not None
+        return states[-2]

@@ -267,5 +267,5 @@ def load(
         return Pipeline(base)
     loaded = load_adapter(folder, dtype=base.dtype, base_fingerprint=base.fingerprint())
     card = read_card(folder)
-    base.read_pictures_with(card.image_encoder, card.picture_fit)
+    base.read_pictures_with(card.image_encoder, card.picture_fit, card.hidden_state)
     return Pipeline(base, loaded.to(base.device))

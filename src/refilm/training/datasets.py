@@ -90,7 +90,7 @@ class DataSettings(Settings):
             if others:
                 raise ValueError(
                     f"{folder}: its {' and '.join(others)} come from other encoders than the base model's; encode with "
-                    "--base as the recipe's"
+                    "--base and --hidden-state as the recipe's"
                 )
 
     @property

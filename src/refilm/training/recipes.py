@@ -24,6 +24,7 @@ from refilm.checkpoints import (
     save_transformer,
     whole_base,
 )
+from refilm.encoders import HiddenState
 from refilm.model import Adapter, Transformer
 from refilm.settings import Settings, explain, read_toml
 from refilm.sizes import AdapterSize, TransformerSize
@@ -135,6 +136,8 @@ class AdapterRecipe(Settings):
     """The folder of the finished adapter; where all trains, that of a whole base model with the adapter in it."""
     query_norm: bool = True
     """Normalize video tokens before they ask the reference; the published form does not."""
+    hidden_state: HiddenState = "last"
+    """Which of the image encoder's hidden states the reference is: `last` or `penultimate`."""
     train: TrainSettings = TrainSettings()
     data: DataSettings
     diffusion: DiffusionSettings
@@ -147,18 +150,24 @@ class AdapterRecipe(Settings):
             raise ValueError("train.base_dtype: loop.precision fp32 needs weights in fp32; leave one of them out")
         return self
 
+    def open_base(self, dtype: str, device: torch.device) -> Base:
+        """The base model, which reads pictures as the adapter shall; its parts are loaded when they are needed."""
+        base = load_base(self.base, device=str(device), dtype=dtype, memory="low")
+        base.read_pictures_with(None, "pad", self.hidden_state)
+        return base
+
     def prepare(self) -> Iterator[tuple[int, int]]:
         """Encode the clips, or make sure that the base model's encoders did."""
         if self.train.what == "all":
             whole_base(self.base)
-        base = load_base(self.base, device=str(own_device()), dtype="float32", memory="low")
+        base = self.open_base("float32", own_device())
         yield from self.data.prepare(base.encoders, base.defaults)
 
     def task(self, within: AbstractContextManager[Any] | None = None) -> DiffusionTask:
         """What the loop trains; or one to count on, of shapes alone, made within a context: a device `meta`, say."""
         torch.manual_seed(self.diffusion.seed)
         dtype = "float32" if self.train.base_dtype == "fp32" else "bfloat16"
-        base = load_base(self.base, device=str(own_device()), dtype=dtype, memory="low")
+        base = self.open_base(dtype, own_device())
         train, held_out = self.data.encoded(base.size)
         reference_dim = train[0].references.shape[-1]
         size = AdapterSize.of(base.size, reference_dim=reference_dim, query_norm=self.query_norm)
@@ -194,6 +203,7 @@ class AdapterRecipe(Settings):
             base_fingerprint=task.base_fingerprint if self.train.what == "adapter" else fingerprint(task.transformer),
             facts=dict(facts),
             image_encoder=image_encoder_of(self.base),
+            hidden_state=self.hidden_state,
         )
         return self.out
 

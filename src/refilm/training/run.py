@@ -4,7 +4,6 @@ from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import Any
 
-from refilm.checkpoints import load_base
 from refilm.checkpoints.files import replaced_file
 from refilm.training.diffusion import DiffusionTask
 from refilm.training.films import Filming, prepare
@@ -110,5 +109,5 @@ def filming_of(recipe: Any, task: Task, folder: Path) -> Filming | None:
         return None
     assert isinstance(task, DiffusionTask)
     dtype = str(task.transformer.text_embedding.weight.dtype).removeprefix("torch.")
-    base = load_base(recipe.base, device=str(task.device), dtype=dtype, memory="low")
+    base = recipe.open_base(dtype, task.device)
     return prepare(recipe.films, base, task.transformer, adapter=task.adapter, held_out=task.held_out, folder=folder)

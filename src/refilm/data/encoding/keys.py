@@ -37,7 +37,7 @@ def identify(encoders: Encoders, fingerprint: Callable[[nn.Module], str]) -> Enc
     words = sorted(text.tokenizer.get_vocab().items())
     spoken = (fingerprint(text.model), text.length, words)
     image = encoders.image
-    seen = (fingerprint(image.model), image.fit, image.processor.to_dict())
+    seen = (fingerprint(image.model), image.hidden_state, image.fit, image.processor.to_dict())
     return EncoderIdentity(digest(*latents), digest(*spoken), digest(*seen))
 
 
