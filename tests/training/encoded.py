@@ -9,7 +9,7 @@ from refilm.data.encoding import EncodedSet, EncodeSettings, Subset, encode, ide
 from refilm.data.samples import Critters, Source
 from refilm.model import Adapter
 from refilm.sizes import AdapterSize
-from refilm.training.diffusion import DiffusionSettings, DiffusionTask
+from refilm.training.diffusion import DiffusionSettings, DiffusionTask, TrainSettings
 from refilm.training.stream import ClipLesson
 from refilm.training.validation import ValidationSettings
 
@@ -26,11 +26,18 @@ def encoded(base_folder: Path | str, cache: Path, source: Source | int) -> Encod
     return EncodedSet(cache)
 
 
-def task_on(clips: Subset, base_folder: Path | str, adapter: str = "fresh", **settings: object) -> DiffusionTask:
+def task_on(
+    clips: Subset,
+    base_folder: Path | str,
+    adapter: str = "fresh",
+    training: TrainSettings | None = None,
+    **settings: object,
+) -> DiffusionTask:
     """A task that learns from these clips and is validated on them.
 
     Args:
         adapter: `fresh`, or the base's `own`.
+        training: what trains; none: the adapter alone.
         settings: of `DiffusionSettings`.
     """
     base = load_base(base_folder, device="cpu", dtype="float32")
@@ -54,4 +61,5 @@ def task_on(clips: Subset, base_folder: Path | str, adapter: str = "fresh", **se
         adapter=made,
         train=clips,
         held_out=clips,
+        training=training,
     )

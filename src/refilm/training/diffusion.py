@@ -17,9 +17,13 @@ from refilm.settings import Settings
 from refilm.training.checkpointing import Checkpointing, apply_checkpointing, compile_blocks
 from refilm.training.optimizers import OptimizerSettings
 from refilm.training.quantized import quantize_base
-from refilm.training.stream import Batch, Stream, StreamSettings
+from refilm.training.stream import Batch, DropSettings, Stream, StreamSettings
 from refilm.training.trained import Part, TrainedTable, assert_trained, table
 from refilm.training.validation import ValidationSettings, measure
+
+DROPS = DropSettings(text=0.05, reference=0.05, both=0.05)
+"""What is left out where a transformer trains and the recipe does not say. An adapter on a frozen one learns nothing
+from a clip without its reference, and guidance away from neither is the frozen model itself."""
 
 
 class LossSettings(Settings):
@@ -63,6 +67,11 @@ class TrainSettings(Settings):
             raise ValueError("base_dtype: weights that train are fp32; leave it out with what = 'all'")
         return self
 
+    @property
+    def changes_transformer(self) -> bool:
+        """Whether the transformer's own layers become others, all of them or by low-rank changes."""
+        return self.what == "all" or self.lora is not None
+
 
 class DiffusionTask:
     """The velocity loss of a transformer, with an adapter's reference attention where one is given.
@@ -93,8 +102,10 @@ class DiffusionTask:
         training: TrainSettings | None = None,
         base_fingerprint: str | None = None,
     ):
-        self.settings, self.schedule, self.train, self.held_out = settings, schedule, train, held_out
         self.training = training or TrainSettings(what="adapter" if adapter else "all")
+        if settings.drop is None and self.training.changes_transformer:
+            settings = settings.model_copy(update={"drop": DROPS})
+        self.settings, self.schedule, self.train, self.held_out = settings, schedule, train, held_out
         self.stream = Stream(train, settings, timesteps=schedule.steps)
         self._take(transformer.train(), adapter)
         for module in transformer.modules():

@@ -33,13 +33,13 @@ Bucket = tuple[int, int, int]
 
 
 class DropSettings(Settings):
-    """How often what conditions a clip is left out, so that guidance has something to push away from."""
+    """How often what conditions a clip is left out, so that a transformer that trains can be guided away from it."""
 
-    text: float = Field(default=0.05, ge=0, le=1)
+    text: float = Field(default=0.0, ge=0, le=1)
     """Share of clips without their caption."""
-    reference: float = Field(default=0.05, ge=0, le=1)
+    reference: float = Field(default=0.0, ge=0, le=1)
     """Share of clips without their reference picture."""
-    both: float = Field(default=0.05, ge=0, le=1)
+    both: float = Field(default=0.0, ge=0, le=1)
     """Share of clips with neither."""
 
     @model_validator(mode="after")
@@ -72,7 +72,8 @@ class StreamSettings(Settings):
 
     captions: tuple[NonNegativeFloat, ...] | None = None
     """How often each of a clip's captions is taken, by share; none: all as often."""
-    drop: DropSettings = DropSettings()
+    drop: DropSettings | None = None
+    """None: nothing where an adapter trains alone, and 0.05 each where the transformer's layers train too."""
     timesteps: TimestepSettings = TimestepSettings()
     still_share: float = Field(default=0.0, ge=0, le=1)
     """Share of batches that are stills, the clips' first frames: a model that also learns stills keeps them apart from
@@ -279,8 +280,9 @@ def _chosen(share: float, shares: Sequence[float]) -> int:
     return min(bisect(ends, share * ends[-1]), len(shares) - 1)
 
 
-def drops(fates: Tensor, settings: DropSettings) -> tuple[Tensor, Tensor]:
+def drops(fates: Tensor, settings: DropSettings | None) -> tuple[Tensor, Tensor]:
     """What is kept of text and of reference, 1 or 0, by uniform draws (B,): each kind of drop has its own interval."""
+    settings = settings or DropSettings()
     edges = torch.tensor([settings.both, settings.text, settings.reference]).cumsum(0)
     kind = torch.bucketize(fates, edges, right=True)
     return ((kind != 0) & (kind != 1)).float(), ((kind != 0) & (kind != 2)).float()
