@@ -22,8 +22,8 @@ from refilm.training.trained import Part, TrainedTable, assert_trained, table
 from refilm.training.validation import ValidationSettings, measure
 
 DROPS = DropSettings(text=0.05, reference=0.05, both=0.05)
-"""What is left out where a transformer trains and the recipe does not say. An adapter on a frozen one learns nothing
-from a clip without its reference, and guidance away from neither is the frozen model itself."""
+"""What is left out where a transformer trains and the recipe does not say. On a frozen one an adapter learns nothing
+from a clip without its reference, and what guidance pushes away from is that frozen model itself."""
 
 
 class LossSettings(Settings):
