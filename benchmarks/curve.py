@@ -33,6 +33,8 @@ def pipeline_of(recipe: AdapterRecipe | BaseRecipe, run: Path) -> tuple[refilm.P
     trainer.load_state(load_checkpoint(run))
     trainer.take_average()
     base = load_base(recipe.base, device="cpu", dtype="float32", memory="low")
+    if isinstance(recipe, AdapterRecipe):
+        base.read_pictures_with(hidden_state=recipe.hidden_state)
     base.compute_with(task.transformer.eval(), task.adapter)
     return refilm.Pipeline(base, task.adapter), trainer.step
 

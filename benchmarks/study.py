@@ -168,7 +168,7 @@ def prepare(folder: Path) -> None:
         first = folder / f"portraits{'-held-out' if 'held-out' in name else ''}"
         if not (folder / name).exists() and name != first.name:
             shutil.copytree(first, folder / name)
-        base.read_pictures_with(None, "pad", state)
+        base.read_pictures_with(hidden_state=state)
         identity = identify(base.encoders, fingerprint)
         steps = encode(source, base.encoders, folder / name, settings=settings, encoder_identity=identity)
         for done, total in steps:

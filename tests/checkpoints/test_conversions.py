@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file
 
 import refilm
-from refilm.checkpoints import convert, describe, fingerprint, load_adapter, load_denoiser, read_card
+from refilm.checkpoints import convert, describe, fingerprint, load_adapter, load_denoiser, read_card, save_adapter
 from refilm.checkpoints.parts import load_autoencoder
 from refilm.checkpoints.sat import PREFIX, PROJECTION, save_sat
 from refilm.encoders import VideoAutoencoder
@@ -133,6 +133,16 @@ def test_a_published_adapter_alone_is_for_any_base_of_its_size(tmp_path):
     assert (card.base_fingerprint, card.size.heads, card.size.head_dim, card.dtype) == (None, 30, 64, "bfloat16")
     assert load_adapter(tmp_path / "a", base_fingerprint="feed").size == small.size
     assert "unknown" in (tmp_path / "a" / "README.md").read_text()
+
+
+def test_back_to_the_research_code_it_is_told_what_that_does_otherwise(tmp_path):
+    reads = {"base_fingerprint": None, "facts": {}}
+    save_adapter(adapter(SIZE), tmp_path / "same", picture_fit="squash-bilinear", **reads)
+    assert convert(tmp_path / "same", tmp_path / "same.pt").notes == ()
+    save_adapter(adapter(SIZE), tmp_path / "other", hidden_state="penultimate", **reads)
+    padded, penultimate = convert(tmp_path / "other", tmp_path / "other.pt").notes
+    assert "squashes" in padded
+    assert "the penultimate hidden state; the research code takes the last" in penultimate
 
 
 def test_an_autoencoder(tmp_path):

@@ -182,7 +182,9 @@ class Base:
         if attached is not None and "transformer" in self._parts:
             attached.detach(self.transformer)
 
-    def read_pictures_with(self, encoder: str | None, fit: Fit, hidden_state: HiddenState) -> None:
+    def read_pictures_with(
+        self, encoder: str | None = None, fit: Fit = "pad", hidden_state: HiddenState = "last"
+    ) -> None:
         """Choose the image encoder, as an adapter's card tells it. It is loaded when a picture is there to be read."""
         self._pictures = encoder, fit, hidden_state
         self._parts.free("image")

@@ -4,7 +4,7 @@ Every tensor is carried over bit by bit, unless another dtype is asked for. What
 """
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-from refilm.checkpoints.adapters import CARD, load_adapter, read_card, save_adapter
+from refilm.checkpoints.adapters import CARD, AdapterCard, load_adapter, read_card, save_adapter
 from refilm.checkpoints.bases import Defaults, begin_base
 from refilm.checkpoints.denoisers import load_denoiser
 from refilm.checkpoints.diffusers_format import load_transformer, save_transformer
@@ -189,11 +189,17 @@ def _autoencoder(source: Path, target: Path, dtype: torch.dtype | None) -> Conve
 
 
 def _adapter_to_sat(source: Path, target: Path, dtype: torch.dtype | None) -> Conversion:
-    card, notes = read_card(source), []
-    if card.picture_fit != "squash-bilinear":
-        notes.append("the adapter was trained on padded pictures; the research code squashes them")
     save_sat(target, None, load_adapter(source), dtype=dtype)
-    return Conversion("adapter -> SAT checkpoint of the adapter alone", (target,), tuple(notes))
+    notes = tuple(_read_otherwise(read_card(source)))
+    return Conversion("adapter -> SAT checkpoint of the adapter alone", (target,), notes)
+
+
+def _read_otherwise(card: AdapterCard) -> Iterator[str]:
+    """What the research code does to pictures that is not what the adapter was trained with."""
+    if card.picture_fit != "squash-bilinear":
+        yield "the adapter was trained on padded pictures; the research code squashes them"
+    if card.hidden_state != "last":
+        yield "the adapter was trained on the penultimate hidden state; the research code takes the last"
 
 
 def _transformer_to_sat(source: Path, target: Path, dtype: torch.dtype | None) -> Conversion:
@@ -203,9 +209,11 @@ def _transformer_to_sat(source: Path, target: Path, dtype: torch.dtype | None) -
         notes.append("the research code's last norm has epsilon 1e-6, diffusers' 1e-5: outputs differ by about 1e-5")
     frames, adapter = read_json(folder / "config.json").get("sample_frames", 49), None
     if (source / "adapter" / CARD).is_file():
-        if read_card(source / "adapter").size.query_norm:
+        card = read_card(source / "adapter")
+        if card.size.query_norm:
             notes.append("its adapter is left out: it normalizes its queries, which SAT's layers cannot do")
         else:
             adapter = load_adapter(source / "adapter", base_fingerprint=fingerprint(transformer))
+            notes += _read_otherwise(card)
     save_sat(target, transformer, adapter, dtype=dtype, latent_frames=Compression().latent_frames(frames))
     return Conversion("transformer in diffusers' layout -> SAT checkpoint", (target,), tuple(notes))

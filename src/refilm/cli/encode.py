@@ -74,7 +74,7 @@ def encode(
     checked = require_checked(manifest, allow_outside=allow_outside)
     with joined() as here:
         loaded = load_base(base, device=device, memory="low")
-        loaded.read_pictures_with(None, "pad", hidden_state)
+        loaded.read_pictures_with(hidden_state=hidden_state)
         own = loaded.defaults
         settings = EncodeSettings(
             frames=own.frames if frames is None else frames,

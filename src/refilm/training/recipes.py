@@ -153,7 +153,7 @@ class AdapterRecipe(Settings):
     def open_base(self, dtype: str, device: torch.device) -> Base:
         """The base model, which reads pictures as the adapter shall; its parts are loaded when they are needed."""
         base = load_base(self.base, device=str(device), dtype=dtype, memory="low")
-        base.read_pictures_with(None, "pad", self.hidden_state)
+        base.read_pictures_with(hidden_state=self.hidden_state)
         return base
 
     def prepare(self) -> Iterator[tuple[int, int]]:
