@@ -184,6 +184,7 @@ def test_a_cache_that_other_encoders_made_is_refused(trained, cache, tiny_base, 
     from refilm.training.datasets import DataSettings
 
     base = load_base(tiny_base, device="cpu")
+    base.read_pictures_with(hidden_state="penultimate")  # as a recipe that says nothing else
     data = DataSettings(cache=cache / "train", held_out=cache / "held_out")
     assert list(data.prepare(base.encoders, base.defaults)) == []
     with torch.no_grad():

@@ -43,7 +43,7 @@ def encode(
     hidden_state: Annotated[
         Literal["last", "penultimate"],
         typer.Option(help="Which of the image encoder's hidden states is the reference."),
-    ] = "last",
+    ] = "penultimate",
     views: Annotated[int, typer.Option(metavar="N", min=0, help="Augmented views of each reference.")] = 0,
     flip: Annotated[bool, typer.Option("--flip", help="Mirror half of the views.")] = False,
     batch: Annotated[

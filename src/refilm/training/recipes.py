@@ -136,7 +136,7 @@ class AdapterRecipe(Settings):
     """The folder of the finished adapter; where all trains, that of a whole base model with the adapter in it."""
     query_norm: bool = True
     """Normalize video tokens before they ask the reference; the published form does not."""
-    hidden_state: HiddenState = "last"
+    hidden_state: HiddenState = "penultimate"
     """Which of the image encoder's hidden states the reference is: `last` or `penultimate`."""
     train: TrainSettings = TrainSettings()
     data: DataSettings
