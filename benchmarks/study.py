@@ -110,6 +110,12 @@ ROWS = {
         clips="penultimate",
         held_out="penultimate",
     ),
+    "winners": Row(
+        "penultimate hidden state and nothing dropped",
+        {"hidden_state": "penultimate", **drops(0.0, 0.0, 0.0)},
+        clips="penultimate",
+        held_out="penultimate",
+    ),
     "frozen-projection": Row("projection of the picture frozen", prepare=frozen_projection),
     "no-drops": Row("nothing is dropped", drops(0.0, 0.0, 0.0)),
     "more-drops": Row("text, picture and both dropped in 10 % each", drops(0.1, 0.1, 0.1)),
