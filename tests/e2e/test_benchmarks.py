@@ -1,4 +1,4 @@
-"""The benchmarks that nothing else runs still run, in short; what they measure is no matter here."""
+"""The benchmarks that nothing else runs still run, in short, and the docs show what was measured."""
 
 import csv
 import json
@@ -11,8 +11,13 @@ import pytest
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
-def measure(script: str, *words: object) -> None:
-    subprocess.run([sys.executable, BENCHMARKS / script, *map(str, words)], check=True, timeout=600)
+def measure(script: str, *words: object) -> str:
+    command = [sys.executable, BENCHMARKS / script, *map(str, words)]
+    return subprocess.run(command, check=True, timeout=600, stdout=subprocess.PIPE, text=True).stdout
+
+
+def test_the_study_s_page_has_the_table_of_its_runs():
+    assert measure("study.py", "--table") in (BENCHMARKS.parent / "docs" / "study.md").read_text()
 
 
 @pytest.mark.slow
