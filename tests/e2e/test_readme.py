@@ -1,4 +1,4 @@
-"""The README's code runs as it stands there, but for shorter training."""
+"""The README's code runs as it stands there, but for shorter training and fewer steps."""
 
 import os
 import re
@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[2]
 BLOCKS = re.findall(r"^```(python|sh|console)\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
 SHORTER = {
     "refilm demo": "--steps 2",
+    "refilm generate": "--steps 2",
     "refilm data critters": "--clips 4",
     "refilm train": "--set loop.steps=2 --set data.clips=4 --set data.held_out_clips=4 --set base=pocket "
     "--set 'diffusion.curriculum=[{until=2, latent_frames=1, batch=2}]'",

@@ -46,7 +46,7 @@ def colors() -> dict[str, float]:
     scores = {}
     for name, references in rows.items():
         prompts = [story.caption for story in stories]
-        films = pipeline.generate_batch(prompts, references, seeds=range(PAIRS), steps=15)
+        films = pipeline.generate_batch(prompts, references, seeds=range(PAIRS), steps=8)
         verdicts = judge.judge([film.frames for film in films])
         hits = [v.matches(Verdict.of(s))["color"] for v, s in zip(verdicts, stories, strict=True)]
         scores[name] = sum(hits) / PAIRS

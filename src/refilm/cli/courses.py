@@ -66,7 +66,7 @@ class Course(AbstractContextManager):
     def __exit__(self, *error: object) -> None: ...
 
     def encoded(self, done: int, total: int) -> None:
-        """Some clips are encoded."""
+        """So many encodings are made: of captions, references and clips."""
 
     def begin(self, trained: "TrainedTable") -> None:
         """It is known what trains."""
@@ -95,7 +95,7 @@ class Live(Course):
         self.display.stop()
 
     def encoded(self, done: int, total: int) -> None:
-        self.bars.update(self.task, description="encoding clips", completed=done, total=total)
+        self.bars.update(self.task, description="encoding", completed=done, total=total)
 
     def begin(self, trained: "TrainedTable") -> None:
         self.console.print(table_of(trained))
@@ -122,7 +122,7 @@ class Lines(Course):
         self.every, self.last, self.pace = every, -every, Pace()
 
     def encoded(self, done: int, total: int) -> None:
-        self._now_and_then(f"encoded {done} of {total} clips", now=done == total)
+        self._now_and_then(f"encoding: {done} of {total}", now=done == total)
 
     def begin(self, trained: "TrainedTable") -> None:
         self.last = -self.every  # so that the first step is told, however late the last line was

@@ -139,5 +139,5 @@ def _shown(steps: Iterator[tuple[int, int]], *, first: bool) -> int:
             shown = done
             if not terminal.is_terminal and time.monotonic() - said > EVERY:
                 said = time.monotonic()
-                typer.echo(f"encoded {done} of {total}", err=True)
+                typer.echo(f"encoding: {done} of {total}", err=True)
     return shown
