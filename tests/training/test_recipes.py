@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file
 
 import refilm
-from refilm.checkpoints import base_weights, fingerprint, load_adapter, load_base
+from refilm.checkpoints import base_weights, copy_base, fingerprint, load_adapter, load_base
 from refilm.data.samples import Critters
 from refilm.training.diffusion import use_eager_attention
 from refilm.training.loop import fit
@@ -35,6 +35,17 @@ precision = "fp32"
 optimizer = {{ learning_rate = 1e-2, warm_up = 0, ema = 0.5 }}
 """
 
+BASE = """
+stage = "base"
+base = "{base}"
+begin_from = "{begin_from}"
+size = {{}}
+defaults = {{ frames = 17, height = 32, width = 32 }}
+data = {{ cache = "{cache}", clips = 6, held_out_clips = 4 }}
+diffusion = {{ captions = [0.5, 0.5], curriculum = [{{ until = 4, batch = 3 }}] }}
+loop = {{ steps = 3, precision = "fp32", optimizer = {{ learning_rate = 1e-2, warm_up = 0 }} }}
+"""
+
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory):
@@ -42,7 +53,7 @@ def cache(tmp_path_factory):
 
 
 @pytest.fixture
-def trained(tiny_base, cache, tmp_path):
+def trained(tiny_base, cache, tmp_path, tmp_path_factory):
     """Train by a recipe with some more lines; returns the recipe, its task and where the result is."""
 
     def train(lines: str, **changes):
@@ -52,7 +63,7 @@ def trained(tiny_base, cache, tmp_path):
         for _ in recipe.prepare():
             pass
         task = recipe.task()
-        for _ in fit(task, recipe.loop, tmp_path / "run"):
+        for _ in fit(task, recipe.loop, tmp_path_factory.mktemp("run")):
             pass
         return task, recipe.deliver(task, {})
 
@@ -118,6 +129,63 @@ def test_a_film_is_made_with_low_rank_changes_also_where_memory_is_low(trained, 
         for memory in ("high", "low")
     ]
     assert (films[0] == films[1]).all()
+
+
+def test_an_adapter_begins_as_another_and_goes_on(trained, tiny_base, tmp_path):
+    pytest.importorskip("peft")
+    lora = "\n[train.lora]\nrank = 4\n"
+    _, first = trained(lora)
+    onward = {"begin_from": str(first), "out": str(tmp_path / "onward")}
+    base = load_base(tiny_base, device="cpu", dtype="float32")
+    base.attach(load_adapter(first, dtype=torch.float32))
+    begun = read_recipe(tmp_path / "recipe.toml", onward).task()
+    assert torch.equal(said(begun.transformer), said(base.transformer))
+
+    _, second = trained(lora, **onward)
+    for file in ("adapter.safetensors", "lora.safetensors"):
+        before, after = load_file(first / file), load_file(second / file)
+        assert before.keys() == after.keys()
+        assert not any(torch.equal(before[name], after[name]) for name in before)  # all have been trained on
+
+
+def test_a_transformer_begins_as_another_and_goes_on(tiny_base, cache, tmp_path):
+    begun = load_base(tiny_base, device="cpu", dtype="float32")
+    copy_base(tiny_base, tmp_path / "base")
+    path = tmp_path / "base.toml"
+    path.write_text(BASE.format(base=tmp_path / "base", begin_from=tiny_base, cache=cache))
+    recipe = read_recipe(path, {"size": dataclasses.asdict(begun.size)})
+    for _ in recipe.prepare():
+        pass
+    task = recipe.task()
+    assert torch.equal(said(task.transformer, bare=True), said(begun.transformer, bare=True))
+    for _ in fit(task, recipe.loop, tmp_path / "run"):
+        pass
+    recipe.deliver(task, {})
+    stored(task.module)
+    onward = load_base(tmp_path / "base", device="cpu", dtype="float32")
+    assert torch.equal(said(onward.transformer, bare=True), said(task.transformer, bare=True))
+    assert onward.fingerprint() != begun.fingerprint()
+
+    with pytest.raises(ValueError, match=r"begin_from: \S+ has size\.layers = 2, this recipe 3"):
+        next(read_recipe(path, {"size": dataclasses.asdict(begun.size) | {"layers": 3}}).prepare())
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        ('hidden_state = "last"', "has hidden_state = 'penultimate', this recipe 'last'"),
+        ("query_norm = false", "has query_norm = True, this recipe False"),
+        ("train = { lora = {} }", "has train.lora = None, this recipe"),
+        ('begin_from = "nowhere"', r"nowhere/adapter\.json"),
+    ],
+)
+def test_an_adapter_of_another_kind_is_no_beginning(trained, tmp_path, lines, words):
+    _, first = trained("")
+    path = tmp_path / "recipe.toml"
+    path.write_text(f"{lines}\n{path.read_text()}")
+    recipe = read_recipe(path, {} if "begin_from" in lines else {"begin_from": str(first)})
+    with pytest.raises(ValueError, match=words):
+        next(recipe.prepare())
 
 
 def test_a_layer_that_is_not_there_is_refused(trained):

@@ -11,7 +11,7 @@ from refilm.checkpoints.hub import push
 from refilm.checkpoints.lora import LoraSettings, TunedAdapter
 from refilm.checkpoints.parts import load_autoencoder
 from refilm.checkpoints.schedules import load_schedule, save_schedule
-from refilm.checkpoints.sources import copy_base, image_encoder_of, whole_base
+from refilm.checkpoints.sources import copy_base, image_encoder_of, open_source, whole_base
 
 __all__ = [
     "AdapterCard",
@@ -38,6 +38,7 @@ __all__ = [
     "load_encoders",
     "load_schedule",
     "load_transformer",
+    "open_source",
     "push",
     "read_card",
     "save_adapter",

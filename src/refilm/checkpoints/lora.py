@@ -41,7 +41,7 @@ class TunedAdapter(Adapter):
         super().__init__(size)
         self.lora, self.name = lora, name
         self.weights = weights
-        """By name; where none were given, those of the transformer that it was attached to first, which may train."""
+        """By name: as given, then those of the transformer that it was attached to last, which may train."""
 
     def attach(self, transformer: Transformer) -> None:
         """Fill the reference slots, and wrap the linear layers that change.
@@ -53,10 +53,10 @@ class TunedAdapter(Adapter):
         super().attach(transformer)
         _inject(transformer, self.lora, layers)
         fresh = {name.replace(".default.", "."): p for name, p in transformer.named_parameters() if ".lora_" in name}
-        if self.weights is None:
-            self.weights = fresh
-        else:
+        if self.weights is not None:
             self._fill(fresh, self.weights)
+        if not any(parameter.is_meta for parameter in fresh.values()):  # or they were only tried on
+            self.weights = fresh
 
     @staticmethod
     def detach(transformer: Transformer) -> None:

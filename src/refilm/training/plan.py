@@ -77,11 +77,11 @@ def plan_of(recipe_path: Path, changes: Mapping[str, Any] | None = None) -> Plan
     samples = samples_at(recipe.diffusion.curriculum, recipe.loop.steps).start
     if not recipe.data.finished:
         return Plan(recipe.stage, recipe.loop.steps, samples)
-    if must_be_fetched(recipe.base):
-        raise ValueError(
-            f"{recipe.base}: is not in the Hub's cache, and a dry run fetches nothing; get it with: "
-            f"hf download {recipe.base}"
-        )
+    for model in (recipe.base, recipe.begin_from):
+        if model is not None and must_be_fetched(model):
+            raise ValueError(
+                f"{model}: is not in the Hub's cache, and a dry run fetches nothing; get it with: hf download {model}"
+            )
     trained = recipe.task(torch.device("meta")).trained(recipe.loop.optimizer)
     shapes = FakeTensorMode(allow_non_fake_inputs=True)
     task = _without_lora(recipe).task(_here(shapes))

@@ -29,6 +29,7 @@ from refilm.model import Adapter, Transformer
 from refilm.settings import Settings, explain, read_toml
 from refilm.sizes import AdapterSize, TransformerSize
 from refilm.training.autoencoder import AutoencoderSettings, AutoencoderTask
+from refilm.training.beginnings import begun_adapter, begun_transformer, require_adapter, require_transformer
 from refilm.training.contrastive import EncodersSettings, EncodersTask
 from refilm.training.datasets import DataSettings
 from refilm.training.diffusion import DiffusionSettings, DiffusionTask, TrainSettings
@@ -87,12 +88,14 @@ class EncodersRecipe(Settings):
 
 
 class BaseRecipe(Settings):
-    """Trains a text-to-video transformer from nothing."""
+    """Trains a text-to-video transformer, from nothing or on from another."""
 
     stage: Literal["base"]
     base: Path
     """The base model's folder: has the encoders and the schedule, gets transformer/."""
     size: TransformerSize
+    begin_from: str | None = None
+    """A base model whose transformer this one begins as: `pocket`, a folder or a Hub id; none: from nothing."""
     snr_shift: float = 1.0
     """Of the noise schedule: 1 for latents as small as the pocket model's, 3 for CogVideoX-2B."""
     defaults: Defaults
@@ -103,6 +106,7 @@ class BaseRecipe(Settings):
 
     def prepare(self) -> Iterator[tuple[int, int]]:
         """Lay out the base model's folder and encode the clips, or make sure that its encoders did."""
+        self._require_beginning()
         if place().first:
             begin_base(self.base, self.defaults, snr_shift=self.snr_shift)
         wait_for_all()
@@ -112,12 +116,20 @@ class BaseRecipe(Settings):
 
     def task(self, within: AbstractContextManager[Any] | None = None) -> DiffusionTask:
         """What the loop trains; or one to count on, of shapes alone, made within a context: a device `meta`, say."""
+        self._require_beginning()
         torch.manual_seed(self.diffusion.seed)
         train, held_out = self.data.encoded(self.size)
         schedule = load_schedule(self.base / "scheduler")
         with within or nullcontext():
-            transformer = Transformer(self.size) if within else Transformer(self.size).to(own_device())
+            transformer = Transformer(self.size) if within else self._beginning().to(own_device())
             return DiffusionTask(self.diffusion, transformer, schedule, adapter=None, train=train, held_out=held_out)
+
+    def _beginning(self) -> Transformer:
+        return Transformer(self.size) if self.begin_from is None else begun_transformer(self.begin_from)
+
+    def _require_beginning(self) -> None:
+        if self.begin_from is not None:
+            require_transformer(self.begin_from, self.size)
 
     def deliver(self, task: DiffusionTask, facts: Mapping[str, Any]) -> Path:
         """Save the transformer in the base model's folder."""
@@ -138,6 +150,8 @@ class AdapterRecipe(Settings):
     """Normalize video tokens before they ask the reference; the published form does not."""
     hidden_state: HiddenState = "penultimate"
     """Which of the image encoder's hidden states the reference is: `last` or `penultimate`."""
+    begin_from: Path | None = None
+    """The folder of an adapter that this one begins as, trained on this base model or another; none: from nothing."""
     train: TrainSettings = TrainSettings()
     data: DataSettings
     diffusion: DiffusionSettings
@@ -161,6 +175,7 @@ class AdapterRecipe(Settings):
         if self.train.what == "all":
             whole_base(self.base)
         base = self.open_base("float32", own_device())
+        self._require_beginning(base.size)
         yield from self.data.prepare(base.encoders, base.defaults)
 
     def task(self, within: AbstractContextManager[Any] | None = None) -> DiffusionTask:
@@ -168,12 +183,12 @@ class AdapterRecipe(Settings):
         torch.manual_seed(self.diffusion.seed)
         dtype = "float32" if self.train.base_dtype == "fp32" else "bfloat16"
         base = self.open_base(dtype, own_device())
+        self._require_beginning(base.size)
         train, held_out = self.data.encoded(base.size)
         reference_dim = train[0].references.shape[-1]
         size = AdapterSize.of(base.size, reference_dim=reference_dim, query_norm=self.query_norm)
-        lora = self.train.lora
         with within or nullcontext():
-            adapter = Adapter(size) if lora is None else TunedAdapter(size, lora, name="train.lora")
+            adapter = self._fresh(size) if within else self._beginning(size)
             transformer = _shape(base) if within else base.transformer
             return DiffusionTask(
                 self.diffusion,
@@ -184,6 +199,23 @@ class AdapterRecipe(Settings):
                 held_out=held_out,
                 training=self.train,
                 base_fingerprint=None if within else base.fingerprint(),
+            )
+
+    def _fresh(self, size: AdapterSize) -> Adapter:
+        lora = self.train.lora
+        return Adapter(size) if lora is None else TunedAdapter(size, lora, name="train.lora")
+
+    def _beginning(self, size: AdapterSize) -> Adapter:
+        return self._fresh(size) if self.begin_from is None else begun_adapter(self.begin_from, size)
+
+    def _require_beginning(self, size: TransformerSize) -> None:
+        if self.begin_from is not None:
+            require_adapter(
+                self.begin_from,
+                size,
+                query_norm=self.query_norm,
+                hidden_state=self.hidden_state,
+                lora=self.train.lora,
             )
 
     def deliver(self, task: DiffusionTask, facts: Mapping[str, Any]) -> Path:

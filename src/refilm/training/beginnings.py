@@ -1,0 +1,75 @@
+"""What a run begins as where that is not chance: the transformer or the adapter of an earlier run.
+
+Whether it fits the recipe is told by its card or configuration, before a weight is read or a clip encoded.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from refilm.checkpoints import LoraSettings, load_adapter, open_source, read_card
+from refilm.encoders import HiddenState
+from refilm.model import Adapter, Transformer
+from refilm.sizes import AdapterSize, TransformerSize
+
+
+def require_transformer(base: str, size: TransformerSize) -> None:
+    """That a base model's transformer has the size that a recipe asks for.
+
+    Raises:
+        ValueError: there is none, or its size is another; names the base model and the first setting that differs.
+    """
+    _require_same(base, asdict(open_source(base).size), asdict(size), table="size.")
+
+
+def begun_transformer(base: str) -> Transformer:
+    """A base model's transformer to train on, in float32, on the CPU.
+
+    Raises:
+        ValueError: it is missing or damaged.
+    """
+    return open_source(base).transformer(torch.float32, torch.device("cpu"))
+
+
+def require_adapter(
+    folder: Path, size: TransformerSize, *, query_norm: bool, hidden_state: HiddenState, lora: LoraSettings | None
+) -> None:
+    """That an adapter fits a transformer of some size and is such as a recipe makes.
+
+    On which transformer it was trained does not matter, for it trains on.
+
+    Raises:
+        ValueError: there is none, or it is another kind; names the folder and the first setting that differs.
+    """
+    card = read_card(folder)
+    fitting = AdapterSize.of(size, reference_dim=card.size.reference_dim, query_norm=query_norm)
+    found = card.size.model_dump() | {"hidden_state": card.hidden_state, "train.lora": _plain(card.lora)}
+    wanted = asdict(fitting) | {"hidden_state": hidden_state, "train.lora": _plain(lora)}
+    _require_same(str(folder), found, wanted)
+
+
+def begun_adapter(folder: Path, size: AdapterSize) -> Adapter:
+    """An adapter to train on, in float32, on the CPU.
+
+    Raises:
+        ValueError: it is missing, damaged or of another size.
+    """
+    adapter = load_adapter(folder, dtype=torch.float32)
+    _require_same(str(folder), asdict(adapter.size), asdict(size))
+    return adapter
+
+
+def _plain(lora: LoraSettings | None) -> dict[str, Any] | None:
+    return None if lora is None else lora.model_dump(mode="json")
+
+
+def _require_same(place: str, found: Mapping[str, Any], wanted: Mapping[str, Any], *, table: str = "") -> None:
+    for name, value in found.items():
+        if value != wanted[name]:
+            raise ValueError(
+                f"begin_from: {place} has {table}{name} = {value!r}, this recipe {wanted[name]!r}; make them the same, "
+                "or leave begin_from out"
+            )
