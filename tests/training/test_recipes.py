@@ -7,7 +7,8 @@ import torch
 from safetensors.torch import load_file
 
 import refilm
-from refilm.checkpoints import base_weights, copy_base, fingerprint, load_adapter, load_base
+from refilm.checkpoints import base_weights, copy_base, fingerprint, load_adapter, load_base, read_card
+from refilm.checkpoints.sources import POCKET
 from refilm.data.samples import Critters
 from refilm.training.diffusion import use_eager_attention
 from refilm.training.loop import fit
@@ -186,6 +187,17 @@ def test_an_adapter_of_another_kind_is_no_beginning(trained, tmp_path, lines, wo
     recipe = read_recipe(path, {} if "begin_from" in lines else {"begin_from": str(first)})
     with pytest.raises(ValueError, match=words):
         next(recipe.prepare())
+
+
+def test_the_pocket_adapter_is_a_beginning_too(cache, tmp_path):
+    path = tmp_path / "recipe.toml"
+    path.write_text(RECIPE.format(base="pocket", out=tmp_path / "out", cache=cache / "pocket"))
+    recipe = read_recipe(path, {"begin_from": "pocket", "hidden_state": read_card(POCKET / "adapter").hidden_state})
+    for _ in recipe.prepare():
+        pass
+    base = load_base("pocket", device="cpu", dtype="float32")
+    base.attach(load_adapter(POCKET / "adapter", dtype=torch.float32))
+    assert torch.equal(said(recipe.task().transformer), said(base.transformer))
 
 
 def test_a_layer_that_is_not_there_is_refused(trained):

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from refilm.checkpoints import LoraSettings, load_adapter, open_source, read_card
+from refilm.checkpoints.sources import POCKET
 from refilm.encoders import HiddenState
 from refilm.model import Adapter, Transformer
 from refilm.sizes import AdapterSize, TransformerSize
@@ -44,7 +45,7 @@ def require_adapter(
     Raises:
         ValueError: there is none, or it is another kind; names the folder and the first setting that differs.
     """
-    card = read_card(folder)
+    card = read_card(_adapter(folder))
     fitting = AdapterSize.of(size, reference_dim=card.size.reference_dim, query_norm=query_norm)
     found = card.size.model_dump() | {"hidden_state": card.hidden_state, "train.lora": _plain(card.lora)}
     wanted = asdict(fitting) | {"hidden_state": hidden_state, "train.lora": _plain(lora)}
@@ -57,9 +58,13 @@ def begun_adapter(folder: Path, size: AdapterSize) -> Adapter:
     Raises:
         ValueError: it is missing, damaged or of another size.
     """
-    adapter = load_adapter(folder, dtype=torch.float32)
+    adapter = load_adapter(_adapter(folder), dtype=torch.float32)
     _require_same(str(folder), asdict(adapter.size), asdict(size))
     return adapter
+
+
+def _adapter(folder: Path) -> Path:
+    return POCKET / "adapter" if folder == Path("pocket") else folder
 
 
 def _plain(lora: LoraSettings | None) -> dict[str, Any] | None:

@@ -151,7 +151,7 @@ class AdapterRecipe(Settings):
     hidden_state: HiddenState = "penultimate"
     """Which of the image encoder's hidden states the reference is: `last` or `penultimate`."""
     begin_from: Path | None = None
-    """The folder of an adapter that this one begins as, trained on this base model or another; none: from nothing."""
+    """An adapter's folder, or `pocket`: what this one begins as, on whatever base it was trained; none: fresh."""
     train: TrainSettings = TrainSettings()
     data: DataSettings
     diffusion: DiffusionSettings
