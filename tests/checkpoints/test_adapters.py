@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,16 @@ def test_is_kept_in_half_precision_and_read_as_asked(folder):
         for name, weight in load_adapter(folder, dtype=dtype).state_dict().items():
             assert weight.dtype == (dtype or torch.float16)
             assert torch.equal(weight, state[name].half().to(weight.dtype))
+
+
+@pytest.mark.parametrize(("mask", "rights"), [(0o022, 0o644), (0o007, 0o660)])
+def test_whoever_may_read_the_folder_may_read_the_weights(tmp_path, mask, rights):
+    before = os.umask(mask)
+    try:
+        save(adapter(), tmp_path / "shared")
+    finally:
+        os.umask(before)
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "shared").iterdir()} == {rights}
 
 
 def test_another_base_is_refused_with_both_fingerprints(folder):

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file
 
 import refilm
-from refilm.checkpoints import base_weights, copy_base, fingerprint, load_adapter, load_base, read_card
+from refilm.checkpoints import base_weights, copy_base, fingerprint, load_adapter, load_base, read_card, save_adapter
 from refilm.checkpoints.sources import POCKET
 from refilm.data.samples import Critters
 from refilm.training.diffusion import use_eager_attention
@@ -186,6 +186,14 @@ def test_an_adapter_of_another_kind_is_no_beginning(trained, tmp_path, lines, wo
     path.write_text(f"{lines}\n{path.read_text()}")
     recipe = read_recipe(path, {} if "begin_from" in lines else {"begin_from": str(first)})
     with pytest.raises(ValueError, match=words):
+        next(recipe.prepare())
+
+
+def test_an_adapter_that_reads_pictures_otherwise_is_no_beginning(trained, tmp_path):
+    task, first = trained("")
+    save_adapter(task.adapter, first, base_fingerprint=None, facts={}, picture_fit="squash-bilinear")
+    recipe = read_recipe(tmp_path / "recipe.toml", {"begin_from": str(first), "hidden_state": "last"})
+    with pytest.raises(ValueError, match="has picture_fit = 'squash-bilinear', this recipe 'pad'"):
         next(recipe.prepare())
 
 

@@ -36,8 +36,8 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 def replaced(folder: Path, *owned: str) -> Iterator[Path]:
     """A temporary folder beside `folder`; what was written there takes its place unless an error came first.
 
-    Before that everything has reached the disk. Files of an older `folder` that match one of the patterns `owned` go;
-    all others stay.
+    Before that everything has reached the disk. Whoever may read a new folder may read its files. Files of an older
+    `folder` that match one of the patterns `owned` go; all others stay.
 
     Raises:
         ValueError: `folder` is a file, or cannot be replaced; what was written then stays in the temporary folder.
@@ -51,8 +51,11 @@ def replaced(folder: Path, *owned: str) -> Iterator[Path]:
     temporary.mkdir()
     try:
         yield temporary
-        for path in (*temporary.rglob("*"), temporary):
+        for path in temporary.rglob("*"):
+            if path.is_file():  # safetensors writes for the owner alone
+                path.chmod(temporary.stat().st_mode & 0o666)
             _sync(path)
+        _sync(temporary)
     except BaseException:
         shutil.rmtree(temporary)
         raise

@@ -12,7 +12,7 @@ import torch
 
 from refilm.checkpoints import LoraSettings, load_adapter, open_source, read_card
 from refilm.checkpoints.sources import POCKET
-from refilm.encoders import HiddenState
+from refilm.encoders import Fit, HiddenState
 from refilm.model import Adapter, Transformer
 from refilm.sizes import AdapterSize, TransformerSize
 
@@ -47,9 +47,10 @@ def require_adapter(
     """
     card = read_card(_adapter(folder))
     fitting = AdapterSize.of(size, reference_dim=card.size.reference_dim, query_norm=query_norm)
-    found = card.size.model_dump() | {"hidden_state": card.hidden_state, "train.lora": _plain(card.lora)}
-    wanted = asdict(fitting) | {"hidden_state": hidden_state, "train.lora": _plain(lora)}
-    _require_same(str(folder), found, wanted)
+    fit: Fit = "pad"  # as the reference pictures of clips are encoded
+    found = {"hidden_state": card.hidden_state, "picture_fit": card.picture_fit, "train.lora": _plain(card.lora)}
+    wanted = {"hidden_state": hidden_state, "picture_fit": fit, "train.lora": _plain(lora)}
+    _require_same(str(folder), card.size.model_dump() | found, asdict(fitting) | wanted)
 
 
 def begun_adapter(folder: Path, size: AdapterSize) -> Adapter:

@@ -24,6 +24,7 @@ from refilm.checkpoints import (
     save_transformer,
     whole_base,
 )
+from refilm.checkpoints.files import replaced
 from refilm.encoders import HiddenState
 from refilm.model import Adapter, Transformer
 from refilm.settings import Settings, explain, read_toml
@@ -59,7 +60,8 @@ class AutoencoderRecipe(Settings):
         """Save the autoencoder with the factor that brings its latents to unit variance."""
         model: AutoencoderKLCogVideoX = task.module
         model.register_to_config(scaling_factor=task.scale)
-        model.half().save_pretrained(self.out / "vae")
+        with replaced(self.out / "vae", "*") as folder:
+            model.half().save_pretrained(folder)
         return self.out / "vae"
 
 
@@ -82,8 +84,9 @@ class EncodersRecipe(Settings):
 
     def deliver(self, task: EncodersTask, facts: Mapping[str, Any]) -> Path:
         """Save both encoders; the tokenizer and the image processor are there already."""
-        task.module.text.half().save_pretrained(self.out / "text_encoder")
-        task.module.image.half().save_pretrained(self.out / "image_encoder")
+        for encoder, name in ((task.module.text, "text_encoder"), (task.module.image, "image_encoder")):
+            with replaced(self.out / name, "*") as folder:
+                encoder.half().save_pretrained(folder)
         return self.out
 
 
