@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
-from diffusers import AutoencoderKLCogVideoX
+from diffusers import AutoencoderKLCogVideoX, ModelMixin
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
+from transformers import PreTrainedModel
 
 from refilm.checkpoints import (
     Base,
@@ -60,8 +61,7 @@ class AutoencoderRecipe(Settings):
         """Save the autoencoder with the factor that brings its latents to unit variance."""
         model: AutoencoderKLCogVideoX = task.module
         model.register_to_config(scaling_factor=task.scale)
-        with replaced(self.out / "vae", "*") as folder:
-            model.half().save_pretrained(folder)
+        _save_half(model, self.out / "vae")
         return self.out / "vae"
 
 
@@ -84,10 +84,15 @@ class EncodersRecipe(Settings):
 
     def deliver(self, task: EncodersTask, facts: Mapping[str, Any]) -> Path:
         """Save both encoders; the tokenizer and the image processor are there already."""
-        for encoder, name in ((task.module.text, "text_encoder"), (task.module.image, "image_encoder")):
-            with replaced(self.out / name, "*") as folder:
-                encoder.half().save_pretrained(folder)
+        _save_half(task.module.text, self.out / "text_encoder")
+        _save_half(task.module.image, self.out / "image_encoder")
         return self.out
+
+
+def _save_half(model: ModelMixin | PreTrainedModel, folder: Path) -> None:
+    """A library's model in half precision; other files in the folder stay."""
+    with replaced(folder, "config.json", "*.safetensors*") as temporary:
+        model.half().save_pretrained(temporary)
 
 
 class BaseRecipe(Settings):
