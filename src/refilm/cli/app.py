@@ -9,6 +9,7 @@ import os
 import sys
 import traceback
 import warnings
+from io import TextIOWrapper
 from typing import Annotated, Any
 
 import typer
@@ -21,6 +22,7 @@ from refilm.cli.encode import encode, verify
 from refilm.cli.generate import generate
 from refilm.cli.prepare import prepare
 from refilm.cli.push import push
+from refilm.cli.showing import complain, is_terminal
 from refilm.cli.train import train
 from refilm.cli.weights import convert, info
 
@@ -38,10 +40,10 @@ class Commands(TyperGroup):
         except (ValueError, OSError, FloatingPointError) as error:
             if ctx.params["debug"]:
                 traceback.print_exc()
-            typer.echo(f"error: {' '.join(str(error).split())}", err=True)
+            complain(f"error: {' '.join(str(error).split())}")
             raise typer.Exit(2) from error
         except KeyboardInterrupt:
-            typer.echo("stopped", err=True)
+            complain("stopped")
             raise typer.Exit(130) from None
 
 
@@ -87,6 +89,13 @@ def refilm(
 
 def main() -> None:
     """The entry point of the command `refilm`."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # None where it is closed
+            stream.reconfigure(
+                errors="backslashreplace"
+            )  # the machine's encoding may lack what names and captions have
+    if not all(map(is_terminal, (sys.stdout, sys.stderr))):
+        app.rich_markup_mode = None  # a pipe gets usage errors and help in plain lines
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # libraries' advice is for those who program with them
         for name in ("torchao", "torch.utils._pytree"):  # diffusers imports torchao where it is installed

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Self
 
-import typer
 from rich.console import Console, Group
 from rich.live import Live as Display
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as Bars
 from rich.table import Table
 
-from refilm.cli.showing import clock
+from refilm.cli.showing import clock, say
+from refilm.printable import printable
 from refilm.training.memory import most_memory
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ class Live(Course):
             self.tell(f"  {progress.words}")
 
     def tell(self, line: str) -> None:
-        self.console.print(line, highlight=False, markup=False)
+        self.console.print(printable(line), highlight=False, markup=False, emoji=False)
 
 
 class Lines(Course):
@@ -139,7 +139,7 @@ class Lines(Course):
             self.tell(f"  {progress.words}")
 
     def tell(self, line: str) -> None:
-        typer.echo(line)
+        say(line)
 
     def _now_and_then(self, line: str, *, now: bool) -> None:
         if now or time.monotonic() - self.last >= self.every:

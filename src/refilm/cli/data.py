@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from refilm.cli.options import Base, size_of
-from refilm.cli.showing import bar, clock, say, working
+from refilm.cli.showing import bar, clock, say, screen, working
+from refilm.printable import printable
 
 if TYPE_CHECKING:
     from refilm.checkpoints.bases import Defaults
@@ -160,14 +160,19 @@ def _followed(steps: Generator[tuple[int, int], None, Result], name: str) -> Res
 
 def _tell(manifest: Path, report: "Report") -> None:
     """Each kind of finding, how many clips have it, and the first of them in words."""
-    console, clips = Console(), len(report.clips)
+    console, clips = screen(), len(report.clips)
     unusable = sum(not clip.usable for clip in report.clips)
     verdict = f"{unusable} cannot be used" if unusable else "all can be used"
-    console.print(f"{manifest}: {clips} clips, {verdict}", style="red" if unusable else "green", markup=False)
-    if not report.kinds:
-        return
-    table = Table("finding", "level", "clips", "the first")
-    for kind in report.kinds:
-        first = next(found for clip in report.clips for found in clip.findings if found.kind == kind)
-        table.add_row(kind, first.level, str(report.count(kind)), Text(first.message))
-    console.print(table)
+    line = printable(f"{manifest}: {clips} clips, {verdict}")
+    console.print(Text(line, "red" if unusable else "green"))
+    firsts = [
+        next(found for clip in report.clips for found in clip.findings if found.kind == kind) for kind in report.kinds
+    ]
+    if not console.is_terminal:
+        for first in firsts:
+            say(f"{first.level}, {first.kind}: {report.count(first.kind)} clips; the first: {first.message}")
+    elif firsts:
+        table = Table("finding", "level", "clips", "the first")
+        for first in firsts:
+            table.add_row(first.kind, first.level, str(report.count(first.kind)), Text(printable(first.message)))
+        console.print(table)

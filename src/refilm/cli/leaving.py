@@ -14,6 +14,7 @@ from pathlib import Path
 
 import typer
 
+from refilm.cli.showing import complain
 from refilm.training.signals import Ended, Stopped
 
 ENDED = 3
@@ -47,7 +48,7 @@ def leaving(words: list[str], folder: Path, *, first: bool) -> Iterator[None]:
     else:
         return
     if first:
-        typer.echo(f"{why}; {_kept(words, folder)}", err=True)
+        complain(f"{why}; {_kept(words, folder)}")
     raise typer.Exit(code)
 
 

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from refilm.cli.data import AllowOutside, Manifest
 from refilm.cli.options import Base
-from refilm.cli.showing import bar, say, working
+from refilm.cli.showing import bar, complain, say, working
 from refilm.settings import explain
 
 
@@ -97,7 +97,7 @@ def prepare(
             advance("making references")
             if fault is not None:
                 faults += 1
-                typer.echo(f"no reference: {fault}", err=True)
+                complain(f"no reference: {fault}")
     clips = len(read_examples(out, allow_outside=allow_outside))
     made, new = planned.made - faults, len(planned.jobs) - faults
     say(f"{out}: {clips} of {len(examples)} clips, {made} references made, {new} of them now")

@@ -1,19 +1,38 @@
 """How commands show their work: a bar and a status on a terminal's standard error, nothing where nobody looks.
 
-What a command has to say at the end goes to standard output through `say`.
+What a command has to say at the end goes to standard output through `say`; tables go through `screen`. A pipe gets
+every line whole and in no colors, and whatever names of files hold is spelled out where it could steer a terminal.
 """
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from refilm.printable import printable
 from refilm.settings import Settings
 
-terminal = Console(stderr=True)
+ENDLESS = 2**31  # columns
+
+
+def is_terminal(stream: TextIO | None) -> bool:
+    """Whether somebody looks; Python has no stream where the descriptor was closed."""
+    return stream is not None and stream.isatty()
+
+
+terminal = Console(stderr=True, force_terminal=is_terminal(sys.stderr))  # whatever the environment forces
+
+
+def screen() -> Console:
+    """Standard output: as wide as the terminal, and for a pipe as wide as the longest line, without colors."""
+    if is_terminal(sys.stdout):
+        return Console()
+    return Console(width=ENDLESS, force_terminal=False, no_color=True)
 
 
 def told(settings: type[Settings], name: str) -> str:
@@ -25,7 +44,12 @@ def told(settings: type[Settings], name: str) -> str:
 
 def say(*words: str) -> None:
     """Print a line for the user to keep."""
-    typer.echo(" ".join(words))
+    typer.echo(printable(" ".join(words)))
+
+
+def complain(line: str) -> None:
+    """Print a line on standard error."""
+    typer.echo(printable(line), err=True)
 
 
 @contextmanager

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from rich.console import Console
 
 from refilm.cli.courses import Course, course_of
 from refilm.cli.leaving import leaving, tell_stopping
-from refilm.cli.showing import clock, say
+from refilm.cli.showing import clock, say, screen
 from refilm.cli.trials import tell_plan, tell_self_test
 
 if TYPE_CHECKING:
@@ -65,7 +64,7 @@ def train(
         tell_plan(recipe, settings)
         return
     started = time.perf_counter()
-    course = course_of(Console(), first=first)
+    course = course_of(screen(), first=first)
     if overfit is not None:
         tell_self_test(recipe, overfit, settings, course)
         return

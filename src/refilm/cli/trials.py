@@ -4,10 +4,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
-from rich.console import Console
 
 from refilm.cli.courses import Course, size, table_of
-from refilm.cli.showing import say
+from refilm.cli.showing import say, screen
 
 if TYPE_CHECKING:
     from refilm.training.overfit import Look
@@ -51,7 +50,7 @@ def tell_plan(recipe: Path, changes: dict[str, Any]) -> None:
     say(f"{plan.clips:,} clips to learn from, each {plan.epochs:.1f} times; {plan.held_out:,} to validate on")
     for (frames, height, width), clips in sorted((plan.buckets or {}).items()):
         say(f"  {clips:,} of {frames} x {height} x {width} latents")
-    Console().print(table_of(plan.trained))
+    screen().print(table_of(plan.trained))
     say(
         f"memory of each process: {size(plan.trained.bytes)} for these, {size(plan.activations)} for activations, "
         f"at least {size(plan.memory)} together"
