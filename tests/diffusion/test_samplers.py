@@ -5,7 +5,7 @@ import torch
 from diffusers.schedulers import CogVideoXDDIMScheduler, CogVideoXDPMScheduler
 from diffusers.schedulers import scheduling_dpm_cogvideox as theirs
 
-from refilm.diffusion import SAMPLERS, ddim, dpmpp_2m_sde, gaussian, scaled_linear
+from refilm.diffusion import SAMPLERS, ddim, dpmpp_2m_sde, gaussian, run, scaled_linear
 
 SHAPE = (2, 3, 4, 2, 2)
 SETTINGS = {
@@ -111,3 +111,20 @@ def test_a_film_does_not_depend_on_those_beside_it():
         assert torch.equal(both()[1], alone())
     with pytest.raises(ValueError, match="received 1"):
         gaussian(SHAPE, [seeded(1)])
+
+
+@pytest.mark.parametrize("sampler", [*SAMPLERS, "sat"])
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf")])
+def test_the_step_that_leaves_the_range_of_numbers_is_named(sampler, wrong):
+    """The one wrong value is nearly the last of all."""
+
+    def overflowing(latents, timestep, share):
+        velocity = predict(latents, timestep, share)
+        if share >= 0.5:
+            velocity[-1, -1, -1, -1, -1] = wrong
+        return velocity
+
+    steps = run(sampler, overflowing, schedule=scaled_linear(), steps=4, draw=gaussian(SHAPE, seeded(0)))
+    assert [next(steps).index, next(steps).index] == [0, 1]
+    with pytest.raises(FloatingPointError, match="the transformer, at step 3 of 4, gave NaN or infinity"):
+        next(steps)

@@ -1,11 +1,13 @@
 """A run under watch, through the command line: what it leaves, when it ends itself, and what a dry run tells."""
 
 import json
+import shutil
 import signal
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from refilm.cli.courses import Lines
@@ -100,6 +102,20 @@ def test_films_and_validations_leave_the_run_as_it_is(refilm, folder, fox):
     rare = ["--set", "loop.validate_every=100", "--run", "runs/rare"]
     assert refilm("train", "tiny.toml", *rare).exit_code == 0
     assert losses(folder / "runs" / "rare") == losses(folder / "runs" / "tiny")
+
+
+def test_a_film_that_is_not_finite_is_told_and_not_written_and_the_run_goes_on(refilm, folder, tiny_base):
+    shutil.copytree(tiny_base, "overflowing", ignore=shutil.ignore_patterns("adapter"))
+    (weights,) = Path("overflowing/vae").glob("*.safetensors")
+    tensors = load_file(weights)
+    tensors["decoder.conv_out.conv.weight"].fill_(3e38)  # no clip is decoded, only films are
+    save_file(tensors, weights, {"format": "pt"})
+    result = refilm("train", "tiny.toml", "--set", "base=overflowing", "--set", "data.cache=own", *FILMS)
+    assert result.exit_code == 0, result.output
+    assert "films: the autoencoder gave NaN or infinity" in result.stdout
+    account = json.loads((folder / "runs" / "tiny" / "run.json").read_text())
+    assert ["films: " in told["words"] for told in account["validations"]] == [False, True, True]
+    assert not list((folder / "runs" / "tiny").glob("films/*"))
 
 
 def test_films_need_a_picture_each_or_one_for_all(refilm, folder, fox):

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from refilm.cli.options import Base, Device
+from refilm.cli.options import Base, Device, Dtype
 from refilm.cli.showing import bar, say, working
 
 
@@ -17,6 +17,7 @@ def demo(
         int | None, typer.Option(help="Sampler steps; fewer are quicker.", show_default="the base model's")
     ] = None,
     device: Device = None,
+    dtype: Dtype = None,
     show: Annotated[bool, typer.Option("--open", help="Open the page when it is made.")] = False,
 ) -> None:
     """Make films of a critter that the model has never seen, from one picture, and a page that shows them."""
@@ -24,7 +25,7 @@ def demo(
         from refilm.generation import load
         from refilm.generation.demo import Demo
 
-        pipeline = load(base, device=device)
+        pipeline = load(base, device=device, dtype=dtype)
     plan = Demo(out, seed=seed)
     request = pipeline.request(steps=steps)
     with bar("", len(plan.takes) * request.steps) as advance:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from refilm.cli.options import Base, Device, Seed, size_of, steps_of
+from refilm.cli.options import Base, Device, Dtype, Seed, size_of, steps_of
 from refilm.cli.showing import bar, clock, named, say, told, working
 from refilm.generation.request import CourseName, KernelName, Request, SamplerName
 
@@ -49,10 +49,7 @@ def generate(
     kernel: Annotated[KernelName | None, setting("kernel")] = None,
     step_cache: Annotated[float | None, setting("step_cache")] = None,
     device: Device = None,
-    dtype: Annotated[
-        Literal["float32", "bfloat16", "float16"] | None,
-        typer.Option(help="Left out: float32 on a CPU, bfloat16 on a GPU.", show_default=False),
-    ] = None,
+    dtype: Dtype = None,
     memory: Annotated[
         Literal["high", "low"],
         typer.Option(help="low: encoders, transformer and autoencoder are loaded one after another, and freed."),

@@ -1,7 +1,7 @@
 """Options that several commands have."""
 
 import re
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -10,6 +10,10 @@ Base = Annotated[
 ]
 Device = Annotated[
     str | None, typer.Option(help="cpu, cuda, ...; left out: a GPU if there is one.", show_default=False)
+]
+Dtype = Annotated[
+    Literal["float32", "bfloat16", "float16"] | None,
+    typer.Option(help="Left out: float32 on a CPU, bfloat16 on a GPU.", show_default=False),
 ]
 Seed = Annotated[
     int | None,

@@ -11,6 +11,7 @@ from refilm.diffusion.guidance import Condition, GuidanceScale, Model, Predict, 
 from refilm.diffusion.samplers import SAMPLERS, Draw, SamplerStep
 from refilm.diffusion.sat import sat
 from refilm.diffusion.schedule import Schedule
+from refilm.model import require_finite
 
 COURSES: dict[str, Callable[[float, int], GuidanceScale]] = {
     "constant": lambda scale, steps: constant(scale),
@@ -79,9 +80,16 @@ def run(sampler: str, predict: Predict, *, schedule: Schedule, steps: int, draw:
 
     Raises:
         ValueError: an unknown sampler, or more steps than the schedule has.
+        FloatingPointError: during the run: latents that are not finite; says after which step.
     """
     if sampler == "sat":
-        return sat(predict, draw(), schedule=schedule, steps=steps, draw=draw)
+        return _finite(sat(predict, draw(), schedule=schedule, steps=steps, draw=draw))
     if sampler not in SAMPLERS:
         raise ValueError(f"sampler: must be {', '.join(SAMPLERS)} or sat (received {sampler!r})")
-    return SAMPLERS[sampler](predict, draw(), schedule=schedule, timesteps=schedule.spaced(steps), draw=draw)
+    return _finite(SAMPLERS[sampler](predict, draw(), schedule=schedule, timesteps=schedule.spaced(steps), draw=draw))
+
+
+def _finite(steps: Iterator[SamplerStep]) -> Iterator[SamplerStep]:
+    for step in steps:
+        require_finite(step.latents, maker=f"the transformer, at step {step.index + 1} of {step.steps},")
+        yield step

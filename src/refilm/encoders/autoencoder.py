@@ -9,6 +9,7 @@ from diffusers import AutoencoderKLCogVideoX
 from torch import Tensor
 
 from refilm.encoders.convolutions import fold
+from refilm.model import require_finite
 from refilm.sizes import Compression
 
 WHOLE = 1 << 20
@@ -53,11 +54,15 @@ class VideoAutoencoder:
 
         The decoder doubles an even number of latent frames without keeping the first apart, so an even number is
         decoded with its last frame repeated, and the surplus frames are dropped.
+
+        Raises:
+            FloatingPointError: pixels that are not finite, which would become a black video.
         """
         frames = self.compression.frames(latents.shape[1])
         if latents.shape[1] % 2 == 0:
             latents = torch.cat([latents, latents[:, -1:]], dim=1)
         scaled = latents.to(self.model.device, self.model.dtype).transpose(1, 2) / self.model.config["scaling_factor"]
         (pixels,) = self.model.decode(scaled, return_dict=False)
-        video = (pixels[:, :, :frames].float().clamp(-1, 1) + 1) * 127.5
+        pixels = require_finite(pixels[:, :, :frames], maker="the autoencoder")
+        video = (pixels.float().clamp(-1, 1) + 1) * 127.5
         return video.round().to(torch.uint8).permute(0, 2, 3, 4, 1)

@@ -24,7 +24,16 @@ from refilm.generation.explain import Explanation
 from refilm.generation.looks import Looks
 from refilm.generation.request import Request
 from refilm.media import Video, as_picture
-from refilm.model import KERNELS, Adapter, JointAttention, ReferenceAttention, Transformer, Trunk, swapped
+from refilm.model import (
+    KERNELS,
+    Adapter,
+    JointAttention,
+    ReferenceAttention,
+    Transformer,
+    Trunk,
+    require_finite,
+    swapped,
+)
 from refilm.settings import explain
 
 logger = logging.getLogger("refilm")
@@ -191,12 +200,16 @@ class Pipeline:
         reference = self.encode_references(references)
         if reference is not None:
             assert self.adapter is not None
+            require_finite(reference, maker="the image encoder")
             reference = self.adapter.projection(reference) if request.reference_scale else None  # (B, M, D)
-        asked = Condition(prompts if isinstance(prompts, Tensor) else self.base.encoders.text(prompts), reference)
+        asked = Condition(prompts if isinstance(prompts, Tensor) else self._text(prompts), reference)
         empty = nothing(request.sampler, asked)
         if request.negative_prompt is not None:
-            empty = replace(empty, text=self.base.encoders.text([request.negative_prompt]))
+            empty = replace(empty, text=self._text([request.negative_prompt]))
         return asked, empty
+
+    def _text(self, prompts: Sequence[str]) -> Tensor:
+        return require_finite(self.base.encoders.text(prompts), maker="the text encoder")
 
     def _model(self, transformer: Transformer, reference_scale: float):
         dtype = self.base.dtype

@@ -3,6 +3,7 @@
 from refilm.model.adapter import Adapter, ReferenceAttention, freeze_all_but
 from refilm.model.attention import KERNELS, JointAttention, Kernel, eager, fused
 from refilm.model.conditioning import Conditioning
+from refilm.model.finite import require_finite
 from refilm.model.seams import swapped
 from refilm.model.transformer import Around, Block, Step, Transformer, Trunk, plain
 
@@ -22,5 +23,6 @@ __all__ = [
     "freeze_all_but",
     "fused",
     "plain",
+    "require_finite",
     "swapped",
 ]

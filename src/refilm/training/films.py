@@ -60,6 +60,9 @@ class Filming:
         Args:
             step: whose weights these are.
             write: whether this process writes them, or only takes part in computing.
+
+        Raises:
+            FloatingPointError: a film whose numbers are not finite; it is not written.
         """
         paths = []
         with at_rest(self.pipeline.base.transformer):

@@ -54,10 +54,14 @@ class Watch(AbstractContextManager):
         """A validation, and what it means."""
         scores = self.task.validate()
         found, films = verdict(scores), ()
+        words = [found.words] if found else []
         last = step == self.loop.steps
         if self.filming is not None and (last or self.filming.due(step // self.loop.validate_every)):
-            films = self.filming.make(step, write=place().first)
-        return Findings(scores, films, found.words if found else "", enough=self._enough(scores))
+            try:
+                films = self.filming.make(step, write=place().first)
+            except FloatingPointError as error:  # the run's own numbers are sound: a film is not worth ending it
+                words.append(f"films: {error}")
+        return Findings(scores, films, "; ".join(words), enough=self._enough(scores))
 
     def _enough(self, scores: dict[str, float]) -> bool:
         patience = self.task.settings.validation.stop_if_unused if isinstance(self.task, DiffusionTask) else 0
