@@ -12,7 +12,7 @@ INSTALL := $(BIN)/python -m pip install --constraint constraints.txt --editable
 export OMP_WAIT_POLICY := passive
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test check docs setup clean
+.PHONY: demo test test-slow check docs setup clean
 
 demo: .venv/ready-to-run  ## a film of a critter that the model has never seen
 	$(BIN)/refilm demo --out demo
@@ -20,6 +20,9 @@ demo: .venv/ready-to-run  ## a film of a critter that the model has never seen
 
 test: .venv/ready-to-develop  ## the tests, a file a core; more by ARGS, as in `make test ARGS="-k adapter -n 0"`
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
+
+test-slow: .venv/ready-to-develop  ## the tests that take minutes each, and a record of the run
+	$(BIN)/python benchmarks/slow_tests.py --out benchmarks/results/slow_tests.json $(ARGS)
 
 check: .venv/ready-to-develop  ## format, lint, types, layers
 	$(BIN)/ruff format --check .

@@ -3,25 +3,23 @@
     python benchmarks/allocation.py [--turns 5]
 
 Medians of processor seconds, the system's among them, of one thread: a clip of the pocket autoencoder to latents and
-back, forward and backward of the pocket transformer. Writes benchmarks/results/allocation.json.
+back, forward and backward of the pocket transformer. Writes benchmarks/results/allocation.json, or `--out`.
 """
 
 import argparse
-import json
 import multiprocessing
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
+from record import RESULTS, add_out, target, write
 
 from refilm.checkpoints import load_base
 from refilm.cli.allocation import keep_freed_memory
-from refilm.evaluation import machine
 from refilm.training.memory import most_memory
 
-RESULTS = Path(__file__).parent / "results" / "allocation.json"
+RESULT = RESULTS / "allocation.json"
 TIMES, BATCH = 5, 16
 
 
@@ -60,18 +58,19 @@ def turn(kept: bool) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--turns", type=int, default=5)
+    add_out(parser, RESULT)
     options = parser.parse_args()
+    out = target(parser, options.out, RESULT)
     taken: dict[bool, list[dict[str, float]]] = {True: [], False: []}
     for _ in range(options.turns):
         for kept, turns in taken.items():
             with multiprocessing.get_context("spawn").Pool(1) as fresh:
                 turns.append(fresh.apply(turn, (kept,)))
-    result = {"machine": machine(), "turns": options.turns, "batch": BATCH}
+    result: dict[str, object] = {"turns": options.turns, "batch": BATCH}
     for kept, turns in taken.items():
         told = {name: statistics.median(one[name] for one in turns) for name in turns[0]}
         result["kept" if kept else "given back"] = told
-    RESULTS.write_text(json.dumps(result, indent=2) + "\n")
-    print(json.dumps(result, indent=2))
+    write(out, result)
 
 
 if __name__ == "__main__":

@@ -2,26 +2,26 @@
 
     python benchmarks/autoencoder.py [--base pocket] [--clips 100] [--turns 9]
 
-Times are medians of single clips on one thread, both kinds taking turns. Writes benchmarks/results/autoencoder.json.
+Times are medians of single clips on one thread, both kinds taking turns. Writes benchmarks/results/autoencoder.json,
+or `--out`.
 """
 
 import argparse
-import json
 import statistics
 import time
 from collections.abc import Callable
 from copy import deepcopy
-from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKLCogVideoX
 from diffusers.models.autoencoders.autoencoder_kl_cogvideox import CogVideoXSafeConv3d
+from record import RESULTS, add_out, target, write
 
 from refilm.checkpoints import load_base
 from refilm.data import critters
-from refilm.evaluation import machine, psnr
+from refilm.evaluation import psnr
 
-RESULTS = Path(__file__).parent / "results" / "autoencoder.json"
+RESULT = RESULTS / "autoencoder.json"
 SEED = 9_000  # no other program draws these clips
 
 
@@ -65,7 +65,9 @@ def main() -> None:
     parser.add_argument("--base", default="pocket")
     parser.add_argument("--clips", type=int, default=100)
     parser.add_argument("--turns", type=int, default=9, help="of timing; 0: no times are taken")
+    add_out(parser, RESULT)
     options = parser.parse_args()
+    out = target(parser, options.out, RESULT)
     autoencoder = load_base(options.base, device="cpu").encoders.autoencoder
     whole, first = [], []
     for index in range(options.clips):
@@ -74,7 +76,6 @@ def main() -> None:
         whole.append(psnr(decoded.numpy(), video.numpy()))
         first.append(psnr(decoded[:, :1].numpy(), video[:, :1].numpy()))
     result = {
-        "machine": machine(),
         "base": options.base,
         "clips": options.clips,
         "psnr_mean": statistics.mean(whole),
@@ -84,8 +85,7 @@ def main() -> None:
     if options.turns:
         torch.set_num_threads(1)
         result["seconds_a_clip"] = times(autoencoder.model.float(), options.turns)
-    RESULTS.write_text(json.dumps(result, indent=2) + "\n")
-    print(json.dumps(result, indent=2))
+    write(out, result)
 
 
 if __name__ == "__main__":

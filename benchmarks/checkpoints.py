@@ -4,8 +4,8 @@
 
 Writes a checkpoint of full size with random bfloat16 weights into a temporary folder (twice 3.4 GB, removed at the
 end): as diffusers' shards, and as the research code's (SAT) file. Loads each in fresh processes, and writes
-benchmarks/results/checkpoints.json. Peak memory is what the process grew by, mapped files included, from before
-loading to its highest point.
+benchmarks/results/checkpoints.json, or `--out`. Peak memory is what the process grew by, mapped files included, from
+before loading to its highest point.
 """
 
 import argparse
@@ -17,14 +17,14 @@ import time
 from pathlib import Path
 
 import torch
+from record import RESULTS, add_out, target, write
 
 from refilm import sizes
 from refilm.checkpoints import load_denoiser, save_transformer
 from refilm.checkpoints.sat import save_sat
-from refilm.evaluation import machine
 from refilm.model import Transformer
 
-RESULTS = Path(__file__).parent / "results" / "checkpoints.json"
+RESULT = RESULTS / "checkpoints.json"
 LOADS = [("diffusers", None), ("diffusers", "float16"), ("diffusers", "float32"), ("sat", None), ("sat", "float16")]
 
 
@@ -83,10 +83,12 @@ def main() -> None:
     parser.add_argument("--folder", default=None)
     parser.add_argument("--measure", default=None, help=argparse.SUPPRESS)
     parser.add_argument("--dtype", default=None, help=argparse.SUPPRESS)
+    add_out(parser, RESULT)
     options = parser.parse_args()
     if options.measure is not None:
         print(json.dumps(measure(options.measure, options.dtype)))
         return
+    out = target(parser, options.out, RESULT)
     with tempfile.TemporaryDirectory(dir=options.folder) as temporary:
         folders = {"diffusers": Path(temporary) / "diffusers", "sat": Path(temporary) / "sat"}
         model = random_model(sizes.cogvideox_2b())
@@ -104,15 +106,13 @@ def main() -> None:
             for kind, dtype in LOADS
         ]
     result = {
-        "machine": machine(),
         "threads": torch.get_num_threads(),
         "parameters_2b": parameters(sizes.cogvideox_2b()),
         "parameters_5b": parameters(sizes.cogvideox_5b()),
         "diffusers_shards": shards,
         "loads": loads,
     }
-    RESULTS.write_text(json.dumps(result, indent=2) + "\n")
-    print(json.dumps(result, indent=2))
+    write(out, result)
 
 
 if __name__ == "__main__":

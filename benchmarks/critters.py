@@ -2,30 +2,39 @@
 
     python benchmarks/critters.py                  # pocket and its adapter, beside the rows it is compared with
     python benchmarks/critters.py --rows model --pairs 50 --steps 20 --sheets sheets
+    python benchmarks/critters.py --novelty combination --rows model,real
     python benchmarks/critters.py --looks          # the base model alone, told the looks in words
 
 A judge that was trained on real clips says what is to be seen in each film (`benchmarks/judge.py`). Prints a
-table in percent with 95 % intervals and writes `benchmarks/results/critters.json` (`critters-looks.json`), and beside
-it a `.csv` of what was asked for and what was seen, film by film.
+table in percent with 95 % intervals and writes `benchmarks/results/critters.json` (`critters-looks.json`,
+`critters-combination.json`), and beside it a `.csv` of what was asked for and what was seen, film by film.
+
+Most held-out critters have a twin in training that differs in the eyes alone. So the rows are told again for each kind
+apart (`refilm.evaluation.novelty`), and `--novelty combination` takes pairs of critters without a twin alone.
 """
 
 import argparse
 import csv
 import hashlib
-import json
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import count as numbers
+from itertools import islice
 from pathlib import Path
+from typing import Any, get_args
 
 import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
+from record import RESULTS, add_out, target, write
 from rich.progress import track as progress
 
 import refilm
 from refilm.data import critters
-from refilm.evaluation import ATTRIBUTES, Judge, Row, Verdict, accuracy, as_json, machine, markdown
+from refilm.evaluation import ATTRIBUTES, Judge, Novelty, Row, Verdict, accuracy, as_json, markdown, novelty
+from refilm.generation import Request
 
 HERE = Path(__file__).parent
 ROWS = {
@@ -49,18 +58,20 @@ class Pair:
     picture: Image.Image
 
 
-def held_out_pairs(seed: int, count: int) -> list[Pair]:
-    """The pairs of a benchmark; the same seed gives the same ones."""
-    stories = [critters.story(seed, index, "held_out") for index in range(count)]
+def held_out_pairs(seed: int, count: int, kind: Novelty | None = None) -> list[Pair]:
+    """The first pairs of a seed, of one kind of subjects or of all."""
+    stories = ((index, critters.story(seed, index, "held_out")) for index in numbers())
+    chosen = islice((one for one in stories if kind is None or novelty(one[1].subject) == kind), count)
     return [
         Pair(i, s, Image.fromarray(critters.portrait(s.subject, np.random.default_rng((seed, i, 2)))))
-        for i, s in enumerate(stories)
+        for i, s in chosen
     ]
 
 
 def other_picture(pair: Pair, pairs: Sequence[Pair]) -> Image.Image:
     """The picture of the next pair that shows another subject."""
-    others = (pairs[(pair.index + step) % len(pairs)] for step in range(1, len(pairs)))
+    place = pairs.index(pair)
+    others = (pairs[(place + step) % len(pairs)] for step in range(1, len(pairs)))
     return next(other.picture for other in others if other.story.subject != pair.story.subject)
 
 
@@ -106,11 +117,57 @@ def make_films(row: str, pairs: Sequence[Pair], pipeline: refilm.Pipeline, optio
     return films
 
 
-def score(name: str, pairs: Sequence[Pair], verdicts: Sequence[Verdict], *, seconds: float) -> Row:
+def kept_films(row: str, pairs: Sequence[Pair], pipeline: refilm.Pipeline, options, asked: Request) -> list[np.ndarray]:
+    """The films of a row; those that an earlier run kept in `--films`, if the same weights made them just so."""
+    if options.films is None:
+        return make_films(row, pairs, pipeline, options)
+    weights = hashlib.sha256()
+    for module in (pipeline.base.transformer, pipeline.base.encoders.autoencoder.model):
+        for tensor in module.state_dict().values():
+            weights.update(tensor.float().numpy().tobytes())
+    how = (row, [pair.index for pair in pairs], options.seed, options.looks, options.batch, asked.model_dump_json())
+    path = options.films / f"{row}-{hashlib.sha256(repr((weights.hexdigest(), how)).encode()).hexdigest()[:16]}.npy"
+    if not path.exists():
+        options.films.mkdir(parents=True, exist_ok=True)
+        np.save(path, np.stack(make_films(row, pairs, pipeline, options)))
+    return list(np.load(path))
+
+
+def score(name: str, pairs: Sequence[Pair], verdicts: Sequence[Verdict], *, seconds: float | None = None) -> Row:
     """How often the judge sees what was asked for."""
     hits = [seen.matches(Verdict.of(pair.story)) for seen, pair in zip(verdicts, pairs, strict=True)]
     scores = {COLUMNS.get(a, a): accuracy(hit[a] for hit in hits) for a in ATTRIBUTES}
-    return Row(name, {**scores, "all": accuracy(all(hit.values()) for hit in hits)}, {"seconds": round(seconds, 1)})
+    scores["all"] = accuracy(all(hit.values()) for hit in hits)
+    scores["all but eyes"] = accuracy(all(hit[a] for a in ATTRIBUTES if a != "eyes") for hit in hits)
+    return Row(name, scores, {} if seconds is None else {"seconds": round(seconds, 1)})
+
+
+def by_novelty(
+    titles: dict[str, str], pairs: Sequence[Pair], seen: dict[str, Sequence[Verdict]]
+) -> dict[str, list[dict[str, Any]]]:
+    """The rows again, over the pairs of each kind apart."""
+    told = {}
+    for kind in get_args(Novelty):
+        chosen = [place for place, pair in enumerate(pairs) if novelty(pair.story.subject) == kind]
+        if chosen:
+            few = [pairs[place] for place in chosen]
+            told[kind] = [score(titles[row], few, [seen[row][place] for place in chosen]) for row in seen]
+    return {kind: as_json(rows) for kind, rows in told.items()}
+
+
+def by_option(pairs: Sequence[Pair], verdicts: Sequence[Verdict]) -> dict[str, dict[str, dict[str, int]]]:
+    """For each option of each attribute, how often it was asked for, and how often it was seen there."""
+    told = {}
+    for attribute in ATTRIBUTES:
+        asked = [getattr(Verdict.of(pair.story), attribute) for pair in pairs]
+        right = Counter(a for a, seen in zip(asked, verdicts, strict=True) if getattr(seen, attribute) == a)
+        told[attribute] = {option: {"right": right[option], "of": of} for option, of in sorted(Counter(asked).items())}
+    return told
+
+
+def second_for_color(pairs: Sequence[Pair], verdicts: Sequence[Verdict]) -> int:
+    """How many wrong body colors are the subject's second color."""
+    return sum(seen.color == pair.story.subject.second for pair, seen in zip(pairs, verdicts, strict=True))
 
 
 def write_verdicts(path: Path, pairs: Sequence[Pair], seen: dict[str, Sequence[Verdict]]) -> None:
@@ -146,14 +203,14 @@ def run(options) -> None:
     """Make, judge, tell."""
     titles = LOOKS_ROWS if options.looks else ROWS
     judge = Judge.load(options.judge)
-    pairs = held_out_pairs(options.seed, options.pairs)
+    pairs = held_out_pairs(options.seed, options.pairs, options.novelty)
     adapter = None if options.looks else options.adapter or "default"
     pipeline = refilm.load(options.base, adapter=adapter)
     asked = pipeline.request(steps=options.steps, guidance=options.guidance)
     rows, seen = [], {}
     for row in options.rows:
         started = time.perf_counter()
-        films = make_films(row, pairs, pipeline, options)
+        films = kept_films(row, pairs, pipeline, options, asked)
         seconds = time.perf_counter() - started
         verdicts = seen[row] = judge.judge(films)
         rows.append(score(titles[row], pairs, verdicts, seconds=seconds))
@@ -164,18 +221,21 @@ def run(options) -> None:
                 sheet = contact_sheet(pairs[part], films[part], verdicts[part])
                 sheet.save(options.sheets / f"{'looks-' if options.looks else ''}{row}-{first:03d}.png")
     result = {
-        "machine": machine(),
         "base": options.base,
         "adapter": adapter,
         "judge": hashlib.sha256(options.judge.read_bytes()).hexdigest(),
         "pairs": options.pairs,
+        "novelty": options.novelty,
         "seed": options.seed,
         "batch": options.batch,
         "request": asked.model_dump(),
         "rows": as_json(rows),
+        "by_novelty": by_novelty(titles, pairs, seen),
     }
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(result, indent=2) + "\n")
+    if "model" in seen:
+        result["model_by_option"] = by_option(pairs, seen["model"])
+        result["model_second_for_color"] = second_for_color(pairs, seen["model"])
+    write(options.out, result)
     write_verdicts(options.out.with_suffix(".csv"), pairs, seen)
     print(markdown(rows))
 
@@ -186,14 +246,16 @@ def main() -> None:
     parser.add_argument("--adapter", help="an adapter's folder; left out: the one that comes with the base")
     parser.add_argument("--rows", help=f"some of {','.join(ROWS)}; left out: all, with --looks model,real,autoencoder")
     parser.add_argument("--looks", action="store_true", help="no pictures, no adapter: the prompt tells the looks")
+    parser.add_argument("--novelty", choices=get_args(Novelty), help="subjects that are new so; left out: all")
     parser.add_argument("--pairs", type=int, default=200)
     parser.add_argument("--steps", type=int, help="sampler steps; left out: the base model's default")
     parser.add_argument("--guidance", type=float, help="guidance scale; left out: the base model's default")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--batch", type=int, default=10, help="films made at once")
     parser.add_argument("--judge", type=Path, default=HERE / "judge.safetensors")
+    parser.add_argument("--films", type=Path, help="folder that keeps the films, for another judge to look at them")
     parser.add_argument("--sheets", type=Path, help="folder for contact sheets")
-    parser.add_argument("--out", type=Path, help="left out: benchmarks/results/critters[-looks].json")
+    add_out(parser, RESULTS / "critters.json")
     parser.add_argument("--no-progress", dest="progress", action="store_false")
     options = parser.parse_args()
     known = LOOKS_ROWS if options.looks else ROWS
@@ -202,7 +264,9 @@ def main() -> None:
         parser.error(f"--rows: {', '.join(unknown)}: unknown; the rows are {', '.join(known)}")
     if options.pairs < 2:
         parser.error(f"--pairs must be 2 or more, received {options.pairs}")
-    options.out = options.out or HERE / "results" / f"critters{'-looks' if options.looks else ''}.json"
+    kind = f"-{options.novelty}" if options.novelty else ""
+    name = f"critters{'-looks' if options.looks else ''}{kind}.json"
+    options.out = target(parser, options.out, RESULTS / name)
     with torch.inference_mode():
         run(options)
 

@@ -2,11 +2,10 @@
 
     python benchmarks/film.py [--base pocket] [--repeats 3]
 
-Writes benchmarks/results/film.json.
+Writes benchmarks/results/film.json, or `--out`.
 """
 
 import argparse
-import json
 import statistics
 import subprocess
 import sys
@@ -16,13 +15,13 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from record import RESULTS, add_out, target, write
 
 import refilm
 from refilm.data import critters
-from refilm.evaluation import machine
 
 PROMPT = "a critter bounces in the meadow"
-RESULTS = Path(__file__).parent / "results" / "film.json"
+RESULT = RESULTS / "film.json"
 
 
 def picture(folder: Path) -> Path:
@@ -57,7 +56,9 @@ def main() -> None:
     parser.add_argument("--base", default="pocket")
     parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--repeats", type=int, default=3)
+    add_out(parser, RESULT)
     options = parser.parse_args()
+    out = target(parser, options.out, RESULT)
     with tempfile.TemporaryDirectory() as folder:
         reference = picture(Path(folder))
         processes = [whole_process(options.base, reference, options.steps) for _ in range(options.repeats)]
@@ -65,15 +66,13 @@ def main() -> None:
         sampling(pipeline, reference, 2)
         alone = [sampling(pipeline, reference, options.steps) for _ in range(options.repeats)]
     result = {
-        "machine": machine(),
         "steps": options.steps,
         "guidance": pipeline.request().guidance,
         "process_seconds": statistics.median(processes),
         "sampling_seconds": statistics.median(s for s, _ in alone),
         "decoding_seconds": statistics.median(d for _, d in alone),
     }
-    RESULTS.write_text(json.dumps(result, indent=2) + "\n")
-    print(json.dumps(result, indent=2))
+    write(out, result)
 
 
 if __name__ == "__main__":

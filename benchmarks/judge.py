@@ -2,13 +2,13 @@
 
     python benchmarks/judge.py
 
-writes `benchmarks/judge.safetensors` and `benchmarks/results/judge.json`. One core, some minutes. Clips are
-drawn on the spot, of subjects of the training split only, and worn a little (blur, noise, tints, shifts), so
-that the judge forgives what a small generator cannot do better and no pixel-exact trait gives an answer away.
+writes `benchmarks/judge.safetensors` (or `--weights`) and `benchmarks/results/judge.json` (or `--out`). One core, some
+minutes. Clips are drawn on the spot, of subjects of the training split only, and worn a little (blur, noise, tints,
+shifts), so that the judge forgives what a small generator cannot do better and no pixel-exact trait gives an answer
+away.
 """
 
 import argparse
-import json
 import tempfile
 import time
 from pathlib import Path
@@ -16,16 +16,18 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from record import RESULTS, add_out, target, write
 from rich.progress import track as progress
 from torch import Tensor
 
 from refilm.data import critters
-from refilm.evaluation import ATTRIBUTES, Accuracy, Judge, Row, Verdict, accuracy, as_json, machine, markdown
+from refilm.evaluation import ATTRIBUTES, Accuracy, Judge, Row, Verdict, accuracy, as_json, markdown
 from refilm.evaluation.judge import as_seen
 from refilm.training.loop import LoopSettings, fit
 from refilm.training.optimizers import OptimizerSettings
 
-HERE = Path(__file__).parent
+RESULT = RESULTS / "judge.json"
+WEIGHTS = Path(__file__).parent / "judge.safetensors"
 SEED = 7_000  # its own stream of stories: the model trains on others
 
 
@@ -154,8 +156,11 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=1000, help="held-out clips to measure on")
     parser.add_argument("--pool", type=int, default=3000, help="training clips at hand at a time")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--out", type=Path, default=HERE, help="folder of judge.safetensors and results/judge.json")
+    add_out(parser, WEIGHTS, "--weights")
+    add_out(parser, RESULT)
     options = parser.parse_args()
+    weights = target(parser, options.weights, WEIGHTS, "--weights")
+    out = target(parser, options.out, RESULT)
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
 
@@ -177,14 +182,12 @@ def main() -> None:
                 print(done.step, f"loss {done.loss:.3f}", {name: round(s, 3) for name, s in done.scores.items()})
     seconds, cpu_seconds = time.perf_counter() - started[0], time.process_time() - started[1]
 
-    (options.out / "results").mkdir(parents=True, exist_ok=True)
-    task.module.save(options.out / "judge.safetensors")
-    judge = Judge.load(options.out / "judge.safetensors")
+    task.module.save(weights)
+    judge = Judge.load(weights)
     rows = [Row(f"real held-out clips, {s} pixels", measure(judge, count=options.count, size=s)) for s in (32, 64)]
     facts = {"seconds": round(seconds), "cpu_seconds": round(cpu_seconds), "clips_drawn": task.pool.drawn}
-    result = {"machine": machine(), **facts, "steps": options.steps, "rows": as_json(rows)}
-    (options.out / "results" / "judge.json").write_text(json.dumps(result, indent=2) + "\n")
     print(markdown(rows))
+    write(out, {**facts, "steps": options.steps, "rows": as_json(rows)})
 
 
 if __name__ == "__main__":

@@ -4,13 +4,14 @@
     python benchmarks/study.py --seed 0 [--rows a,b]      # trains and judges; what is done already is left alone
     python benchmarks/study.py --table                    # all results as a Markdown table
 
-Each run's result is a file in benchmarks/results/study. Rows of one seed learn from the same samples, timesteps and
-noise. Each is told by its held-out loss under the right picture, another's and none, and by the judge on films of
-held-out subjects; these pairs are others than those of `critters.py`. Several at once, with disjoint rows and a thread
-each, share the cores well.
+Each run's result is a file in benchmarks/results/study, or in the folder `--out`; one that is there is left alone.
+Rows of one seed learn from the same samples, timesteps and noise. Each is told by its held-out loss under the right
+picture, another's and none, and by the judge on films of held-out subjects; these pairs are others than those of
+`critters.py`. Several at once, with disjoint rows and a thread each, share the cores well.
 """
 
 import argparse
+import hashlib
 import json
 import math
 import shutil
@@ -24,6 +25,7 @@ import numpy as np
 import torch
 from critters import Pair, held_out_pairs
 from PIL import Image
+from record import RESULTS, write
 from torch import nn
 
 import refilm
@@ -32,14 +34,15 @@ from refilm.data import critters
 from refilm.data.encoding import EncodeSettings, encode, identify
 from refilm.data.samples import Critters, PictureFile, Sample, Source, hashed
 from refilm.encoders import HiddenState
-from refilm.evaluation import ATTRIBUTES, Judge, Verdict, accuracy, machine
+from refilm.evaluation import ATTRIBUTES, Judge, Verdict, accuracy
 from refilm.training.diffusion import DiffusionTask
 from refilm.training.loop import fit
 from refilm.training.recipes import AdapterRecipe, read_recipe
 from refilm.training.resume import checkpoints
 
 HERE = Path(__file__).parent
-RESULTS = HERE / "results" / "study"
+JUDGE = HERE / "judge.safetensors"
+STUDY = RESULTS / "study"
 RECIPE = HERE.parent / "recipes" / "pocket" / "adapter.toml"
 CLIPS, HELD_OUT = 4096, 64
 STILLS, STEPS = 120, 320
@@ -202,9 +205,9 @@ def judged(task: DiffusionTask, recipe: AdapterRecipe, judge: Judge, pairs: Sequ
     return {name: vars(accuracy(hit[name] for hit in hits)) for name in ATTRIBUTES}
 
 
-def run(name: str, seed: int, folder: Path) -> None:
+def run(name: str, seed: int, folder: Path, out: Path) -> None:
     """Train and judge a row, unless that was done."""
-    result = RESULTS / f"{name}-{seed}.json"
+    result = out / f"{name}-{seed}.json"
     if result.exists():
         return
     row, kept = ROWS[name], folder / "runs" / f"{name}-{seed}"
@@ -217,14 +220,13 @@ def run(name: str, seed: int, folder: Path) -> None:
         if progress.step % 50 == 0:
             print(f"{name} {seed}: step {progress.step}, loss {progress.loss:.4f}", flush=True)
     minutes = (time.perf_counter() - started) / 60
-    judge, pairs = Judge.load(HERE / "judge.safetensors"), held_out_pairs(PAIRS_SEED, PAIRS)
+    judge, pairs = Judge.load(JUDGE), held_out_pairs(PAIRS_SEED, PAIRS)
     with torch.inference_mode():
         seen = judged(task, recipe, judge, pairs)
     told = {
         "row": name,
         "title": row.title,
         "seed": seed,
-        "machine": machine(),
         "course": COURSE,
         "base": task.base_fingerprint,
         "clips": {"train": task.train.identity, "held_out": task.held_out.identity},
@@ -232,33 +234,34 @@ def run(name: str, seed: int, folder: Path) -> None:
         "minutes": round(minutes, 1),
         "scores": scores,
         "judge": seen,
+        "judged_by": hashlib.sha256(JUDGE.read_bytes()).hexdigest(),
     }
-    RESULTS.mkdir(exist_ok=True)
-    result.write_text(json.dumps(told, indent=2) + "\n")
+    write(result, told)
     shutil.rmtree(kept)
 
 
-def table() -> None:
+def table(out: Path) -> None:
     """All results together, as a Markdown table.
 
     Raises:
-        ValueError: they are not of one course and one base model, and so cannot be compared.
+        ValueError: they are not of one course, one base model and one judge, and so cannot be compared.
     """
-    results = [json.loads(path.read_text()) for name in ROWS for path in sorted(RESULTS.glob(f"{name}-[0-9].json"))]
+    results = [json.loads(path.read_text()) for name in ROWS for path in sorted(out.glob(f"{name}-[0-9].json"))]
     for told in results:
-        for what in ("course", "base", "pairs"):
-            if told[what] != results[0][what]:
+        for what in ("course", "base", "pairs", "judged_by"):
+            if told.get(what) != results[0].get(what):  # the first runs do not tell their judge
                 raise ValueError(
                     f"{told['row']}-{told['seed']}.json: {what} is another than in {results[0]['row']}-"
                     f"{results[0]['seed']}.json; run one of them again"
                 )
-    print("| | seed | right | wrong | none | gap | " + " | ".join(ATTRIBUTES) + " |")
-    print("| --- |" + " ---: |" * (5 + len(ATTRIBUTES)))
+    attributes = tuple(results[0]["judge"])
+    print("| | seed | right | wrong | none | gap | " + " | ".join(attributes) + " |")
+    print("| --- |" + " ---: |" * (5 + len(attributes)))
     for told in results:
         scores, seen = told["scores"], told["judge"]
         losses = " | ".join(f"{scores[name]:.4f}" for name in ("right", "wrong", "none"))
         gap = f"{scores['gap']:.4f} ± {scores['gap_error']:.4f}"
-        shares = " | ".join(f"{100 * seen[name]['share']:.0f}" for name in ATTRIBUTES)
+        shares = " | ".join(f"{100 * seen[name]['share']:.0f}" for name in attributes)
         print(f"| {told['title']} | {told['seed']} | {losses} | {gap} | {shares} |")
 
 
@@ -269,6 +272,7 @@ def main() -> None:
     parser.add_argument("--rows", default=",".join(ROWS), help="some of them; left out: all")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, default=Path("runs/study"), help="of encodings and runs")
+    parser.add_argument("--out", type=Path, default=STUDY, help="folder of results")
     options = parser.parse_args()
     names = options.rows.split(",")
     if unknown := [name for name in names if name not in ROWS]:
@@ -276,10 +280,10 @@ def main() -> None:
     if options.prepare:
         prepare(options.folder)
     elif options.table:
-        table()
+        table(options.out)
     else:
         for name in names:
-            run(name, options.seed, options.folder)
+            run(name, options.seed, options.folder, options.out)
 
 
 if __name__ == "__main__":

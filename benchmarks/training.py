@@ -3,7 +3,7 @@
     python benchmarks/training.py [--clips 96] [--steps 10] [--turns 5]
 
 Turns alternate in one process, ours, the plain one, ours, ..., so that whatever else the machine does falls on both;
-medians of the turns are compared. Writes benchmarks/results/training.json. The plain loops:
+medians of the turns are compared. Writes benchmarks/results/training.json, or `--out`. The plain loops:
 
 - encoding: clip by clip, PyAV, Pillow, and the base model's own `AutoencoderKLCogVideoX`, `T5EncoderModel` and
   `CLIPVisionModel` as diffusers and transformers have them; a safetensors file a clip;
@@ -16,7 +16,6 @@ written as MP4 and PNG files. `outside` is the share of our steps that is not th
 """
 
 import argparse
-import json
 import statistics
 import tempfile
 import time
@@ -32,6 +31,7 @@ import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKLCogVideoX, CogVideoXDPMScheduler, CogVideoXTransformer3DModel
 from PIL import Image
+from record import RESULTS, add_out, target, write
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.autograd import Variable
@@ -44,7 +44,6 @@ from refilm.data.encoding import EncodedSet, EncodeSettings, encode, identify
 from refilm.data.examples import Example
 from refilm.data.manifest import read_examples
 from refilm.data.samples import Files
-from refilm.evaluation import machine
 from refilm.model import Adapter
 from refilm.sizes import AdapterSize
 from refilm.training.diffusion import DiffusionSettings, DiffusionTask
@@ -52,7 +51,7 @@ from refilm.training.optimizers import OptimizerSettings
 from refilm.training.step import StepSettings, Trainer
 from refilm.training.stream import Batch, ClipLesson
 
-RESULTS = Path(__file__).parent / "results" / "training.json"
+RESULT = RESULTS / "training.json"
 RATE, DROP = 1e-4, 0.1
 
 
@@ -269,8 +268,9 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=10, help="steps a turn")
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--precision", choices=("bf16", "fp32"), default="bf16")
-    parser.add_argument("--out", type=Path, default=RESULTS)
+    add_out(parser, RESULT)
     options = parser.parse_args()
+    out = target(parser, options.out, RESULT)
     base = load_base("pocket", device="cpu", dtype="float32")
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -278,15 +278,13 @@ def main() -> None:
             pass
         encoded, cache = encoding(base, folder / "clips" / "manifest.jsonl", folder, options.turns)
         result = {
-            "machine": machine(),
             "threads": torch.get_num_threads(),
             **{name: getattr(options, name) for name in ("clips", "batch", "steps", "turns", "precision")},
             "encoding_clips_per_second": encoded,
             "adapter_seconds_per_step": training(base, cache, adapter=True, options=options),
             "base_seconds_per_step": training(base, cache, adapter=False, options=options),
         }
-    options.out.write_text(json.dumps(result, indent=2) + "\n")
-    print(json.dumps(result, indent=2))
+    write(out, result)
 
 
 if __name__ == "__main__":

@@ -3,9 +3,9 @@
     python benchmarks/training_gpu.py
 
 An adapter at 49 x 480 x 720, batch 1: random weights, a cache of random encodings, refilm's own steps from the cache to
-the moved weights. Every case runs in a process of its own. Writes benchmarks/results/training_gpu.json: `peak_gb` is
-torch's peak of allocated memory in 10^9 bytes, `reserved_gb` what its allocator held of the GPU. What is compiled is
-compiled in the steps that do not count.
+the moved weights. Every case runs in a process of its own. Writes benchmarks/results/training_gpu.json, or `--out`:
+`peak_gb` is torch's peak of allocated memory in 10^9 bytes, `reserved_gb` what its allocator held of the GPU. What is
+compiled is compiled in the steps that do not count.
 """
 
 import argparse
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from record import RESULTS, add_out, target, write
 from torch import Tensor
 
 from refilm import sizes
@@ -27,7 +28,6 @@ from refilm.data.encoding.index import write_index
 from refilm.data.encoding.keys import digest
 from refilm.data.encoding.shards import KINDS, read_shards, write_shard
 from refilm.diffusion import scaled_linear
-from refilm.evaluation import machine
 from refilm.model import Adapter, Transformer
 from refilm.sizes import AdapterSize, TransformerSize
 from refilm.training.diffusion import DiffusionSettings, DiffusionTask, TrainSettings
@@ -35,7 +35,7 @@ from refilm.training.optimizers import OptimizerSettings
 from refilm.training.step import StepSettings, Trainer
 from refilm.training.stream import ClipLesson
 
-RESULTS = Path(__file__).parent / "results" / "training_gpu.json"
+RESULT = RESULTS / "training_gpu.json"
 TARGETS = {"seconds_per_step": 1.0, "peak_gb": 16.0}
 LATENTS, TOKENS = (13, 60, 90), 257  # frames, height and width; of the picture
 CLIPS = 4
@@ -143,7 +143,9 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=10, help="steps that count")
     parser.add_argument("--case", choices=CASES, help="one case, in this process; its figures are printed only")
     parser.add_argument("--cache", type=Path, help="of --case, written if it is not there")
+    add_out(parser, RESULT)
     options = parser.parse_args()
+    out = None if options.case else target(parser, options.out, RESULT)
     if not torch.cuda.is_available():
         parser.exit(2, "error: this benchmark needs a GPU, and torch finds none here\n")
     size = sizes.cogvideox_2b()
@@ -151,7 +153,7 @@ def main() -> None:
         cache = options.cache or Path(temporary) / "cache"
         if not (cache / "index.json").is_file():
             write_cache(cache, size, LATENTS)
-        if options.case is not None:
+        if out is None:
             device = torch.device("cuda")
             print(json.dumps(measure(CASES[options.case], cache, size, device=device, steps=options.steps)))
             return
@@ -159,8 +161,8 @@ def main() -> None:
         for name in CASES:
             result[name] = in_fresh_process(name, cache, options.steps)
             print(name, json.dumps(result[name]), flush=True)
-    told = {"machine": machine(), "model": "CogVideoX-2B", "latents": LATENTS, "batch": 1, "targets": TARGETS}
-    RESULTS.write_text(json.dumps({**told, "steps": options.steps, "cases": result}, indent=2) + "\n")
+    told = {"model": "CogVideoX-2B", "latents": LATENTS, "batch": 1, "targets": TARGETS}
+    write(out, {**told, "steps": options.steps, "cases": result})
 
 
 if __name__ == "__main__":

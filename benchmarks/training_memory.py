@@ -3,7 +3,7 @@
     python benchmarks/training_memory.py
 
 49 frames of 480 x 720, batch 1, 226 text tokens, a fused attention kernel that keeps no weights. Runs on tensors that
-have shapes and no content, in some minutes on any machine; writes benchmarks/results/training_memory.json.
+have shapes and no content, in some minutes on any machine; writes benchmarks/results/training_memory.json, or `--out`.
 
 `bf16`: everything is bfloat16, on `meta`. `autocast`: as refilm trains, the base's matrices in bfloat16 or in 8 bits,
 what trains in float32, norms computed in float32 as autocast does on a GPU.
@@ -21,10 +21,10 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
 import torch
+from record import RESULTS, add_out, target, write
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -33,13 +33,12 @@ from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selectiv
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 from refilm import sizes
-from refilm.evaluation import machine
 from refilm.model import Adapter, JointAttention, ReferenceAttention, Step, Transformer, freeze_all_but
 from refilm.sizes import AdapterSize
 from refilm.training.checkpointing import Checkpointing, apply_checkpointing
 from refilm.training.quantized import parts_of, quantize_base
 
-RESULTS = Path(__file__).parent / "results" / "training_memory.json"
+RESULT = RESULTS / "training_memory.json"
 COUNTED = {"tflop": {"none": 370, "full": 498}, "kept_gib": {"none": 30.5, "full": 2.0}}
 LATENTS, TEXT, REFERENCE = (1, 13, 16, 60, 90), (1, 226, 4096), (1, 257, 1024)
 BF16 = torch.bfloat16
@@ -237,16 +236,17 @@ def cases() -> dict[str, Case]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", help="cases whose name holds this; nothing is written then")
+    add_out(parser, RESULT)
     options = parser.parse_args()
+    out = target(parser, options.out, RESULT) if options.only is None else None
     size, result = sizes.cogvideox_2b(), {}
     for name, case in cases().items():
         if options.only is None or options.only in name:
             result[name] = measure(size, case)
             print(name, json.dumps(result[name]), flush=True)
-    told = {"machine": machine(), "model": "CogVideoX-2B", "latents": LATENTS, "text": TEXT, "reference": REFERENCE}
-    if options.only is None:
-        told |= {"a_careful_count_gave": COUNTED, "steps": result}
-        RESULTS.write_text(json.dumps(told, indent=2) + "\n")
+    told = {"model": "CogVideoX-2B", "latents": LATENTS, "text": TEXT, "reference": REFERENCE}
+    if out is not None:
+        write(out, {**told, "a_careful_count_gave": COUNTED, "steps": result})
 
 
 if __name__ == "__main__":

@@ -1,34 +1,104 @@
-"""The benchmarks that nothing else runs still run, in short, and the docs show what was measured."""
+"""The benchmarks that nothing else runs still run, in short; their results are kept, and the docs show them."""
 
 import csv
 import json
-import subprocess
+import runpy
+import shutil
 import sys
 from pathlib import Path
 
 import pytest
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+RESULTS = BENCHMARKS / "results"
+NOT_MEASURING = {"record.py"}
+KEEP_OTHERWISE = {"curve.py", "study.py"}  # a line in a run's folder; a file for each run, which is never overwritten
 
 
-def measure(script: str, *words: object) -> str:
-    command = [sys.executable, BENCHMARKS / script, *map(str, words)]
-    return subprocess.run(command, check=True, timeout=600, stdout=subprocess.PIPE, text=True).stdout
+@pytest.fixture
+def measure(monkeypatch, capsys):
+    """Run a benchmark in this process; returns what it printed."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+
+    def measured(script: str, *words: object) -> str:
+        monkeypatch.setattr(sys, "argv", [script, *map(str, words)])
+        runpy.run_path(str(BENCHMARKS / script), run_name="__main__")
+        return capsys.readouterr().out
+
+    return measured
 
 
-def test_the_study_s_page_has_the_table_of_its_runs():
+def scripts() -> list[str]:
+    """The benchmarks whose results are files of their own."""
+    return sorted({path.name for path in BENCHMARKS.glob("*.py")} - NOT_MEASURING - KEEP_OTHERWISE)
+
+
+@pytest.mark.parametrize("script", [name for name in scripts() if (RESULTS / name).with_suffix(".json").exists()])
+def test_a_result_is_not_overwritten_by_a_trial(measure, script, capsys):
+    result = (RESULTS / script).with_suffix(".json")
+    before = {path: path.stat().st_mtime_ns for path in RESULTS.rglob("*")}
+    with pytest.raises(SystemExit, match="2"):
+        measure(script)
+    assert "exists; --" in (said := capsys.readouterr().err)
+    assert str(result) in said or script == "judge.py"  # which names its weights first
+    assert {path: path.stat().st_mtime_ns for path in RESULTS.rglob("*")} == before
+
+
+@pytest.mark.parametrize("script", scripts())
+def test_every_benchmark_can_write_elsewhere(measure, script, capsys):
+    with pytest.raises(SystemExit, match="0"):
+        measure(script, "--help")
+    assert "--out" in capsys.readouterr().out
+    assert ".write_text(json" not in (BENCHMARKS / script).read_text()  # `record.write` does it
+
+
+def test_a_result_says_where_and_when_it_was_taken(measure, tmp_path):
+    out = tmp_path / "new" / "autoencoder.json"
+    measure("autoencoder.py", "--clips", 1, "--turns", 0, "--out", out)
+    told = json.loads(out.read_text())
+    assert list(told)[:3] == ["machine", "date", "commit"]
+    assert 20 < told["psnr_mean"] < 40
+    measure("autoencoder.py", "--clips", 2, "--turns", 0, "--out", out)  # who names a file means it
+    assert json.loads(out.read_text())["clips"] == 2
+
+
+def test_the_study_s_page_has_the_table_of_its_runs(measure):
     assert measure("study.py", "--table") in (BENCHMARKS.parent / "docs" / "study.md").read_text()
 
 
+def test_rows_of_another_judge_are_not_compared(measure, tmp_path):
+    shutil.copytree(RESULTS / "study", tmp_path / "study")
+    path = tmp_path / "study" / "shipped-1.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"judged_by": "another"}))
+    with pytest.raises(ValueError, match=r"shipped-1\.json: judged_by is another than in shipped-0\.json"):
+        measure("study.py", "--table", "--out", tmp_path / "study")
+
+
+def test_the_record_of_the_slow_tests_tells_each(measure, tmp_path):
+    """Of tests that are quick in truth: one that passes, one that fails."""
+    for name, body in {"good": "pass", "bad": "assert False"}.items():
+        (tmp_path / f"test_{name}.py").write_text(
+            f"import pytest\n\n@pytest.mark.slow\ndef test_{name}():\n    {body}\n\ndef test_quick():\n    pass\n"
+        )
+    with pytest.raises(SystemExit, match="1"):
+        measure("slow_tests.py", "--out", tmp_path / "record.json", "-q", "-p", "no:cacheprovider", tmp_path)
+    told = json.loads((tmp_path / "record.json").read_text())
+    assert told["counts"] == {"passed": 1, "failure": 1}
+    assert {test["test"].split("::")[1]: test["outcome"] for test in told["tests"]} == {
+        "test_good": "passed",
+        "test_bad": "failure",
+    }
+
+
 @pytest.mark.slow
-def test_the_judge_is_trained_and_used(tmp_path):
-    (tmp_path / "results").mkdir()
-    measure("judge.py", "--steps", 2, "--count", 4, "--pool", 64, "--out", tmp_path)
-    assert [row["name"] for row in json.loads((tmp_path / "results" / "judge.json").read_text())["rows"]] == [
+def test_the_judge_is_trained_and_used(measure, tmp_path):
+    judge = tmp_path / "judge.safetensors"
+    measure("judge.py", "--steps", 2, "--count", 4, "--pool", 64, "--weights", judge, "--out", tmp_path / "judge.json")
+    assert [row["name"] for row in json.loads((tmp_path / "judge.json").read_text())["rows"]] == [
         "real held-out clips, 32 pixels",
         "real held-out clips, 64 pixels",
     ]
-    few = ("--pairs", 2, "--steps", 2, "--judge", tmp_path / "judge.safetensors", "--out", tmp_path / "critters.json")
+    few = ("--pairs", 2, "--steps", 2, "--judge", judge, "--out", tmp_path / "critters.json")
     measure("critters.py", *few, "--sheets", tmp_path / "sheets")
     assert len(json.loads((tmp_path / "critters.json").read_text())["rows"]) == 6
     with (tmp_path / "critters.csv").open() as file:

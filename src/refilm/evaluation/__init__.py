@@ -2,18 +2,21 @@
 
 from refilm.evaluation.judge import ATTRIBUTES, Judge, Verdict
 from refilm.evaluation.metrics import Accuracy, accuracy, psnr, wilson
+from refilm.evaluation.novelty import Novelty, novelty
 from refilm.evaluation.report import Row, as_json, machine, markdown
 
 __all__ = [
     "ATTRIBUTES",
     "Accuracy",
     "Judge",
+    "Novelty",
     "Row",
     "Verdict",
     "accuracy",
     "as_json",
     "machine",
     "markdown",
+    "novelty",
     "psnr",
     "wilson",
 ]
