@@ -23,6 +23,7 @@ from refilm.cli.generate import generate
 from refilm.cli.prepare import prepare
 from refilm.cli.push import push
 from refilm.cli.showing import complain, is_terminal
+from refilm.cli.threads import let_waiting_threads_sleep
 from refilm.cli.train import train
 from refilm.cli.weights import convert, info
 
@@ -101,4 +102,5 @@ def main() -> None:
         for name in ("torchao", "torch.utils._pytree"):  # diffusers imports torchao where it is installed
             logging.getLogger(name).setLevel(logging.CRITICAL)
     keep_freed_memory()
+    let_waiting_threads_sleep()
     app()
