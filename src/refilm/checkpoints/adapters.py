@@ -14,11 +14,11 @@ from pydantic import JsonValue, PositiveInt, ValidationError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from refilm.checkpoints.files import read_json, replaced
 from refilm.checkpoints.lora import LoraSettings, TunedAdapter
 from refilm.checkpoints.model_card import model_card
 from refilm.checkpoints.tensors import Piece, TensorFiles, fill, is_finite
 from refilm.encoders import Fit, HiddenState
+from refilm.files import atomic_folder, read_json, write_text
 from refilm.model import Adapter
 from refilm.settings import Settings, explain
 from refilm.sizes import AdapterSize
@@ -99,9 +99,9 @@ def save_adapter(
         dtype=str(weights["projection.weight"].dtype).removeprefix("torch."),
         facts=facts,
     )
-    with replaced(folder, CARD, WEIGHTS, README, LORA) as temporary:
-        (temporary / CARD).write_text(card.model_dump_json(indent=2) + "\n")  # NaN becomes null
-        (temporary / README).write_text(model_card(card.model_dump(mode="json")))
+    with atomic_folder(folder, CARD, WEIGHTS, README, LORA) as temporary:
+        write_text(temporary / CARD, card.model_dump_json(indent=2) + "\n")  # NaN becomes null
+        write_text(temporary / README, model_card(card.model_dump(mode="json")))
         save_file(weights, temporary / WEIGHTS, metadata={"format": "pt"})
         if lora is not None:
             save_file(changes, temporary / LORA, metadata={"format": "pt"})

@@ -10,7 +10,6 @@ and of these the published CogVideoX has the first line. Where parts come from o
 """
 
 import gc
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -24,6 +23,7 @@ from refilm.checkpoints.sources import DiffusersSource, SatSource, open_image_en
 from refilm.checkpoints.tensors import DTYPES
 from refilm.diffusion import Schedule
 from refilm.encoders import Encoders, Fit, HiddenState, ImageEncoder, TextEncoder, VideoAutoencoder
+from refilm.files import read_text, write_json, write_text
 from refilm.model import Adapter, Transformer
 from refilm.settings import Settings, explain
 from refilm.sizes import Compression, TransformerSize
@@ -235,8 +235,8 @@ def begin_base(folder: Path, defaults: Defaults, *, snr_shift: float) -> None:
     """Write what a base model's folder holds beside weights: schedule, defaults, and the index that diffusers reads."""
     folder.mkdir(parents=True, exist_ok=True)
     save_schedule(folder / "scheduler", snr_shift=snr_shift)
-    (folder / "refilm.json").write_text(defaults.model_dump_json(indent=2) + "\n")
-    (folder / "model_index.json").write_text(json.dumps(_INDEX, indent=2) + "\n")
+    write_text(folder / "refilm.json", defaults.model_dump_json(indent=2) + "\n")
+    write_json(folder / "model_index.json", _INDEX)
 
 
 def choose_device(name: str | None) -> torch.device:
@@ -274,6 +274,6 @@ def load_defaults(folder: Path) -> Defaults:
     if not path.is_file():
         return Defaults()
     try:
-        return Defaults.model_validate_json(path.read_text())
+        return Defaults.model_validate_json(read_text(path))
     except ValidationError as error:
         raise ValueError(f"{path}: {explain(error)}") from error

@@ -16,13 +16,13 @@ from refilm.checkpoints.adapters import CARD, AdapterCard, load_adapter, read_ca
 from refilm.checkpoints.bases import Defaults, begin_base
 from refilm.checkpoints.denoisers import load_denoiser
 from refilm.checkpoints.diffusers_format import load_transformer, save_transformer
-from refilm.checkpoints.files import read_json, replaced
 from refilm.checkpoints.fingerprints import fingerprint
 from refilm.checkpoints.pickles import SUFFIXES
 from refilm.checkpoints.sat import SatFile, has_sat_keys, is_sat, open_sat, save_sat
 from refilm.checkpoints.sat_autoencoder import SCALES, find_sat_autoencoder, is_sat_autoencoder, load_sat_autoencoder
 from refilm.checkpoints.sources import CLIP, POCKET, SNR_SHIFTS, find_t5
 from refilm.checkpoints.tensors import DTYPES, TensorFiles
+from refilm.files import atomic_folder, read_json
 from refilm.sizes import Compression
 
 _TOKENIZER = ("spiece.model", "tokenizer*.json", "special_tokens_map.json", "added_tokens.json")
@@ -103,7 +103,7 @@ def _sat(
             notes.append("the base model is not known: the adapter will be taken by any of its size")
         notes += _write_adapter(file, target, base_fingerprint=known, dtype=dtype)
         return Conversion("SAT checkpoint -> adapter", (target,), tuple(notes))
-    with replaced(target, *_PARTS) as folder:
+    with atomic_folder(target, *_PARTS) as folder:
         notes += _write_base(file, source, folder, dtype)
         written = tuple(target / path.name for path in sorted(folder.iterdir()))
     return Conversion("SAT checkpoint -> base model in diffusers' layout", written, tuple(notes))
@@ -182,7 +182,7 @@ def _copy_text_encoder(model: Path, tokenizer: Path, folder: Path) -> None:
 
 def _autoencoder(source: Path, target: Path, dtype: torch.dtype | None) -> Conversion:
     model = load_sat_autoencoder(source, scaling_factor=SCALES["sincos"], dtype=dtype)
-    with replaced(target, "config.json", "diffusion_pytorch_model*") as folder:
+    with atomic_folder(target, "config.json", "diffusion_pytorch_model*") as folder:
         model.save_pretrained(folder)
     note = f"scaling_factor is CogVideoX-2B's, {SCALES['sincos']}; for 5B write {SCALES['rotary']} into config.json"
     return Conversion("SAT autoencoder -> autoencoder in diffusers' layout", (target,), (note,))

@@ -8,12 +8,12 @@ from typing import Any
 
 from refilm.checkpoints.adapters import CARD, WEIGHTS, read_card
 from refilm.checkpoints.diffusers_format import size_of
-from refilm.checkpoints.files import read_json
 from refilm.checkpoints.pickles import SUFFIXES
 from refilm.checkpoints.sat import has_sat_keys, is_sat, open_sat
 from refilm.checkpoints.sat_autoencoder import autoencoder_config, find_sat_autoencoder, is_sat_autoencoder
 from refilm.checkpoints.sources import POCKET, find_t5
 from refilm.checkpoints.tensors import TensorFiles, weight_files
+from refilm.files import read_json
 from refilm.sizes import AdapterSize, TransformerSize
 
 _PARTS = ("transformer", "text_encoder", "image_encoder", "vae", "adapter")

@@ -10,9 +10,9 @@ import torch
 from huggingface_hub import save_torch_state_dict
 from torch import Tensor
 
-from refilm.checkpoints.files import read_json, replaced, write_json
 from refilm.checkpoints.fingerprints import base_weights
 from refilm.checkpoints.tensors import Piece, TensorFiles, fill, is_finite, weight_files
+from refilm.files import atomic_folder, read_json, write_json
 from refilm.model import Transformer
 from refilm.model.position import RotaryPosition, SincosPosition
 from refilm.sizes import TransformerSize
@@ -158,7 +158,7 @@ def save_transformer(
             raise ValueError(f"{folder}: {name} holds NaN, infinity or numbers beyond {stored.dtype}; nothing is saved")
         for piece, rows in zip(of, stored.chunk(len(of)), strict=True):
             theirs.setdefault(piece.key, [rows] * piece.parts)[piece.part] = rows
-    with replaced(Path(folder), "config.json", f"{WEIGHTS}*") as temporary:
+    with atomic_folder(Path(folder), "config.json", f"{WEIGHTS}*") as temporary:
         write_json(temporary / "config.json", config_of(transformer.size, frames=frames))
         save_torch_state_dict(
             {key: torch.cat(rows) if _is_part(rows[0]) else rows[0] for key, rows in theirs.items()},

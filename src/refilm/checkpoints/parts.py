@@ -22,9 +22,9 @@ from transformers import (
     T5Tokenizer,
 )
 
-from refilm.checkpoints.files import read_json
 from refilm.checkpoints.tensors import Piece, TensorFiles, fill, weight_files
 from refilm.encoders import Fit, HiddenState, ImageEncoder, TextEncoder
+from refilm.files import read_json
 
 _TRANSFORMERS = ("model", "pytorch_model")
 _EMBEDDING = ("shared.weight", "encoder.embed_tokens.weight")  # one tensor, which files call by either name or both

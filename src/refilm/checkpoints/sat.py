@@ -14,11 +14,11 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from refilm.checkpoints.files import replaced, replaced_file
 from refilm.checkpoints.fingerprints import base_weights
 from refilm.checkpoints.pickles import SUFFIXES
 from refilm.checkpoints.sat_sizes import ROTATIONS, TABLE, StoredPosition, Told, layers_in, told_by
 from refilm.checkpoints.tensors import Layout, Piece, TensorFiles, fill
+from refilm.files import atomic_file, atomic_folder, write_text
 from refilm.model import Adapter, Transformer
 from refilm.model.position import sincos_table
 from refilm.sizes import AdapterSize, Grid, TransformerSize
@@ -263,14 +263,14 @@ def save_sat(
         weights |= {f"{PROJECTION}.{kind}": own[f"projection.{kind}"] for kind in ("weight", "bias")}
     weights = {key: weight.detach().to("cpu", dtype).contiguous() for key, weight in weights.items()}
     if target.suffix == ".safetensors":
-        with replaced_file(target) as temporary:
+        with atomic_file(target) as temporary:
             save_file(weights, temporary, metadata={"format": "pt"})
     elif target.suffix in SUFFIXES:
-        with replaced_file(target) as temporary:
+        with atomic_file(target) as temporary:
             torch.save({"module": weights}, temporary)
     else:
-        with replaced(target, "latest", "1") as temporary:
-            (temporary / "latest").write_text("1")
+        with atomic_folder(target, "latest", "1") as temporary:
+            write_text(temporary / "latest", "1")
             (temporary / "1").mkdir()
             torch.save({"module": weights}, temporary / "1" / _STATES)
 

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from refilm.checkpoints.files import read_json, replaced, write_json
 from refilm.diffusion import Schedule, scaled_linear
+from refilm.files import atomic_folder, read_json, write_json
 
 _SCHEDULE = "scheduler_config.json"
 _SCHEDULERS = ("CogVideoXDPMScheduler", "CogVideoXDDIMScheduler")
@@ -75,6 +75,6 @@ def save_schedule(
         "trained_betas": None,
         **_PROCESS,
     }
-    with replaced(Path(folder), _SCHEDULE) as temporary:
+    with atomic_folder(Path(folder), _SCHEDULE) as temporary:
         write_json(temporary / _SCHEDULE, config)
     return schedule

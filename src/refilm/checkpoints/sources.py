@@ -3,8 +3,6 @@
 A source knows sizes at once and reads weights only when a part is asked for.
 """
 
-import os
-import shutil
 from pathlib import Path
 
 import torch
@@ -12,7 +10,6 @@ from diffusers import AutoencoderKLCogVideoX
 from transformers import PreTrainedTokenizerBase
 
 from refilm.checkpoints.diffusers_format import load_transformer, size_of
-from refilm.checkpoints.files import read_json, replaced_file
 from refilm.checkpoints.hub import fetched, is_hub_id
 from refilm.checkpoints.parts import load_autoencoder, load_image_encoder, load_text_encoder, load_tokenizer
 from refilm.checkpoints.sat import is_sat, open_sat
@@ -21,6 +18,7 @@ from refilm.checkpoints.schedules import load_schedule
 from refilm.checkpoints.tensors import TensorFiles
 from refilm.diffusion import Schedule, scaled_linear
 from refilm.encoders import Fit, HiddenState, ImageEncoder, TextEncoder
+from refilm.files import atomic_file, link_or_copy, read_json
 from refilm.model import Transformer
 from refilm.sizes import Compression, TransformerSize
 
@@ -184,12 +182,8 @@ def copy_base(folder: Path, out: Path) -> None:
         inside = path.relative_to(folder)
         if not path.is_file() or inside.parts[0] in ("transformer", "adapter") or inside.parts[0].startswith("."):
             continue
-        (out / inside).parent.mkdir(parents=True, exist_ok=True)
-        with replaced_file(out / inside) as temporary:
-            try:
-                os.link(path.resolve(), temporary)
-            except OSError:  # another disk
-                shutil.copyfile(path, temporary)
+        with atomic_file(out / inside) as temporary:
+            link_or_copy(path, temporary)
 
 
 def image_encoder_of(source: str | Path) -> str | None:

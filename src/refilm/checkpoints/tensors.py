@@ -15,8 +15,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from refilm.checkpoints.files import read_json
 from refilm.checkpoints.pickles import SUFFIXES, pickled_tensors
+from refilm.files import read_json
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 

@@ -26,6 +26,7 @@ from refilm.cli.showing import complain, is_terminal
 from refilm.cli.threads import let_waiting_threads_sleep
 from refilm.cli.train import train
 from refilm.cli.weights import convert, info
+from refilm.files import describe
 
 QUIET = {"TRANSFORMERS_VERBOSITY": "error", "DIFFUSERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
 
@@ -41,7 +42,8 @@ class Commands(TyperGroup):
         except (ValueError, OSError, FloatingPointError) as error:
             if ctx.params["debug"]:
                 traceback.print_exc()
-            complain(f"error: {' '.join(str(error).split())}")
+            words = describe(error) if isinstance(error, OSError) else str(error)
+            complain(f"error: {' '.join(words.split())}")
             raise typer.Exit(2) from error
         except KeyboardInterrupt:
             complain("stopped")

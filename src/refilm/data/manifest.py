@@ -14,7 +14,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from refilm.data.examples import LAYOUT, Example, Fault, Listed, Reference, no_caption, one_line, sound
 from refilm.data.folders import list_folder
-from refilm.media.writing import replacing
+from refilm.files import write_text
 from refilm.settings import Settings, explain
 
 
@@ -90,10 +90,8 @@ def write_manifest(path: Path | str, examples: Iterable[Example], *, allow_outsi
     if not path.parent.is_dir():
         raise ValueError(f"{path}: there is no folder {path.parent}; make it first")
     relative = partial(_relative, folder=path.parent.resolve(), allow_outside=allow_outside)
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
-        for example in examples:
-            line = _as_line(example, relative).model_dump(exclude_none=True)
-            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+    lines = (_as_line(example, relative).model_dump(exclude_none=True) for example in examples)
+    write_text(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
 
 
 def _listed(text: str, place: str, folder: Path, allow_outside: bool) -> Listed:

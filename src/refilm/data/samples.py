@@ -4,7 +4,6 @@ Each film and picture says what it is without being opened, as far as that can b
 left alone; and all of them pickle, so that other processes open them.
 """
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from PIL import Image
 from refilm.data import critters
 from refilm.data.examples import VIDEOS, Example, Reference
 from refilm.data.views import cut_out
+from refilm.files import sha256_of
 from refilm.media import open_picture
 from refilm.media.pictures import Color
 from refilm.media.sampling import sample_video
@@ -269,8 +269,7 @@ def hashed(path: Path) -> str:
         ValueError: it cannot be read.
     """
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256_of(path)
     except OSError as error:
         raise ValueError(
             f"{path}: cannot be read ({error.strerror}); mend the path, or the file's permissions"

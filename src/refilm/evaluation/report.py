@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from refilm.evaluation.metrics import Accuracy
+from refilm.files import read_text
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,6 @@ def _cell(score: Accuracy) -> str:
 def _processor() -> str:
     """The processor's name; `platform.processor` is empty on most Linux systems."""
     facts = Path("/proc/cpuinfo")
-    lines = facts.read_text().splitlines() if facts.is_file() else []
+    lines = read_text(facts).splitlines() if facts.is_file() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()

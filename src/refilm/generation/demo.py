@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from refilm.data import critters
+from refilm.files import read_text, write_text
 from refilm.generation.pipeline import Pipeline
 from refilm.generation.request import Request
 
@@ -99,7 +100,7 @@ class Demo:
             (video,) = pipeline.decode(latents)
             for suffix in (".mp4", ".gif"):
                 video.save(self.folder / f"{take.name}{suffix}")
-        self.page.write_text(self._html(request), encoding="utf-8")
+        write_text(self.page, self._html(request))
 
     def _draw(self) -> dict[str, Image.Image]:
         pictures = {}
@@ -114,7 +115,7 @@ class Demo:
         command = ["refilm", "generate", first.prompt, "--reference", str(self.folder / "critter.png")]
         command += ["--seed", str(self.seed), "--steps", str(request.steps), "-o", "film.mp4"]
         settings = {"seed": self.seed, **request.model_dump(exclude_none=True)}
-        return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
+        return Template(read_text(TEMPLATE)).substitute(
             looks=escape(self.cast[0].looks),
             films="\n".join(_figure(take, take.prompt) for take in self.takes[: len(PLOTS)]),
             prompt=escape(first.prompt),

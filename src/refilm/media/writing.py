@@ -4,9 +4,6 @@ Knows arrays and paths; `Video.save` chooses and checks.
 """
 
 import os
-import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
 from fractions import Fraction
 from math import ceil
 from pathlib import Path
@@ -16,6 +13,8 @@ import numpy as np
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, Interpolation
 from PIL import Image
+
+from refilm.files import atomic_file
 
 LONGEST_SIDE = 16384  # pixels, of H.264
 GIF_COLORS = 255  # one of 256 stays free: it says "as in the frame before"
@@ -40,24 +39,13 @@ def check_target(path: Path) -> str:
     return suffix
 
 
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path`; what was written there becomes `path` unless an error came first."""
-    temporary = path.with_name(f".{path.stem[:40]}-{secrets.token_hex(4)}{path.suffix}")
-    try:
-        yield temporary
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def write_mp4(path: Path, frames: np.ndarray, fps: float, scale: int) -> None:
     """H.264 in BT.709, near-lossless, ready to stream. Odd sides gain a row or column equal to their last one."""
     height, width = (ceil(side * scale / 2) * 2 for side in frames.shape[1:3])
     if max(height, width) > LONGEST_SIDE:
         raise ValueError(f"{path}: {width} x {height} pixels are too many for .mp4 (at most {LONGEST_SIDE} a side)")
     options = {"movflags": "+faststart"}
-    with replacing(path) as temporary, av.open(f"file:{temporary}", "w", format="mp4", options=options) as container:
+    with atomic_file(path) as temporary, av.open(f"file:{temporary}", "w", format="mp4", options=options) as container:
         stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001), options={"crf": "14"})
         stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
         stream.codec_context.colorspace, stream.codec_context.color_range = Colorspace.ITU709, ColorRange.MPEG
@@ -74,7 +62,7 @@ def write_gif(path: Path, frames: np.ndarray, fps: float, scale: int) -> None:
     ticks = np.round(np.arange(len(frames) + 1) * 100 * step / fps).astype(int)  # GIF counts hundredths of a second
     first, *others = _indexed(frames, scale)
     durations = (np.diff(ticks) * 10).tolist()
-    with replacing(path) as temporary:
+    with atomic_file(path) as temporary:
         first.save(temporary, format="GIF", save_all=True, append_images=others, duration=durations, loop=0)
 
 
@@ -83,7 +71,7 @@ def write_pngs(path: Path, frames: np.ndarray, scale: int) -> list[Path]:
     digits = max(3, len(str(len(frames) - 1)))
     paths = [path.with_name(f"{path.stem}-{number:0{digits}}{path.suffix}") for number in range(len(frames))]
     for target, frame in zip(paths, frames, strict=True):
-        with replacing(target) as temporary:
+        with atomic_file(target) as temporary:
             Image.fromarray(_enlarged(frame, scale)).save(temporary, format="PNG")
     return paths
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from refilm.checkpoints.files import read_json, replaced_file, write_json
+from refilm.files import read_json, write_json
 from refilm.training.loop import Progress
 
 FILE = "run.json"
@@ -94,8 +94,7 @@ class Account:
         self._write()
 
     def _write(self) -> None:
-        with replaced_file(self.path) as temporary:
-            write_json(temporary, self.content)
+        write_json(self.path, self.content)
 
 
 def surroundings(processes: int, step: int) -> dict[str, Any]:

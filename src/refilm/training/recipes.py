@@ -25,8 +25,8 @@ from refilm.checkpoints import (
     save_transformer,
     whole_base,
 )
-from refilm.checkpoints.files import replaced
 from refilm.encoders import HiddenState
+from refilm.files import atomic_folder
 from refilm.model import Adapter, Transformer
 from refilm.settings import Settings, explain, read_toml
 from refilm.sizes import AdapterSize, TransformerSize
@@ -91,7 +91,7 @@ class EncodersRecipe(Settings):
 
 def _save_half(model: ModelMixin | PreTrainedModel, folder: Path) -> None:
     """A library's model in half precision; other files in the folder stay."""
-    with replaced(folder, "config.json", "*.safetensors*") as temporary:
+    with atomic_folder(folder, "config.json", "*.safetensors*") as temporary:
         model.half().save_pretrained(temporary)
 
 

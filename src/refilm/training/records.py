@@ -13,8 +13,8 @@ from typing import Any, Literal, Protocol
 from tensorboard.compat.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
 from torch.utils.tensorboard import SummaryWriter
 
+from refilm.files import write_text
 from refilm.media import open_video
-from refilm.media.writing import replacing
 from refilm.training.loop import Progress
 from refilm.training.memory import most_memory
 
@@ -66,8 +66,7 @@ class Records(AbstractContextManager):
         if self.tracker is not None and progress.step > self.tracked:
             self.tracker.log(numbers, step=progress.step)
             self.tracked = progress.step
-            with replacing(self.mark) as temporary:
-                temporary.write_text(str(self.tracked))
+            write_text(self.mark, str(self.tracked))
 
     def _films(self, films: Iterable[Path], step: int) -> None:
         """As moving pictures, which TensorBoard plays among its images."""

@@ -4,7 +4,7 @@ from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import Any
 
-from refilm.checkpoints.files import replaced_file
+from refilm.files import write_text
 from refilm.training.diffusion import DiffusionTask
 from refilm.training.films import Filming, prepare
 from refilm.training.loop import Progress, fit
@@ -64,8 +64,7 @@ def train(
         wait_for_all()
         task = recipe.task()
         if here.first:
-            with replaced_file(folder / "recipe.toml") as path:
-                path.write_text(recipe.to_toml())
+            write_text(folder / "recipe.toml", recipe.to_toml())
         if isinstance(task, DiffusionTask):
             on_trained(task.trained(recipe.loop.optimizer))
         step, filming = step_of(start) if start else 0, filming_of(recipe, task, folder)

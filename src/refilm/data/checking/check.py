@@ -18,7 +18,7 @@ from refilm.data.checking.repeats import repeated_clips, repeated_pictures
 from refilm.data.examples import Example, Listed
 from refilm.data.manifest import list_examples
 from refilm.data.workers import Failure, in_workers
-from refilm.media.writing import replacing
+from refilm.files import write_text
 
 FAILURES: dict[str, tuple[Kind, str]] = {
     "timeout": ("timeout", "give it more time with --patience, or convert it"),
@@ -136,7 +136,5 @@ def _short(place: str, home: Path) -> str:
 def _write(path: Path, report: Report, plan: Plan, sight: Sight) -> None:
     """The page first: who finds the report of a usable set finds its page too."""
     data, html = report_paths(path)
-    with replacing(html) as temporary:
-        temporary.write_text(page(path.name, report, plan, sight), encoding="utf-8")
-    with replacing(data) as temporary:
-        temporary.write_text(report.model_dump_json(indent=1), encoding="utf-8")
+    write_text(html, page(path.name, report, plan, sight))
+    write_text(data, report.model_dump_json(indent=1))

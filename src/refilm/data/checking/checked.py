@@ -1,6 +1,5 @@
 """Whether a data set was checked, found usable, and is still what it was then."""
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from refilm.data.checking.findings import CheckSettings, FileRecord, Report
 from refilm.data.checking.places import home_of, identity_of, name_of, report_paths
 from refilm.data.examples import Example
 from refilm.data.manifest import list_examples, read_examples, write_manifest
+from refilm.files import sha256_of
 
 
 @dataclass(frozen=True)
@@ -100,5 +100,4 @@ def _unchanged(file: Path, record: FileRecord) -> bool:
         return False
     if state.st_mtime_ns == record.mtime_ns:
         return True
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest() == record.sha256
+    return sha256_of(file) == record.sha256

@@ -1,6 +1,5 @@
 """One file at a time, in worker processes: what it is, and what is wrong with it. Imports no torch."""
 
-import hashlib
 import io
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from PIL import Image
 
 from refilm.data.checking.findings import CheckSettings, FileRecord, Finding
 from refilm.data.checking.hashes import Look, looks, same
+from refilm.files import sha256_of
 from refilm.media.containers import CutShortError
 from refilm.media.inspecting import VideoPart, inspect_picture, inspect_video, packets_left_out, tiny_picture
 from refilm.media.sampling import nearest
@@ -76,8 +76,7 @@ def look(file: VideoFile | PictureFile) -> SeenFile:
     """Look at a file."""
     try:
         state = file.path.stat()
-        with file.path.open("rb") as content:
-            digest = hashlib.file_digest(content, "sha256").hexdigest()
+        digest = sha256_of(file.path)
     except OSError as error:
         finding = Finding(kind="unreadable", message=f"{file.path}: cannot be read ({error.strerror}); allow it")
         return SeenFile(None, (Seen(findings=(finding,)),) * (len(file.clips) if isinstance(file, VideoFile) else 1))

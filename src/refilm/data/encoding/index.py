@@ -18,10 +18,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from refilm.data.encoding.files import write_whole
 from refilm.data.encoding.keys import EncoderIdentity, digest
 from refilm.data.encoding.settings import PACE, EncodeSettings
 from refilm.data.encoding.shards import Shard
+from refilm.files import write_bytes
 
 INDEX = "index.json"
 FORMAT = 1
@@ -117,8 +117,8 @@ def write_index(
     )
     text = (json.dumps(asdict(index), indent=2) + "\n").encode()
     if not (_same(folder / index.columns, content) and _same(folder / INDEX, text)):
-        write_whole(folder / index.columns, content)
-        write_whole(folder / INDEX, text)
+        write_bytes(folder / index.columns, content)
+        write_bytes(folder / INDEX, text)
     for old in folder.glob("clips-*.safetensors"):
         if old.name != index.columns:
             old.unlink()

@@ -15,8 +15,8 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from refilm.data.encoding.files import sweep, write_whole
 from refilm.data.encoding.keys import digest
+from refilm.files import remove_abandoned, write_bytes
 
 Kind = Literal["latents", "text", "references"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -105,8 +105,8 @@ def write_shard(folder: Path, kind: Kind, keys: Sequence[str], tensors: Mapping[
     content = save({tensor: value.contiguous() for tensor, value in tensors.items()})
     shapes = {tensor: tuple(value.shape[1:]) for tensor, value in tensors.items()}
     shard = Shard(name, kind, tuple(keys), shapes, hashlib.sha256(content).hexdigest(), len(content))
-    write_whole(folder / name, content)
-    write_whole(sidecar(folder / name), (json.dumps(asdict(shard)) + "\n").encode())
+    write_bytes(folder / name, content)
+    write_bytes(sidecar(folder / name), (json.dumps(asdict(shard)) + "\n").encode())
     return shard
 
 
@@ -149,7 +149,7 @@ def set_aside(shard: Path) -> None:
 
 def tidy(folder: Path) -> None:
     """Remove damaged shards that were set aside, and what was never finished. Nobody may be writing shards."""
-    sweep(folder)
+    remove_abandoned(folder)
     for path in folder.glob(f"*{DAMAGED}"):
         path.unlink()
     for kind in KINDS:

@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 
 from refilm.data.encoding.index import INDEX, Index, column_of, entry_from, identity_of, read_columns, read_index
 from refilm.data.encoding.shards import read_sidecar, set_aside, shard_name, shard_paths
+from refilm.files import sha256_of
 
 
 @dataclass(frozen=True)
@@ -58,9 +59,8 @@ def _fault_of_shard(path: Path) -> str | None:
     if path.name != shard_name(shard.kind, shard.keys):
         return "its sidecar lists other encodings than those it is named for"
     try:
-        with path.open("rb") as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() != shard.sha256:
-                return "its content is not what was written (sha256)"
+        if sha256_of(path) != shard.sha256:
+            return "its content is not what was written (sha256)"
         with safe_open(path, "pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
     except (OSError, SafetensorError) as error:

@@ -3,16 +3,13 @@
 Names of files are given anew, so that nothing that somebody wrote into an archive becomes a path.
 """
 
-import os
-import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from secrets import token_hex
 
 from refilm.data.examples import PICTURES, VIDEOS, Example, Reference, one_line
 from refilm.data.manifest import write_manifest
+from refilm.files import atomic_folder, link_or_copy, require_empty
 from refilm.media.containers import kind_of
 
 MANIFEST = "manifest.jsonl"
@@ -54,7 +51,8 @@ def write_rows(rows: Iterator[Row], out: Path, *, allow_outside: bool) -> Iterat
     Raises:
         ValueError: the folder holds something, a row is at fault, or there are none.
     """
-    with _appearing(out) as folder:
+    require_empty(out)
+    with atomic_folder(out) as folder:
         writer = _Writer(folder, allow_outside)
         examples: list[Example] = []
         for row in rows:
@@ -95,16 +93,9 @@ class _Writer:
         if isinstance(file, Blob):
             target.write_bytes(file.content)
         else:
-            _link(file.resolve(), target)
+            link_or_copy(file, target)
             self.known[file] = target
         return target
-
-
-def _link(source: Path, target: Path) -> None:
-    try:
-        os.link(source, target)
-    except OSError:  # another disk, or one that has no links
-        shutil.copyfile(source, target)
 
 
 def _suffix(file: File, suffixes: tuple[str, ...]) -> str:
@@ -121,19 +112,3 @@ def _suffix(file: File, suffixes: tuple[str, ...]) -> str:
     if video is not None and CONTAINERS[video] in suffixes:
         return CONTAINERS[video]
     return next((suffix for magic, suffix in MAGIC.items() if head.startswith(magic)), suffixes[0])
-
-
-@contextmanager
-def _appearing(out: Path) -> Iterator[Path]:
-    """A temporary folder beside `out`, which becomes `out` unless an error comes first."""
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ValueError(f"{out}: is no empty folder; give one that is empty or not there yet")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_name(f".{out.name}-{token_hex(4)}.new")
-    temporary.mkdir()
-    try:
-        yield temporary
-        temporary.replace(out)
-    except BaseException:
-        shutil.rmtree(temporary)
-        raise

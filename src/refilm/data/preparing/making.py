@@ -10,9 +10,9 @@ from PIL.PngImagePlugin import PngInfo
 
 from refilm.data.preparing.choosing import Wish, find
 from refilm.data.views import cut_out
+from refilm.files import atomic_file
 from refilm.media import open_picture
 from refilm.media.pictures import Color
-from refilm.media.writing import replacing
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def write_picture(picture: Image.Image, path: Path, about: str) -> None:
     """A PNG that tells where it is from. It appears whole or not at all."""
     words = PngInfo()
     words.add_text("Source", about)
-    with replacing(path) as temporary:
+    with atomic_file(path) as temporary:
         picture.save(temporary, format="PNG", pnginfo=words)
 
 

@@ -23,6 +23,7 @@ from refilm.data.preparing.moments import Neighborhood, places
 from refilm.data.preparing.removing import Remover
 from refilm.data.views import cut_out
 from refilm.data.workers import Failure, in_workers
+from refilm.files import sha256_of
 from refilm.media.pictures import WHITE, Color
 from refilm.settings import Settings
 
@@ -178,12 +179,7 @@ def _reference(item: Reference | Masked | Wish, jobs: Mapping[Masked | Wish, Job
 def _hashes(files: Iterable[Path], known: Mapping[Path, str]) -> dict[Path, str]:
     unknown = list(dict.fromkeys(path for path in files if path not in known))
     with ThreadPoolExecutor() as pool:  # hashing leaves Python's lock
-        return {**known, **dict(zip(unknown, pool.map(_hash, unknown), strict=True))}
-
-
-def _hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return {**known, **dict(zip(unknown, pool.map(sha256_of, unknown), strict=True))}
 
 
 def _finish(job: Job, outcome: Unfinished | Failure | None, remover: Remover | None) -> str | None:
