@@ -132,7 +132,8 @@ def atomic_folder(folder: Path, *owned: str) -> Iterator[Path]:
         owned: patterns of the files that an older `folder` of the same kind has; these are removed, all others stay.
 
     Raises:
-        ValueError: `folder` is a file, or cannot be replaced (a mount point, for instance).
+        ValueError: `folder` is a file, or cannot be replaced (a mount point, for instance); then what was written
+            stays in a folder beside it.
         OSError: it cannot be written; names `folder`, not the temporary one.
     """
     folder = folder.resolve()
@@ -198,6 +199,9 @@ def remove_abandoned(folder: Path, name: str = ".") -> None:
         if not (entry.name.startswith(name) and entry.name.endswith(WORKPLACE)):
             continue
         try:
+            if entry.is_file():  # as version 0.1 left them
+                entry.unlink()
+                continue
             with FileLock(entry / LOCK, timeout=0):
                 shutil.rmtree(entry, ignore_errors=True)
         except (Timeout, OSError):  # in use, or somebody else's, or removed just now
@@ -246,6 +250,8 @@ def _naming(target: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if error.errno is None:  # made by a library, which names no file
+            raise OSError(f"{target}: {error}") from error
         if error.filename is None or WORKPLACE in str(error.filename):
             error.filename, error.filename2 = str(target), None
         raise
@@ -291,4 +297,6 @@ def _exchange(folder: Path, new: Path, old: Path) -> None:
     except OSError as error:
         if old.exists():
             old.rename(folder)
-        raise ValueError(f"{folder}: cannot be replaced: {error.strerror}; choose another folder") from error
+        kept = folder.with_name(f"{folder.name}-{secrets.token_hex(4)}")
+        new.rename(kept)
+        raise ValueError(f"{folder}: cannot be replaced: {error.strerror}; the new files are in {kept}") from error

@@ -87,7 +87,7 @@ def test_another_base_is_refused_with_both_fingerprints(folder):
 DAMAGE = {
     "no card": (lambda f: (f / CARD).unlink(), f"{CARD}: no such file"),
     "card not JSON": (lambda f: (f / CARD).write_text("not"), f"{CARD}: not JSON"),
-    "card not an object": (lambda f: (f / CARD).write_text("3"), f"{CARD}: must hold a JSON object"),
+    "card not an object": (lambda f: (f / CARD).write_text("3"), f"{CARD}: must contain a JSON object"),
     "newer format": (lambda f: edit(f / CARD, format=2), rf"{CARD}: format 2 is newer than this refilm reads \(1\)"),
     "no format": (lambda f: edit(f / CARD, format=...), f"{CARD}: format: Field required"),
     "no base": (lambda f: edit(f / CARD, base_fingerprint=...), f"{CARD}: base_fingerprint: Field required"),
@@ -157,7 +157,7 @@ def test_an_adapter_that_cannot_take_its_place_is_not_lost(tmp_path, folder, mon
     rename = Path.rename
 
     def busy(self, target):
-        if self.suffix == ".new":
+        if self.name == "new" and target == folder:
             raise OSError(16, "Device or resource busy")
         return rename(self, target)
 
@@ -165,7 +165,7 @@ def test_an_adapter_that_cannot_take_its_place_is_not_lost(tmp_path, folder, mon
     with pytest.raises(ValueError, match=r"adapter: cannot be replaced: .* busy; the new files are in "):
         save(adapter(ROTARY), folder)
     assert load_adapter(folder).size.heads == SINCOS.heads
-    (new,) = tmp_path.glob(".adapter-*")
+    (new,) = tmp_path.glob("adapter-*")
     assert load_adapter(new).size.heads == ROTARY.heads
 
 
