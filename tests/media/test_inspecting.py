@@ -18,7 +18,7 @@ def test_small_pictures_are_those_of_the_frames_as_they_are_shown(tmp_path, turn
     path = write(tmp_path / "1.mp4", film(0), turn=turn)
     part, shown = inspect_video(path), open_video(path).frames
     assert (part.height, part.width) == shown.shape[1:3]
-    assert part.turned == (turn is not None)
+    assert part.sides.turned == (turn is not None)
     small = np.stack([tiny_picture(Image.fromarray(frame)) for frame in shown])
     assert np.abs(part.tiny.astype(int) - small).mean() < 3
     assert np.array_equal(part.middle, shown[6])
@@ -48,6 +48,6 @@ def test_frames_that_a_lossless_cut_leaves_out_are_not_missing(tmp_path):
 
 
 def test_frames_that_are_too_large_are_not_decoded(tmp_path, monkeypatch):
-    monkeypatch.setattr("refilm.media.inspecting.MAX_PIXELS", 64 * 96 - 1)
-    with pytest.raises(ValueError, match=r"1\.mp4: damaged, or in a codec unknown here"):
+    monkeypatch.setattr("refilm.media.opening.MAX_PIXELS", 64 * 96 - 1)
+    with pytest.raises(ValueError, match=r"1\.mp4: frames of 96 x 64 pixels are over"):
         inspect_video(write(tmp_path / "1.mp4", film(0)))

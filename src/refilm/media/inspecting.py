@@ -8,17 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from av.container.input import InputContainer
-from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation
-from av.video.stream import VideoStream
 from PIL import Image
 
+from refilm.media.color import Colors
+from refilm.media.opening import reading, timed_frames
 from refilm.media.pictures import open_picture, opened
-from refilm.media.reading import pixels_of, rate_of, reading, timed_frames, upright
+from refilm.media.showing import colors_of
+from refilm.media.sides import Sides
 
 TINY = 32, 36  # height and width of the small pictures
-MAX_PIXELS = 64 * 10**6  # of a frame; more are refused before they are decoded
 MEAN = Interpolation.AREA | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP
 EXIF_ORIENTATION = 0x0112
 
@@ -33,8 +32,20 @@ class VideoPart:
     height: int
     """In pixels, as it is shown: upright, with square pixels."""
     width: int
-    turned: bool
-    """Whether the frames are stored turned or mirrored."""
+    pixel_aspect: float
+    """Width of a pixel over its height, as the file says."""
+    shown_aspect: float
+    """The same, as it was believed."""
+    sides: Sides
+    """What the frames say of themselves: orientation, stereoscopy, ..."""
+    colors: Colors | None
+    """Of the frames as they are stored; None: those of SDR video."""
+    interlaced: bool
+    """Whether there were interlaced frames, which were made progressive."""
+    transparent: bool
+    """Whether there were transparent pixels, which were laid on white."""
+    streams: int
+    """Streams of moving frames in the file; one is read."""
     rate: float
     """Frames a second, on average."""
     times: list[float]
@@ -72,16 +83,14 @@ def inspect_video(path: Path, *, start: float | None = None, end: float | None =
         ValueError: as `open_video`, but not for its length; or the frames are too large.
     """
     first, last = start or 0.0, math.inf if end is None else end
-    with reading(path) as (container, stream, kind):
-        stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
-        duration = _duration(container, stream)
-        middle_time = (first + min(last, duration or math.inf)) / 2
-        half, aspect = 0.5 / rate_of(stream), float(stream.sample_aspect_ratio or 1)
+    with reading(path) as video:
+        middle_time = (first + min(last, video.duration or math.inf)) / 2
+        half = 0.5 / video.rate
         times: list[float] = []
         tiny: list[np.ndarray] = []
         frame = middle = None
         corrupt, shape = 0, None
-        for time, frame in timed_frames(container, stream, kind, first):
+        for time, frame in timed_frames(video, first):
             if time + half >= last:
                 break
             if time + half < first:
@@ -90,25 +99,31 @@ def inspect_video(path: Path, *, start: float | None = None, end: float | None =
                 raise ValueError(f"{path}: the size of the frames changes at {time:.2f} s; give a video of one size")
             shape = frame.height, frame.width
             times.append(time)
-            tiny.append(_tiny(frame))
+            tiny.append(video.pixels(frame, TINY, MEAN))
             corrupt += frame.is_corrupt
             if middle is None and time + half >= middle_time:
-                middle = pixels_of(frame, aspect)
+                middle = video.pixels(frame)
         if frame is None or not times:
             part = "" if not first else f" from {first:g} s on"
             raise ValueError(f"{path}: has no frames{part}; give a video that has")
-        middle = pixels_of(frame, aspect) if middle is None else middle
-        shown = kind == "gif" and len(times) > 1  # GIF has no rate: each frame says how long it is shown
+        middle = video.pixels(frame) if middle is None else middle
+        shown = video.kind == "gif" and len(times) > 1  # GIF has no rate: each frame says how long it is shown
         return VideoPart(
-            codec=stream.codec_context.name,
+            codec=video.stream.codec_context.name,
             bits=frame.format.components[0].bits,
             height=middle.shape[0],
             width=middle.shape[1],
-            turned=_turned(frame),
-            rate=(len(times) - 1) / (times[-1] - times[0]) if shown else rate_of(stream),
+            pixel_aspect=float(video.stream.sample_aspect_ratio or 1),
+            shown_aspect=video.aspect,
+            sides=video.sides(frame),
+            colors=colors_of(frame),
+            interlaced=video.interlaced > 0,
+            transparent=video.transparent > 0,
+            streams=video.streams,
+            rate=(len(times) - 1) / (times[-1] - times[0]) if shown else video.rate,
             times=times,
-            declared=stream.frames or None,
-            duration=duration,
+            declared=video.stream.frames or None,
+            duration=video.duration,
             corrupt=corrupt,
             tiny=np.stack(tiny),
             middle=middle,
@@ -117,8 +132,8 @@ def inspect_video(path: Path, *, start: float | None = None, end: float | None =
 
 def packets_left_out(path: Path) -> int:
     """How many frames of a video its own edit list leaves out, as cutting without encoding anew does."""
-    with reading(path) as (container, stream, _):
-        return sum(packet.is_discard for packet in container.demux(stream))
+    with reading(path) as video:
+        return sum(packet.is_discard for packet in video.container.demux(video.stream))
 
 
 def inspect_picture(path: Path) -> PictureFacts:
@@ -144,34 +159,3 @@ def tiny_picture(picture: Image.Image) -> np.ndarray:
     """A picture as small as the frames of `VideoPart.tiny`: (32, 36, 3) uint8."""
     height, width = TINY
     return np.asarray(picture.resize((width, height), Image.Resampling.BOX))
-
-
-def _tiny(frame: VideoFrame) -> np.ndarray:
-    height, width = TINY
-    turned = _quarter(frame)
-    small = frame.reformat(
-        width=height if turned else width,
-        height=width if turned else height,
-        format="rgb24",
-        interpolation=MEAN,
-    )
-    return upright(small.to_ndarray(), frame.side_data.get("DISPLAYMATRIX"))
-
-
-def _quarter(frame: VideoFrame) -> bool:
-    """Whether it is stored lying on its side."""
-    return frame.rotation % 180 != 0
-
-
-def _turned(frame: VideoFrame) -> bool:
-    matrix = frame.side_data.get("DISPLAYMATRIX")
-    if matrix is None:
-        return False
-    a, b, _, c, d = np.frombuffer(matrix, dtype=np.int32)[:5]  # pyright: ignore[reportArgumentType, reportCallIssue]
-    return not (a > 0 and d > 0 and b == c == 0)
-
-
-def _duration(container: InputContainer, stream: VideoStream) -> float | None:
-    if stream.duration and stream.time_base:
-        return float(stream.duration * stream.time_base)
-    return container.duration / 1e6 if container.duration else None

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from refilm.media.reading import pixels_of, rate_of, reading, timed_frames
+from refilm.media.opening import reading, timed_frames
 
 Frame = TypeVar("Frame")
 TOLERANCE = 1e-6  # seconds: halfway between two frames the earlier is taken, however the division rounds
@@ -33,10 +33,11 @@ def sample_video(
     if not 0 <= first < last:
         raise ValueError(f"{path}: start and end must be seconds, 0 <= start < end, received {start} and {end}")
     shape = None
-    with reading(path) as (container, stream, kind):
-        timed = timed_frames(container, stream, kind, first)
-        for frame, repeats in nearest(timed, fps=fps, start=first, end=last, half=0.5 / rate_of(stream)):
-            pixels = pixels_of(frame, float(stream.sample_aspect_ratio or 1))
+    with reading(path) as video:
+        for frame, repeats in nearest(
+            timed_frames(video, first), fps=fps, start=first, end=last, half=0.5 / video.rate
+        ):
+            pixels = video.pixels(frame)
             if shape is not None and pixels.shape != shape:
                 raise ValueError(f"{path}: the size of the frames changes; give a video of one size")
             shape = pixels.shape

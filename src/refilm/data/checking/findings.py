@@ -24,13 +24,32 @@ Kind = Literal[
     "rate",
     "variable rate",
     "turned",
+    "interlaced",
+    "color",
+    "transparent",
+    "spatial",
+    "streams",
     "size",
     "animated",
     "duplicate",
     "similar",
     "copy",
 ]
-WARNINGS: tuple[Kind, ...] = ("rate", "variable rate", "turned", "size", "animated", "duplicate", "similar", "copy")
+WARNINGS: tuple[Kind, ...] = (
+    "rate",
+    "variable rate",
+    "turned",
+    "interlaced",
+    "color",
+    "transparent",
+    "spatial",
+    "streams",
+    "size",
+    "animated",
+    "duplicate",
+    "similar",
+    "copy",
+)
 
 
 class CheckSettings(Settings):

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from refilm.data.checking.declared import declared_by_video
 from refilm.data.checking.findings import CheckSettings, FileRecord, Finding
 from refilm.data.checking.hashes import Look, looks, same
 from refilm.files import sha256_of
@@ -113,9 +114,18 @@ def _clip(file: VideoFile, clip: Clip) -> Seen:
     frames = _frames(part, clip, file.settings.fps)
     if not file.mask:
         findings += [*_length(file, clip, frames), *_rate(file, part), *_size(file, part)]
+        findings += declared_by_video(file.path, part)
         findings += _copies(file, part, clip)
     bits = f"{part.bits} bit" if part.bits != 8 else ""
-    words = [part.codec, bits, f"{part.width} x {part.height}", f"{part.rate:.4g} fps", f"{len(part.times)} frames"]
+    colors = part.colors.name if part.colors else ""
+    words = [
+        part.codec,
+        bits,
+        colors,
+        f"{part.width} x {part.height}",
+        f"{part.rate:.4g} fps",
+        f"{len(part.times)} frames",
+    ]
     moments = part.tiny[[len(part.tiny) * step // 6 for step in (1, 3, 5)]]
     thumbnail = _thumbnail(Image.fromarray(part.middle))
     return Seen(", ".join(filter(None, words)), tuple(findings), tuple(looks(moments)), frames, thumbnail)
@@ -195,9 +205,6 @@ def _size(file: VideoFile, part: VideoPart) -> list[Finding]:
     scale = max(wanted.height / height, wanted.width / width)
     lost = 1 - wanted.height * wanted.width / (scale**2 * height * width)
     findings = []
-    if part.turned:
-        message = f"{file.path}: is stored turned or mirrored; it is shown upright, {width} x {height} pixels"
-        findings.append(Finding(kind="turned", message=message))
     if height % 2 or width % 2:
         findings.append(Finding(kind=kind, message=f"{place}, an odd number; cut off a row or column"))
     if scale > 1:

@@ -1,0 +1,42 @@
+"""Findings about what files say of themselves, where reading obeys it at a cost, or cannot. Opens no file."""
+
+from pathlib import Path
+
+from refilm.data.checking.findings import Finding, Kind
+from refilm.media.inspecting import VideoPart
+
+
+def declared_by_video(path: Path, part: VideoPart) -> list[Finding]:
+    """What the owner of a video should know about how it is read."""
+    findings: list[Finding] = []
+
+    def tell(kind: Kind, message: str) -> None:
+        findings.append(Finding(kind=kind, message=f"{path}: {message}"))
+
+    sides, colors = part.sides, part.colors
+    if sides.turned:
+        tell("turned", f"is stored turned or mirrored; it is shown upright, {part.width} x {part.height} pixels")
+    if part.interlaced:
+        tell("interlaced", "is interlaced; it is read deinterlaced by bwdif, softer than progressive video would be")
+    if colors is not None and colors.hdr:
+        message = "it is read as SDR, with highlights compressed; if they matter, convert it to SDR (BT.709) yourself"
+        tell("color", f"is HDR ({colors.name}); {message}")
+    elif sides.dolby_vision:
+        tell("color", "is Dolby Vision that only its own players show rightly (profile 5); convert it to SDR (BT.709)")
+    elif colors is not None and colors.transfer != "SDR":
+        tell(
+            "color",
+            f"its light is stored as {colors.name}; it is converted to sRGB: look whether the page shows it right",
+        )
+    if part.transparent:
+        tell("transparent", "has transparent parts, which are laid on white; lay them on a background of your own")
+    if sides.stereo:
+        tell("spatial", f"has views for two eyes, {sides.stereo}, which are read as one picture; cut out one of them")
+    if sides.spherical:
+        tell("spatial", "is a 360-degree video, which is read as it is stored, warped; render a flat view of it")
+    if part.streams > 1:
+        tell("streams", f"has {part.streams} video streams, of which one is read; keep the one that is meant")
+    if part.pixel_aspect != part.shown_aspect:
+        message = f"says that its pixels are {part.pixel_aspect:.4g} times as wide as high, which is not believed"
+        tell("size", f"{message}; convert it to square pixels")
+    return findings

@@ -1,0 +1,76 @@
+"""What rides along with a frame: how it is to be turned, and whether it is stereoscopic, spherical or Dolby Vision.
+
+`frame.side_data` makes a cycle of references, so that a frame on which it was asked for lives on until Python's
+garbage collector comes, which counts objects and not bytes: 170 frames of 1080p take a gigabyte. So it is asked for
+on a copy of a few pixels, and never on the frame.
+"""
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from av.sidedata.sidedata import SideData
+from av.video.frame import VideoFrame
+from av.video.reformatter import Colorspace, Interpolation
+
+STEREO = ("", "side by side", "one above the other", "one after the other", "as a checkerboard")
+STEREO += ("side by side, in quincunx", "line by line", "column by column")
+
+
+@dataclass(frozen=True)
+class Sides:
+    """What a frame says of itself beside its pixels."""
+
+    swapped: bool = False
+    """Whether rows are to become columns, before it is mirrored."""
+    upside_down: bool = False
+    mirrored: bool = False
+    stereo: str = ""
+    """How the views for two eyes lie in the frame; empty: there is one view."""
+    spherical: bool = False
+    dolby_vision: bool = False
+
+    @property
+    def turned(self) -> bool:
+        """Whether it is stored turned or mirrored."""
+        return self.swapped or self.upside_down or self.mirrored
+
+    def upright(self, pixels: np.ndarray) -> np.ndarray:
+        """(H, W, 3), turned and mirrored as they are meant to be seen."""
+        if self.swapped:
+            pixels = pixels.swapaxes(0, 1)
+        rows, columns = -1 if self.upside_down else 1, -1 if self.mirrored else 1
+        return np.ascontiguousarray(pixels[::rows, ::columns])
+
+    @classmethod
+    def of(cls, frame: VideoFrame) -> Self:
+        """Those of a frame."""
+        small = frame.reformat(
+            width=2,
+            height=2,
+            format="gray",
+            src_colorspace=Colorspace.ITU709,
+            dst_colorspace=Colorspace.ITU709,
+            interpolation=Interpolation.POINT,
+        )
+        sides = small.side_data
+        stereo = _integers(sides.get("STEREO3D"), 1)[0]
+        return cls(
+            *_orientation(_integers(sides.get("DISPLAYMATRIX"), 5)),
+            stereo=STEREO[stereo] if 0 <= stereo < len(STEREO) else "",
+            spherical="SPHERICAL" in sides,
+            dolby_vision="DOVI_METADATA" in sides or "DOVI_RPU_BUFFER" in sides,
+        )
+
+
+def _orientation(matrix: list[int]) -> tuple[bool, bool, bool]:
+    """The display matrix says x' = a x + c y, y' = b x + d y, and is stored as a, b, u, c, d, ..."""
+    a, b, _, c, d = matrix
+    swapped = abs(b) > abs(a)
+    if swapped:
+        a, d = c, b
+    return swapped, d < 0, a < 0
+
+
+def _integers(side: SideData | None, count: int) -> list[int]:
+    return [0] * count if side is None else np.frombuffer(bytes(side), dtype=np.int32)[:count].tolist()

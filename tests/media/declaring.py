@@ -1,0 +1,54 @@
+"""Videos that say things of themselves: made with the encoders of FFmpeg, of few small frames."""
+
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+
+
+def write(
+    path: Path,
+    frames: list[av.VideoFrame],
+    *,
+    codec: str = "ffv1",
+    container: str = "matroska",
+    options: dict[str, str] | None = None,
+    rate: int = 8,
+    turn: dict | None = None,
+    metadata: dict[str, str] | None = None,
+    aspect: Fraction | None = None,
+) -> Path:
+    """A video of these frames, with the color tags of the first; FFV1 in Matroska keeps every pixel."""
+    first = frames[0]
+    with av.open(str(path), "w", format=container) as file:
+        stream = file.add_stream(codec, rate=rate, options=options or {})
+        stream.width, stream.height, stream.pix_fmt = first.width, first.height, first.format.name
+        stream.metadata.update(metadata or {})
+        if turn:
+            stream.set_display_rotation(**turn)
+        context = stream.codec_context
+        if aspect:
+            context.sample_aspect_ratio = aspect
+        context.color_trc, context.color_primaries = first.color_trc, first.color_primaries
+        context.colorspace, context.color_range = first.colorspace, first.color_range
+        for number, frame in enumerate(frames):
+            frame.pts, frame.time_base = number, Fraction(1, rate)
+            file.mux(stream.encode(frame))
+        file.mux(stream.encode())
+    return path
+
+
+def tagged(pixels: np.ndarray, format: str, *, transfer=2, primaries=2, matrix=2, range=0) -> av.VideoFrame:
+    """A frame of pixels as they are stored, with code points of ITU-T H.273; range 1 is limited, 2 is full."""
+    frame = av.VideoFrame.from_ndarray(pixels, format=format)
+    frame.color_trc, frame.color_primaries, frame.colorspace, frame.color_range = transfer, primaries, matrix, range
+    return frame
+
+
+def gray(luma: int, *, bits: int = 8, **tags: int) -> av.VideoFrame:
+    """A plain 4:2:0 frame of 64 x 48 pixels."""
+    kind = np.uint8 if bits == 8 else np.uint16
+    planes = np.full((72, 64), luma, kind)
+    planes[48:] = 1 << (bits - 1)
+    return tagged(planes, "yuv420p" if bits == 8 else f"yuv420p{bits}le", **tags)

@@ -1,0 +1,73 @@
+"""What is transparent lies on white: in videos as in images, with soft edges mixed before anything is scaled."""
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from refilm.media import open_video
+from refilm.media.inspecting import inspect_video
+
+from .declaring import gray, tagged, write
+
+HEIGHT, WIDTH = 48, 64
+
+
+def half_clear(format: str) -> av.VideoFrame:
+    """Dark red; its opacity grows from nothing at the left to all at the right."""
+    pixels = np.empty((HEIGHT, WIDTH, 4), np.uint8)
+    pixels[:] = (120, 10, 20, 0)
+    pixels[..., 3] = np.linspace(0, 255, WIDTH).round()
+    return av.VideoFrame.from_ndarray(pixels, format="rgba").reformat(format=format)
+
+
+@pytest.mark.parametrize(
+    ("codec", "container", "format"),
+    [
+        ("ffv1", "matroska", "yuva444p"),
+        ("qtrle", "mov", "argb"),
+        ("prores_ks", "mov", "yuva444p10le"),
+        ("png", "mov", "rgba"),
+    ],
+)
+def test_videos_with_alpha_lie_on_white(tmp_path, codec, container, format):
+    options = {"profile": "4444"} if codec == "prores_ks" else {}
+    path = write(tmp_path / "clip", [half_clear(format)] * 2, codec=codec, container=container, options=options)
+    shown = open_video(path).frames[1].astype(float)
+    opacity = np.linspace(0, 1, WIDTH)[None, :, None]
+    expected = opacity * np.array([120, 10, 20]) + (1 - opacity) * 255
+    assert np.abs(shown - expected).mean() < 3
+    assert np.abs(shown[:, 0] - 255).max() <= 2
+    part = inspect_video(path)
+    assert part.transparent
+    assert np.abs(part.tiny[0, :, 0].astype(int) - 255).max() <= 5  # mixed after scaling: edges do not darken
+
+
+def test_opaque_pixels_that_could_be_transparent_are_untouched(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 4), dtype=np.uint8)
+    pixels[..., 3] = 255
+    path = write(tmp_path / "clip.mkv", [tagged(pixels, "bgra")], codec="ffv1")
+    assert np.array_equal(open_video(path).frames[0], pixels[..., 2::-1])
+    assert not inspect_video(path).transparent
+
+
+def test_gifs_with_clear_parts_and_their_disposal(tmp_path):
+    """Three frames: the second is laid on the first, the third replaces both."""
+    frames = []
+    for number in range(3):
+        frame = Image.new("RGBA", (WIDTH, HEIGHT), (0, 0, 0, 0))
+        frame.paste(
+            [(200, 0, 0, 255), (0, 200, 0, 255), (0, 0, 200, 255)][number], (8 + 8 * number, 8, 16 + 8 * number, 40)
+        )
+        frames.append(frame)
+    frames[0].save(tmp_path / "clip.gif", save_all=True, append_images=frames[1:], duration=100, disposal=[1, 2, 2])
+    shown = open_video(tmp_path / "clip.gif").frames
+    assert shown[:, 0, 0].tolist() == [[255, 255, 255]] * 3
+    assert shown[1, 20, 12].tolist() == [200, 0, 0]
+    assert shown[1, 20, 20].tolist() == [0, 200, 0]
+    assert shown[2, 20, 28].tolist() == [0, 0, 200]
+    assert inspect_video(tmp_path / "clip.gif").transparent
+
+
+def test_plain_videos_are_not_called_transparent(tmp_path):
+    assert not inspect_video(write(tmp_path / "clip.mkv", [gray(90)])).transparent
