@@ -1,7 +1,12 @@
 """The sizes of models, and the counting of pixels, latents and tokens, which happens only here."""
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
+
+from annotated_types import Interval
+
+Count = Annotated[int, Interval(ge=1, le=2**20)]
+"""Of layers, channels and tokens: the bounds hold where a size is a setting."""
 
 
 class Grid(NamedTuple):
@@ -21,25 +26,25 @@ class Grid(NamedTuple):
 class TransformerSize:
     """Everything that decides a transformer's weights and arithmetic."""
 
-    layers: int
-    heads: int
-    head_dim: int = 64
-    channels: int = 16
+    layers: Count
+    heads: Count
+    head_dim: Count = 64
+    channels: Count = 16
     """Channels of the latents."""
-    patch: int = 2
+    patch: Count = 2
     """A token covers patch x patch latent pixels."""
-    text_dim: int = 4096
-    text_length: int = 226
-    time_dim: int = 512
+    text_dim: Count = 4096
+    text_length: Count = 226
+    time_dim: Count = 512
     position: Literal["sincos", "rotary"] = "sincos"
     """A fixed table added to the video tokens (2B), or rotations of queries and keys (5B)."""
-    base_height: int = 60
+    base_height: Count = 60
     """Height in latent pixels of the films in training; rotary positions are stretched to it."""
-    base_width: int = 90
-    spatial_interpolation: float = 1.875
+    base_width: Count = 90
+    spatial_interpolation: Annotated[float, Interval(gt=0, le=1000)] = 1.875
     """Table positions in space are divided by it."""
-    temporal_interpolation: float = 1.0
-    head_norm_eps: float = 1e-5
+    temporal_interpolation: Annotated[float, Interval(gt=0, le=1000)] = 1.0
+    head_norm_eps: Annotated[float, Interval(gt=0, lt=1)] = 1e-5
     """Of the head's modulated norm: 1e-5 in diffusers, 1e-6 in the original code."""
 
     @property

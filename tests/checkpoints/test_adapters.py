@@ -91,7 +91,7 @@ DAMAGE = {
     "newer format": (lambda f: edit(f / CARD, format=2), rf"{CARD}: format 2 is newer than this refilm reads \(1\)"),
     "no format": (lambda f: edit(f / CARD, format=...), f"{CARD}: format: Field required"),
     "no base": (lambda f: edit(f / CARD, base_fingerprint=...), f"{CARD}: base_fingerprint: Field required"),
-    "unknown field": (lambda f: edit(f / CARD, surprise=1), f"{CARD}: surprise: Extra inputs"),
+    "unknown field": (lambda f: edit(f / CARD, surprise=1), f"{CARD}: surprise: unknown"),
     "impossible size": (
         lambda f: edit(f / CARD, size={"layers": 0}),
         f"{CARD}: size.layers: Input should be greater than 0",

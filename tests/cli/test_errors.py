@@ -73,8 +73,8 @@ def test_generate_refuses_an_output_before_anything_is_loaded(refilm, folder, ou
     ("words", "what"),
     [
         ("nowhere.toml", "nowhere.toml: no such file; give the path of a recipe, a TOML file"),
-        ("recipe.toml", "adapter.out: Field required"),
-        ("typo.toml", "typo.toml: encoders.loop.stepz: Extra inputs are not permitted (received 1)"),
+        ("recipe.toml", "recipe.toml: out: Field required"),
+        ("typo.toml", "typo.toml: loop.stepz: unknown; did you mean loop.steps?"),
         ("typo.toml --resume", "typo.toml: "),
         ("recipe.toml --set loop", "--set 'loop': give a setting's dotted name and its value, for instance loop.steps"),
         ("recipe.toml --set stage.x=1", "stage.x: stage is 'adapter', no table of settings; change it as a whole"),

@@ -126,7 +126,7 @@ def test_a_step_cache_is_new_for_every_film(pipeline, picture, caplog):
         ({"sampler": "euler"}, r"sampler: .*'dpmpp-2m-sde', 'ddim' or 'sat' \(received 'euler'\)"),
         ({"sampler": "sat", "steps": 1}, r"steps: must be from 2 to 999 with the sampler sat \(received 1\)"),
         ({"step_cache": -1.0}, r"step_cache: .*\(received -1.0\)"),
-        ({"colour": 1}, r"colour: Extra inputs are not permitted"),
+        ({"colour": 1}, r"colour: unknown \(received 1\)"),
     ],
 )
 def test_impossible_settings_are_refused_in_words(pipeline, picture, settings, message):

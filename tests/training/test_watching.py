@@ -15,7 +15,7 @@ from refilm.media import open_video
 from refilm.training.account import Account
 from refilm.training.loop import Progress
 from refilm.training.plan import plan_of, saved_bytes
-from refilm.training.recipes import read_recipe
+from refilm.training.recipes import read_recipe, recipe_of
 
 RECIPE = """
 stage = "adapter"
@@ -87,7 +87,7 @@ def test_a_run_leaves_all_that_is_needed_to_repeat_it(refilm, folder, tiny_base)
 
     again = account["recipe"]
     again["out"] = "again"
-    (folder / "again.toml").write_text(read_recipe(folder / "tiny.toml").model_validate(again).to_toml())
+    (folder / "again.toml").write_text(recipe_of(again).to_toml())
     repeated = refilm("train", "again.toml")
     assert repeated.exit_code == 0, repeated.output
     assert losses(folder / "runs" / "again") == losses(run)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import JsonValue, PositiveInt, ValidationError
+from pydantic import ConfigDict, JsonValue, PositiveInt
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -20,7 +20,7 @@ from refilm.checkpoints.tensors import Piece, TensorFiles, fill, is_finite
 from refilm.encoders import Fit, HiddenState
 from refilm.files import atomic_folder, read_json, write_text
 from refilm.model import Adapter
-from refilm.settings import Settings, explain
+from refilm.settings import Settings
 from refilm.sizes import AdapterSize
 
 FORMAT = 1
@@ -40,7 +40,9 @@ class AdapterFields(Settings):
 class AdapterCard(Settings):
     """What `adapter.json` tells."""
 
-    format: int
+    model_config = ConfigDict(allow_inf_nan=True)  # a fact may be infinite, and is null in the file
+
+    format: PositiveInt
     """The version of this layout."""
     size: AdapterFields
     """What decides the weights' shapes."""
@@ -175,6 +177,6 @@ def read_card(folder: Path | str) -> AdapterCard:
     if isinstance(version, int) and version > FORMAT:
         raise ValueError(f"{path}: format {version} is newer than this refilm reads ({FORMAT}); update refilm")
     try:
-        return AdapterCard.model_validate(content)
-    except ValidationError as error:
-        raise ValueError(f"{path}: {explain(error)}") from error
+        return AdapterCard.from_values(content)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error

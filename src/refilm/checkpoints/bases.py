@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from refilm.checkpoints.fingerprints import fingerprint
 from refilm.checkpoints.schedules import save_schedule
@@ -42,13 +42,13 @@ _INDEX = {
 class Defaults(Settings):
     """What a base model makes when it isn't told otherwise. The values here are CogVideoX-2B's."""
 
-    fps: float = 8.0
-    frames: int = 49
-    height: int = 480
-    width: int = 720
-    steps: int = 50
-    guidance: float = 6.0
-    decode_frames: int | None = 2
+    fps: float = Field(default=8.0, gt=0, le=1000)
+    frames: int = Field(default=49, ge=1, le=10_000)
+    height: int = Field(default=480, ge=1, le=2**14)
+    width: int = Field(default=720, ge=1, le=2**14)
+    steps: int = Field(default=50, ge=1, le=999)
+    guidance: float = Field(default=6.0, ge=0, le=50)
+    decode_frames: int | None = Field(default=2, ge=0, le=10_000)
     """Latent frames decoded at a time; 0: all at once."""
 
     def request(self) -> dict[str, Any]:

@@ -17,9 +17,9 @@ from refilm.sizes import AdapterSize
 class LoraSettings(Settings):
     """Which layers change, and by how much they can."""
 
-    rank: int = Field(default=16, ge=1)
+    rank: int = Field(default=16, ge=1, le=2**16)
     """The changes' rank."""
-    alpha: int = Field(default=16, ge=1)
+    alpha: int = Field(default=16, ge=1, le=2**16)
     """Changes count alpha / rank."""
     targets: tuple[str, ...] = Field(default=("attention.query_key_value", "attention.out"), min_length=1)
     """Which linear layers of the transformer, by the ends of their names."""

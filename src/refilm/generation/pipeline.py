@@ -62,7 +62,7 @@ class Pipeline:
         try:
             return Request.model_validate({**self.base.defaults.request(), **given})
         except ValidationError as error:
-            raise ValueError(explain(error)) from error
+            raise ValueError(explain(error, Request)) from error
 
     def generate(
         self, prompt: str, reference: Picture | None = None, *, seed: int | None = None, **settings: Any

@@ -3,12 +3,14 @@
 import io
 import warnings
 from pathlib import Path
-from typing import BinaryIO
+from typing import Annotated, BinaryIO
 
 import numpy as np
+from annotated_types import Interval
 from PIL import Image, ImageCms, ImageOps
 
-Color = tuple[int, int, int]
+Byte = Annotated[int, Interval(ge=0, le=255)]
+Color = tuple[Byte, Byte, Byte]
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
 MEGAPIXELS = 64  # more are refused before they are decoded

@@ -1,42 +1,44 @@
 """Training the video autoencoder: from small stills to clips with motion, minding detail and what moves."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKLCogVideoX
-from pydantic import field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 from torch import Tensor
 
 from refilm.checkpoints import load_autoencoder
 from refilm.data import critters
 from refilm.encoders import fold
-from refilm.settings import Settings
+from refilm.settings import Seed, Settings
 from refilm.training.curriculum import Lesson, lesson_at
 from refilm.training.growing import grow
+
+Channels = Annotated[int, Field(ge=1, le=2**16)]
 
 
 class CropLesson(Lesson):
     """Crops of stills or clips."""
 
-    frames: int
+    frames: int = Field(ge=1, le=10_000)
     """Frames of a crop: 1, 9, 17 and so on. The decoder takes an odd number of latent frames in one go."""
-    crop: int
+    crop: int = Field(ge=8, le=2**14)
     """Height and width of a crop in pixels."""
     objective: Literal["detail", "rms", "psnr"] = "detail"
     """What is made small: absolute and squared errors, more so where there is detail; `rms`, the root of a clip's mean
     squared error, by which a hard clip counts more than an easy one; or minus the `psnr` in hundreds of dB, by which
     all count the same. The two pull with the same force at 27 dB."""
-    noise: float = 0.0
+    noise: float = Field(default=0.0, ge=0, le=100)
     """The most noise that the decoder must put up with, in standard deviations of a crop's latents; every crop has its
     own share of it. A transformer never makes quite the latents that an encoder would."""
 
     @field_validator("frames")
     @classmethod
     def _possible(cls, frames: int) -> int:
-        if frames < 1 or frames % 8 != 1:
+        if frames % 8 != 1:
             raise ValueError(f"{frames} frames cannot be decoded in one go; give 1, 9, 17 or another 8k + 1")
         return frames
 
@@ -44,27 +46,27 @@ class CropLesson(Lesson):
 class AutoencoderSettings(Settings):
     """The autoencoder's shape and the terms of its loss."""
 
-    size: int = critters.SIZE
+    size: int = Field(default=critters.SIZE, ge=8, le=2**14)
     """Height and width of the clips that it learns from, in pixels."""
-    channels: tuple[int, ...] = (16, 64, 96)
+    channels: tuple[Channels, ...] = Field(default=(16, 64, 96), min_length=1)
     """Channels of each resolution, finest first; each further one halves height and width."""
-    latent_channels: int = 16
-    temporal_compression: int = 4
-    layers: int = 1
-    norm_groups: int = 8
-    kl_weight: float = 5e-4
+    latent_channels: Channels = 16
+    temporal_compression: int = Field(default=4, ge=1, le=64)
+    layers: int = Field(default=1, ge=1, le=100)
+    norm_groups: Channels = 8
+    kl_weight: float = Field(default=5e-4, ge=0, le=1e6)
     """Weight of the divergence from a unit normal, a latent value's mean."""
-    detail_weight: float = 3.0
+    detail_weight: float = Field(default=3.0, ge=0, le=1e6)
     """How much more a pixel counts that differs from its surroundings or from the next frame."""
     grown_from: Path | None = None
     """Begin as this trained autoencoder for films of half the height and width; its folder. None: as nothing."""
-    kept_latents: float = 0.0
+    kept_latents: float = Field(default=0.0, ge=0, le=1e6)
     """Weight of how far the latents go from those of `grown_from`, in units of their standard deviation, squared, a
     latent value's mean. A transformer that was trained on those can go on with these."""
     decoder_of: Path | None = None
     """Train the decoder alone of this trained autoencoder, whose latents stay as they are; its folder."""
     curriculum: tuple[CropLesson, ...]
-    seed: int = 0
+    seed: Seed = 0
 
     @model_validator(mode="after")
     def _possible(self) -> "AutoencoderSettings":

@@ -10,27 +10,28 @@ import numpy as np
 import sentencepiece
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
 from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModel, T5Config, T5EncoderModel, T5Tokenizer
 
 from refilm.data import critters
-from refilm.settings import Settings
+from refilm.settings import Seed, Settings
 from refilm.training.parallel import place
 
 
 class EncodersSettings(Settings):
     """The encoders' shapes and the batch."""
 
-    vocabulary: int = 256
-    text_length: int = 24
-    width: int = 128
-    text_layers: int = 2
-    image_layers: int = 4
-    heads: int = 4
-    image_size: int = 32
-    image_patch: int = 4
-    batch: int = 256
-    seed: int = 0
+    vocabulary: int = Field(default=256, ge=32, le=2**20)
+    text_length: int = Field(default=24, ge=2, le=4096)
+    width: int = Field(default=128, ge=1, le=2**16)
+    text_layers: int = Field(default=2, ge=1, le=1000)
+    image_layers: int = Field(default=4, ge=1, le=1000)
+    heads: int = Field(default=4, ge=1, le=1000)
+    image_size: int = Field(default=32, ge=1, le=4096)
+    image_patch: int = Field(default=4, ge=1, le=4096)
+    batch: int = Field(default=256, ge=2, le=10**6)
+    seed: Seed = 0
 
 
 def train_tokenizer(folder: Path, settings: EncodersSettings) -> T5Tokenizer:

@@ -3,15 +3,17 @@
 from collections.abc import Sequence
 from typing import TypeVar
 
+from pydantic import Field
+
 from refilm.settings import Settings
 
 
 class Lesson(Settings):
     """A part of a curriculum."""
 
-    until: int
+    until: int = Field(ge=1)
     """The step at which the lesson ends; the last one lasts as long as the run."""
-    batch: int
+    batch: int = Field(ge=1, le=10**6)
     """Samples a step, over all processes together."""
 
 

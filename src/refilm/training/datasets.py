@@ -33,7 +33,7 @@ class DataSettings(Settings):
     """Critters to validate on, of subjects that are not learned from."""
     encode: EncodeSettings = EncodeSettings()
     """How clips are encoded; what is left out of frames, fps, height and width is as in the base model's films."""
-    seed: int = 0
+    seed: int = Field(default=0, ge=0, lt=2**63 - 1)
     """Of the critters."""
 
     @model_validator(mode="after")

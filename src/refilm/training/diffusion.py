@@ -32,7 +32,7 @@ class LossSettings(Settings):
     weighting: Literal["uniform", "min-snr"] = "uniform"
     """`uniform`: every timestep's velocity counts the same; `min-snr`: those of little noise count less
     (Hang et al. 2023), and the last one, where schedules end in pure noise, not at all."""
-    gamma: float = Field(default=5.0, gt=0)
+    gamma: float = Field(default=5.0, gt=0, le=1e6)
     """The signal-to-noise ratio above which `min-snr` lets timesteps count less."""
     mask_share: float = Field(default=0.0, ge=0, le=1)
     """The share of the loss that is the mean over the subject's mask; a clip without a mask counts as all subject."""

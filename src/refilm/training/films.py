@@ -17,7 +17,8 @@ from refilm.data.encoding import Subset
 from refilm.generation import Pipeline
 from refilm.media import as_picture
 from refilm.model import Adapter, Transformer
-from refilm.settings import Settings
+from refilm.settings import Seed, Settings
+from refilm.training.expendable import Expendable
 from refilm.training.fixed import chosen_clips
 
 FOLDER = "films"
@@ -32,9 +33,9 @@ class FilmSettings(Settings):
     """A picture a prompt, or one for all of them; none: pictures of held-out clips."""
     every: int = Field(default=1, ge=1)
     """Validations from one time to the next; the last validation always has films."""
-    steps: int | None = Field(default=None, ge=1)
+    steps: int | None = Field(default=None, ge=1, le=999)
     """Sampler steps; left out: the base model's own default."""
-    seed: int = 0
+    seed: Seed = 0
     """Of the first film; the others count on."""
 
 
@@ -54,25 +55,27 @@ class Filming:
         """Whether the n-th validation has films."""
         return validation % self.settings.every == 0
 
-    def make(self, step: int, *, write: bool = True) -> tuple[Path, ...]:
+    def make(self, step: int, *, write: bool = True, expendable: Expendable | None = None) -> tuple[Path, ...]:
         """Films as MP4 files; the model is left as it was.
 
         Args:
             step: whose weights these are.
             write: whether this process writes them, or only takes part in computing.
+            expendable: takes the errors of films that cannot be written; none: a fresh one.
 
         Raises:
             FloatingPointError: a film whose numbers are not finite; it is not written.
         """
-        paths = []
+        paths, expendable = [], expendable or Expendable()
         with at_rest(self.pipeline.base.transformer):
             for number in range(len(self.text)):
                 latents = self._latents(number)
                 if write:
-                    self.folder.mkdir(parents=True, exist_ok=True)
                     with torch.autocast(latents.device.type, enabled=False):
                         (video,) = self.pipeline.decode(latents)
-                    paths += video.save(self.folder / f"step-{step:08}-{number + 1}.mp4")
+                    with expendable("some of its films"):
+                        self.folder.mkdir(parents=True, exist_ok=True)
+                        paths += video.save(self.folder / f"step-{step:08}-{number + 1}.mp4")
         return tuple(paths)
 
     def _latents(self, number: int) -> Tensor:
@@ -120,6 +123,13 @@ def prepare(
             clips = [held_out[clip] for clip in chosen_clips(len(held_out), count)]
             references = torch.stack([clip.references[0, 0] for clip in clips]).to(text)
     return Filming(pipeline, settings, folder / FOLDER, text, references)
+
+
+def remove_later(folder: Path, step: int) -> None:
+    """Remove the films of later steps, which a run that starts after `step` makes anew or has never come to."""
+    for path in folder.glob("step-*.mp4"):
+        if int(path.name.split("-")[1]) > step:
+            path.unlink()
 
 
 @contextmanager

@@ -20,24 +20,24 @@ class OptimizerSettings(Settings):
     kind: Literal["muon", "adamw", "adamw8bit", "adamw8bit-bitsandbytes"] = "muon"
     """`muon`: Muon for the hidden matrices, AdamW for the rest; `adamw`: AdamW for all; `adamw8bit`: its moments in
     8 bits, by torchao; `adamw8bit-bitsandbytes`: the same, on CUDA alone."""
-    learning_rate: float = Field(default=2e-3, gt=0)
+    learning_rate: float = Field(default=2e-3, gt=0, le=10)
     """AdamW's learning rate, reached after the warm-up."""
-    muon_learning_rate: float = Field(default=5e-3, gt=0)
+    muon_learning_rate: float = Field(default=5e-3, gt=0, le=10)
     """Muon's; its updates are about as long as AdamW's at the same rate (Liu et al. 2025)."""
     muon_names: str = r"\.\d+\.(?!.*lora_)"
     """Which matrices are hidden: a regular expression on the parameters' names, at first those of numbered layers but
     for low-rank changes."""
-    weight_decay: float = 0.01
+    weight_decay: float = Field(default=0.01, ge=0, le=10)
     """Decoupled weight decay."""
-    beta2: float = 0.98
+    beta2: float = Field(default=0.98, ge=0, lt=1)
     """AdamW's second moment decay."""
-    warm_up: int = 100
+    warm_up: int = Field(default=100, ge=0)
     """Steps over which the learning rate rises from 0."""
     decay: Literal["linear", "cosine"] = "linear"
     """How the learning rate falls."""
     decay_share: float = Field(default=0.3, ge=0, le=1)
     """The last share of all steps, over which the learning rate falls to 0; 1: it falls from the first."""
-    clip: float = 1.0
+    clip: float = Field(default=1.0, gt=0)
     """Gradients longer than this norm are shortened to it."""
     ema: float = Field(default=0.997, ge=0, lt=1)
     """Decay of the weights' moving average, which is what a run delivers; 0: the last weights themselves."""

@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import torch
 from diffusers import AutoencoderKLCogVideoX, ModelMixin
-from pydantic import Field, TypeAdapter, ValidationError, model_validator
+from pydantic import Field, model_validator
 from transformers import PreTrainedModel
 
 from refilm.checkpoints import (
@@ -28,7 +28,7 @@ from refilm.checkpoints import (
 from refilm.encoders import HiddenState
 from refilm.files import atomic_folder
 from refilm.model import Adapter, Transformer
-from refilm.settings import Settings, explain, read_toml
+from refilm.settings import Settings, read_toml
 from refilm.sizes import AdapterSize, TransformerSize
 from refilm.training.autoencoder import AutoencoderSettings, AutoencoderTask
 from refilm.training.beginnings import begun_adapter, begun_transformer, require_adapter, require_transformer
@@ -104,7 +104,7 @@ class BaseRecipe(Settings):
     size: TransformerSize
     begin_from: str | None = None
     """A base model whose transformer this one begins as: `pocket`, a folder or a Hub id; none: from nothing."""
-    snr_shift: float = 1.0
+    snr_shift: float = Field(default=1.0, gt=0, le=1000)
     """Of the noise schedule: 1 for latents as small as the pocket model's, 3 for CogVideoX-2B."""
     defaults: Defaults
     """What the finished model makes when it isn't told otherwise."""
@@ -256,12 +256,16 @@ def _shape(base: Base) -> Transformer:
     return transformer
 
 
-Recipe = Annotated[AutoencoderRecipe | EncodersRecipe | BaseRecipe | AdapterRecipe, Field(discriminator="stage")]
+Recipe = AutoencoderRecipe | EncodersRecipe | BaseRecipe | AdapterRecipe
+STAGES: dict[str, type[Recipe]] = {
+    "autoencoder": AutoencoderRecipe,
+    "encoders": EncodersRecipe,
+    "base": BaseRecipe,
+    "adapter": AdapterRecipe,
+}
 
 
-def read_recipe(
-    path: Path, changes: Mapping[str, Any] | None = None
-) -> AutoencoderRecipe | EncodersRecipe | BaseRecipe | AdapterRecipe:
+def read_recipe(path: Path, changes: Mapping[str, Any] | None = None) -> Recipe:
     """Read a recipe.
 
     Args:
@@ -271,10 +275,23 @@ def read_recipe(
     Raises:
         ValueError: the file is missing, is not TOML, or holds an unknown or impossible setting; says which.
     """
+    values = changed(read_toml(path), changes or {})
     try:
-        return TypeAdapter(Recipe).validate_python(changed(read_toml(path), changes or {}))
-    except ValidationError as error:
-        raise ValueError(f"{path}: {explain(error)}") from error
+        return recipe_of(values)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def recipe_of(values: Mapping[str, Any]) -> Recipe:
+    """A recipe from plain values, as TOML and JSON have them.
+
+    Raises:
+        ValueError: an unknown or impossible setting; says which.
+    """
+    stage = values.get("stage")
+    if not isinstance(stage, str) or stage not in STAGES:
+        raise ValueError(f"stage: choose one of {', '.join(STAGES)} (received {stage!r})")
+    return STAGES[stage].from_values(values)
 
 
 def changed(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from refilm.settings import Settings, explain
 
@@ -20,7 +20,7 @@ MANIFEST = "manifest.json"
 class Digest(Settings):
     """What a file's bytes must be."""
 
-    size: int
+    size: int = Field(ge=0)
     """Bytes."""
     sha256: str
     """In hexadecimal."""
@@ -29,9 +29,9 @@ class Digest(Settings):
 class Manifest(Settings):
     """What a checkpoint consists of."""
 
-    step: int
+    step: int = Field(ge=0)
     """Optimizer steps done."""
-    processes: int
+    processes: int = Field(ge=1)
     """How many processes wrote it."""
     files: dict[str, Digest]
     """By path within the folder."""

@@ -22,12 +22,12 @@ from refilm.training.trained import Frozen
 class StepSettings(Settings):
     """How a step is computed."""
 
-    steps: int
+    steps: int = Field(ge=1, le=10**9)
     """Optimizer steps in all."""
     precision: Precision = "auto"
     """The arithmetic of matrix products, fp16 with a scaled loss; weights that train stay fp32. `auto` is bf16 where
     the device is made for it, and fp32 elsewhere."""
-    accumulate: int = Field(default=1, ge=1)
+    accumulate: int = Field(default=1, ge=1, le=10**6)
     """Parts in which each process computes its share of a batch, one after another; more need less memory."""
     shard: bool = False
     """Several processes share all weights, gradients and moments (FSDP2), where otherwise each holds them whole (DDP):
@@ -180,7 +180,7 @@ class Trainer:
     @torch.no_grad()
     def _assign(self, tensors: Mapping[str, Tensor]) -> None:
         for name, p in self.trained.items():
-            p.copy_(like(tensors[name], p))
+            _put(p, tensors[name], name)
 
     def state(self) -> dict[str, Any]:
         """All that a resumed run needs: tensors, spread ones (DTensor) where the weights are, and plain values."""
@@ -204,14 +204,14 @@ class Trainer:
         self.step = state["step"]
         self._assign(state["weights"])
         for name, average in self.ema.average.items():
-            average.copy_(like(state["average"].get(name, state["weights"][name]), average))
+            _put(average, state["average"].get(name, state["weights"][name]), name)
         for name, optimizer, key in self._moved():
             moments, saved = optimizer.state[key], state["moments"][name]
             if saved.keys() != moments.keys():
                 raise ValueError(f"{name} was moved by another optimizer in the saved run: go on with the same recipe")
             for kind, value in saved.items():
                 if isinstance(value, Tensor):
-                    moments[kind].copy_(like(value, moments[kind]))
+                    _put(moments[kind], value, f"{kind} of {name}")
                 else:
                     moments[kind] = value
         if state["scaler"] and self.scaler.is_enabled():
@@ -223,6 +223,16 @@ class Trainer:
         for optimizer in self.optimizers:
             for ours, key in moved(optimizer):
                 yield names[id(ours)], optimizer, key
+
+
+def _put(tensor: Tensor, value: Tensor, name: str) -> None:
+    """Take a value of the very same shape; `copy_` alone would also repeat a smaller one."""
+    if tensor.shape != value.shape:
+        raise ValueError(
+            f"{name} has shape {tuple(value.shape)} in the saved run, {tuple(tensor.shape)} in this one: go on with "
+            "the same recipe"
+        )
+    tensor.copy_(like(value, tensor))
 
 
 def _together(task: Task, settings: StepSettings) -> Alone:

@@ -24,7 +24,7 @@ from pydantic import Field, NonNegativeFloat, field_validator, model_validator
 from torch import Tensor
 
 from refilm.data.encoding import EncodedClip, Subset
-from refilm.settings import Settings
+from refilm.settings import Seed, Settings
 from refilm.training.curriculum import Lesson, lesson_at, samples_at
 from refilm.training.draws import GOLDEN, PLASTIC, kronecker, own_seed, seed_of
 
@@ -54,9 +54,9 @@ class TimestepSettings(Settings):
 
     distribution: Literal["uniform", "logit-normal"] = "uniform"
     """`uniform`, or `logit-normal`: most in the middle (Esser et al. 2024, section 3.1)."""
-    mean: float = 0.0
+    mean: float = Field(default=0.0, ge=-20, le=20)
     """Of the normal whose sigmoid the logit-normal is; above 0 means more noise."""
-    std: float = Field(default=1.0, gt=0)
+    std: float = Field(default=1.0, gt=0, le=20)
     """Its standard deviation; smaller means more in the middle."""
 
 
@@ -79,7 +79,14 @@ class StreamSettings(Settings):
     """Share of batches that are stills, the clips' first frames: a model that also learns stills keeps them apart from
     motion."""
     curriculum: tuple[ClipLesson, ...]
-    seed: int = 0
+    seed: Seed = 0
+
+    @field_validator("curriculum")
+    @classmethod
+    def _learned(cls, lessons: tuple[ClipLesson, ...]) -> tuple[ClipLesson, ...]:
+        if not lessons:
+            raise ValueError("is empty; give at least one lesson")
+        return lessons
 
     @field_validator("captions")
     @classmethod

@@ -84,8 +84,8 @@ class FileRecord(Settings):
     """A file as it was when it was looked at."""
 
     sha256: str
-    size: int
-    mtime_ns: int
+    size: int = Field(ge=0)
+    mtime_ns: int = Field(ge=-(2**63))
     facts: str
     """What it is, in words."""
 
@@ -118,7 +118,7 @@ class Report(Settings):
     allow_outside: bool
     base: str
     """The base model whose tokens were counted."""
-    seconds: float
+    seconds: float = Field(ge=0)
     """That the check took."""
     clips: tuple[ClipReport, ...]
     files: dict[str, FileRecord]

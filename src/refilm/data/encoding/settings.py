@@ -3,6 +3,7 @@
 from pydantic import Field
 
 from refilm.data.views import ViewSettings
+from refilm.media.pictures import Color
 from refilm.settings import Settings
 
 PIXELS = 1 << 22  # of a batch, where its size is left open: 16 of the pocket model's clips, one of CogVideoX's
@@ -25,7 +26,7 @@ class EncodeSettings(Settings):
     """Give each clip the size of about the same area that comes nearest its shape, and the length that it has."""
     views: ViewSettings = ViewSettings()
     """Augmented views of each reference."""
-    background: tuple[int, int, int] = (255, 255, 255)
+    background: Color = (255, 255, 255)
     """Red, green and blue behind transparent pictures and subjects that are cut out."""
     batch: int | None = Field(default=None, ge=1)
     """Encoded at once; left out: 16 captions or pictures, and as many clips as have four million pixels, up to 16."""
