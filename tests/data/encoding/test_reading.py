@@ -107,8 +107,6 @@ def test_what_would_not_fit_half_precision_stays_single(tmp_path):
 
     assert compact(torch.tensor([1.0, 60000.0])).dtype == torch.float16
     assert compact(torch.tensor([1.0, 70000.0])).dtype == torch.float32
-    with pytest.raises(FloatingPointError, match="not finite"):
-        compact(torch.tensor([1.0, float("nan")]))
 
 
 @given(st.integers(4, 60), st.integers(4, 60))

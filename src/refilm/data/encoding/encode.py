@@ -5,6 +5,8 @@ on the disk is kept, however the process ends. Knows nothing of where encoders c
 """
 
 from collections.abc import Callable, Hashable, Iterable, Iterator
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,6 +18,7 @@ from torch import Tensor
 from refilm.data.cutting import cut_film, views
 from refilm.data.encoding.index import missing, write_index
 from refilm.data.encoding.keys import EncoderIdentity
+from refilm.data.encoding.lock import only_writer
 from refilm.data.encoding.plan import Plan, plan
 from refilm.data.encoding.settings import EncodeSettings
 from refilm.data.encoding.shards import Shelf, read_shards, tidy
@@ -41,6 +44,7 @@ def encode(
     rank: int = 0,
     ranks: int = 1,
     wait: Callable[[], None] = lambda: None,
+    on_wait: Callable[[], None] = lambda: None,
 ) -> Iterator[tuple[int, int]]:
     """Encode what of a source is not in `folder` yet, yielding (encodings made, encodings to make) of this process.
 
@@ -51,6 +55,7 @@ def encode(
         encoder_identity: tells these encoders from any others (`identify`).
         rank: which of `ranks` processes this is; each makes its share, and the first one writes the index.
         wait: returns when all processes have called it.
+        on_wait: called if another command writes to this cache, whose end is waited for.
 
     Raises:
         ValueError: the settings do not fit the encoders, or a clip or picture cannot be used; names it.
@@ -58,20 +63,24 @@ def encode(
     """
     whole = plan(source, settings, encoder_identity, encoders.autoencoder.compression)
     folder.mkdir(parents=True, exist_ok=True)
-    there = {key for shard in read_shards(folder) for key in shard.keys}
-    todo = whole.share(rank, ranks).without(there)
-    done = 0
-    for made in _made(todo, encoders, folder, settings):
-        done += made
-        yield done, len(todo)
-    wait()
-    if rank == 0:
-        shards = read_shards(folder)
-        if gone := missing(whole.entries, shards):
-            raise ValueError(f"{folder}: {len(gone)} encodings of other processes are missing; encode again to finish")
-        write_index(folder, whole.entries, shards, settings=settings, encoders=encoder_identity)
-        tidy(folder)
-    wait()
+    with only_writer(folder, on_wait) if rank == 0 else nullcontext():
+        wait()
+        there = {key for shard in read_shards(folder) for key in shard.keys}
+        todo = whole.share(rank, ranks).without(there)
+        done = 0
+        for made in _made(todo, encoders, folder, settings):
+            done += made
+            yield done, len(todo)
+        wait()
+        if rank == 0:
+            shards = read_shards(folder)
+            if gone := missing(whole.entries, shards):
+                raise ValueError(
+                    f"{folder}: {len(gone)} encodings of other processes are missing; encode again to finish"
+                )
+            write_index(folder, whole.entries, shards, settings=settings, encoders=encoder_identity)
+            tidy(folder)
+        wait()
 
 
 def _made(todo: Plan, encoders: Encoders, folder: Path, settings: EncodeSettings) -> Iterator[int]:
@@ -80,15 +89,16 @@ def _made(todo: Plan, encoders: Encoders, folder: Path, settings: EncodeSettings
     batch = settings.batch or BATCH
 
     def text(_: object) -> Shelf[str]:
-        return Shelf(folder, "text", lambda captions: {"text": encoders.text(captions)}, batch=batch, rows=rows)
+        run, names = lambda captions: {"text": encoders.text(captions)}, todo.captions
+        return Shelf(folder, "text", run, batch=batch, rows=rows, names=names)
 
     def references(shown: list[Image.Image]) -> Shelf[list[Image.Image]]:
-        few = max(1, batch // len(shown))
-        return Shelf(folder, "references", lambda pictures: encode_pictures(pictures, encoders), batch=few, rows=rows)
+        run, few, names = partial(encode_pictures, encoders=encoders), max(1, batch // len(shown)), todo.views
+        return Shelf(folder, "references", run, batch=few, rows=rows, names=names)
 
     def latents(cut: Cut) -> Shelf[Cut]:
-        few = settings.batch_of(cut[0].size // 3)
-        return Shelf(folder, "latents", lambda cuts: encode_films(cuts, encoders), batch=few, rows=rows)
+        run, few, names = partial(encode_films, encoders=encoders), settings.batch_of(cut[0].size // 3), todo.films
+        return Shelf(folder, "latents", run, batch=few, rows=rows, names=names)
 
     yield from _shelved(todo.captions.items(), lambda _: None, text)
     yield from _shelved(_results(views, todo.views, settings), len, references)

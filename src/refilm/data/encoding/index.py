@@ -1,8 +1,7 @@
 """The index of a cache: which rows of which shards make up each clip, in the order of the data set.
 
-`index.json` tells what the cache holds and vouches for `clips-<digest>.safetensors`, whose columns have a row a clip
-and are read where they lie, so that opening a cache of millions of clips takes no time. Both appear whole, the
-`index.json` last.
+`index.json` tells what the cache contains, has a checksum of itself, and vouches for `clips-<digest>.safetensors`,
+whose columns have a row a clip. Both appear whole, the `index.json` last.
 """
 
 import hashlib
@@ -11,22 +10,24 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
+from typing import Annotated, Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from pydantic import Field, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor
 
 from refilm.data.encoding.keys import EncoderIdentity, digest
 from refilm.data.encoding.settings import PACE, EncodeSettings
-from refilm.data.encoding.shards import Shard
-from refilm.files import write_bytes
+from refilm.data.encoding.shards import Bucket, Count, Sha256, Shard, bucket_of
+from refilm.files import describe, read_json, write_bytes
+from refilm.settings import Settings, explain
 
 INDEX = "index.json"
 FORMAT = 1
-Bucket = tuple[int, int, int]
-"""Latent frames, height and width."""
+AGAIN = "run refilm data encode again"
 
 
 @dataclass(frozen=True)
@@ -59,22 +60,27 @@ class Entry:
         return (self.latents, *self.text, *self.references)
 
 
-@dataclass(frozen=True)
-class Index:
+class Index(Settings):
     """What `index.json` says."""
 
-    format: int
-    clips: int
+    format: Annotated[int, Field(ge=1)]
+    clips: Count
     identity: str
-    """Tells what the cache holds from all else."""
-    settings: dict[str, object]
+    """Tells what the cache contains from all else."""
+    settings: dict[str, Any]
     encoders: dict[str, str]
     buckets: tuple[Bucket, ...]
-    shards: tuple[str, ...]
-    columns: str
+    shards: tuple[Annotated[str, Field(pattern=r"^(latents|text|references)-[0-9a-f]{16}\.safetensors$")], ...]
+    columns: Annotated[str, Field(pattern=r"^clips-[0-9a-f]{16}\.safetensors$")]
     """The file of the columns."""
-    sha256: str
+    sha256: Sha256
     """Of that file."""
+    seal: str | None = None
+    """A digest of all the above; None in caches of version 0.1."""
+
+    def sealed(self) -> "Index":
+        """The same with its seal."""
+        return self.model_copy(update={"seal": digest(self.model_dump(mode="json", exclude={"seal"}))})
 
 
 def missing(entries: Sequence[Entry], shards: Iterable[Shard]) -> set[str]:
@@ -114,8 +120,8 @@ def write_index(
         shards=tuple(names),
         columns=f"clips-{sha256[:16]}.safetensors",
         sha256=sha256,
-    )
-    text = (json.dumps(asdict(index), indent=2) + "\n").encode()
+    ).sealed()
+    text = (index.model_dump_json(indent=2) + "\n").encode()
     if not (_same(folder / index.columns, content) and _same(folder / INDEX, text)):
         write_bytes(folder / index.columns, content)
         write_bytes(folder / INDEX, text)
@@ -144,12 +150,6 @@ def identity_of(entries: Iterable[Entry]) -> str:
     return digest(*(entry.key for entry in entries))
 
 
-def bucket_of(shard: Shard) -> Bucket:
-    """The size of its latents."""
-    frames, _, height, width = shard.shapes["mean"]
-    return frames, height, width
-
-
 def read_index(folder: Path) -> Index:
     """What a cache holds.
 
@@ -160,28 +160,37 @@ def read_index(folder: Path) -> Index:
     if not path.is_file():
         raise ValueError(f"{folder}: no finished cache of encoded clips (no {INDEX} in it); run refilm data encode")
     try:
-        said = json.loads(path.read_bytes())
-        said["buckets"] = tuple(tuple(bucket) for bucket in said["buckets"])
-        index = Index(**{**said, "shards": tuple(said["shards"])})
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path}: damaged, or of another version; run refilm data encode again") from error
-    if index.format != FORMAT:
-        raise ValueError(f"{path}: is of format {index.format}, this version reads {FORMAT}; encode again")
+        said = read_json(path)
+    except ValueError as error:
+        raise ValueError(f"{error}; {AGAIN}") from error
+    if said.get("format") != FORMAT:
+        raise ValueError(f"{path}: is of format {said.get('format')!r:.40}, this version reads {FORMAT}; encode again")
+    try:
+        index = Index.model_validate_json(json.dumps(said))  # where JSON's lists may be tuples
+    except ValidationError as error:
+        raise ValueError(f"{path}: damaged ({explain(error)[:200]}); {AGAIN}") from error
+    if index.seal is not None and index != index.sealed():
+        raise ValueError(f"{path}: damaged or edited (its seal does not match); {AGAIN}")
     return index
 
 
 def read_columns(folder: Path, index: Index) -> dict[str, Tensor]:
-    """The columns, left on the disk until they are looked at.
+    """The columns.
 
     Raises:
-        ValueError: they are missing or damaged.
+        ValueError: they are missing, or not what was written.
     """
     path = folder / index.columns
     try:
-        with safe_open(path, "pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
-    except (OSError, SafetensorError) as error:
-        raise ValueError(f"{path}: missing or damaged ({error}); run refilm data encode again") from error
+        content = path.read_bytes()
+    except OSError as error:
+        raise ValueError(f"{describe(error)}; {AGAIN}") from error
+    if hashlib.sha256(content).hexdigest() != index.sha256:
+        raise ValueError(f"{path}: its content is not what was written (sha256); {AGAIN}")
+    try:
+        return load(content)
+    except SafetensorError as error:
+        raise ValueError(f"{path}: damaged ({error}); {AGAIN}") from error
 
 
 def entry_from(line: bytes) -> Entry:

@@ -1,9 +1,8 @@
-"""Encoded clips as training reads them: straight from the disk's pages, clip by clip, in any order.
+"""Encoded clips as training reads them: clip by clip, in any order, each compared with its checksums.
 
-Opening a set costs nothing that grows with it, and whoever pickles one sends its path. Knows nothing of batches.
+Opening a set reads its index alone, and whoever pickles one sends its path. Knows nothing of batches.
 """
 
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,22 +11,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from refilm.data.encoding.index import Bucket, Entry, Index, column_of, entry_from, read_columns, read_index
 from refilm.data.encoding.keys import digest
+from refilm.data.encoding.rows import AGAIN, ShardReader
 
-OPEN = 1024  # shards kept mapped at once: the system has a limit
 FEW = 10  # clips below which none are held out
 
 
 @dataclass(frozen=True)
 class EncodedClip:
-    """A clip. Its captions are alternatives; so are its references. Half precision, or single where that overflows.
-
-    The tensors lie in the cache's own pages: do not write to them.
-    """
+    """A clip. Its captions are alternatives; so are its references. Half precision, or single where that overflows."""
 
     mean: Tensor
     """(T, C, h, w): of the latents, scaled to about unit variance."""
@@ -161,22 +156,24 @@ class _Cache:
         if gone:
             raise ValueError(f"{folder}: {len(gone)} shards are missing, {gone[0]} first; run refilm data encode again")
         self.columns = {name: column.numpy() for name, column in read_columns(folder, self.index).items()}
-        self._shards: OrderedDict[int, dict[str, Tensor]] = OrderedDict()
+        self._shards: dict[int, ShardReader] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _Cache, (self.folder,)
 
     def clip(self, place: int) -> EncodedClip:
-        (latents,) = self._rows(self.columns["latents"][place : place + 1])
-        shard, row = latents
-        tensors = self._shard(shard)
-        mask = tensors.get("mask")
+        ((number, row),) = self._rows(self.columns["latents"][place : place + 1])
+        shard = self._shard(number)
+        bucket = self.index.buckets[self.columns["bucket"][place]]
+        mean = shard.read("mean", row)[0]
+        if (mean.shape[0], *mean.shape[2:]) != bucket:
+            raise ValueError(f"{shard.path}: has latents of another size than the index says; {AGAIN}")
         return EncodedClip(
-            mean=tensors["mean"][row],
-            logvar=tensors["logvar"][row],
+            mean=mean,
+            logvar=shard.read("logvar", row)[0],
             text=self._stacked("text", place),
             references=self._stacked("references", place),
-            mask=None if mask is None else mask[row],
+            mask=shard.read("mask", row)[0] if "mask" in shard.layouts else None,
         )
 
     def entry(self, place: int) -> Entry:
@@ -186,24 +183,14 @@ class _Cache:
         return self.columns["records"][records].tolist()
 
     def _stacked(self, name: str, place: int) -> Tensor:
-        """A clip's rows together; without a copy where they lie in order, as they mostly do."""
+        """A clip's rows together; read at once where they lie in order, as they mostly do."""
         rows = self._rows(column_of(self.columns, name, place))
-        (shard, row), count = rows[0], len(rows)
-        if rows == [[shard, row + step] for step in range(count)]:
-            return self._shard(shard)[name][row : row + count]
-        return torch.stack([self._shard(shard)[name][row] for shard, row in rows])
+        (number, row), count = rows[0], len(rows)
+        if rows == [[number, row + step] for step in range(count)]:
+            return self._shard(number).read(name, row, count)
+        return torch.cat([self._shard(number).read(name, row) for number, row in rows])
 
-    def _shard(self, number: int) -> dict[str, Tensor]:
-        if number in self._shards:
-            self._shards.move_to_end(number)
-            return self._shards[number]
-        path = self.folder / self.index.shards[number]
-        try:
-            with safe_open(path, "pt") as file:
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
-        except (OSError, SafetensorError) as error:
-            raise ValueError(f"{path}: missing or damaged ({error}); run refilm data encode again") from error
-        self._shards[number] = tensors
-        if len(self._shards) > OPEN:
-            self._shards.popitem(last=False)
-        return tensors
+    def _shard(self, number: int) -> ShardReader:
+        if number not in self._shards:
+            self._shards[number] = ShardReader(self.folder / self.index.shards[number])
+        return self._shards[number]

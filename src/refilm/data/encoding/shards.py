@@ -1,22 +1,24 @@
 """Shards: files of encodings of one kind and one shape, each with a sidecar that lists and vouches for them.
 
 `latents-1f...safetensors` holds its encodings stacked, row by row; `latents-1f...json` their keys in the same
-order and the file's sha256. The sidecar comes last, so a shard without one was never finished and does not count.
+order, the file's sha256 and a checksum of each row. The sidecar comes last, so a shard without one was never finished
+and does not count.
 """
 
 import hashlib
-import json
+import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Generic, Literal, TypeVar, get_args
+from typing import Annotated, Generic, Literal, TypeVar, get_args
 
 import torch
+from pydantic import Field, ValidationError
 from safetensors.torch import save
 from torch import Tensor
 
 from refilm.data.encoding.keys import digest
 from refilm.files import remove_abandoned, write_bytes
+from refilm.settings import Settings
 
 Kind = Literal["latents", "text", "references"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -25,9 +27,14 @@ DAMAGED = ".damaged"
 Item = TypeVar("Item")
 HALF_MAX = torch.finfo(torch.float16).max
 
+Count = Annotated[int, Field(ge=1, lt=2**40)]
+Checksum = Annotated[int, Field(ge=0, lt=2**32)]
+Bucket = tuple[Count, Count, Count]
+"""Latent frames, height and width."""
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
-@dataclass(frozen=True)
-class Shard:
+
+class Shard(Settings):
     """What a sidecar says."""
 
     name: str
@@ -35,11 +42,13 @@ class Shard:
     kind: Kind
     keys: tuple[str, ...]
     """Of its rows, in order."""
-    shapes: dict[str, tuple[int, ...]]
+    shapes: dict[str, tuple[Count, ...]]
     """Of one row of each tensor."""
-    sha256: str
-    size: int
+    sha256: Sha256
+    size: Count
     """Bytes."""
+    rows: dict[str, tuple[Checksum, ...]] | None = None
+    """The CRC-32 of each row of each tensor; None in shards of version 0.1, for which the sha256 stands alone."""
 
 
 class Shelf(Generic[Item]):
@@ -51,12 +60,20 @@ class Shelf(Generic[Item]):
         encode: makes of some items their rows: tensors by name, (n, ...) each.
         batch: items encoded at once.
         rows: most rows of a shard.
+        names: by key, what an item is made of, whose text says what it is called.
     """
 
     def __init__(
-        self, folder: Path, kind: Kind, encode: Callable[[list[Item]], dict[str, Tensor]], *, batch: int, rows: int
+        self,
+        folder: Path,
+        kind: Kind,
+        encode: Callable[[list[Item]], dict[str, Tensor]],
+        *,
+        batch: int,
+        rows: int,
+        names: Mapping[str, object],
     ):
-        self.folder, self.run, self.batch, self.rows = folder, encode, batch, rows
+        self.folder, self.run, self.batch, self.rows, self.names = folder, encode, batch, rows, names
         self.kind: Kind = kind
         self.waiting: dict[str, Item] = {}
         self.keys: list[str] = []
@@ -72,7 +89,9 @@ class Shelf(Generic[Item]):
         if not self.waiting:
             return 0
         made, items = list(self.waiting), list(self.waiting.values())
-        self.parts.append({name: compact(tensor.cpu()) for name, tensor in self.run(items).items()})
+        encoded = {name: tensor.cpu() for name, tensor in self.run(items).items()}
+        self._require_finite(made, encoded)
+        self.parts.append({name: compact(tensor) for name, tensor in encoded.items()})
         self.keys += made
         self.waiting.clear()
         row = sum(tensor[0].nbytes for tensor in self.parts[-1].values())
@@ -87,27 +106,48 @@ class Shelf(Generic[Item]):
             write_shard(self.folder, self.kind, self.keys, stacked)
         self.keys, self.parts = [], []
 
+    def _require_finite(self, keys: list[str], encoded: Mapping[str, Tensor]) -> None:
+        for row, key in enumerate(keys):
+            if not all(tensor[row].isfinite().all() for tensor in encoded.values()):
+                raise FloatingPointError(
+                    f"{self.names[key]}: the encoder of {self.kind} gave values that are not finite; encode in float32 "
+                    "or bfloat16, or take this one out"
+                )
+
 
 def compact(tensor: Tensor) -> Tensor:
-    """In half precision, where the values fit.
-
-    Raises:
-        FloatingPointError: values that are not finite.
-    """
-    if not tensor.isfinite().all():
-        raise FloatingPointError("the encoder gave values that are not finite")
+    """In half precision, where the values fit."""
     return tensor.half() if tensor.abs().max() <= HALF_MAX else tensor.float()
 
 
 def write_shard(folder: Path, kind: Kind, keys: Sequence[str], tensors: Mapping[str, Tensor]) -> Shard:
     """Write a shard and then its sidecar. The name is made of the keys: the same encodings have the same."""
     name = shard_name(kind, keys)
-    content = save({tensor: value.contiguous() for tensor, value in tensors.items()})
-    shapes = {tensor: tuple(value.shape[1:]) for tensor, value in tensors.items()}
-    shard = Shard(name, kind, tuple(keys), shapes, hashlib.sha256(content).hexdigest(), len(content))
+    tensors = {tensor: value.contiguous() for tensor, value in tensors.items()}
+    content = save(tensors)
+    shard = Shard(
+        name=name,
+        kind=kind,
+        keys=tuple(keys),
+        shapes={tensor: tuple(value.shape[1:]) for tensor, value in tensors.items()},
+        sha256=hashlib.sha256(content).hexdigest(),
+        size=len(content),
+        rows={tensor: tuple(map(checksum, value)) for tensor, value in tensors.items()},
+    )
     write_bytes(folder / name, content)
-    write_bytes(sidecar(folder / name), (json.dumps(asdict(shard)) + "\n").encode())
+    write_bytes(sidecar(folder / name), (shard.model_dump_json(exclude_none=True) + "\n").encode())
     return shard
+
+
+def checksum(row: Tensor) -> int:
+    """The CRC-32 of a row's bytes."""
+    return zlib.crc32(row.numpy().tobytes())
+
+
+def bucket_of(shard: Shard) -> Bucket:
+    """The size of its latents."""
+    frames, _, height, width = shard.shapes["mean"]
+    return frames, height, width
 
 
 def shard_name(kind: Kind, keys: Sequence[str]) -> str:
@@ -132,12 +172,18 @@ def read_shards(folder: Path) -> list[Shard]:
 
 
 def read_sidecar(path: Path) -> Shard | None:
-    """What the sidecar of a shard says; none if there is none, or none that can be read."""
+    """What the sidecar of a shard says; none if there is none, or none that makes sense.
+
+    Raises:
+        OSError: it is there and cannot be read just now; names it.
+    """
     try:
-        said = json.loads(sidecar(path).read_bytes())
-        shapes = {name: tuple(shape) for name, shape in said["shapes"].items()}
-        shard = Shard(said["name"], said["kind"], tuple(said["keys"]), shapes, said["sha256"], said["size"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        shard = Shard.model_validate_json(sidecar(path).read_bytes())
+    except (FileNotFoundError, ValidationError):
+        return None
+    if shard.rows is not None and {name: len(rows) for name, rows in shard.rows.items()} != dict.fromkeys(
+        shard.shapes, len(shard.keys)
+    ):
         return None
     return shard if shard.name == path.name else None
 

@@ -1,10 +1,10 @@
 """Verifying a cache: every shard against its sidecar, and the index against the shards.
 
-What is damaged is set aside under another name: it counts as not encoded, and encoding again makes it anew.
+What is damaged is set aside under another name: it counts as not encoded, and encoding again makes it anew. What
+cannot be read just now stays where it is: its content may be sound.
 """
 
-import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +13,9 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from refilm.data.encoding.index import INDEX, Index, column_of, entry_from, identity_of, read_columns, read_index
-from refilm.data.encoding.shards import read_sidecar, set_aside, shard_name, shard_paths
-from refilm.files import sha256_of
+from refilm.data.encoding.lock import only_writer
+from refilm.data.encoding.shards import Shard, bucket_of, checksum, read_sidecar, set_aside, shard_name, shard_paths
+from refilm.files import describe, sha256_of
 
 
 @dataclass(frozen=True)
@@ -26,71 +27,94 @@ class Verdict:
     """What is wrong with it; None: it is sound."""
 
 
-def verify(folder: Path) -> Iterator[Verdict]:
+def verify(folder: Path, on_wait: Callable[[], None] = lambda: None) -> Iterator[Verdict]:
     """Read everything in a cache; yields a verdict for each shard and then for the index.
+
+    Args:
+        on_wait: called if another process writes to this cache, whose end is waited for.
 
     Raises:
         ValueError: the folder is no finished cache, or its index cannot be read.
     """
     index = read_index(folder)
-    paths = shard_paths(folder)
-    for path in paths:
-        fault = _fault_of_shard(path)
-        if fault is not None:
-            _set_aside(path)
-        yield Verdict(path.name, fault)
-    for name in sorted(set(index.shards) - {path.name for path in paths}):
-        yield Verdict(name, "is missing")
-    fault = _fault_of_index(folder, index)
-    if fault is not None:
-        _set_aside(folder / index.columns)
-    yield Verdict(INDEX, fault)
+    with only_writer(folder, on_wait):
+        paths = shard_paths(folder)
+        for path in paths:
+            yield Verdict(path.name, _fault_of(path, _damage_of_shard))
+        for name in sorted(set(index.shards) - {path.name for path in paths}):
+            yield Verdict(name, "is missing")
+        columns = folder / index.columns
+        fault = _fault_of(columns, lambda _: _damage_of_columns(columns, index)) or _fault_of_index(folder, index)
+        yield Verdict(INDEX, fault)
 
 
-def _set_aside(path: Path) -> None:
-    with suppress(OSError):  # a cache that cannot be written to: the verdict stands all the same
-        set_aside(path)
+def _fault_of(path: Path, damage_of: Callable[[Path], str | None]) -> str | None:
+    """What is wrong with a file, which is set aside if its content is; one that cannot be read is left alone."""
+    try:
+        damage = damage_of(path)
+    except OSError as error:
+        return f"cannot be read ({describe(error)}); it is left where it is"
+    if damage is not None:
+        with suppress(OSError):  # a cache that cannot be written to: the verdict stands all the same
+            set_aside(path)
+    return damage
 
 
-def _fault_of_shard(path: Path) -> str | None:
+def _damage_of_shard(path: Path) -> str | None:
     shard = read_sidecar(path)
     if shard is None:
         return "its sidecar is missing or damaged"
     if path.name != shard_name(shard.kind, shard.keys):
         return "its sidecar lists other encodings than those it is named for"
+    if sha256_of(path) != shard.sha256:
+        return "its content is not what was written (sha256)"
     try:
-        if sha256_of(path) != shard.sha256:
-            return "its content is not what was written (sha256)"
         with safe_open(path, "pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
-    except (OSError, SafetensorError) as error:
-        return f"cannot be read ({error})"
+    except SafetensorError as error:
+        return f"is no file of tensors ({error})"
     if {name: (len(shard.keys), *shape) for name, shape in shard.shapes.items()} != {
         name: tuple(tensor.shape) for name, tensor in tensors.items()
     }:
         return "its tensors have other shapes than its sidecar says"
+    if shard.rows is not None and shard.rows != {name: tuple(map(checksum, rows)) for name, rows in tensors.items()}:
+        return "its rows are not what its sidecar says (checksum)"
     odd = sorted(name for name, tensor in tensors.items() if not tensor.isfinite().all())
     return f"values of {', '.join(odd)} are not finite" if odd else None
 
 
+def _damage_of_columns(path: Path, index: Index) -> str | None:
+    if sha256_of(path) != index.sha256:
+        return f"the content of {path.name} is not what was written (sha256)"
+    return None
+
+
 def _fault_of_index(folder: Path, index: Index) -> str | None:
-    path = folder / index.columns
+    """What the index says that its columns or the shards do not."""
     try:
-        if hashlib.sha256(path.read_bytes()).hexdigest() != index.sha256:
-            return f"the content of {path.name} is not what was written (sha256)"
         columns = {name: column.numpy() for name, column in read_columns(folder, index).items()}
-    except (OSError, ValueError) as error:
-        return f"{path.name} cannot be read ({error})"
+    except ValueError as error:
+        return f"{index.columns} cannot be read ({error})"
     lines = (column_of(columns, "lines", place).tobytes() for place in range(index.clips))
-    if identity_of(map(entry_from, lines)) != index.identity:
+    if len(columns["bucket"]) != index.clips or identity_of(map(entry_from, lines)) != index.identity:
         return "it tells of other clips than its columns"
+    records = columns["records"]
+    if set(np.unique(records[:, 0])) != set(range(len(index.shards))):
+        return "it names other shards than its columns"
     for number, name in enumerate(index.shards):
         shard = read_sidecar(folder / name)
         if shard is None or not (folder / name).is_file():
             continue  # told already
-        own = np.flatnonzero(columns["records"][:, 0] == number)
-        rows = columns["records"][own, 1]
+        own = np.flatnonzero(records[:, 0] == number)
+        rows = records[own, 1]
         keys = (columns["record_keys"][record].tobytes().hex() for record in own)
         if any(row >= len(shard.keys) or shard.keys[row] != key for row, key in zip(rows, keys, strict=True)):
             return f"it finds other encodings in {name} than are there"
+        if shard.kind == "latents" and not _sizes_agree(shard, own, columns, index):
+            return f"it gives the latents in {name} another size than they have"
     return None
+
+
+def _sizes_agree(shard: Shard, records: np.ndarray, columns: dict[str, np.ndarray], index: Index) -> bool:
+    told = np.unique(columns["bucket"][np.isin(columns["latents"], records)])
+    return all(number < len(index.buckets) and index.buckets[number] == bucket_of(shard) for number in told)

@@ -1,0 +1,115 @@
+"""Rows of shards, read one by one from the file and compared with their checksums.
+
+Rows are read, not mapped: a file that is cut short while it is in use is an error here, not the end of the process.
+"""
+
+import json
+import zlib
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from refilm.data.encoding.shards import Shard, read_sidecar
+from refilm.files import describe, sha256_of
+
+DTYPES = {"F16": torch.float16, "F32": torch.float32}
+AGAIN = "run refilm data verify, then refilm data encode again"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the rows of a tensor lie in the file."""
+
+    offset: int
+    end: int
+    """Bytes, from the file's beginning."""
+    dtype: torch.dtype
+    shape: tuple[int, ...]
+    """Of one row."""
+
+    @property
+    def bytes(self) -> int:
+        """Of one row."""
+        return prod(self.shape) * self.dtype.itemsize
+
+
+class ShardReader:
+    """The rows of a shard.
+
+    Raises:
+        ValueError: the file or its sidecar is missing or damaged; names it and how to fix it. A shard of version 0.1
+            has no checksums of its rows and is read whole, once, to compare its sha256.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        try:
+            shard = read_sidecar(path)
+            if shard is None:
+                raise self._damaged("its sidecar is missing or damaged")
+            if (size := path.stat().st_size) != shard.size:
+                raise self._damaged(f"{size} bytes instead of {shard.size}")
+            if shard.rows is None and sha256_of(path) != shard.sha256:
+                raise self._damaged("its content is not what was written (sha256)")
+            self.layouts = self._layouts(shard)
+        except OSError as error:
+            raise ValueError(describe(error)) from error
+        self.count = len(shard.keys)
+        self.checksums = {name: torch.tensor(rows) for name, rows in (shard.rows or {}).items()}  # (n,) int64
+
+    def read(self, name: str, first: int, count: int = 1) -> Tensor:
+        """Rows of a tensor, (count, ...), in memory of their own.
+
+        Raises:
+            ValueError: they are not what was written, or not there any more.
+        """
+        if name not in self.layouts:
+            raise self._damaged(f"has no {name}")
+        if not 0 <= first <= first + count <= self.count:
+            raise self._damaged(f"has {self.count} rows, and row {first + count - 1} is asked for")
+        layout = self.layouts[name]
+        try:
+            with self.path.open("rb", buffering=0) as file:
+                file.seek(layout.offset + first * layout.bytes)
+                content = bytearray(count * layout.bytes)
+                there = file.readinto(content)
+        except OSError as error:
+            raise ValueError(describe(error)) from error
+        if there != len(content):
+            raise self._damaged("was cut short")
+        if name in self.checksums:
+            rows = memoryview(content)
+            for row in range(count):
+                found = zlib.crc32(rows[row * layout.bytes : (row + 1) * layout.bytes])
+                if found != self.checksums[name][first + row]:
+                    raise self._damaged(f"row {first + row} of {name} is not what was written (checksum)")
+        return torch.frombuffer(content, dtype=layout.dtype).view(count, *layout.shape)
+
+    def _layouts(self, shard: Shard) -> dict[str, Layout]:
+        """The file's own header, which has to agree with the sidecar."""
+        with self.path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            header = file.read(min(length, shard.size))
+        try:
+            said = {name: part for name, part in json.loads(header).items() if name != "__metadata__"}
+            layouts = {name: _layout(part, 8 + length) for name, part in said.items()}
+            counts = {part["shape"][0] for part in said.values()}
+        except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
+            raise self._damaged("its header is damaged") from error
+        if counts != {len(shard.keys)} or {name: layout.shape for name, layout in layouts.items()} != shard.shapes:
+            raise self._damaged("its tensors have other shapes than its sidecar says")
+        if any(layout.end - layout.offset != len(shard.keys) * layout.bytes for layout in layouts.values()):
+            raise self._damaged("its header is damaged")
+        return layouts
+
+    def _damaged(self, what: str) -> ValueError:
+        return ValueError(f"{self.path}: {what}; {AGAIN}")
+
+
+def _layout(said: dict[str, Any], data: int) -> Layout:
+    first, end = said["data_offsets"]
+    return Layout(data + first, data + end, DTYPES[said["dtype"]], tuple(said["shape"][1:]))
