@@ -50,8 +50,9 @@ def import_(
     source: Annotated[
         str,
         typer.Argument(
-            help="A folder with videos/, labels/ and ref_images/; a .csv, .parquet or WebDataset .tar, or a folder of "
-            "the latter two; or the id of a data set on the Hub, owner/name.",
+            help="A folder with videos/, labels/ and ref_images/, or with 1.mp4 beside 1.txt, or with metadata.jsonl, "
+            "or with prompts.txt and videos.txt; a .csv, .jsonl, .parquet or WebDataset .tar, or a folder of the "
+            "latter two; or the id of a data set on the Hub, owner/name.",
             show_default=False,
         ),
     ],
@@ -74,12 +75,14 @@ def import_(
     ] = False,
 ) -> None:
     """Bring clips of other formats into a folder with a manifest. Files are linked where possible, else copied."""
-    from refilm.data.importing import MANIFEST, import_clips
+    from refilm.data.importing import MANIFEST, Columns, find_layout, write_rows
 
     clips = 0
     with working("importing"):
-        for clips in import_clips(source, out, columns=columns, split=split, allow_outside=allow_outside):  # noqa: B007
+        layout = find_layout(source, Columns.parse(columns), split=split, allow_outside=allow_outside)
+        for clips in write_rows(layout.rows, out, allow_outside=allow_outside):  # noqa: B007
             pass
+    say(f"{source}: taken for {layout.words}")
     say(f"{out / MANIFEST}: {clips} clips; run: refilm data check {out / MANIFEST}")
 
 

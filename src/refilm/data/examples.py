@@ -3,6 +3,7 @@
 Knows nothing of how they are listed, and opens no file.
 """
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,10 @@ from typing import Literal
 
 LAYOUT = "videos/1.mp4, labels/1.txt, ref_images/1/*.png"  # as people lay them out by hand
 VIDEOS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".gif")
+LONGEST_VIDEO = 10**6  # seconds, 11 days: what a start or an end may be at most
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+LONGEST_SOURCE = 300  # characters of what a clip was called where it comes from; a file's name has at most 255 bytes
+LOST = "\ufffd"  # stands where a program could not read a character
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,8 @@ class Example:
     """A name that all clips of one subject share."""
     mask: Path | None = None
     """A video or picture, white where the subject is in the clip."""
+    source: str | None = None
+    """What the clip is called where it was imported from; None: it was not."""
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -87,6 +93,13 @@ def one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-def no_caption(place: str) -> Fault:
-    """That a caption says nothing."""
-    return Fault("caption", f"{place}: the caption is empty; say what happens in the video")
+def caption_faults(caption: str, place: str) -> list[Fault]:
+    """That a caption, in one line, says nothing, or holds what nobody writes: then it was read in a wrong encoding."""
+    if not caption:
+        return [Fault("caption", f"{place}: the caption is empty; say what happens in the video")]
+    if odd := next(
+        (letter for letter in caption if unicodedata.category(letter) in ("Cc", "Cs") or letter == LOST), None
+    ):
+        complaint = f"the caption holds U+{ord(odd):04X}, a character that nobody writes"
+        return [Fault("caption", f"{place}: {complaint}; save it as UTF-8, or write it anew")]
+    return []

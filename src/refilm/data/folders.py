@@ -5,7 +5,8 @@ Nothing is skipped silently: what is missing, empty or left over is told with th
 
 from pathlib import Path
 
-from refilm.data.examples import LAYOUT, PICTURES, VIDEOS, Example, Fault, Listed, Reference, no_caption, one_line
+from refilm.data.examples import LAYOUT, PICTURES, VIDEOS, Example, Fault, Listed, Reference, caption_faults, one_line
+from refilm.data.text import read_short
 
 
 def list_folder(folder: Path | str) -> list[Listed]:
@@ -22,7 +23,8 @@ def list_folder(folder: Path | str) -> list[Listed]:
         raise ValueError(f"{folder}: no such folder; give a folder with {LAYOUT}")
     for part in ("videos", "labels"):
         if not (folder / part).is_dir():
-            raise ValueError(f"{folder}: has no folder {part}; lay it out as {LAYOUT}")
+            remedy = "or bring other layouts into a manifest by refilm data import"
+            raise ValueError(f"{folder}: has no folder {part}; lay it out as {LAYOUT}, {remedy}")
     videos, odd_videos = _by_name(folder / "videos", VIDEOS)
     labels, odd_labels = _by_name(folder / "labels", (".txt",))
     shown = folder / "ref_images"
@@ -78,7 +80,7 @@ def _caption(video: Path, label: Path | None, place: Path) -> tuple[str, list[Fa
     if label is None:
         return "", [Fault("caption", f"{video}: has no caption; write one into {place}")]
     try:
-        caption = one_line(label.read_text(encoding="utf-8-sig"))
-    except UnicodeDecodeError as error:
-        return "", [Fault("caption", f"{label}: not text in UTF-8 ({error}); save it as such")]
-    return caption, [] if caption else [no_caption(str(label))]
+        caption = one_line(read_short(label))
+    except ValueError as error:
+        return "", [Fault("caption", str(error))]
+    return caption, caption_faults(caption, str(label))

@@ -12,9 +12,22 @@ from typing import Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from refilm.data.examples import LAYOUT, Example, Fault, Listed, Reference, no_caption, one_line, sound
+from refilm.data.examples import (
+    LAYOUT,
+    LONGEST_SOURCE,
+    LONGEST_VIDEO,
+    Example,
+    Fault,
+    Listed,
+    Reference,
+    caption_faults,
+    one_line,
+    sound,
+)
 from refilm.data.folders import list_folder
+from refilm.data.text import lines
 from refilm.files import write_text
+from refilm.printable import printable
 from refilm.settings import Settings, explain
 
 
@@ -29,10 +42,11 @@ class _Line(Settings):
     video: str
     caption: str
     references: list[str | _Reference]
-    start: float | None = Field(default=None, ge=0, allow_inf_nan=False)
-    end: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    start: float | None = Field(default=None, ge=0, le=LONGEST_VIDEO, strict=True, allow_inf_nan=False)
+    end: float | None = Field(default=None, gt=0, le=LONGEST_VIDEO, strict=True, allow_inf_nan=False)
     subject: str | None = Field(default=None, min_length=1)
     mask: str | None = None
+    source: str | None = Field(default=None, max_length=LONGEST_SOURCE)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -46,7 +60,7 @@ def list_examples(path: Path | str, *, allow_outside: bool = False) -> list[List
 
     A manifest is a file of JSON lines, an example a line:
     `{"video": "1.mp4", "caption": "...", "references": ["1.png", {"picture": "2.png", "mask": "2m.png"}]}`, and where
-    known `"start": 0.5, "end": 3.0, "subject": "fox", "mask": "1m.mp4"`.
+    known `"start": 0.5, "end": 3.0, "subject": "fox", "mask": "1m.mp4"`, and `"source"`, a name for messages alone.
 
     Its paths are relative to the manifest and may not leave its folder, by `..` or by links either, unless
     `allow_outside`. Empty lines are allowed.
@@ -60,11 +74,7 @@ def list_examples(path: Path | str, *, allow_outside: bool = False) -> list[List
         return list_folder(path)
     if not path.is_file():
         raise ValueError(f"{path}: no such file or folder; give a manifest, or a folder with {LAYOUT}")
-    try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not text in UTF-8 ({error}); save it as such") from error
-    numbered = [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
+    numbered = [(number, line) for number, line in lines(path) if line.strip()]
     if not numbered:
         raise ValueError(f"{path}: holds no examples; write one a line, or give a folder with {LAYOUT}")
     return [_listed(line, f"{path}:{number}", path.parent, allow_outside) for number, line in numbered]
@@ -90,17 +100,19 @@ def write_manifest(path: Path | str, examples: Iterable[Example], *, allow_outsi
     if not path.parent.is_dir():
         raise ValueError(f"{path}: there is no folder {path.parent}; make it first")
     relative = partial(_relative, folder=path.parent.resolve(), allow_outside=allow_outside)
-    lines = (_as_line(example, relative).model_dump(exclude_none=True) for example in examples)
-    write_text(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+    rows = (_as_line(example, relative).model_dump(exclude_none=True) for example in examples)
+    write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
 
 def _listed(text: str, place: str, folder: Path, allow_outside: bool) -> Listed:
     try:
         line = _Line.model_validate_json(text)
     except ValidationError as error:
-        complaint = explain(error).removeprefix("settings: ")
+        complaint = f"{explain(error).removeprefix('settings: '):.300}"
         form = '{"video": "1.mp4", "caption": "...", "references": ["1.png"]}'
         return Listed(place, None, (Fault("line", f"{place}: {complaint}; write {form}"),))
+    if line.source:
+        place = f"{place} ({printable(line.source)})"
     faults: list[Fault] = []
 
     def located(name: str) -> Path:
@@ -117,9 +129,8 @@ def _listed(text: str, place: str, folder: Path, allow_outside: bool) -> Listed:
     )
     mask = None if line.mask is None else located(line.mask)
     caption = one_line(line.caption)
-    if not caption:
-        faults.append(no_caption(place))
-    example = Example(video, caption, references, line.start, line.end, line.subject, mask)
+    faults += caption_faults(caption, place)
+    example = Example(video, caption, references, line.start, line.end, line.subject, mask, line.source)
     return Listed(place, example, tuple(faults))
 
 
@@ -151,13 +162,25 @@ def _as_line(example: Example, relative: Callable[[Path], str]) -> _Line:
         end=example.end,
         subject=example.subject,
         mask=relative(example.mask) if example.mask else None,
+        source=example.source,
     )
 
 
 def _relative(path: Path, *, folder: Path, allow_outside: bool) -> str:
     path = path.resolve()
-    if path.is_relative_to(folder):
-        return path.relative_to(folder).as_posix()
-    if allow_outside:
-        return str(path)
+    inside = path.is_relative_to(folder)
+    name = path.relative_to(folder).as_posix() if inside else str(path)
+    if not is_utf8(name):
+        raise ValueError(f"{path}: its name is not UTF-8; rename it, or give it a new name by refilm data import")
+    if inside or allow_outside:
+        return name
     raise ValueError(f"{path}: lies outside {folder}, the manifest's folder; write the manifest above all files")
+
+
+def is_utf8(name: str) -> bool:
+    """Whether a file's name can be written down."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -14,7 +14,7 @@ REPOSITORY = "/api/datasets/owner/name"
 
 
 @contextmanager
-def hub(folder: Path) -> Iterator[str]:
+def serving(folder: Path) -> Iterator[str]:
     """Serve the files of a folder; gives the address."""
     files = {path.name: path.read_bytes() for path in folder.iterdir()}
 

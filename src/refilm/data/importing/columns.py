@@ -1,20 +1,24 @@
 """A clip from the named values of a table's row, whatever the table is kept in."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from refilm.data.examples import LONGEST_SOURCE, LONGEST_VIDEO
 from refilm.data.importing.rows import Blob, File, Row
+from refilm.printable import printable
 
 FIELDS = ("video", "caption", "references", "start", "end", "subject", "mask")
+NEEDED = ("video", "caption")
+ALSO = {"video": ("file_name",), "caption": ("text", "prompt"), "references": ("reference",)}  # as others call them
 SEPARATOR = ";"
 
 
 @dataclass(frozen=True)
 class Columns:
-    """Which column says what: by default that of the same name, and `reference` will do for `references`."""
+    """Which column says what: by default that of the same name, or of a name of `ALSO`."""
 
     names: Mapping[str, str]
 
@@ -34,23 +38,40 @@ class Columns:
             names[field] = column
         return cls(names)
 
-    def values(self, row: Mapping[str, Any], place: str) -> dict[str, Any]:
-        """The values of a row by field; those that are empty are left out.
+    def found(
+        self,
+        columns: Collection[str],
+        place: str,
+        *,
+        fields: Sequence[str] = FIELDS,
+        needed: Sequence[str] | None = None,
+    ) -> dict[str, str]:
+        """For each field the column that says it.
+
+        Args:
+            needed: fields that must have one; by default the video, the caption, and those that were named.
 
         Raises:
-            ValueError: a column that was named is not there, or none for the video or the caption.
+            ValueError: a column is not there, or several could be meant.
         """
-        values = {}
-        for field in FIELDS:
-            column = self.names.get(field, field)
-            if column not in row and field == "references" and field not in self.names:
-                column = "reference"
-            if column in row:
-                values[field] = row[column]
-            elif field in self.names or field in ("video", "caption"):
-                has = ", ".join(map(repr, row))
-                raise ValueError(f"{place}: no column {column!r}, only {has}; say which it is, --columns {field}=...")
-        return {field: value for field, value in values.items() if not _empty(value)}
+        found = {}
+        for field in fields:
+            own = self.names.get(field, field)
+            names = [name for name in ALSO.get(field, ()) if name in columns and field not in self.names]
+            names = [own] if own in columns else names
+            remedy = f"say which it is, --columns {field}=..."
+            if len(names) > 1:
+                raise ValueError(f"{place}: columns {' and '.join(map(repr, names))} may both be the {field}; {remedy}")
+            if names:
+                found[field] = names[0]
+            elif field in ((*NEEDED, *self.names) if needed is None else needed):
+                raise ValueError(f"{place}: no column {own!r}, only {', '.join(map(repr, columns))}; {remedy}")
+        return found
+
+    def values(self, row: Mapping[str, Any], place: str, **options: Any) -> dict[str, Any]:
+        """The values of a row by field; those that are empty are left out. Options and errors are those of `found`."""
+        found = self.found(row.keys(), place, **options)
+        return {field: row[column] for field, column in found.items() if not _empty(row[column])}
 
 
 @dataclass(frozen=True)
@@ -66,6 +87,8 @@ class Files:
         Raises:
             ValueError: it is none of these, missing, or outside.
         """
+        if isinstance(value, File):
+            return value
         if isinstance(value, Mapping) and {"bytes", "path"} <= set(value):
             if value["bytes"] is not None:
                 return Blob(value["bytes"], str(value["path"] or ""))
@@ -92,28 +115,31 @@ class Files:
 
 
 def row_of(row: Mapping[str, Any], columns: Columns, files: Files, place: str) -> Row:
-    """The clip of a table's row.
+    """The clip of a table's row. Its source is the video's path where a table has paths.
 
     Raises:
         ValueError: it lacks its video, or a value is of no use; names the place and the column.
     """
-    values = columns.values(row, place)
+    return clip_of(columns.values(row, place), files, place)
+
+
+def clip_of(values: Mapping[str, Any], files: Files, place: str) -> Row:
+    """The clip that values by field tell of. Errors are those of `row_of`."""
     if "video" not in values:
         raise ValueError(f"{place}: has no video; add it, or remove the row")
-    caption = values.get("caption", "")
-    if not isinstance(caption, str):
-        raise ValueError(f"{place}: the caption must be text, received {type(caption).__name__}")
+    caption, subject = _text(values, "caption", place), _text(values, "subject", place)
     mask, start, end = values.get("mask"), _seconds(values, "start", place), _seconds(values, "end", place)
     if end is not None and end <= (start or 0):
         raise ValueError(f"{place}: end must come after start, {start or 0:g} s, but is {end:g} s")
     return Row(
         video=files(values["video"], place),
-        caption=caption,
+        caption=caption or "",
         references=tuple(_reference(item, files, place) for item in _items(values.get("references"))),
         start=start,
         end=end,
-        subject=str(values["subject"]) if "subject" in values else None,
+        subject=subject,
         mask=None if mask is None else files(mask, place),
+        source=printable(_text(values, "source", place) or _name(values["video"]) or place)[:LONGEST_SOURCE],
     )
 
 
@@ -136,13 +162,31 @@ def _reference(item: Any, files: Files, place: str) -> tuple[File, File | None]:
     return files(item, place), None
 
 
+def _name(value: Any) -> str | None:
+    """The path that a table calls a file by."""
+    path = value.get("path") if isinstance(value, Mapping) else value
+    return path if isinstance(path, str) else None
+
+
+def _text(values: Mapping[str, Any], field: str, place: str) -> str | None:
+    value = values.get(field)
+    if field == "subject" and type(value) is int:
+        return str(value)
+    if value is not None and not isinstance(value, str):
+        raise ValueError(f"{place}: {field} must be text, received {type(value).__name__}")
+    if any("\ud800" <= letter <= "\udfff" for letter in value or ""):
+        raise ValueError(f"{place}: {field} holds half a character, {printable(value or ''):.60}; write it anew")
+    return value
+
+
 def _seconds(values: Mapping[str, Any], field: str, place: str) -> float | None:
     if field not in values:
         return None
+    value = values[field]
     try:
-        seconds = float(values[field])
-    except (TypeError, ValueError):
+        seconds = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
         seconds = math.nan
-    if not 0 <= seconds < math.inf:
-        raise ValueError(f"{place}: {field} must be seconds, 0 or more, received {values[field]!r}")
+    if not 0 <= seconds <= LONGEST_VIDEO:
+        raise ValueError(f"{place}: {field} must be seconds, 0 to {LONGEST_VIDEO:,}, received {f'{value!r:.60}'}")
     return seconds

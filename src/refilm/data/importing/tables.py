@@ -1,98 +1,94 @@
-"""Clips from tables: CSV with the standard library; Parquet and the Hub with the datasets library, streamed."""
+"""Clips from tables in text files: CSV, JSON lines, and a file of captions beside one of videos."""
 
 import csv
-import re
 from collections.abc import Iterator
+from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from refilm.data.importing.columns import Columns, Files, row_of
-from refilm.data.importing.rows import Blob, File, Row
+from refilm.data.importing.columns import Columns, Files, clip_of, row_of
+from refilm.data.importing.rows import Row
+from refilm.data.text import lines, parsed
 
-if TYPE_CHECKING:
-    from datasets import IterableDataset
-
-HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 
 
 def csv_rows(path: Path, columns: Columns, *, allow_outside: bool) -> Iterator[Row]:
     """The clips of a CSV file with a header; paths are relative to it, several references parted by `;`.
 
     Raises:
-        ValueError: it is not such a file, or a row is at fault.
+        ValueError: it is not such a file, or a row is at fault; names the line in which the row begins.
+    """
+    files, delimiter = Files(path.parent, allow_outside), delimiter_of(path)
+    rows = _csv(path, delimiter)
+    _, header = next(rows, (1, []))
+    twice = [name for name in columns.found(header, str(path)).values() if header.count(name) > 1] if header else []
+    if twice:
+        raise ValueError(f"{path}: has two columns {twice[0]!r}; give each a name of its own")
+    for number, values in rows:
+        if len(values) != len(header):
+            raise ValueError(
+                f"{path}:{number}: has {len(values)} values where there are {len(header)} columns, parted by "
+                f"{delimiter!r}; quote values that contain it"
+            )
+        yield row_of(dict(zip(header, values, strict=True)), columns, files, f"{path}:{number}")
+
+
+def delimiter_of(path: Path) -> str:
+    """What parts the values of a CSV file: what parts its header into the most; a comma where nothing does."""
+    header = next((line for _, line in lines(path)), "")
+    return max(DELIMITERS, key=lambda delimiter: len(next(csv.reader([header], delimiter=delimiter), [])))
+
+
+def json_rows(path: Path, columns: Columns, *, allow_outside: bool) -> Iterator[Row]:
+    """The clips of a file of JSON lines, a manifest for instance; paths are relative to it.
+
+    Raises:
+        ValueError: it is not such a file, or a line is at fault; names the line.
     """
     files = Files(path.parent, allow_outside)
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file, strict=True)
-        try:
-            for row in reader:
-                place = f"{path}:{reader.line_num}"
-                if None in row or None in row.values():
-                    raise ValueError(f"{place}: has not as many values as there are columns; quote those with commas")
-                yield row_of(row, columns, files, place)
-        except (csv.Error, UnicodeDecodeError) as error:
-            raise ValueError(f"{path}: not CSV in UTF-8, line {reader.line_num}: {error}; export it anew") from error
+    for number, line in lines(path):
+        place = f"{path}:{number}"
+        if line.strip():
+            told = parsed(line, place)
+            source = {"source": told["source"]} if told.keys() >= {"video", "references", "source"} else {}
+            yield clip_of(columns.values(told, place) | source, files, place)
 
 
-def parquet_rows(paths: list[Path], columns: Columns, *, allow_outside: bool) -> Iterator[Row]:
-    """The clips of Parquet files, with contents or with paths relative to their folder.
+def list_rows(captions: Path, videos: Path, *, allow_outside: bool) -> Iterator[Row]:
+    """The clips of two files, a caption and a video a line; paths are relative to the latter.
 
     Raises:
-        ValueError: they cannot be read, the datasets library is missing, or a row is at fault.
+        ValueError: one has more lines than the other, or a line is at fault; names it.
     """
-    source = str(paths[0]) if len(paths) == 1 else f"{paths[0]} ... {paths[-1].name}"
-    with_files = Files(paths[0].parent, allow_outside)
-    data_files = [str(path) for path in paths]
-    for number, row in enumerate(_streamed(source, "parquet", "train", data_files), start=1):
-        yield row_of(row, columns, with_files, f"{source}, row {number}")
+    files = Files(videos.parent, allow_outside)
+    for number, (caption, video) in enumerate(zip_longest(_told(captions), _told(videos)), start=1):
+        if caption is None or video is None:
+            short, long = (captions, videos) if caption is None else (videos, captions)
+            raise ValueError(f"{short}: ends before line {number} of {long.name}; each clip has a line in both")
+        yield clip_of({"caption": caption, "video": video} if video else {}, files, f"{videos}:{number}")
 
 
-def hub_rows(name: str, split: str, columns: Columns) -> Iterator[Row]:
-    """The clips of a data set on the Hub, one after another as they come, without storing it twice.
-
-    Raises:
-        ValueError: it cannot be reached or read, the datasets library is missing, or a row is at fault.
-    """
-    files = _HubFiles(Path(), allow_outside=False)
-    for number, row in enumerate(_streamed(name, name, split, None), start=1):
-        yield row_of(row, columns, files, f"{name}, row {number}")
-
-
-class _HubFiles(Files):
-    """Files in the repository itself: what a data set of strangers calls a path must never be one of this machine."""
-
-    def at(self, name: str, place: str) -> File:
-        import fsspec
-
-        if not (name.startswith("hf://datasets/") or re.fullmatch(r"zip://[^:]*::hf://datasets/.*", name)):
-            raise ValueError(f"{place}: {name!r} is no file of the data set; only those are read")
-        try:
-            with fsspec.open(name, "rb") as file:
-                return Blob(file.read(), name)  # pyright: ignore[reportAttributeAccessIssue]
-        except Exception as error:  # of the network, of the Hub, or of the archive
-            raise ValueError(f"{place}: {name!r} cannot be fetched ({_reason(error)}); try again") from error
+def _told(path: Path) -> Iterator[str]:
+    """A file's lines without their ends, but for empty ones at its end."""
+    empty = 0
+    for _, line in lines(path):
+        if line.strip():
+            yield from [""] * empty
+            yield line.strip()
+        empty = 0 if line.strip() else empty + 1
 
 
-def _streamed(source: str, kind: str, split: str, data_files: list[str] | None) -> Iterator[dict[str, Any]]:
-    """Rows as the datasets library streams them, with contents as they are stored, not decoded."""
-    try:
-        import datasets
-    except ImportError as error:
-        raise ValueError(f"{source}: reading it needs the datasets library: pip install 'refilm[data]'") from error
-    try:
-        stream: IterableDataset = datasets.load_dataset(kind, split=split, data_files=data_files, streaming=True)  # pyright: ignore
-        rows = iter(stream.decode(False))
-    except Exception as error:  # of the network, of the Hub, or of the file
-        raise ValueError(f"{source}: cannot be read ({_reason(error)})") from error
+def _csv(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """The rows of a CSV file that are not empty, each with the line that it begins in."""
+    reader = csv.reader((line for _, line in lines(path)), delimiter=delimiter, strict=True)
     while True:
+        number = reader.line_num + 1
         try:
-            row = next(rows)
+            values = next(reader)
         except StopIteration:
             return
-        except Exception as error:
-            raise ValueError(f"{source}: cannot be read ({_reason(error)})") from error
-        yield row
-
-
-def _reason(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+        except csv.Error as error:
+            remedy = 'quote values that contain the delimiter, and write a quote within them twice, ""'
+            raise ValueError(f"{path}:{number}: not CSV ({error}); {remedy}") from error
+        if values:
+            yield number, values

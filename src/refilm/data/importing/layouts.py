@@ -1,0 +1,106 @@
+"""What a source is: told by its files' names, never by asking the network where a path must be meant."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from refilm.data.examples import LAYOUT, PICTURES, Example, sound
+from refilm.data.folders import list_folder
+from refilm.data.importing.columns import Columns, Files
+from refilm.data.importing.hub import find_on_hub, hub_rows, may_be_hub_id
+from refilm.data.importing.members import CLIPS, TEXTS, member_rows
+from refilm.data.importing.parquet import parquet_rows
+from refilm.data.importing.rows import MANIFEST, Row
+from refilm.data.importing.tables import DELIMITERS, csv_rows, delimiter_of, json_rows, list_rows
+from refilm.data.importing.tars import tar_rows
+from refilm.printable import printable
+
+METADATA = "metadata.jsonl", "metadata.csv"  # of the datasets library's VideoFolder
+LISTS = ("prompts.txt", "videos.txt"), ("prompt.txt", "videos.txt"), ("captions.txt", "videos.txt")  # finetrainers'
+KNOWN = (
+    f"give a folder with {LAYOUT}, or with 1.mp4, 1.txt, or with {METADATA[0]}, or with prompts.txt and videos.txt; "
+    "a .csv, .jsonl, .parquet or .tar, or a folder of either of the latter; or the id of a data set on the Hub, "
+    "owner/name"
+)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a source keeps its clips."""
+
+    words: str
+    """What it was taken for."""
+    rows: Iterator[Row]
+
+
+def find_layout(source: str, columns: Columns, *, split: str, allow_outside: bool) -> Layout:
+    """What a source is. Reads little of it; what is wrong with its clips comes with its rows.
+
+    Raises:
+        ValueError: nothing that is known, or several things at once.
+    """
+    path = Path(source)
+    if path.is_dir():
+        return _folder(path, columns, allow_outside)
+    if path.is_file():
+        return _file(path, columns, allow_outside)
+    if not path.exists() and may_be_hub_id(source):
+        find_on_hub(source)
+        return Layout("a data set of the Hub", hub_rows(source, split, columns))
+    raise ValueError(f"{source}: no such file or folder, so nothing that can be imported; {KNOWN}")
+
+
+def _file(path: Path, columns: Columns, allow_outside: bool) -> Layout:
+    kind = path.suffix.lower()
+    if kind in (".csv", ".tsv"):
+        words = f"a table with {DELIMITERS[delimiter_of(path)]} between its values"
+        return Layout(words, csv_rows(path, columns, allow_outside=allow_outside))
+    if kind == ".jsonl":
+        return Layout("JSON lines", json_rows(path, columns, allow_outside=allow_outside))
+    if kind == ".parquet":
+        return Layout("a Parquet file", parquet_rows([path], columns, allow_outside=allow_outside))
+    if kind == ".tar":
+        return Layout("a tar", tar_rows([path], columns))
+    raise ValueError(f"{path}: nothing that can be imported; {KNOWN}")
+
+
+def _folder(path: Path, columns: Columns, allow_outside: bool) -> Layout:
+    lists = next(((path / one, path / other) for one, other in LISTS if (path / one).is_file()), None)
+    if metadata := [path / name for name in METADATA if (path / name).is_file()]:
+        if len(metadata) > 1:
+            raise ValueError(
+                f"{path}: has {' and '.join(METADATA)}; give the one that counts, {metadata[0]} for instance"
+            )
+        return Layout(metadata[0].name, _file(metadata[0], columns, allow_outside).rows)
+    if lists is not None and lists[1].is_file():
+        words = f"{lists[0].name} and {lists[1].name}"
+        return Layout(words, list_rows(*lists, allow_outside=allow_outside))
+    if (path / "videos").is_dir() and ((path / "labels").is_dir() or not (path / MANIFEST).is_file()):
+        return Layout("videos/ and labels/", (_row(path, example) for example in sound(list_folder(path))))
+    if (path / MANIFEST).is_file():
+        return Layout(MANIFEST, json_rows(path / MANIFEST, columns, allow_outside=allow_outside))
+    return _unlisted(path, columns, allow_outside)
+
+
+def _unlisted(path: Path, columns: Columns, allow_outside: bool) -> Layout:
+    """A folder of archives, or of videos with what belongs to each beside it."""
+    parquet, tars = sorted(path.glob("*.parquet")), sorted(path.glob("*.tar"))
+    if parquet and not tars:
+        return Layout(f"Parquet files, {len(parquet)}", parquet_rows(parquet, columns, allow_outside=allow_outside))
+    if tars and not parquet:
+        return Layout(f"tars, {len(tars)}", tar_rows(tars, columns))
+    files = {entry.name: entry for entry in sorted(path.iterdir()) if entry.is_file()}
+    members = {name: file for name, file in files.items() if file.suffix.lower() in (*CLIPS, *PICTURES, *TEXTS)}
+    if not any(file.suffix.lower() in CLIPS for file in members.values()):
+        raise ValueError(f"{path}: nothing that can be imported; {KNOWN}")
+    return Layout(
+        "videos with captions beside them", member_rows(members, columns, Files(path, allow_outside), str(path))
+    )
+
+
+def _row(folder: Path, example: Example) -> Row:
+    references = tuple((item.picture, item.mask) for item in example.references)
+    source = printable(str(example.video.relative_to(folder)))
+    return Row(
+        example.video, example.caption, references, example.start, example.end, example.subject, example.mask, source
+    )

@@ -1,0 +1,106 @@
+"""Files that are one clip by their names: `7.mp4`, `7.txt` or `7.json`, `7.png`, `7.2.png`, `7.mask.png`.
+
+So they lie in WebDataset's tars, and in folders of videos with captions beside them. An archive of `videos/7.mp4`,
+`labels/7.txt` and `ref_images/7/a.png` will do as well. Where the files of a clip lie among the others does not matter.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from pathlib import PurePosixPath
+from typing import Any
+
+from refilm.data.examples import PICTURES, VIDEOS
+from refilm.data.importing.columns import Columns, Files, clip_of
+from refilm.data.importing.rows import File, Row, content_of
+from refilm.data.text import decoded, parsed
+from refilm.printable import printable
+
+MASK = "mask"  # what the suffixes of a mask begin with: 7.mask.png
+CLIPS = tuple(suffix for suffix in VIDEOS if suffix not in PICTURES)  # a GIF is a picture here
+TEXTS = ".txt", ".json"
+TOLD = "caption", "start", "end", "subject"  # what a JSON file may say
+
+
+def member_rows(members: Mapping[str, File], columns: Columns, files: Files, source: str) -> Iterator[Row]:
+    """The clips of files by their names. All pictures of a clip are references, `7.mask.png` or `7.mask.mp4` its mask.
+
+    Raises:
+        ValueError: a clip has no video, two of them, or values of no use; names it.
+    """
+    groups = _groups(members)
+    for key, group in groups.items():
+        place = f"{source}, {key!r}"
+        values = _values(group, members, columns, place)
+        if "video" not in values:
+            lone = next(iter(group.values()))
+            raise ValueError(f"{place}: {_lonely(key, groups)}; or remove {lone!r}")
+        yield clip_of(values, files, place)
+
+
+def _groups(members: Mapping[str, File]) -> dict[str, dict[str, str]]:
+    """For each clip its files: what they are called after the clip's name, and their whole names."""
+    called = [(_by_clip(name), name) for name in members if not PurePosixPath(name).name.startswith(".")]
+    videos = {place.rpartition(".")[0] for place, _ in called if place.lower().endswith(CLIPS)}
+    videos = {video for video in videos if not video.lower().endswith(f".{MASK}")}
+    groups: dict[str, dict[str, str]] = defaultdict(dict)
+    for place, name in called:
+        key = _key(place, videos)
+        suffixes = place[len(key) + 1 :].lower()
+        groups[key][suffixes if suffixes not in groups[key] else name] = name
+    return groups
+
+
+def _by_clip(name: str) -> str:
+    """A name with the clip's own name first: "a/labels/7.txt" is "a/7.txt", "ref_images/7/b.png" is "7.ref-b.png"."""
+    *folders, file = name.split("/")
+    if folders[-1:] in (["videos"], ["labels"]):
+        return "/".join([*folders[:-1], file])
+    if folders[-2:-1] == ["ref_images"]:
+        return "/".join([*folders[:-2], f"{folders[-1]}.ref-{file}"])
+    return name
+
+
+def _key(place: str, videos: set[str]) -> str:
+    """The longest name of a video that a name begins with, up to a dot; else up to its first dot."""
+    folder, slash, file = place.rpartition("/")
+    head = file
+    while head:
+        head = head.rpartition(".")[0]
+        if f"{folder}{slash}{head}" in videos:
+            return f"{folder}{slash}{head}"
+    return f"{folder}{slash}{file.partition('.')[0]}"
+
+
+def _lonely(key: str, groups: Mapping[str, Mapping[str, str]]) -> str:
+    own = PurePosixPath(key).name
+    for other, group in groups.items():
+        video = next((name for name in group.values() if name.lower().endswith(CLIPS)), None)
+        if video is not None and other != key and PurePosixPath(other).name == own:
+            return (
+                f"has no video in its folder, but {video!r} lies in another; put files of one clip beside one another"
+            )
+    return "has no video; add one of that name"
+
+
+def _values(group: Mapping[str, str], members: Mapping[str, File], columns: Columns, place: str) -> dict[str, Any]:
+    values: dict[str, Any] = {"caption": "", "references": []}
+    for suffixes, name in group.items():
+        file, suffix = members[name], f".{suffixes.rpartition('.')[2]}"
+        if suffixes.startswith(f"{MASK}."):
+            values["mask"] = file
+        elif suffix in CLIPS:
+            if "video" in values:
+                raise ValueError(f"{place}: holds two videos; give each a name of its own")
+            values |= {"video": file, "source": printable(name)}
+        elif suffix in PICTURES:
+            values["references"].append(file)
+        elif suffix == ".txt":
+            values["caption"] = decoded(content_of(file), f"{place}, {name!r}")
+        elif suffix == ".json":
+            values |= _told(file, columns, f"{place}, {name!r}")
+    return values
+
+
+def _told(file: File, columns: Columns, place: str) -> dict[str, Any]:
+    """What a clip's JSON file says of it, but for files: those are members."""
+    return columns.values(parsed(decoded(content_of(file), place), place), place, fields=TOLD, needed=())
