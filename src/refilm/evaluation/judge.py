@@ -18,7 +18,7 @@ from einops import rearrange
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from refilm.data.critters import COLORS, MOTIONS, PATTERNS, SCENES, SHAPES, Story
+from refilm.data.critters import COLORS, EYES, MOTIONS, PATTERNS, SCENES, SHAPES, Story
 
 SIZE = 32
 FEWEST_FRAMES = 9
@@ -27,10 +27,11 @@ ATTRIBUTES: dict[str, tuple[str, ...]] = {
     "second": tuple(COLORS),
     "shape": SHAPES,
     "pattern": PATTERNS,
+    "eyes": EYES,
     "scene": tuple(SCENES),
     "motion": tuple(MOTIONS),
 }
-LOOKS = ("color", "second", "shape", "pattern", "scene")
+LOOKS = ("color", "second", "shape", "pattern", "eyes", "scene")
 
 
 @dataclass(frozen=True)
@@ -41,14 +42,15 @@ class Verdict:
     second: str
     shape: str
     pattern: str
+    eyes: str
     scene: str
     motion: str
 
     @classmethod
     def of(cls, story: Story) -> Self:
         """The verdict that a perfect judge gives on a perfect film of `story`."""
-        subject = story.subject
-        return cls(subject.color, subject.second, subject.shape, subject.pattern, story.scene, story.motion)
+        who = story.subject
+        return cls(who.color, who.second, who.shape, who.pattern, who.eyes, story.scene, story.motion)
 
     def matches(self, other: "Verdict") -> dict[str, bool]:
         """Per attribute, whether both say the same."""
