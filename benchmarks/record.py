@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from refilm.evaluation import machine
+from refilm.files import write_json
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -33,10 +34,8 @@ def target(parser: argparse.ArgumentParser, given: Path | None, default: Path, f
 def write(path: Path, facts: Mapping[str, Any]) -> None:
     """Write a result, with the machine, the date and the commit it was taken at, and print it."""
     told = {"machine": machine(), "date": datetime.now(UTC).date().isoformat(), "commit": commit(), **facts}
-    text = json.dumps(told, indent=2)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text + "\n", encoding="utf-8")
-    print(text)
+    write_json(path, told)
+    print(json.dumps(told, indent=2))
 
 
 def commit() -> str | None:

@@ -1,13 +1,13 @@
 """What it is worth that `refilm`'s commands let waiting threads sleep: `refilm generate`, whole processes, in turns.
 
-    python benchmarks/threads.py --out benchmarks/results/threads.json [--turns 5]
+    python benchmarks/threads.py [--turns 5]
 
 Each turn runs every way once on the machine as it is, and once beside as many processes that spin as there are cores.
 Medians of wall-clock and processor seconds; what else the machine had to do is told by its load before each run.
+Writes benchmarks/results/threads.json, or `--out`.
 """
 
 import argparse
-import json
 import multiprocessing
 import os
 import resource
@@ -20,9 +20,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from refilm.cli.threads import CHOSEN_WITH
-from refilm.evaluation import machine
+from record import RESULTS, add_out, target, write
 
+from refilm.cli.threads import CHOSEN_WITH
+
+RESULT = RESULTS / "threads.json"
 COMMAND = ["-m", "refilm.cli"]
 AS_BEFORE = ["-c", "from refilm.cli.app import app; from refilm.cli.allocation import *; keep_freed_memory(); app()"]
 WAYS: dict[str, tuple[list[str], dict[str, str]]] = {
@@ -64,8 +66,9 @@ def run(start: list[str], own: dict[str, str], words: list[str]) -> dict[str, fl
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--turns", type=int, default=5)
-    parser.add_argument("--out", type=Path, required=True, help="The result's file.")
+    add_out(parser, RESULT)
     options = parser.parse_args()
+    out = target(parser, options.out, RESULT)
     taken: dict[tuple[str, str], list[dict[str, float]]] = {}
     with tempfile.TemporaryDirectory() as folder:
         words = ["generate", "a critter bounces in the meadow", "--seed", "7", "-o", str(Path(folder) / "film.mp4")]
@@ -75,12 +78,11 @@ def main() -> None:
                     for way, (start, own) in WAYS.items():
                         taken.setdefault((place, way), []).append(run(start, own, words))
                         print(turn, place, way, taken[place, way][-1], flush=True)
-    result: dict[str, object] = {"machine": machine(), "turns": options.turns, "cores": os.cpu_count()}
+    result: dict[str, object] = {"turns": options.turns, "cores": os.cpu_count()}
     for (place, way), runs in taken.items():
         told = {name: round(statistics.median(one[name] for one in runs), 2) for name in runs[0]}
         result[f"{way}, {place}"] = told | {"each": [round(one["seconds"], 2) for one in runs]}
-    options.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    print(json.dumps(result, indent=2))
+    write(out, result)
 
 
 if __name__ == "__main__":

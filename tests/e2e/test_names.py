@@ -1,41 +1,231 @@
-"""What docs/names.md and docs/differences.md name exists: in the package, or as a setting."""
+"""What docs/names.md and docs/differences.md name exists: in the package, as a setting, option, value or file."""
 
+import ast
+import inspect
 import re
+import sys
+from functools import cache, reduce
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
+from typing import get_args
 
+import diffusers
 import pytest
+import torch
+import typer
+from pydantic import ValidationError
 
+import refilm
+from refilm.checkpoints import Defaults
+from refilm.cli.app import app
+from refilm.data.critters.files import write_clips
+from refilm.diffusion import Schedule
+from refilm.encoders import Encoders, VideoAutoencoder
 from refilm.generation import Request
-from refilm.training.diffusion import DiffusionSettings
-from refilm.training.loop import LoopSettings
-from refilm.training.optimizers import OptimizerSettings
+from refilm.generation.request import CourseName, KernelName, SamplerName
+from refilm.settings import Settings
+from refilm.sizes import TransformerSize
+from refilm.training.diffusion import DiffusionTask
+from refilm.training.recipes import AdapterRecipe
 
-DOCS = Path(__file__).parents[2] / "docs"
+ROOT = Path(__file__).parents[2]
+PAGES = ("names", "differences")
 ROOMS = ("checkpoints", "data", "diffusion", "encoders", "generation", "media", "model", "sizes", "training")
-SETTINGS = {"diffusion": DiffusionSettings, "loop": LoopSettings}
+CLASSES = {"Pipeline": refilm.Pipeline, "DiffusionTask": DiffusionTask, "Schedule": Schedule, "refilm": refilm}
+VALUES = {*get_args(SamplerName), *get_args(CourseName), *get_args(KernelName), ""}
 
 
 def ours():
     """Names within code marks; in tables of two or three columns those of the second."""
-    for page in ("names", "differences"):
-        for line in (DOCS / f"{page}.md").read_text().splitlines():
+    for page in PAGES:
+        for line in (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8").splitlines():
             if line.startswith("| ") and not line.startswith("| ---"):
                 yield from re.findall(r"`([^`]+)`", line.split(" | ")[1])
 
 
 @pytest.mark.parametrize("name", sorted(set(ours())))
-def test_it_exists(name):
-    room, *rest = re.match(r"[\w.]*", name)[0].split(".")
-    if room in SETTINGS and rest and rest[0] in SETTINGS[room].model_fields:
-        return
-    if room in ROOMS and rest:
-        found = import_module(f"refilm.{room}")
-        for part in rest:
-            found = getattr(found, part) if hasattr(found, part) else import_module(f"{found.__name__}.{part}")
-    elif "=" in name and room not in ("", "refilm", "weights_only"):
-        assert room in Request.model_fields
+def test_it_exists(name, tmp_path):
+    assert exists(name, tmp_path)
 
 
-def test_settings_of_the_optimizer():
-    assert {"learning_rate", "weight_decay", "clip", "ema"} <= set(OptimizerSettings.model_fields)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "--resume-it",
+        "refilm invent",
+        '"dpm++"',
+        "adapter.yaml",
+        "pictures/",
+        "guidance_scale",
+        "guidance_course='steep'",
+        "diffusion.drops",
+        "model.Projector",
+        "transformer.heads",
+        "adapter.layers[i].keys",
+        "Pipeline.run",
+        "schedule.clean(noisy, velocity, timesteps, more)",
+        "refilm.load(..., memory='tiny')",
+        "sizes.cogvideox_9b()",
+    ],
+)
+def test_what_does_not_exist_is_noticed(name, tmp_path):
+    assert not exists(name, tmp_path)
+
+
+def exists(name: str, folder: Path) -> bool:
+    """Whether refilm has what a page calls so."""
+    if name.startswith("-"):
+        return name.split()[0] in options(group())
+    if name.startswith("refilm "):
+        return name.split()[1] in group().commands
+    if name == "torchrun":
+        return Path(sys.executable).with_name("torchrun").exists()
+    if name.endswith(("/", ".json", ".safetensors")):
+        return all(part.rstrip("/") in files(folder) for part in name.split())
+    if re.fullmatch(r"[a-z]+-[a-z]+", name):
+        return name in VALUES
+    code = ast.parse(name.removeprefix("for step in ")).body[0]
+    if isinstance(code, ast.Assign):
+        return takes(code.targets[0].id, ast.literal_eval(code.value))
+    if isinstance(code.value, ast.Constant):
+        return code.value.value in VALUES
+    path, call = dotted(code.value)
+    return any(found(start, path, call) for start in (live(), CLASSES, room(path[0]), settings(AdapterRecipe), words()))
+
+
+def dotted(node: ast.expr, call: ast.Call | None = None) -> tuple[list[str], ast.Call | None]:
+    """`a.b[i].c(d)` as its names, and its call where it is one."""
+    if isinstance(node, ast.Call):
+        return dotted(node.func, node)
+    if isinstance(node, ast.Name):
+        return [node.id], call
+    if isinstance(node, ast.Subscript):
+        return [*dotted(node.value)[0], "0"], call
+    assert isinstance(node, ast.Attribute), ast.dump(node)
+    return [*dotted(node.value)[0], node.attr], call
+
+
+def found(start, path: list[str], call: ast.Call | None) -> bool:
+    try:
+        thing = reduce(step, path, start)
+    except (LookupError, AttributeError, ImportError):
+        return False
+    if call is None:
+        return True
+    positional = [arg for arg in call.args if not (isinstance(arg, ast.Constant) and arg.value is ...)]
+    named = {keyword.arg: ast.literal_eval(keyword.value) for keyword in call.keywords}
+    try:
+        inspect.signature(thing).bind_partial(*positional, **named)
+    except TypeError:
+        return False
+    allowed = inspect.signature(thing, eval_str=True).parameters
+    return all(value is ... or fits(value, allowed[key].annotation) for key, value in named.items())
+
+
+def step(thing, name: str):
+    """One name further: an entry, an attribute, or a module."""
+    if isinstance(thing, dict):
+        return thing[name]
+    if name.isdigit():
+        return thing[int(name)]
+    if hasattr(thing, name):
+        return getattr(thing, name)
+    return import_module(f"{thing.__name__}.{name}") if inspect.ismodule(thing) else getattr(thing, name)
+
+
+def fits(value, annotation) -> bool:
+    choices = get_args(annotation)
+    return value in choices if choices else isinstance(value, annotation)
+
+
+def takes(name: str, value) -> bool:
+    """Whether that is a setting of a generation with that value, or an argument of `torch.load`."""
+    if name in inspect.signature(torch.load).parameters:
+        return True
+    try:
+        return name in Request.model_fields and Request(
+            steps=1, guidance=1, frames=1, height=8, width=8, **{name: value}
+        )
+    except ValidationError:
+        return False
+
+
+def room(name: str) -> dict:
+    return {name: import_module(f"refilm.{name}")} if name in ROOMS else {}
+
+
+@cache
+def live() -> dict:
+    """What the pages call by its variable."""
+    pipeline = refilm.load("pocket")
+    transformer = pipeline.base.transformer
+    block = transformer.trunk.blocks[0]
+    return {
+        "pipeline": pipeline,
+        "transformer": transformer,
+        "block": block,
+        "attention": block.attention,
+        "adapter": pipeline.adapter,
+        "schedule": pipeline.base.schedule,
+        "size": transformer.size,
+    }
+
+
+@cache
+def settings(kind: type[Settings]) -> dict:
+    """A recipe's settings, as tables in tables."""
+    told = {}
+    for name, field in kind.model_fields.items():
+        kinds = [own for own in (field.annotation, *get_args(field.annotation)) if inspect.isclass(own)]
+        tables = [settings(own) for own in kinds if issubclass(own, Settings)]
+        told[name] = tables[0] if tables else {}
+    return told
+
+
+@cache
+def words() -> dict:
+    """Names that stand alone, each of what the line it is in is about."""
+    layer = live()["adapter"].layers[0]
+    owners = (Encoders, VideoAutoencoder, layer, SimpleNamespace(**diffusers.AutoencoderKLCogVideoX().config))
+    attributes = {name for owner in owners for name in (*dir(owner), *getattr(owner, "__annotations__", ()))}
+    fields = {*Request.model_fields, *Defaults.model_fields, *TransformerSize.__dataclass_fields__}
+    alone = {
+        "AutoencoderKLCogVideoX",
+        *import_module("refilm.model.transformer").__dict__,
+        *leaves(settings(AdapterRecipe)),
+    }
+    lesson = {"batch"}  # of a curriculum's lessons
+    reference = {"reference"}  # an argument of `generate`, and what `--reference` gives
+    names = attributes | fields | alone | lesson | reference | {"Adapter", "Pipeline", "Schedule"} | VALUES
+    return {name: name for name in names}
+
+
+def leaves(table: dict):
+    for name, below in table.items():
+        yield from (name, *leaves(below))
+
+
+@cache
+def files(folder: Path) -> set[str]:
+    """What lies in the shipped model, in the repository, and in a folder of clips."""
+    for _ in write_clips(folder / "clips", clips=1, split="train", seed=0, size=32):
+        pass
+    places = (
+        ROOT / "src" / "refilm" / "pocket",
+        ROOT / "src" / "refilm" / "pocket" / "adapter",
+        ROOT,
+        folder / "clips",
+    )
+    return {path.name for place in places for path in place.iterdir()}
+
+
+@cache
+def group():
+    return typer.main.get_command(app)
+
+
+def options(command) -> set[str]:
+    below = getattr(command, "commands", {}).values()
+    own = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
+    return own.union(*map(options, below))

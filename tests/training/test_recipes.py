@@ -98,7 +98,6 @@ def stored(module):
 
 
 def test_low_rank_changes_come_back_with_the_adapter(trained, tiny_base):
-    pytest.importorskip("peft")
     task, out = trained('\n[train.lora]\nrank = 4\ntargets = ["attention.query_key_value", "mlp.2"]\n')
     rows = {row.name: row for row in task.trained().rows}
     assert rows["low-rank changes"].trains
@@ -121,7 +120,6 @@ def test_low_rank_changes_come_back_with_the_adapter(trained, tiny_base):
 
 
 def test_a_film_is_made_with_low_rank_changes_also_where_memory_is_low(trained, tiny_base, fox):
-    pytest.importorskip("peft")
     import refilm
 
     _, out = trained("\n[train.lora]\nrank = 2\n")
@@ -133,7 +131,6 @@ def test_a_film_is_made_with_low_rank_changes_also_where_memory_is_low(trained, 
 
 
 def test_an_adapter_begins_as_another_and_goes_on(trained, tiny_base, tmp_path):
-    pytest.importorskip("peft")
     lora = "\n[train.lora]\nrank = 4\n"
     _, first = trained(lora)
     onward = {"begin_from": str(first), "out": str(tmp_path / "onward")}

@@ -63,7 +63,7 @@ def test_scores_words_and_films_are_there(tmp_path):
 
 
 def test_trackio_gets_each_step_once(tmp_path, monkeypatch):
-    trackio = pytest.importorskip("trackio")
+    import trackio
     from trackio.sqlite_storage import SQLiteStorage
 
     monkeypatch.setattr("trackio.sqlite_storage.TRACKIO_DIR", tmp_path / "trackio")

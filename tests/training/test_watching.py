@@ -203,10 +203,6 @@ def test_a_dry_run_fetches_nothing(refilm, folder, encoded_clips):
     ],
 )
 def test_a_plan_counts_what_a_model_with_weights_holds_and_keeps(folder, encoded_clips, changes):
-    if changes.get("train.base_dtype") == "int8":
-        pytest.importorskip("torchao")
-    if "train.lora" in changes:
-        pytest.importorskip("peft")
     recipe, plan = read_recipe(folder / "tiny.toml", changes), plan_of(folder / "tiny.toml", changes)
     task = recipe.task()
     assert plan.trained == task.trained(recipe.loop.optimizer)

@@ -1,0 +1,76 @@
+"""What the step cache leaves out, and what it costs: the pocket model's videos with it and without, by PSNR.
+
+    python benchmarks/step_cache.py [--steps 30] [--pairs 4]
+
+For each sampler and threshold the share of the blocks' runs that are left out, and the mean PSNR to the same videos
+without the cache; beside it the PSNR of videos from other noise, which have nothing in common but what was asked for.
+Writes benchmarks/results/step_cache.json, or `--out`.
+"""
+
+import argparse
+import statistics
+from collections.abc import Sequence
+from contextlib import nullcontext
+
+import numpy as np
+import torch
+from critters import Pair, held_out_pairs
+from record import RESULTS, add_out, target, write
+
+import refilm
+from refilm.diffusion import StepCache
+from refilm.evaluation import psnr
+from refilm.model import Trunk, swapped
+
+RESULT = RESULTS / "step_cache.json"
+PAIRS_SEED = 3  # no other program makes these pairs
+SAMPLERS = ("ddim", "dpmpp-2m-sde")
+THRESHOLDS = (0.05, 0.1, 0.2, 0.3, 0.5)
+
+
+def make(
+    pipeline: refilm.Pipeline, pairs: Sequence[Pair], *, sampler: str, steps: int, seed: int = 0, cache=None
+) -> list[np.ndarray]:
+    """The pairs' videos, (F, H, W, 3) uint8 each."""
+    trunk = pipeline.base.transformer
+    with swapped(trunk, Trunk, around=lambda _: cache) if cache else nullcontext():
+        videos = pipeline.generate_batch(
+            [pair.story.caption for pair in pairs],
+            [pair.picture for pair in pairs],
+            seeds=[seed + pair.index for pair in pairs],
+            sampler=sampler,
+            steps=steps,
+        )
+    return [video.frames for video in videos]
+
+
+def likeness(ours: Sequence[np.ndarray], theirs: Sequence[np.ndarray]) -> float:
+    """Mean PSNR in dB; infinite where all are the same."""
+    return statistics.mean(psnr(one, other) for one, other in zip(ours, theirs, strict=True))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=30)
+    parser.add_argument("--pairs", type=int, default=4)
+    add_out(parser, RESULT)
+    options = parser.parse_args()
+    out = target(parser, options.out, RESULT)
+    pipeline, pairs, samplers = refilm.load("pocket"), held_out_pairs(PAIRS_SEED, options.pairs), {}
+    with torch.inference_mode():
+        for sampler in SAMPLERS:
+            how = {"sampler": sampler, "steps": options.steps}
+            plain = make(pipeline, pairs, **how)
+            told: dict[str, object] = {"other_noise_psnr": likeness(make(pipeline, pairs, **how, seed=1000), plain)}
+            for threshold in THRESHOLDS:
+                cached = make(pipeline, pairs, **how, cache=(cache := StepCache(threshold)))
+                same = all(map(np.array_equal, cached, plain))
+                found = {"left_out": cache.skipped / cache.asked, "psnr": None if same else likeness(cached, plain)}
+                told[str(threshold)] = found | {"same_videos": same}
+                print(sampler, threshold, told[str(threshold)], flush=True)
+            samplers[sampler] = told
+    write(out, {"steps": options.steps, "pairs": options.pairs, "samplers": samplers})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+"""Every measured figure in the docs is that of a result file, and none stands there without one.
+
+`SAID` has the sentences and tables of each page that tell figures, made anew from `benchmarks/results` and from what
+ships. They must stand in the page word for word. What is left of a page then holds no figure, but for what
+`NOT_MEASURED` names.
+"""
+
+import re
+
+import pytest
+
+from .figures_pages import benchmarks_page, extending, training
+from .figures_study import study
+from .results import ROOT
+
+PAGES = ["README.md", "recipes/pocket/README.md", "benchmarks/README.md"]
+PAGES += [f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md"))]
+
+FIGURE = re.compile(
+    r"\d+\.\d+"
+    r"|\d[\d,]* ?(?:s|min|minutes?|hours?|h|dB|GiB|GB|MB|MiB|TFLOP|T|thousand|times|points|clips/s)\b"
+    r"|\d+ ?%"
+    r"|\d+ of \d+"
+)
+NOT_MEASURED = {
+    "README.md": ["Python 3.11 or newer", "0.1.0 is the first version", "Apache 2.0"],
+    "benchmarks/README.md": ["95 % Wilson interval"],
+    "docs/data.md": ["are 6.1 seconds", "scaled by 0.8 to 1.5"],
+    "docs/study.md": [
+        "Chance is 12.5 for colors",
+        "A 95 % interval",
+        "ahead of 5 % each",
+        "with 10 % each",
+        "in 5 % each",
+        "dropped 5 % each",
+    ],
+    "docs/training.md": ["section 3.1", "in 5 % of the clips each"],
+    "docs/weights.md": ["version 1.5"],
+}
+"""Versions, definitions, settings and arithmetic: what stands there because it was chosen, not because it was seen."""
+
+
+SAID = {
+    "benchmarks/README.md": benchmarks_page,
+    "docs/training.md": training,
+    "docs/extending.md": extending,
+    "docs/study.md": study,
+}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_says_what_was_measured_and_nothing_more(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for sentence in SAID.get(page, list)():
+        assert sentence in text, f"{page} does not say: {sentence}"
+        text = text.replace(sentence, "")
+    for known in NOT_MEASURED.get(page, []):
+        assert known in text, f"{page} does not say any more: {known}"
+        text = text.replace(known, "")
+    text = re.sub(r"^```.*?^```|`[^`\n]*`|\]\([^)]*\)", "", text, flags=re.DOTALL | re.MULTILINE)
+    if page == "docs/study.md":  # whose table test_benchmarks holds
+        text = re.sub(r"^\|.*", "", text, flags=re.MULTILINE)
+    assert not (left := FIGURE.findall(text)), f"{page}: {left}: measured by what? Add it to `SAID`, or leave it out"

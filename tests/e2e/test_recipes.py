@@ -1,0 +1,101 @@
+"""Every recipe in `recipes/` runs, the very file with fewer and smaller steps; the pocket ones as their page says."""
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+
+RECIPES = Path(__file__).parents[2] / "recipes"
+PAGE = RECIPES / "pocket" / "README.md"
+
+# What keeps a run short; everything else is the recipe's own.
+ONE_STEP = ["loop.steps=1", "loop.save_every=1", "loop.validate_every=1"]
+STILLS = ["diffusion.curriculum=[{until=1, latent_frames=1, batch=2}]", "diffusion.validation.samples=8"]
+DRAWN = ["data.clips=2", "data.held_out_clips=2"]
+SMALLER = {
+    "critters": [*ONE_STEP, *STILLS, *DRAWN],
+    "folder": [*ONE_STEP, *STILLS],
+    "pocket/autoencoder-half": [*ONE_STEP, "autoencoder.curriculum=[{until=1, frames=1, crop=16, batch=1}]"],
+    "pocket/autoencoder": [
+        *ONE_STEP,
+        "autoencoder.curriculum=[{until=1, frames=9, crop=16, batch=1, objective='rms'}]",
+    ],
+    "pocket/encoders": [*ONE_STEP, "encoders.batch=8"],
+    "pocket/base": [*ONE_STEP, *STILLS, *DRAWN],
+    "pocket/adapter": [*ONE_STEP, *STILLS, *DRAWN],
+    "pocket/base-further": [*ONE_STEP, *STILLS, *DRAWN],
+    "pocket/adapter-further": [*ONE_STEP, *STILLS],
+}
+FEWER = {"runs/road/train": ["--clips", "2"], "runs/road/held_out": ["--clips", "2"]}
+
+
+@pytest.fixture
+def clone(tmp_path, monkeypatch) -> Path:
+    """A folder with the recipes, as in a fresh clone, and nothing else."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(RECIPES, tmp_path / "recipes")
+    return tmp_path
+
+
+def train(refilm, recipe: str, *words: str) -> None:
+    changes = [word for change in SMALLER[recipe] for word in ("--set", change)]
+    result = refilm("train", f"recipes/{recipe}.toml", *changes, *words)
+    assert result.exit_code == 0, f"{recipe}: {result.output}"
+
+
+def test_each_recipe_is_tried():
+    assert {str(path.relative_to(RECIPES).with_suffix("")) for path in RECIPES.rglob("*.toml")} == set(SMALLER)
+
+
+def test_a_model_is_trained_from_nothing_as_the_page_says(clone, refilm):
+    """All five stages, one on the other; what comes of it makes a film."""
+    for line in block("from nothing"):
+        if line.startswith("refilm train"):
+            train(refilm, line.split("recipes/")[1].split(".toml")[0])
+    model = clone / "runs" / "pocket" / "model"
+    shipped = RECIPES.parent / "src" / "refilm" / "pocket"
+    assert {path.name for path in shipped.iterdir() if path.is_dir()} <= {path.name for path in model.iterdir()}
+    film = ("generate", "a critter bounces in the meadow", "--base", model, "--steps", 1, "-o", "film.mp4")
+    assert refilm(*film).exit_code == 0
+    assert (clone / "film.mp4").stat().st_size > 0
+
+
+def test_the_shipped_model_is_trained_further_as_the_page_says(clone, refilm):
+    shutil.copytree(RECIPES.parent / "src" / "refilm" / "pocket", clone / "runs" / "pocket" / "model")
+    before = adapter(clone)
+    for line in block("Trained further"):
+        words = shlex.split(line)[1:]
+        if line.startswith("refilm train"):
+            train(refilm, line.split("recipes/")[1].split(".toml")[0])
+        elif line.startswith("refilm"):
+            result = refilm(*words, *FEWER.get(words[2], ()))
+            assert result.exit_code == 0, f"{line}: {result.output}"
+    assert adapter(clone) != before
+
+
+def test_an_adapter_learns_a_folder_s_clips(clone, refilm):
+    assert refilm("data", "critters", "clips", "--clips", 4).exit_code == 0
+    assert refilm("data", "check", "clips").exit_code == 0
+    train(refilm, "folder")
+    assert (clone / "runs" / "folder" / "adapter" / "adapter.safetensors").is_file()
+
+
+def test_the_first_recipe_runs_and_passes_its_self_test(clone, refilm):
+    """`--overfit` with the recipe as it is, but for stills, which take a fifth of the time."""
+    train(refilm, "critters")
+    assert (clone / "runs" / "critters" / "adapter" / "adapter.safetensors").is_file()
+    before = sorted(clone.rglob("*"))
+    train(refilm, "critters", "--overfit", "2")
+    assert sorted(clone.rglob("*")) == before  # nothing of it is kept
+
+
+def block(heading: str) -> list[str]:
+    """The command lines that follow a heading of the page, which ends so."""
+    text = PAGE.read_text(encoding="utf-8")
+    return re.search(rf"^#.*{heading}$.*?^```sh\n(.*?)^```", text, re.DOTALL | re.MULTILINE)[1].splitlines()
+
+
+def adapter(clone: Path) -> bytes:
+    return (clone / "runs" / "pocket" / "model" / "adapter" / "adapter.safetensors").read_bytes()
