@@ -7,8 +7,10 @@ the same, but for the order of its sums.
 import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKLCogVideoX
-from diffusers.models.autoencoders.autoencoder_kl_cogvideox import CogVideoXSafeConv3d
+from diffusers.models.autoencoders.autoencoder_kl_cogvideox import CogVideoXSafeConv3d, CogVideoXSpatialNorm3D
 from torch import Tensor
+
+from refilm.encoders.norms import SpreadingNorm
 
 LARGEST = 1 << 28  # bytes of a convolution's input, times its steps in time; beyond, memory counts for more
 
@@ -29,8 +31,10 @@ class FoldedConv3d(CogVideoXSafeConv3d):
 
 
 def fold(model: AutoencoderKLCogVideoX) -> AutoencoderKLCogVideoX:
-    """Let all convolutions of an autoencoder fold; weights and their names stay as they are."""
+    """Let all convolutions of an autoencoder fold, and its norms spread; weights and their names stay as they are."""
     for module in model.modules():
+        if type(module) is CogVideoXSpatialNorm3D:
+            module.__class__ = SpreadingNorm
         if type(module) is CogVideoXSafeConv3d:
             assert module.stride == module.dilation == (1, 1, 1)
             assert module.padding[0] == 0

@@ -16,6 +16,7 @@ from refilm.encoders import fold
 from refilm.settings import Seed, Settings
 from refilm.training.curriculum import Lesson, lesson_at
 from refilm.training.growing import grow
+from refilm.training.widening import widen
 
 Channels = Annotated[int, Field(ge=1, le=2**16)]
 
@@ -63,6 +64,8 @@ class AutoencoderSettings(Settings):
     kept_latents: float = Field(default=0.0, ge=0, le=1e6)
     """Weight of how far the latents go from those of `grown_from`, in units of their standard deviation, squared, a
     latent value's mean. A transformer that was trained on those can go on with these."""
+    widened_from: Path | None = None
+    """Begin as this trained autoencoder with fewer channels, which must divide these; its folder. None: as nothing."""
     decoder_of: Path | None = None
     """Train the decoder alone of this trained autoencoder, whose latents stay as they are; its folder."""
     curriculum: tuple[CropLesson, ...]
@@ -70,8 +73,9 @@ class AutoencoderSettings(Settings):
 
     @model_validator(mode="after")
     def _possible(self) -> "AutoencoderSettings":
-        if self.grown_from and self.decoder_of:
-            raise ValueError("grown_from and decoder_of both say what to begin with; leave one of them out")
+        beginnings = [name for name in ("grown_from", "widened_from", "decoder_of") if getattr(self, name)]
+        if len(beginnings) > 1:
+            raise ValueError(f"{' and '.join(beginnings)} both say what to begin with; leave one of them out")
         if self.kept_latents and not self.grown_from:
             raise ValueError("kept_latents: there are none to keep without grown_from")
         return self
@@ -133,6 +137,8 @@ def _begin(settings: AutoencoderSettings, small: AutoencoderKLCogVideoX | None) 
     model = make_autoencoder(settings)
     if small is not None:
         grow(small, model)
+    if settings.widened_from:
+        widen(_trained(settings.widened_from), model)
     return model
 
 

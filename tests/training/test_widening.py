@@ -1,0 +1,51 @@
+"""An autoencoder of more channels, begun as a trained one."""
+
+import pytest
+import torch
+
+from refilm.training.autoencoder import AutoencoderSettings, make_autoencoder, whole
+from refilm.training.widening import widen
+
+
+def fresh(*channels: int, **changes):
+    torch.manual_seed(sum(channels))
+    model = whole(make_autoencoder(AutoencoderSettings(channels=channels, norm_groups=4, curriculum=(), **changes)))
+    for name, weight in model.named_parameters():
+        if name.endswith(("norm1.weight", "norm_layer.weight", "bias")):
+            torch.nn.init.normal_(weight, std=0.5)  # what a fresh norm leaves alike would hide which channel is whose
+    return model.eval()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("wide", [(8, 24, 8, 16), (16, 16, 32, 16)])
+def test_the_wide_one_makes_the_same_of_a_clip(wide):
+    narrow, wide = fresh(8, 8, 8, 16), fresh(*wide)
+    video = torch.rand(1, 3, 9, 16, 16) * 2 - 1
+    latents = narrow.encode(video).latent_dist.mean
+    assert not torch.allclose(wide.encode(video).latent_dist.mean, latents, atol=1e-2)
+    widen(narrow, wide)
+    assert torch.allclose(wide.encode(video).latent_dist.mean, latents, atol=1e-4)
+    assert torch.allclose(wide.decode(latents).sample, narrow.decode(latents).sample, atol=1e-4)
+
+
+def test_the_copies_of_a_channel_learn_different_things():
+    narrow, wide = fresh(8, 8, 16), fresh(8, 16, 16)
+    widen(narrow, wide)
+    video = torch.rand(1, 3, 9, 16, 16) * 2 - 1
+    wide.decode(wide.encode(video).latent_dist.mean).sample.square().mean().backward()
+    for name in ("encoder.down_blocks.1.resnets.0.conv1.conv", "decoder.up_blocks.1.resnets.0.conv1.conv"):
+        grad = wide.get_submodule(name).bias.grad
+        assert not torch.allclose(grad[0::2], grad[1::2], rtol=1e-2), name
+
+
+@pytest.mark.parametrize(
+    ("channels", "changes", "told"),
+    [
+        ((8, 12, 16), {}, r"whole multiples of \(8, 8, 16\), received \(8, 12, 16\)"),
+        ((8, 8, 8, 16), {}, r"whole multiples of \(8, 8, 16\)"),
+        ((8, 16, 16), {"latent_channels": 4}, "latent_channels must be 16 as before, received 4"),
+    ],
+)
+def test_one_of_another_shape_is_refused(channels, changes, told):
+    with pytest.raises(ValueError, match=told):
+        widen(fresh(8, 8, 16), fresh(*channels, **changes))
