@@ -1,6 +1,7 @@
 """The decoder's norms, which read the latents, with less work: each latent is looked up before it is spread out.
 
-A lookup of one latent at a time (a kernel of one) gives the same before as after spreading, for a fraction of the places.
+A lookup of one latent at a time (a kernel of one) gives the same before spreading as after, at a fraction of the
+places.
 """
 
 import torch
