@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 from refilm.training.autoencoder import AutoencoderSettings, make_autoencoder, whole
 from refilm.training.widening import widen
@@ -12,8 +13,17 @@ def fresh(*channels: int, **changes):
     model = whole(make_autoencoder(AutoencoderSettings(channels=channels, norm_groups=4, curriculum=(), **changes)))
     for name, weight in model.named_parameters():
         if name.endswith(("norm1.weight", "norm_layer.weight", "bias")):
-            torch.nn.init.normal_(weight, std=0.5)  # what a fresh norm leaves alike would hide which channel is whose
+            nn.init.normal_(weight, std=0.5)  # what a fresh norm leaves alike would hide which channel is whose
     return model.eval()
+
+
+def latents_of(model, video: Tensor) -> Tensor:
+    (posterior,) = model.encode(video, return_dict=False)
+    return posterior.mean
+
+
+def decoded(model, latents: Tensor) -> Tensor:
+    return model.decode(latents, return_dict=False)[0]
 
 
 @torch.no_grad()
@@ -21,20 +31,21 @@ def fresh(*channels: int, **changes):
 def test_the_wide_one_makes_the_same_of_a_clip(wide):
     narrow, wide = fresh(8, 8, 8, 16), fresh(*wide)
     video = torch.rand(1, 3, 9, 16, 16) * 2 - 1
-    latents = narrow.encode(video).latent_dist.mean
-    assert not torch.allclose(wide.encode(video).latent_dist.mean, latents, atol=1e-2)
+    latents = latents_of(narrow, video)
+    assert not torch.allclose(latents_of(wide, video), latents, atol=1e-2)
     widen(narrow, wide)
-    assert torch.allclose(wide.encode(video).latent_dist.mean, latents, atol=1e-4)
-    assert torch.allclose(wide.decode(latents).sample, narrow.decode(latents).sample, atol=1e-4)
+    assert torch.allclose(latents_of(wide, video), latents, atol=1e-4)
+    assert torch.allclose(decoded(wide, latents), decoded(narrow, latents), atol=1e-4)
 
 
 def test_the_copies_of_a_channel_learn_different_things():
     narrow, wide = fresh(8, 8, 16), fresh(8, 16, 16)
     widen(narrow, wide)
     video = torch.rand(1, 3, 9, 16, 16) * 2 - 1
-    wide.decode(wide.encode(video).latent_dist.mean).sample.square().mean().backward()
+    decoded(wide, latents_of(wide, video)).square().mean().backward()
     for name in ("encoder.down_blocks.1.resnets.0.conv1.conv", "decoder.up_blocks.1.resnets.0.conv1.conv"):
-        grad = wide.get_submodule(name).bias.grad
+        grad = wide.get_parameter(f"{name}.bias").grad
+        assert grad is not None
         assert not torch.allclose(grad[0::2], grad[1::2], rtol=1e-2), name
 
 

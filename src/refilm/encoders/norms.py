@@ -13,7 +13,9 @@ from torch import Tensor
 class SpreadingNorm(CogVideoXSpatialNorm3D):
     """A norm of the autoencoder's decoder whose scale and shift are computed from the latents as they are."""
 
-    def forward(self, f: Tensor, zq: Tensor, conv_cache: dict | None = None) -> tuple[Tensor, dict]:
+    def forward(  # type: ignore[override]  # diffusers tells another result than it gives
+        self, f: Tensor, zq: Tensor, conv_cache: dict | None = None
+    ) -> tuple[Tensor, dict]:
         """(B, C, T, H, W), latents (B, Z, t, h, w) -> (B, C, T, H, W), and nothing to remember for the next frames."""
         scale, shift = (_spread(conv.conv(zq), f) for conv in (self.conv_y, self.conv_b))
         return self.norm_layer(f) * scale + shift, {}

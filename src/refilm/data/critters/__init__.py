@@ -1,8 +1,21 @@
 """critters: the built-in, procedural data set. Any number of clips from a seed."""
 
-from refilm.data.critters.clips import FPS, FRAMES, SIZE, Story, draw_film, draw_portrait, film, portrait, story
+from refilm.data.critters.clips import (
+    FPS,
+    FRAMES,
+    SIZE,
+    Shot,
+    draw_double,
+    draw_double_portrait,
+    draw_film,
+    draw_portrait,
+    film,
+    portrait,
+    shoot,
+)
 from refilm.data.critters.motions import MOTIONS
 from refilm.data.critters.scenes import SCENES
+from refilm.data.critters.stories import DoubleStory, Story, double_story, story
 from refilm.data.critters.subjects import COLORS, EYES, PATTERNS, SHAPES, Split, Subject, subjects
 
 __all__ = [
@@ -15,13 +28,19 @@ __all__ = [
     "SCENES",
     "SHAPES",
     "SIZE",
+    "DoubleStory",
+    "Shot",
     "Split",
     "Story",
     "Subject",
+    "double_story",
+    "draw_double",
+    "draw_double_portrait",
     "draw_film",
     "draw_portrait",
     "film",
     "portrait",
+    "shoot",
     "story",
     "subjects",
 ]

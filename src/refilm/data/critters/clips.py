@@ -1,64 +1,61 @@
-"""A clip of critters: subject, scene and motion drawn as frames, with its captions and reference picture.
+"""A clip of critters: subjects, scene and motions drawn as frames, with masks and reference pictures.
 
-Every clip is a pure function of (seed, index, split); nothing is stored.
+Every clip is a pure function of (seed, index, split) and of how many it shows; nothing is stored.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from refilm.data.critters.drawing import draw
-from refilm.data.critters.motions import MOTIONS, Track, track
-from refilm.data.critters.scenes import SCENES, paint_scene
-from refilm.data.critters.subjects import Split, Subject, subjects
+from refilm.data.critters.motions import Track, track
+from refilm.data.critters.placing import two_tracks
+from refilm.data.critters.scenes import paint_scene
+from refilm.data.critters.stories import DoubleStory, Story, double_story, story
+from refilm.data.critters.subjects import Split, Subject
 
 FPS = 8
 FRAMES = 17
 SIZE = 64
-PLACES = {
-    "meadow": "in the meadow",
-    "beach": "on the beach",
-    "night": "at night",
-    "snow": "in the snow",
-    "desert": "in the desert",
-    "forest": "in the forest",
-}
 
 
-@dataclass(frozen=True)
-class Story:
-    """What a clip is about: who does what where."""
+class Shot(NamedTuple):
+    """What a clip shows."""
 
-    subject: Subject
-    motion: str
-    scene: str
-
-    @property
-    def caption(self) -> str:
-        """Motion and scene only: who appears is told by the reference picture alone."""
-        return f"a critter {self.motion} {PLACES[self.scene]}"
-
-    @property
-    def looks_caption(self) -> str:
-        """The caption with the subject's looks, for training a base model without pictures."""
-        return f"{self.caption}, {self.subject.looks}"
+    frames: np.ndarray
+    """(F, H, W, 3) uint8"""
+    masks: np.ndarray
+    """(S, F, H, W) bool: where each of S subjects shows; what another hides is not in its mask."""
 
 
-def story(seed: int, index: int, split: Split) -> Story:
-    """The story of clip `index`."""
-    rng = np.random.default_rng((seed, index, 0))
-    choose = lambda options: options[int(rng.integers(len(options)))]  # noqa: E731
-    return Story(choose(subjects(split)), choose(tuple(MOTIONS)), choose(tuple(SCENES)))
+def shoot(
+    story: Story | DoubleStory, rng: np.random.Generator, *, size: int = SIZE, start: int = 0, frames: int = FRAMES
+) -> Shot:
+    """Draw a story's frames from `start` on. Below 64 pixels it is pixel art, else smooth."""
+    stage = paint_scene(story.scene, size, rng)
+    canvas = np.repeat(stage[None], frames, axis=0)
+    masks = np.zeros((len(story.subjects), *canvas.shape[:3]), dtype=bool)
+    for number, (subject, moving) in enumerate(zip(story.subjects, _tracks(story, start, frames, rng), strict=True)):
+        masks[number] = draw(canvas, subject, moving, soft=size >= 64)
+        masks[:number] &= ~masks[number]  # the later ones stand in front
+    return Shot(np.round(canvas).astype(np.uint8), masks)
 
 
 def film(
-    story: Story, rng: np.random.Generator, *, size: int = SIZE, start: int = 0, frames: int = FRAMES
+    story: Story | DoubleStory, rng: np.random.Generator, *, size: int = SIZE, start: int = 0, frames: int = FRAMES
 ) -> np.ndarray:
-    """Draw a story's frames from `start` on: (F, H, W, 3) uint8. Below 64 pixels it is pixel art, else smooth."""
-    stage = paint_scene(story.scene, size, rng)
-    canvas = np.repeat(stage[None], frames, axis=0)
-    draw(canvas, story.subject, track(story.motion, np.arange(start, start + frames), rng), soft=size >= 64)
-    return np.round(canvas).astype(np.uint8)
+    """The frames of `shoot` alone: (F, H, W, 3) uint8."""
+    return shoot(story, rng, size=size, start=start, frames=frames).frames
+
+
+def _tracks(story: Story | DoubleStory, start: int, frames: int, rng: np.random.Generator) -> tuple[Track, ...]:
+    if isinstance(story, Story):
+        return (track(story.motion, np.arange(start, start + frames), rng),)
+    part = slice(start, start + frames)  # where they are hangs on the whole
+    return tuple(
+        Track(whole.x[part], whole.y[part], whole.radius[part], whole.angle[part])
+        for whole in two_tracks(story.motions, FRAMES, rng)
+    )
 
 
 def portrait(subject: Subject, rng: np.random.Generator, *, size: int = SIZE) -> np.ndarray:
@@ -80,6 +77,17 @@ def draw_film(seed: int, index: int, split: Split, *, size: int = SIZE) -> np.nd
     return film(story(seed, index, split), np.random.default_rng((seed, index, 4)), size=size)
 
 
+def draw_double(seed: int, index: int, split: Split, *, size: int = SIZE) -> Shot:
+    """Film and masks of clip `index` of those with two critters."""
+    return shoot(double_story(seed, index, split), np.random.default_rng((seed, index, 7)), size=size)
+
+
 def draw_portrait(seed: int, index: int, split: Split, *, number: int, size: int) -> np.ndarray:
     """A portrait of the subject of clip `index`, of which there is any number: (H, W, 3) uint8."""
     return portrait(story(seed, index, split).subject, np.random.default_rng((seed, index, 5, number)), size=size)
+
+
+def draw_double_portrait(seed: int, index: int, split: Split, *, subject: int, number: int, size: int) -> np.ndarray:
+    """A portrait of subject 0 or 1 of a clip with two, of which there is any number: (H, W, 3) uint8."""
+    rng = np.random.default_rng((seed, index, 8, subject, number))
+    return portrait(double_story(seed, index, split).subjects[subject], rng, size=size)

@@ -23,7 +23,9 @@ COLORS: dict[str, tuple[int, int, int]] = {
     "white": (244, 244, 240),
 }
 
-Split = Literal["train", "held_out"]
+Split = Literal["train", "held_out", "train_combinations", "held_out_combinations"]
+"""Which subjects clips show: `train` nine tenths of all, `held_out` the others; `held_out_combinations` a tenth of all
+combinations of shape, colors and pattern, with any eyes, `train_combinations` only subjects that neither holds out."""
 
 
 @dataclass(frozen=True, order=True)
@@ -46,6 +48,22 @@ class Subject:
         """Whether no training clip ever shows this subject: a tenth of all, by its name's checksum."""
         return zlib.crc32(self.looks.encode()) % 10 == 0
 
+    @property
+    def combination_held_out(self) -> bool:
+        """Whether no clip of `train_combinations` shows its shape, colors and pattern together, with other eyes either.
+
+        A subject that is only held out may have a twin in training but for its eyes.
+        """
+        return zlib.crc32(f"{self.color} {self.pattern} {self.second} {self.shape}".encode()) % 10 == 0
+
+    def belongs_to(self, split: Split) -> bool:
+        """Whether clips of a split may show it."""
+        if split == "train_combinations":
+            return not (self.held_out or self.combination_held_out)
+        if split == "held_out_combinations":
+            return self.combination_held_out
+        return self.held_out == (split == "held_out")
+
 
 @cache
 def subjects(split: Split) -> tuple[Subject, ...]:
@@ -55,4 +73,4 @@ def subjects(split: Split) -> tuple[Subject, ...]:
         for shape, color, second, pattern, eyes in product(SHAPES, COLORS, COLORS, PATTERNS, EYES)
         if color != second
     )
-    return tuple(subject for subject in everyone if subject.held_out == (split == "held_out"))
+    return tuple(subject for subject in everyone if subject.belongs_to(split))

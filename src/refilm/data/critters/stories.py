@@ -1,0 +1,91 @@
+"""What a clip of critters is about: who does what where, in words. Knows nothing of pixels."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from refilm.data.critters.motions import MOTIONS
+from refilm.data.critters.scenes import SCENES
+from refilm.data.critters.subjects import Split, Subject, subjects
+
+PLACES = {
+    "meadow": "in the meadow",
+    "beach": "on the beach",
+    "night": "at night",
+    "snow": "in the snow",
+    "desert": "in the desert",
+    "forest": "in the forest",
+}
+
+
+@dataclass(frozen=True)
+class Story:
+    """One critter in a scene."""
+
+    subject: Subject
+    motion: str
+    scene: str
+
+    @property
+    def subjects(self) -> tuple[Subject, ...]:
+        """Everyone in it."""
+        return (self.subject,)
+
+    @property
+    def caption(self) -> str:
+        """Motion and scene only: who appears is told by the reference picture alone."""
+        return f"a critter {self.motion} {PLACES[self.scene]}"
+
+    @property
+    def class_caption(self) -> str:
+        """The caption with the critter's shape, as people name a subject by its kind."""
+        return f"a {self.subject.shape} {self.motion} {PLACES[self.scene]}"
+
+    @property
+    def looks_caption(self) -> str:
+        """The caption with the subject's looks, for training a base model without pictures."""
+        return f"{self.caption}, {self.subject.looks}"
+
+
+@dataclass(frozen=True)
+class DoubleStory:
+    """Two critters of different shapes in one scene, each with a motion of its own."""
+
+    subjects: tuple[Subject, Subject]
+    motions: tuple[str, str]
+    scene: str
+
+    @property
+    def caption(self) -> str:
+        """Both shapes with their motions, and the scene; colors and patterns are told by the reference pictures."""
+        parts = (f"a {one.shape} {motion}" for one, motion in zip(self.subjects, self.motions, strict=True))
+        return f"{' and '.join(parts)} {PLACES[self.scene]}"
+
+    @property
+    def class_caption(self) -> str:
+        """The caption, which names the shapes already: without them nobody knew who does what."""
+        return self.caption
+
+    @property
+    def looks_caption(self) -> str:
+        """The caption with the looks of both, for training a base model without pictures."""
+        return ", ".join((self.caption, *(one.looks for one in self.subjects)))
+
+
+def story(seed: int, index: int, split: Split) -> Story:
+    """The story of clip `index`."""
+    rng = np.random.default_rng((seed, index, 0))
+    choose = lambda options: options[int(rng.integers(len(options)))]  # noqa: E731
+    return Story(choose(subjects(split)), choose(tuple(MOTIONS)), choose(tuple(SCENES)))
+
+
+def double_story(seed: int, index: int, split: Split) -> DoubleStory:
+    """The story of clip `index` of those with two critters."""
+    rng = np.random.default_rng((seed, index, 6))
+    first, *others = rng.permutation(len(subjects(split))).tolist()
+    everyone = subjects(split)
+    second = next(other for other in others if everyone[other].shape != everyone[first].shape)
+    one, two = rng.choice(len(MOTIONS), size=2, replace=False).tolist()
+    motions = tuple(MOTIONS)
+    scene = tuple(SCENES)[int(rng.integers(len(SCENES)))]
+    return DoubleStory((everyone[first], everyone[second]), (motions[one], motions[two]), scene)
