@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderKLCogVideoX
 
 from refilm.checkpoints import load_autoencoder
+from refilm.data import critters
 from refilm.evaluation import metrics
 from refilm.training.autoencoder import AutoencoderSettings, AutoencoderTask, CropLesson, psnr
 from refilm.training.loop import LoopSettings, fit
@@ -110,9 +112,34 @@ def test_root_and_psnr_pull_with_the_same_force_at_27_db():
     ("settings", "told"),
     [
         ({"grown_from": Path("a"), "decoder_of": Path("b")}, "both say what to begin with"),
+        ({"grown_from": Path("a"), "widened_from": Path("b")}, "grown_from and widened_from both say"),
         ({"kept_latents": 1.0}, "none to keep without grown_from"),
     ],
 )
 def test_settings_that_contradict_one_another_are_refused(settings, told):
     with pytest.raises(ValueError, match=told):
         AutoencoderSettings(curriculum=(), **settings)
+
+
+def learned_from(share: float) -> torch.Tensor:
+    """The clips of the first step, (B, 3, F, H, W)."""
+    lesson = {"until": 1, "batch": 8, "frames": 9, "crop": 32}
+    made = recipe(Path("unused"), curriculum=(lesson,), split="train_combinations", double_share=share)
+    task = made.task()
+    seen = []
+    task.module.encoder.register_forward_pre_hook(lambda _, given: seen.append(given[0].detach()))
+    task.loss(0, task.samples(0))
+    return seen[0]
+
+
+def test_a_share_of_the_clips_shows_two_critters_and_the_others_stay_as_they_are():
+    one, some, two = (learned_from(share) for share in (0.0, 0.5, 1.0))
+    of_two = [torch.equal(*pair) for pair in zip(some, two, strict=True)]
+    of_one = [torch.equal(*pair) for pair in zip(some, one, strict=True)]
+    assert [a != b for a, b in zip(of_one, of_two, strict=True)] == [True] * 8
+    assert 0 < sum(of_two) < 8
+    rng = np.random.default_rng((0, 0, 1))
+    start = int(rng.integers(0, critters.FRAMES - 8))
+    story = critters.double_story(0, 0, "train_combinations")
+    film = torch.from_numpy(critters.film(story, rng, size=32, start=start, frames=9)) / 127.5 - 1
+    assert torch.equal(two[0], film.permute(3, 0, 1, 2))

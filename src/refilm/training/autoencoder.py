@@ -68,6 +68,10 @@ class AutoencoderSettings(Settings):
     """Begin as this trained autoencoder with fewer channels, which must divide these; its folder. None: as nothing."""
     decoder_of: Path | None = None
     """Train the decoder alone of this trained autoencoder, whose latents stay as they are; its folder."""
+    split: critters.Split = "train"
+    """Which subjects it learns from; it is validated on those of `held_out`."""
+    double_share: float = Field(default=0.0, ge=0, le=1)
+    """Share of the clips that show two critters."""
     curriculum: tuple[CropLesson, ...]
     seed: Seed = 0
 
@@ -152,11 +156,13 @@ class AutoencoderTask:
         self.module = whole(_begin(settings, self.small))
         self.held_out = torch.stack([self._clip(10_000_000 + i, critters.FRAMES, "held_out") for i in range(8)])
 
-    def _clip(self, index: int, frames: int, split: critters.Split) -> Tensor:
+    def _clip(self, index: int, frames: int, split: critters.Split, *, double_share: float = 0.0) -> Tensor:
         """A clip (3, F, H, W) in -1..1; shorter ones begin anywhere in the story."""
-        rng = np.random.default_rng((self.settings.seed, index, 1))
+        seed = self.settings.seed
+        rng = np.random.default_rng((seed, index, 1))
         start = int(rng.integers(0, critters.FRAMES - frames + 1))
-        story = critters.story(self.settings.seed, index, split)
+        double = np.random.default_rng((seed, index, 3)).random() < double_share
+        story = (critters.double_story if double else critters.story)(seed, index, split)
         pixels = critters.film(story, rng, size=self.settings.size, start=start, frames=frames)
         return torch.from_numpy(pixels).permute(3, 0, 1, 2) / 127.5 - 1
 
@@ -167,7 +173,8 @@ class AutoencoderTask:
     def _batch(self, lesson: CropLesson, samples: range) -> Tensor:
         crops = []
         for index in samples:
-            clip = self._clip(index, lesson.frames, "train")
+            share = self.settings.double_share
+            clip = self._clip(index, lesson.frames, self.settings.split, double_share=share)
             rng = np.random.default_rng((self.settings.seed, index, 2))
             top, left = rng.integers(0, self.settings.size - lesson.crop + 1, size=2)
             crops.append(clip[:, :, top : top + lesson.crop, left : left + lesson.crop])
