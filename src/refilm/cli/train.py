@@ -40,6 +40,15 @@ def train(
             show_default=False,
         ),
     ] = None,
+    allow_changes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--allow-change",
+            metavar="NAME",
+            help="A setting, or a table of them, that may be another than in the run that is resumed; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
     log_with: Annotated[
         Literal["trackio", "wandb"] | None,
         typer.Option(help="A tracker that gets all numbers, beside TensorBoard's logs in the run.", show_default=False),
@@ -79,6 +88,7 @@ def train(
             folder,
             resume=resume_from or resume,
             changes=settings,
+            allow_changes=allow_changes or (),
             log_with=log_with,
             on_encoded=course.encoded,
             on_trained=course.begin,

@@ -1,6 +1,7 @@
 """`run.json`: a run's account of itself, with everything that is needed to repeat it and what came of it.
 
-Written at the start, at each validation and at the end, whole each time. A resumed run adds a part to the account.
+Written when the first step is about to be made, at each validation and at the end, whole each time. A resumed run adds
+a part to the account.
 """
 
 import importlib.metadata
@@ -33,10 +34,18 @@ class Account:
         sources: what the run rests on: data and base model, with what tells them from others.
         processes: how many train together.
         step: after which the run goes on; 0: a new run. What was told of later steps is taken back.
+        changes: what this part of the run has otherwise than the one before, by name: [before, now].
     """
 
     def __init__(
-        self, folder: Path, recipe: Mapping[str, Any], *, sources: Mapping[str, Any], processes: int, step: int = 0
+        self,
+        folder: Path,
+        recipe: Mapping[str, Any],
+        *,
+        sources: Mapping[str, Any],
+        processes: int,
+        step: int = 0,
+        changes: Mapping[str, Any] | None = None,
     ):
         self.path = folder / FILE
         known = read_json(self.path) if step and self.path.exists() else {}
@@ -44,10 +53,13 @@ class Account:
             "id": known.get("id", secrets.token_hex(4)),
             "recipe": dict(recipe),
             **sources,
-            "parts": [*known.get("parts", ()), surroundings(processes, step)],
+            "parts": [*known.get("parts", ()), {**surroundings(processes, step), "changes": dict(changes or {})}],
             "validations": [told for told in known.get("validations", ()) if told["step"] <= step],
             "result": None,
         }
+
+    def start(self) -> None:
+        """Write it down: from here on this part of the run takes place."""
         self._write()
 
     @property

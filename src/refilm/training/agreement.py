@@ -37,7 +37,7 @@ def agreed() -> Iterator[None]:
     if failure is not None:
         raise failure
     if failed:
-        raise OSError("another process could not do its part of a checkpoint; its own message says why")
+        raise OSError("another process failed; its own message says why")
 
 
 def gathered(part: dict[str, Any]) -> dict[str, Any]:

@@ -66,16 +66,15 @@ class Filming:
         Raises:
             FloatingPointError: a film whose numbers are not finite; it is not written.
         """
-        paths, expendable = [], expendable or Expendable()
         with at_rest(self.pipeline.base.transformer):
-            for number in range(len(self.text)):
-                latents = self._latents(number)
-                if write:
-                    with torch.autocast(latents.device.type, enabled=False):
-                        (video,) = self.pipeline.decode(latents)
-                    with expendable("some of its films"):
-                        self.folder.mkdir(parents=True, exist_ok=True)
-                        paths += video.save(self.folder / f"step-{step:08}-{number + 1}.mp4")
+            latents = [self._latents(number) for number in range(len(self.text))]  # by all processes, before any fails
+        paths, expendable = [], expendable or Expendable()
+        for number, made in enumerate(latents if write else ()):
+            with torch.autocast(made.device.type, enabled=False):
+                (video,) = self.pipeline.decode(made)
+            with expendable("some of its films"):
+                self.folder.mkdir(parents=True, exist_ok=True)
+                paths += video.save(self.folder / f"step-{step:08}-{number + 1}.mp4")
         return tuple(paths)
 
     def _latents(self, number: int) -> Tensor:

@@ -61,12 +61,27 @@ class Progress:
     words: str = ""
 
 
+def begin(task: Task, settings: LoopSettings, folder: Path, *, resume: bool | Path = False) -> Trainer:
+    """What trains `task`, where the run starts: at its first step, or where a checkpoint is. Writes nothing.
+
+    Raises:
+        ValueError: `resume` without a checkpoint, or with one that is damaged or of another kind of run; none of it,
+            and `folder` holds checkpoints.
+    """
+    start = starting_point(folder, resume)
+    run = Trainer(task, settings)
+    if start is not None:
+        run.load_state(load_checkpoint(start, mesh=mesh_of(run.state())))
+    return run
+
+
 def fit(
     task: Task,
     settings: LoopSettings,
     folder: Path,
     *,
     resume: bool | Path = False,
+    run: Trainer | None = None,
     look: Callable[[int], Findings] | None = None,
     stop: Stop | None = None,
 ) -> Iterator[Progress]:
@@ -80,6 +95,7 @@ def fit(
         settings: the course.
         folder: where checkpoints are kept.
         resume: go on from this checkpoint; True: from the newest in `folder`.
+        run: what `begin` gave for the same; none: begin here.
         look: called with the number of steps at each validation, the averaged weights in place, by the first process,
             or by all where they share the weights; none: the task's own validation alone.
         stop: what has asked to stop so far, where the caller listens already; none: signals are heard from here on.
@@ -92,11 +108,8 @@ def fit(
         Ended: a look found that it is enough, before the last step; it is saved.
     """
     look = look or (lambda step: Findings(task.validate()))
-    run, first = Trainer(task, settings), place().first
-    start = starting_point(folder, resume)
-    if start is not None:
-        run.load_state(load_checkpoint(start, mesh=mesh_of(run.state())))
-        set_aside(folder, after=run.step)
+    run, first = run or begin(task, settings, folder, resume=resume), place().first
+    set_aside(folder, after=run.step)
     with stoppable() if stop is None else nullcontext(stop) as stop:
         started = time.perf_counter()
         while run.step < settings.steps:

@@ -4,14 +4,19 @@ Written by the first process alone. A resumed run continues the same record, and
 of what is trained.
 """
 
+import os
 import tempfile
+import time
 from collections.abc import Iterable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from tensorboard.compat.proto.event_pb2 import Event, SessionLog  # pyright: ignore[reportAttributeAccessIssue]
 from tensorboard.compat.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
-from torch.utils.tensorboard import SummaryWriter
+from tensorboard.summary.writer.record_writer import RecordWriter
+from torch.utils.tensorboard.summary import scalar, text
 
 from refilm.files import write_text
 from refilm.media import open_video
@@ -39,47 +44,73 @@ class Records(AbstractContextManager):
 
     Args:
         folder: the run's; events go to logs/ in it, to be seen with `tensorboard --logdir`.
-        step: the step at which the run goes on; 0 for a new one. What was recorded of later steps is taken back.
+        step: the step at which the run goes on; 0 for a new one. What was recorded of later steps is taken back, that
+            of a run too which was here before and never saved a step.
         tracker: another that gets the same numbers.
     """
 
     def __init__(self, folder: Path, *, step: int = 0, tracker: Tracker | None = None):
-        self.writer = SummaryWriter(folder / LOGS, purge_step=step + 1 if step else None)
         self.tracker, self.mark = tracker, folder / LOGS / "tracked"
         self.tracked = int(self.mark.read_text()) if step and self.mark.exists() else 0
+        self.events = _new_events(folder / LOGS)
+        session = SessionLog(status=SessionLog.START)  # events of this step and later ones in older files count no more
+        _append(self.events, [Event(file_version="brain.Event:2"), Event(step=step + 1, session_log=session)])
 
     def __exit__(self, *error: object) -> None:
-        self.writer.close()
         if self.tracker is not None:
             self.tracker.finish()
 
     def write(self, progress: Progress) -> None:
-        """Record a step."""
+        """Record a step.
+
+        Raises:
+            OSError: it cannot be written, and then nothing of it is; the next step can be.
+        """
         numbers = numbers_of(progress)
-        for name, value in numbers.items():
-            self.writer.add_scalar(name, value, progress.step)
+        summaries = [scalar(name, value) for name, value in numbers.items()]
         if progress.words:
-            self.writer.add_text("validation/words", progress.words, progress.step)
-        self._films(progress.films, progress.step)
-        if progress.scores:
-            self.writer.flush()
+            summaries.append(text("validation/words", progress.words))
+        summaries += [_moving(path, number) for number, path in enumerate(progress.films, start=1)]
+        _append(self.events, [Event(step=progress.step, summary=each) for each in summaries])
         if self.tracker is not None and progress.step > self.tracked:
             self.tracker.log(numbers, step=progress.step)
             self.tracked = progress.step
             write_text(self.mark, str(self.tracked))
 
-    def _films(self, films: Iterable[Path], step: int) -> None:
-        """As moving pictures, which TensorBoard plays among its images."""
-        for number, path in enumerate(films, start=1):
-            video = open_video(path)
-            with tempfile.TemporaryDirectory() as folder:
-                (gif,) = video.save(Path(folder) / "film.gif", scale=1)
-                encoded = gif.read_bytes()
-            height, width = video.frames.shape[1:3]
-            image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=encoded)
-            value = Summary.Value(tag=f"films/{number}", image=image)
-            assert self.writer.file_writer is not None
-            self.writer.file_writer.add_summary(Summary(value=[value]), step)
+
+def _new_events(logs: Path) -> Path:
+    """A file of events that TensorBoard reads after all others there: their names begin with a time, in seconds."""
+    logs.mkdir(parents=True, exist_ok=True)
+    after = [int(path.name.split(".")[3]) + 1 for path in logs.glob("events.out.tfevents.*")]
+    return logs / f"events.out.tfevents.{max([int(time.time()), *after]):010d}.refilm"
+
+
+def _append(file: Path, events: Iterable[Event]) -> None:
+    """Add events to a file: all of them or, where the disk is full, none."""
+    records = BytesIO()
+    for event in events:
+        event.wall_time = time.time()
+        RecordWriter(records).write(event.SerializeToString())
+    size = file.stat().st_size if file.exists() else 0
+    try:
+        with file.open("ab") as stream:
+            stream.write(records.getvalue())
+    except OSError as error:
+        with suppress(OSError):
+            os.truncate(file, size)  # half an event would hide those after it
+        error.filename = error.filename or str(file)
+        raise
+
+
+def _moving(film: Path, number: int) -> Summary:
+    """A film as a moving picture, which TensorBoard plays among its images."""
+    video = open_video(film)
+    with tempfile.TemporaryDirectory() as folder:
+        (gif,) = video.save(Path(folder) / "film.gif", scale=1)
+        encoded = gif.read_bytes()
+    height, width = video.frames.shape[1:3]
+    image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=encoded)
+    return Summary(value=[Summary.Value(tag=f"films/{number}", image=image)])
 
 
 def numbers_of(progress: Progress) -> dict[str, float]:

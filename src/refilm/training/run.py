@@ -1,22 +1,27 @@
 """A run: a recipe, its task, the loop and its folder. The command line and the tests go through here."""
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from refilm.files import write_text
+from refilm.files import locked
+from refilm.training.agreement import agreed
+from refilm.training.changes import Comparison
 from refilm.training.diffusion import DiffusionTask
 from refilm.training.films import Filming, prepare
-from refilm.training.loop import Progress, fit
+from refilm.training.loop import Progress, begin, fit
 from refilm.training.overfit import Look, Outcome, overfit
-from refilm.training.parallel import joined, wait_for_all
+from refilm.training.parallel import joined, place, wait_for_all
 from refilm.training.recipes import AdapterRecipe, read_recipe
 from refilm.training.records import TrackerName
-from refilm.training.resume import starting_point, step_of
+from refilm.training.resume import starting_point
 from refilm.training.signals import Stopped, stoppable
 from refilm.training.step import Task
 from refilm.training.trained import TrainedTable
-from refilm.training.watching import watch
+from refilm.training.watching import sources_of, watch
+
+LOCK = ".lock"
 
 
 def train(
@@ -25,6 +30,7 @@ def train(
     *,
     resume: bool | Path = False,
     changes: Mapping[str, Any] | None = None,
+    allow_changes: Collection[str] = (),
     log_with: TrackerName | None = None,
     on_encoded: Callable[[int, int], None] = lambda done, total: None,
     on_trained: Callable[[TrainedTable], None] = lambda table: None,
@@ -39,6 +45,7 @@ def train(
         folder: where checkpoints, records, films, the run's account and the recipe as it was understood are kept.
         resume: go on from this checkpoint, or from the newest of this run's folder; True: from the newest in `folder`.
         changes: values by dotted name that take the place of the recipe's.
+        allow_changes: settings, or tables of them, that may be others than in the run that is resumed.
         log_with: a tracker that gets the numbers beside TensorBoard.
         on_encoded: told (clips done, clips in all) while clips are encoded, before the first step.
         on_trained: told what trains and what is frozen, before the first step.
@@ -49,28 +56,30 @@ def train(
 
     Raises:
         ValueError: a recipe or data that cannot be used; `folder` holds a run already and `resume` is not set, or
-            it is set and there is no sound checkpoint.
+            it is set and there is no sound checkpoint, or one of another recipe; another process trains in `folder`.
+            The records of the run are as they were then.
         Stopped: SIGTERM or Ctrl-C asked for it; the last step is saved, or so are the encodings made so far.
         Ended: as many validations as the recipe allows found that the picture is not used; the last step is saved.
     """
     recipe: Any = read_recipe(recipe_path, changes)
-    start = starting_point(folder, resume)  # refused before clips are encoded
-    with stoppable(on_stop) as stop, joined() as here:
-        folder.mkdir(parents=True, exist_ok=True)
+    with stoppable(on_stop) as stop, joined() as here, held(folder):
+        start = starting_point(folder, resume)
+        since = Comparison(start, recipe, allow_changes)  # refused before clips are encoded
         for done, total in recipe.prepare():
             on_encoded(done, total)
             if stop.asked:
                 raise Stopped(None, stop.asked)  # what is encoded is kept
         wait_for_all()
         task = recipe.task()
-        if here.first:
-            write_text(folder / "recipe.toml", recipe.to_toml())
+        since.compare_contents(sources_of(task, None))
         if isinstance(task, DiffusionTask):
             on_trained(task.trained(recipe.loop.optimizer))
-        step, filming = step_of(start) if start else 0, filming_of(recipe, task, folder)
-        with watch(task, recipe, folder, step=step, log_with=log_with, filming=filming) as watching:
-            steps = fit(task, recipe.loop, folder, resume=resume, look=watching.look, stop=stop)
-            for progress in steps:
+        filming = filming_of(recipe, task, folder)
+        run = begin(task, recipe.loop, folder, resume=start or False)
+        wait_for_all()  # the records that each has compared with are written now
+        watching = watch(task, recipe, folder, step=run.step, changes=since.changes, log_with=log_with, filming=filming)
+        with watching:
+            for progress in fit(task, recipe.loop, folder, run=run, look=watching.look, stop=stop):
                 watching.note(progress)
                 yield progress
             if not here.first:
@@ -78,6 +87,35 @@ def train(
             out = recipe.deliver(task, watching.facts())
             watching.finished(out)
             return out
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Within the context the folder of a run is there and is this run's alone; a new one that stays empty is removed.
+
+    The first process holds it for all.
+
+    Raises:
+        ValueError: another process trains there.
+    """
+    with ExitStack() as stack:
+        with agreed():
+            if place().first:
+                stack.enter_context(_held(folder))
+        yield
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    new, lock = not folder.exists(), folder / LOCK
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(lock, f"{folder}: another process trains there; wait for its end, or choose another --run folder"):
+        try:
+            yield
+        finally:
+            if new and list(folder.iterdir()) == [lock]:
+                lock.unlink()
+                folder.rmdir()
 
 
 def self_test(

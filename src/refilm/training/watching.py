@@ -3,13 +3,17 @@
 The first process watches for all. Where the weights are shared by all processes, all compute and the first one writes.
 """
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any
 
-from refilm.training.account import Account
+from refilm.files import write_text
+from refilm.training.account import FILE, Account
+from refilm.training.changes import Change
 from refilm.training.diffusion import DiffusionTask
-from refilm.training.films import Filming
+from refilm.training.expendable import Expendable
+from refilm.training.films import FOLDER, Filming, remove_later
 from refilm.training.loop import Findings, LoopSettings, Progress
 from refilm.training.parallel import place
 from refilm.training.records import Records, TrackerName, open_tracker
@@ -39,6 +43,7 @@ class Watch(AbstractContextManager):
     ):
         self.task, self.loop, self.account, self.filming = task, loop, account, filming
         self.records, self.step, self.open = records, 0, ExitStack()
+        self.expendable = Expendable()
 
     def __enter__(self) -> "Watch":
         if self.records is not None:
@@ -48,7 +53,8 @@ class Watch(AbstractContextManager):
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
         self.open.close()
         if self.account is not None and error is not None:
-            self.account.ended(self.step, "closed" if kind is GeneratorExit else str(error) or type(error).__name__)
+            with self.expendable(FILE):
+                self.account.ended(self.step, "closed" if kind is GeneratorExit else str(error) or type(error).__name__)
 
     def look(self, step: int) -> Findings:
         """A validation, and what it means."""
@@ -58,7 +64,7 @@ class Watch(AbstractContextManager):
         last = step == self.loop.steps
         if self.filming is not None and (last or self.filming.due(step // self.loop.validate_every)):
             try:
-                films = self.filming.make(step, write=place().first)
+                films = self.filming.make(step, write=place().first, expendable=self.expendable)
             except FloatingPointError as error:  # the run's own numbers are sound: a film is not worth ending it
                 words.append(f"films: {error}")
         return Findings(scores, films, "; ".join(words), enough=self._enough(scores))
@@ -73,9 +79,11 @@ class Watch(AbstractContextManager):
         """Take a step down."""
         self.step = progress.step
         if self.records is not None:
-            self.records.write(progress)
+            with self.expendable("some of its logs"):
+                self.records.write(progress)
         if self.account is not None and progress.scores:
-            self.account.validated(progress)
+            with self.expendable(FILE):
+                self.account.validated(progress)
 
     def facts(self) -> dict[str, Any]:
         """What a card tells of the run."""
@@ -86,7 +94,8 @@ class Watch(AbstractContextManager):
     def finished(self, result: Path) -> None:
         """Take down that all steps are done, and where the result is."""
         assert self.account is not None
-        self.account.ended(self.step, "finished", result=result)
+        with self.expendable(FILE):
+            self.account.ended(self.step, "finished", result=result)
 
 
 def sources_of(task: Task, base: str | None) -> dict[str, Any]:
@@ -102,17 +111,37 @@ def sources_of(task: Task, base: str | None) -> dict[str, Any]:
 
 
 def watch(
-    task: Task, recipe: Any, folder: Path, *, step: int, log_with: TrackerName | None, filming: Filming | None
+    task: Task,
+    recipe: Any,
+    folder: Path,
+    *,
+    step: int,
+    changes: Sequence[Change],
+    log_with: TrackerName | None,
+    filming: Filming | None,
 ) -> Watch:
-    """A watch over a run that begins, or goes on after `step`.
+    """A watch over a run that begins, or goes on after `step`. Only now, the run being possible, its records change.
+
+    Args:
+        changes: what a run that goes on has otherwise than before.
 
     Raises:
         ValueError: the tracker is not installed.
     """
     if not place().first:
         return Watch(task, recipe.loop, account=None, records=None, filming=filming)
-    told = recipe.model_dump(mode="json")
-    account = Account(folder, told, sources=sources_of(task, told.get("base")), processes=place().size, step=step)
+    told, size = recipe.model_dump(mode="json"), place().size
+    account = Account(
+        folder,
+        told,
+        sources=sources_of(task, told.get("base")),
+        processes=size,
+        step=step,
+        changes={change.name: [change.before, change.now] for change in changes},
+    )
     tracker = None if log_with is None else open_tracker(log_with, run=account.name, config=told)
+    write_text(folder / "recipe.toml", recipe.to_toml())
+    account.start()
+    remove_later(folder / FOLDER, step)
     records = Records(folder, step=step, tracker=tracker)
     return Watch(task, recipe.loop, account=account, records=records, filming=filming)
