@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from refilm.cli.app import QUIET
+from refilm.names import GENERATE, LOAD
 
 PROMPT = "a critter bounces in the meadow"
 
@@ -83,6 +84,37 @@ def test_generate_refuses_an_output_before_anything_is_loaded(refilm, folder, ou
 def test_train_refuses(refilm, folder, words, what):
     refused(refilm("train", *words.split()), what)
     assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        ("--num-frames 9", "No such option: --num-frames; refilm has --frames for it"),
+        ("--num_inference_steps 9", "No such option: --num_inference_steps; refilm has --steps for it"),
+        ("--height 64", "No such option: --height; refilm has --size WIDTHxHEIGHT for it"),
+        ("--enable-model-cpu-offload", "refilm has --memory low for it"),
+        ("--stepz 9", "No such option: --stepz (Possible options: "),
+    ],
+)
+def test_options_of_others_are_answered_with_ours(refilm, words, what, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    result = refilm("generate", PROMPT, "-o", "film.mp4", *words.split())
+    assert result.exit_code == 2
+    assert what in " ".join(result.stderr.split())
+
+
+def test_options_that_stand_for_others_are_there(refilm, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "300")
+    told = refilm("generate", "--help").stdout
+    arguments = {own.partition("=")[0] for own in (GENERATE | LOAD).values()} - {"source"}
+    assert {name for name in arguments if f"--{name.replace('_', '-')} " not in told} == set()
+
+
+def test_generate_refuses_a_prompt_that_is_not_utf8(refilm, folder, tiny_base):
+    words = ("generate", "caf\udce9", "-o", "film.mp4", "--base", tiny_base)
+    refused(refilm(*words), "prompts[0]: holds bytes that are not UTF-8; type it again, in UTF-8")
+    words = ("generate", PROMPT, "--negative-prompt", "caf\udce9", "-o", "film.mp4", "--base", tiny_base)
+    refused(refilm(*words), "negative_prompt: holds bytes that are not UTF-8")
 
 
 def test_data_refuses_a_folder_that_holds_something(refilm, folder):

@@ -127,6 +127,7 @@ def test_a_step_cache_is_new_for_every_film(pipeline, picture, caplog):
         ({"sampler": "sat", "steps": 1}, r"steps: must be from 2 to 999 with the sampler sat \(received 1\)"),
         ({"step_cache": -1.0}, r"step_cache: .*\(received -1.0\)"),
         ({"colour": 1}, r"colour: unknown \(received 1\)"),
+        ({"step": 4}, r"step: unknown; did you mean steps\?"),
     ],
 )
 def test_impossible_settings_are_refused_in_words(pipeline, picture, settings, message):

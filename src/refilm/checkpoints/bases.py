@@ -17,6 +17,7 @@ from typing import Any, Literal
 import torch
 from pydantic import Field, ValidationError
 
+from refilm.arguments import checked
 from refilm.checkpoints.fingerprints import fingerprint
 from refilm.checkpoints.schedules import save_schedule
 from refilm.checkpoints.sources import DiffusersSource, SatSource, open_image_encoder, open_source
@@ -29,6 +30,8 @@ from refilm.settings import Settings, explain
 from refilm.sizes import Compression, TransformerSize
 
 Memory = Literal["high", "low"]
+SHORT_DTYPES = {"fp32": torch.float32, "float": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+SHORT_DTYPES |= {"half": torch.float16}
 _INDEX = {
     "_class_name": "CogVideoXPipeline",
     "scheduler": ["diffusers", "CogVideoXDPMScheduler"],
@@ -112,6 +115,8 @@ class Base:
     def __init__(
         self, source: DiffusersSource | SatSource, *, device: torch.device, dtype: torch.dtype, memory: Memory
     ):
+        self.name = str(source.folder)
+        """Where it came from."""
         self.size: TransformerSize = source.size
         self.compression: Compression = source.compression(self.size.patch)
         """How pixels become latents and tokens."""
@@ -196,8 +201,13 @@ class Base:
         return self._fingerprint
 
 
+@checked
 def load_base(
-    source: str | Path, *, device: str | None = None, dtype: str | None = None, memory: Memory = "high"
+    source: str | Path,
+    *,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | str | None = None,
+    memory: Memory = "high",
 ) -> Base:
     """Load a base model.
 
@@ -205,17 +215,17 @@ def load_base(
         source: `pocket`; a Hub id, such as `THUDM/CogVideoX-2b`; or a folder, in diffusers' layout or the research
             code's (a SAT checkpoint with its autoencoder, and a T5).
         device: `cpu`, `cuda`, ...; none: a GPU if there is one.
-        dtype: `float32`, `bfloat16` or `float16`; none: float32 on a CPU, bfloat16 on a GPU.
+        dtype: `float32`, `bfloat16` or `float16`, as torch's or by name; none: float32 on a CPU, bfloat16 on a GPU.
         memory: `low`: text encoder, image encoder, transformer and autoencoder are loaded when they are needed, and
             freed for the next; `high`: they stay, and all but the image encoder are loaded at once.
 
     Raises:
         ValueError: no such model, or a part of it is missing or cannot be read; names the part.
     """
-    if memory not in ("high", "low"):
-        raise ValueError(f"memory: must be high or low (received {memory!r})")
     place = choose_device(device)
-    return Base(open_source(source), device=place, dtype=choose_dtype(dtype, place), memory=memory)
+    base = Base(open_source(source), device=place, dtype=choose_dtype(dtype, place), memory=memory)
+    base.name = str(source)
+    return base
 
 
 def load_encoders(folder: Path, *, text_length: int, device: torch.device, dtype: torch.dtype) -> Encoders:
@@ -239,7 +249,8 @@ def begin_base(folder: Path, defaults: Defaults, *, snr_shift: float) -> None:
     write_json(folder / "model_index.json", _INDEX)
 
 
-def choose_device(name: str | None) -> torch.device:
+@checked
+def choose_device(name: torch.device | str | None) -> torch.device:
     """The named device, or a GPU if there is one, or the CPU.
 
     Raises:
@@ -251,21 +262,25 @@ def choose_device(name: str | None) -> torch.device:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise ValueError(f"device {name!r} cannot be used here: {str(error).splitlines()[0]}; try 'cpu'") from error
+        raise ValueError(
+            f"device {str(name)!r} cannot be used here: {str(error).splitlines()[0]}; try 'cpu'"
+        ) from error
     return device
 
 
-def choose_dtype(name: str | None, device: torch.device) -> torch.dtype:
-    """The named dtype, or what suits the device.
+@checked
+def choose_dtype(name: torch.dtype | str | None, device: torch.device) -> torch.dtype:
+    """The named dtype, or what suits the device. Torch's own, and names such as bf16, mean what they say.
 
     Raises:
-        ValueError: an unknown name.
+        ValueError: one that models do not compute in.
     """
     if name is None:
         return torch.float32 if device.type == "cpu" else torch.bfloat16
-    if name not in DTYPES:
-        raise ValueError(f"unknown dtype {name!r}: choose {', '.join(DTYPES)}")
-    return DTYPES[name]
+    found = (DTYPES | SHORT_DTYPES).get(str(name).removeprefix("torch."))
+    if found is None:
+        raise ValueError(f"unknown dtype {str(name)!r}: choose {', '.join(DTYPES)}")
+    return found
 
 
 def load_defaults(folder: Path) -> Defaults:

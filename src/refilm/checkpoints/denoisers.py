@@ -10,7 +10,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from refilm.arguments import checked
 from refilm.checkpoints.adapters import load_adapter
+from refilm.checkpoints.bases import choose_device, choose_dtype
 from refilm.checkpoints.diffusers_format import load_transformer, load_transformer_file
 from refilm.checkpoints.fingerprints import fingerprint
 from refilm.checkpoints.hub import fetched, is_hub_id
@@ -77,12 +79,13 @@ class Denoiser:
             )
 
 
+@checked
 def load_denoiser(
     source: str | Path,
     *,
     size: TransformerSize | None = None,
     adapter: Literal["default"] | str | Path | None = "default",
-    dtype: torch.dtype | None = None,
+    dtype: torch.dtype | str | None = None,
     device: torch.device | str = "cpu",
 ) -> Denoiser:
     """Load just a transformer, with its adapter where there is one.
@@ -93,13 +96,15 @@ def load_denoiser(
         size: the model's, where its files do not name it and it is not to be read off the weights. A SAT file always
             has head_norm_eps 1e-6, and the positions of its own table.
         adapter: `default`: the one in the file or in the pipeline's folder; an adapter's folder; none: the bare model.
-        dtype: of the weights; none: as they are stored.
+        dtype: of the weights, as torch's or by name; none: as they are stored.
         device: where to.
 
     Raises:
         ValueError: a file is missing or damaged, a size does not fit, or the adapter is another model's; names the
             file and the key.
     """
+    device = choose_device(device)
+    dtype = None if dtype is None else choose_dtype(dtype, device)
     folder = _place(source)
     if _is_sat(folder):
         file = open_sat(folder, size=size)

@@ -23,10 +23,12 @@ from refilm.cli.generate import generate
 from refilm.cli.prepare import prepare
 from refilm.cli.push import push
 from refilm.cli.showing import complain, is_terminal
+from refilm.cli.stopping import Terminated, terminable
 from refilm.cli.threads import let_waiting_threads_sleep
 from refilm.cli.train import train
 from refilm.cli.weights import convert, info
 from refilm.files import describe
+from refilm.names import unknown_option
 
 QUIET = {"TRANSFORMERS_VERBOSITY": "error", "DIFFUSERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
 
@@ -36,7 +38,8 @@ class Commands(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         try:
-            return super().invoke(ctx)
+            with terminable():
+                return super().invoke(ctx)
         except BrokenPipeError:
             raise
         except (ValueError, OSError, FloatingPointError) as error:
@@ -48,6 +51,20 @@ class Commands(TyperGroup):
         except KeyboardInterrupt:
             complain("stopped")
             raise typer.Exit(130) from None
+        except Terminated as asked:
+            complain("stopped")
+            raise typer.Exit(asked.code) from None
+        except Exception as error:
+            _answer(error)
+            raise
+
+
+def _answer(error: Exception) -> None:
+    """Put into an unknown option's complaint what the option is called here. Typer keeps that class to itself."""
+    answer = unknown_option(getattr(error, "option_name", ""))
+    if answer is not None:
+        error.message = f"{getattr(error, 'message', error)}; {answer}"  # pyright: ignore[reportAttributeAccessIssue]
+        error.possibilities = None  # pyright: ignore[reportAttributeAccessIssue]
 
 
 app = typer.Typer(cls=Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)

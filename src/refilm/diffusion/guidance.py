@@ -13,6 +13,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from refilm.arguments import checked
+
 Predict = Callable[[Tensor, int, float], Tensor]
 """What a sampler asks: (latents, timestep, share of the steps done) -> velocity like the latents, after guidance."""
 
@@ -38,16 +40,19 @@ class Condition:
     """The reference picture's tokens, (B or 1, N, E)."""
 
 
+@checked
 def constant(scale: float) -> GuidanceScale:
     """The same scale at every step."""
     return lambda share, timestep: scale
 
 
+@checked
 def rising(scale: float, *, power: float = 5.0) -> GuidanceScale:
     """From 1 at the first step towards 1 + `scale` at the end, late, on a cosine; what CogVideoX's code means to do."""
     return lambda share, timestep: _cosine(share, scale, power)
 
 
+@checked
 def by_timestep(steps: int, scale: float = 6.0, *, power: float = 5.0) -> GuidanceScale:
     """CogVideoX's "dynamic" guidance as published: `rising` with a timestep for the step's index.
 
@@ -66,6 +71,7 @@ def _cosine(share: float, scale: float, power: float) -> float:
     return 1 + scale * (1 - math.cos(math.pi * share**power)) / 2
 
 
+@checked
 def guided(
     model: Model,
     conditional: Condition,

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 import torch
 
+from refilm.arguments import checked
 from refilm.diffusion.guidance import Condition, GuidanceScale, Model, Predict, by_timestep, constant, guided, rising
 from refilm.diffusion.samplers import SAMPLERS, Draw, SamplerStep
 from refilm.diffusion.sat import sat
@@ -21,6 +22,7 @@ COURSES: dict[str, Callable[[float, int], GuidanceScale]] = {
 """Courses of guidance by the names that settings use: (scale, steps of the run) -> guidance."""
 
 
+@checked
 def denoise(
     sampler: str,
     model: Model,
@@ -58,6 +60,7 @@ def denoise(
     return run(sampler, predict, schedule=schedule, steps=steps, draw=draw)
 
 
+@checked
 def nothing(sampler: str, condition: Condition) -> Condition:
     """No prompt and no picture: zeros as the text's embedding, as in training, and no reference.
 
@@ -68,6 +71,7 @@ def nothing(sampler: str, condition: Condition) -> Condition:
     return Condition(text, None if reference is None or sampler != "sat" else torch.zeros_like(reference))
 
 
+@checked
 def run(sampler: str, predict: Predict, *, schedule: Schedule, steps: int, draw: Draw) -> Iterator[SamplerStep]:
     """Sample with the sampler of that name, from noise, at its own timesteps.
 

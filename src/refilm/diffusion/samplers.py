@@ -13,6 +13,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from refilm.arguments import checked
 from refilm.diffusion.guidance import Predict
 from refilm.diffusion.schedule import Schedule
 
@@ -47,6 +48,7 @@ class Sampler(Protocol):
     ) -> Iterator[SamplerStep]: ...
 
 
+@checked
 def gaussian(
     shape: Sequence[int],
     generator: torch.Generator | Sequence[torch.Generator],
@@ -76,6 +78,7 @@ def gaussian(
     return lambda: torch.stack([draw() for draw in draw_each])
 
 
+@checked
 @torch.no_grad()
 def dpmpp_2m_sde(
     predict: Predict, start: Tensor, *, schedule: Schedule, timesteps: Sequence[int], draw: Draw
@@ -122,6 +125,7 @@ def dpmpp_2m_sde_step(
     return kept * latents + next_alpha * fresh * direction + next_sigma * math.sqrt(fresh) * draw()
 
 
+@checked
 @torch.no_grad()
 def ddim(
     predict: Predict, start: Tensor, *, schedule: Schedule, timesteps: Sequence[int], draw: Draw | None = None

@@ -17,11 +17,13 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from refilm.arguments import checked
 from refilm.diffusion.guidance import Predict
 from refilm.diffusion.samplers import Draw, Levels, SamplerStep, dpmpp_2m_sde_step
 from refilm.diffusion.schedule import Schedule, rescale_zero_terminal_snr
 
 
+@checked
 @torch.no_grad()
 def sat(predict: Predict, start: Tensor, *, schedule: Schedule, steps: int, draw: Draw) -> Iterator[SamplerStep]:
     """DPM-Solver++(2M) SDE (Lu et al. 2022, arXiv:2211.01095) as the original research code runs it.

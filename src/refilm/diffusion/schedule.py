@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from refilm.arguments import checked
+
 
 @dataclass(frozen=True, eq=False)
 class Schedule:
@@ -89,6 +91,7 @@ class Schedule:
         return alpha.to(like.device), sigma.to(like.device)
 
 
+@checked
 def scaled_linear(
     *,
     beta_start: float = 0.00085,

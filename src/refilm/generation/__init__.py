@@ -1,20 +1,21 @@
 """Generation: a prompt and a reference picture become a video."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from refilm.generation.request import Request
 
 if TYPE_CHECKING:
+    from refilm.generation.loading import load
     from refilm.generation.looks import Looks
-    from refilm.generation.pipeline import Pipeline, load
+    from refilm.generation.pipeline import Pipeline
 
 __all__ = ["Looks", "Pipeline", "Request", "load"]
+_ROOMS = {"Looks": "looks", "Pipeline": "pipeline", "load": "loading"}
 
 
 def __getattr__(name: str) -> Any:
-    """The pipeline, imported at first use: settings and their help do without torch."""
-    if name in __all__:
-        from refilm.generation import pipeline
-
-        return getattr(pipeline, name)
+    """What needs torch, imported at first use: settings and their help do without."""
+    if name in _ROOMS:
+        return getattr(import_module(f"refilm.generation.{_ROOMS[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -10,19 +10,21 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 from PIL import Image
-from pydantic import ValidationError
+from pydantic import PlainValidator, ValidationError
 from torch import Tensor, nn
 
-from refilm.checkpoints import Base, Memory, load_adapter, load_base, read_card
+from refilm.arguments import checked, plain
+from refilm.checkpoints import Base
 from refilm.diffusion import COURSES, Condition, Predict, SamplerStep, StepCache, gaussian, guided, nothing, run
+from refilm.generation.answering import Answering
 from refilm.generation.explain import Explanation
 from refilm.generation.looks import Looks
-from refilm.generation.request import Request
+from refilm.generation.request import Prompt, Request, Text
 from refilm.media import Video, as_picture
 from refilm.model import (
     KERNELS,
@@ -34,23 +36,48 @@ from refilm.model import (
     require_finite,
     swapped,
 )
-from refilm.settings import explain
+from refilm.names import known_elsewhere
+from refilm.settings import Seed, explain
 
 logger = logging.getLogger("refilm")
 
-Picture = Path | str | Image.Image | np.ndarray
+Picture = Annotated[Path | str | Image.Image | np.ndarray, PlainValidator(lambda value: value)]
+"""What `as_picture` takes, which refuses all else."""
 
 Advice = Callable[[Predict, Transformer], Predict]
 """What is put around the prediction of every step: it may watch it, or change the transformer meanwhile."""
 
 
-class Pipeline:
-    """A base model with, perhaps, an adapter, ready to make videos."""
+class Pipeline(Answering):
+    """A base model with, perhaps, an adapter, ready to make videos. `refilm.load` makes one.
 
+    `generate` makes a video, `generate_batch` several, `sample` goes step by step. Names that diffusers' pipelines
+    have are answered with what does the same here.
+
+    Args:
+        base: the base model.
+        adapter: what puts references into videos; attached to the base's transformer unless it is already.
+
+    Raises:
+        ValueError: the adapter does not fit, or another is attached.
+    """
+
+    @checked
     def __init__(self, base: Base, adapter: Adapter | None = None):
         self.base, self.adapter = base, adapter
+        self.adapter_name: str | None = None
+        """Where the adapter came from, where that is known."""
         if adapter is not None and base.attached is not adapter:
             base.attach(adapter)
+
+    def __repr__(self) -> str:
+        made, size = self.base.defaults, self.base.size
+        adapter = "none" if self.adapter is None else self.adapter_name or "one in memory"
+        return (
+            f"Pipeline(base {self.base.name}, adapter {adapter}, {self.base.device}, "
+            f"{str(self.base.dtype).removeprefix('torch.')}, {size.layers} layers of {size.width} channels, "
+            f"{made.frames} frames of {made.width} x {made.height} pixels at {made.fps:g} fps)"
+        )
 
     def request(self, **settings: Any) -> Request:
         """The settings of a generation, completed by the base model's defaults; none counts as left out.
@@ -58,36 +85,42 @@ class Pipeline:
         Raises:
             ValueError: an unknown or impossible setting; says which and the value received.
         """
-        given = {name: value for name, value in settings.items() if value is not None}
+        given = {name: plain(value) for name, value in settings.items() if value is not None}
+        for name in given.keys() - Request.model_fields.keys():
+            if answer := known_elsewhere(name):
+                raise ValueError(answer)
         try:
             return Request.model_validate({**self.base.defaults.request(), **given})
         except ValidationError as error:
             raise ValueError(explain(error, Request)) from error
 
+    @checked
     def generate(
-        self, prompt: str, reference: Picture | None = None, *, seed: int | None = None, **settings: Any
+        self, prompt: Prompt, reference: Picture | None = None, *, seed: Seed | None = None, **settings: Any
     ) -> Video:
         """Make one video.
 
         Args:
             prompt: what happens where.
             reference: a picture of who or what appears: a path, a PIL image, or (H, W, 3) uint8.
-            seed: the same seed makes the same video; none: a random one, which is logged.
+            seed: the same seed, from 0 up, makes the same video; none: a random one, which is logged.
             settings: any of `Request`: steps, guidance, reference_scale, frames, height, width, sampler, ...
 
         Raises:
             ValueError: a picture, prompt or setting that cannot be used; says what and how to mend it.
+            FloatingPointError: numbers left the range of the dtype; names the part.
         """
         seed = random.randrange(2**31) if seed is None else seed
         logger.info("seed %d", seed)
         return self.generate_batch([prompt], [reference], seeds=[seed], **settings)[0]
 
+    @checked
     def generate_batch(
         self,
-        prompts: Sequence[str] | Tensor,
+        prompts: Sequence[Text] | Tensor,
         references: Sequence[Picture | None] | Tensor,
         *,
-        seeds: Sequence[int],
+        seeds: Sequence[Seed],
         **settings: Any,
     ) -> list[Video]:
         """Make several videos at once; each is what `generate` makes with its seed. All have a reference, or none.
@@ -101,12 +134,13 @@ class Pipeline:
         assert latents is not None
         return self.decode(latents)
 
+    @checked
     def sample(
         self,
-        prompts: Sequence[str] | Tensor,
+        prompts: Sequence[Text] | Tensor,
         references: Sequence[Picture | None] | Tensor,
         *,
-        seeds: Sequence[int],
+        seeds: Sequence[Seed],
         request: Request,
         advice: Advice | None = None,
     ) -> Iterator[SamplerStep]:
@@ -121,9 +155,15 @@ class Pipeline:
 
         Raises:
             ValueError: before the first step, if anything asked for is impossible.
+            FloatingPointError: numbers left the range of the dtype; names the part.
         """
-        if not len(prompts) == len(references) == len(seeds):
-            raise ValueError(f"{len(prompts)} prompts, {len(references)} references, {len(seeds)} seeds: give as many")
+        if not len(prompts) == len(references) == len(seeds) > 0:
+            raise ValueError(
+                f"{len(prompts)} prompts, {len(references)} references, {len(seeds)} seeds: "
+                "give as many of each, and one at least"
+            )
+        self._fits("prompts", prompts, self.base.size.text_dim)
+        self._fits("references", references, None if self.adapter is None else self.adapter.size.reference_dim)
         shape = request.latent_shape(self.base.size.channels, self.base.compression)
         self._check(request)
         condition, empty = self._conditions(prompts, references, request)
@@ -144,6 +184,7 @@ class Pipeline:
         if cache is not None:
             logger.info("step cache: %d of %d runs of the transformer's blocks left out", cache.skipped, cache.asked)
 
+    @checked
     def encode_references(self, references: Sequence[Picture | None] | Tensor) -> Tensor | None:
         """Tokens of the pictures, (B, M, E); none if there are none. Tokens stay what they are."""
         if isinstance(references, Tensor):
@@ -157,6 +198,7 @@ class Pipeline:
             raise ValueError("a reference was given, but no adapter is loaded: give one with adapter=...")
         return self.base.encoders.image(pictures)
 
+    @checked
     def decode(self, latents: Tensor) -> list[Video]:
         """Latents (B, T, C, h, w) to videos."""
         return [
@@ -165,6 +207,7 @@ class Pipeline:
             for pixels in self.base.encoders.autoencoder.decode(one[None])
         ]
 
+    @checked
     def explain(self, looks: Looks, video: Video, reference: Picture, *, index: int = 0) -> Explanation:
         """Where a film looked in its reference picture.
 
@@ -246,39 +289,16 @@ class Pipeline:
                 stack.enter_context(swapped(transformer, Trunk, around=lambda _: cache))
             yield
 
+    @staticmethod
+    def _fits(name: str, given: Sequence[Any] | Tensor, width: int | None) -> None:
+        """Refuse a tensor that is no embedding: a batch of pictures, say."""
+        if isinstance(given, Tensor) and (given.ndim != 3 or (width is not None and given.shape[2] != width)):
+            raise ValueError(
+                f"{name}: a tensor must be embeddings (B, L, {width or 'D'}), received {tuple(given.shape)}"
+            )
+
     def _check(self, request: Request) -> None:
         """Refuse what cannot work before any work begins."""
         if request.kernel is not None:
             heads = torch.zeros(1, 1, 8, self.base.size.head_dim, device=self.base.device)
             KERNELS[request.kernel](*[heads.to(self.base.dtype)] * 3)
-
-
-def load(
-    source: str | Path = "pocket",
-    *,
-    adapter: str | Path | None = "default",
-    device: str | None = None,
-    dtype: str | None = None,
-    memory: Memory = "high",
-) -> Pipeline:
-    """Load a base model and an adapter.
-
-    Args:
-        source: `pocket`, the small model that ships; a Hub id, such as `THUDM/CogVideoX-2b`; or a folder, in diffusers'
-            layout or the research code's (a SAT checkpoint with its autoencoder, and a T5).
-        adapter: an adapter's folder; `default`: the one that comes with the base, if any; none: the bare model.
-        device: `cpu`, `cuda`, ...; none: a GPU if there is one.
-        dtype: `float32`, `bfloat16` or `float16`; none: float32 on a CPU, bfloat16 on a GPU.
-        memory: `low`: the model's parts are loaded one after another, when needed, and freed; `high`: they stay.
-
-    Raises:
-        ValueError: there is no such model, or it cannot be read; says what and where.
-    """
-    base = load_base(source, device=device, dtype=dtype, memory=memory)
-    folder = base.adapter if adapter == "default" else adapter
-    if folder is None:
-        return Pipeline(base)
-    loaded = load_adapter(folder, dtype=base.dtype, base_fingerprint=base.fingerprint())
-    card = read_card(folder)
-    base.read_pictures_with(card.image_encoder, card.picture_fit, card.hidden_state)
-    return Pipeline(base, loaded.to(base.device))

@@ -1,8 +1,9 @@
 """What is asked of a pipeline: settings of one generation, checked and completed before any work begins."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from refilm.settings import Settings
 from refilm.sizes import Compression
@@ -10,6 +11,24 @@ from refilm.sizes import Compression
 SamplerName = Literal["dpmpp-2m-sde", "ddim", "sat"]
 CourseName = Literal["constant", "rising", "by-timestep"]
 KernelName = Literal["fused", "flash", "efficient", "cudnn", "math", "eager"]
+
+
+def _encodable(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise PydanticCustomError("text", "holds bytes that are not UTF-8; type it again, in UTF-8") from None
+    return text
+
+
+def _single(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        raise PydanticCustomError("several", "give one text; generate_batch makes several videos")
+    return value
+
+
+Text = Annotated[str, AfterValidator(_encodable)]
+Prompt = Annotated[Text, BeforeValidator(_single)]
 
 
 class Request(Settings):
@@ -21,7 +40,7 @@ class Request(Settings):
     """Guidance scale: how strongly prompt and picture are obeyed; 1 is not at all more than learned."""
     guidance_course: CourseName = "constant"
     """Guidance stays constant, is rising from 1 to 1 + guidance, or jumps by-timestep as CogVideoX's code has it."""
-    negative_prompt: str | None = None
+    negative_prompt: Text | None = None
     """What guidance leads away from; left out: no prompt, as in training. An empty text is what diffusers takes."""
     reference_scale: float = Field(default=1.0, ge=0, le=10)
     """Factor of what the reference picture adds; 0 is no picture."""

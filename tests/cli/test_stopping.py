@@ -1,0 +1,66 @@
+"""SIGTERM and SIGHUP end a command with their own exit code, and nothing half-written stays."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from refilm.cli.stopping import SIGNALS
+
+
+@pytest.fixture
+def at_the_last_moment(monkeypatch):
+    """Sends this process a signal just before a finished file or folder gets its name."""
+
+    def arm(number: int) -> None:
+        def armed(real):
+            def told(source, target, *rest, **named):
+                if Path(os.fsdecode(target)).name.startswith("film") or Path(os.fsdecode(target)).name == "out":
+                    os.kill(os.getpid(), number)
+                return real(source, target, *rest, **named)
+
+            return told
+
+        for name in ("rename", "replace"):
+            monkeypatch.setattr(os, name, armed(getattr(os, name)))
+
+    return arm
+
+
+COMMANDS = {
+    "generate": ("generate", "a critter", "-o", "film.mp4", "--steps", 1, "--base", "{base}"),
+    "demo": ("demo", "--out", ".", "--steps", 1, "--base", "{base}"),
+    "import": ("data", "import", "clips", "out"),
+    "convert": ("convert", "{base}/transformer", "out", "--dtype", "bfloat16"),
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("number", SIGNALS)
+def test_nothing_half_written_stays(refilm, tiny_base, tmp_path, monkeypatch, at_the_last_moment, command, number):
+    if number != signal.SIGTERM and command != "generate":
+        pytest.skip("one command shows it")
+    monkeypatch.chdir(tmp_path)
+    if command == "import":
+        assert refilm("data", "critters", "clips", "--clips", 1).exit_code == 0
+    before = {path.name for path in Path().iterdir()}
+    at_the_last_moment(number)
+    result = refilm(*(str(word).format(base=tiny_base) for word in COMMANDS[command]))
+    assert result.exit_code == 128 + number, result.output
+    assert result.stderr.splitlines()[-1] == "stopped"
+    left = {path.name for path in Path().iterdir()} - before - {"critter.png", "another.png"}
+    assert not left
+    assert signal.getsignal(number) == signal.SIG_DFL
+
+
+def test_what_is_ignored_stays_ignored(refilm, tiny_base, tmp_path, monkeypatch, at_the_last_moment):
+    """As under nohup."""
+    monkeypatch.chdir(tmp_path)
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        at_the_last_moment(signal.SIGHUP)
+        assert refilm(*(str(word).format(base=tiny_base) for word in COMMANDS["generate"])).exit_code == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert Path("film.mp4").exists()
