@@ -32,18 +32,23 @@ def critters(
     out: Annotated[Path, typer.Argument(help="An empty folder, or one that is not there yet.", show_default=False)],
     clips: Annotated[int, typer.Option(metavar="N", min=1, help="How many clips.")] = 100,
     split: Annotated[
-        Literal["train", "held_out"],
-        typer.Option(help="Subjects to learn from, or those that no training clip ever shows."),
+        Literal["train", "held_out", "train_combinations", "held_out_combinations"],
+        typer.Option(
+            help="Subjects to learn from, or those that no training clip ever shows; _combinations: held out are whole "
+            "combinations of shape, colors and pattern."
+        ),
     ] = "train",
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="The same seed draws the same clips.")] = 0,
+    subjects: Annotated[int, typer.Option(metavar="N", min=1, max=2, help="Subjects in each clip, 1 or 2.")] = 1,
 ) -> None:
     """Draw clips of critters: videos, captions and reference pictures, in the layout of your own data."""
     from refilm.data.critters.files import write_clips
 
     with bar("drawing", clips) as advance:
-        for _ in write_clips(out, clips=clips, split=split, seed=seed):
+        for _ in write_clips(out, clips=clips, split=split, seed=seed, subjects=subjects):
             advance("drawing")
-    say(f"{out}: {clips} clips of critters ({split}, seed {seed}); next: refilm data check {out}")
+    listed = out if subjects == 1 else out / "manifest.jsonl"
+    say(f"{out}: {clips} clips of critters ({split}, seed {seed}); next: refilm data check {listed}")
 
 
 def import_(

@@ -1,12 +1,15 @@
 """critters written as files are read back as the very clips that are drawn in memory."""
 
 import hashlib
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from refilm.data import critters, read_examples
+from refilm.data.checking import report_paths
 from refilm.data.critters.files import write_clips
 from refilm.data.cutting import fitted
 from refilm.data.samples import Critters, Files
@@ -79,9 +82,42 @@ def test_what_cannot_be_written_is_refused_at_once(tmp_path):
         ("full/file", {}, r"file: is no empty folder"),
         ("new", {"clips": 0}, r"clips must be 1 or more, received 0"),
         ("new", {"references": 0}, r"references must be 1 or more, received 0"),
+        ("new", {"subjects": 3}, r"subjects must be 1 or 2, received 3"),
         ("new", {"seed": -1}, r"seed must be 0 or more, received -1"),
         ("new", {"split": "held-out"}, r"split must be one of train, held_out, train_.*, received 'held-out'"),
     ):
         with pytest.raises(ValueError, match=complaint):
             write_clips(tmp_path / folder, **(good | change))
     assert not (tmp_path / "new").exists()
+
+
+def test_a_clip_of_two_has_a_line_for_each_with_its_pictures_and_mask(tmp_path):
+    list(write_clips(tmp_path, clips=2, split="held_out", seed=5, subjects=2, references=1))
+    examples = read_examples(tmp_path / "manifest.jsonl")
+    assert [path.relative_to(tmp_path).as_posix() for path in examples[3].files] == [
+        "videos/00002.mp4",
+        "subjects/00002/2/1.png",
+        "subjects/00002/2/mask.mp4",
+    ]
+    for number, example in enumerate(examples):
+        index, place = divmod(number, 2)
+        story, shot = critters.double_story(5, index, "held_out"), critters.draw_double(5, index, "held_out")
+        assert (example.caption, example.subject) == (story.caption, story.subjects[place].looks)
+        assert example.mask is not None
+        film, mask = (
+            np.stack([fitted(frame, (64, 64)) for frame in open_video(path).frames])
+            for path in (example.video, example.mask)
+        )
+        assert psnr(film, shot.frames) >= 30
+        assert np.array_equal(mask[..., 0] > 127, shot.masks[place])
+        portrait = critters.draw_double_portrait(5, index, "held_out", subject=place, number=0, size=256)
+        assert np.array_equal(np.asarray(Image.open(example.references[0].picture)), portrait)
+
+
+def test_nothing_is_wrong_with_clips_of_two(tmp_path, refilm):
+    manifest = tmp_path / "two" / "manifest.jsonl"
+    done = refilm("data", "critters", manifest.parent, "--clips", 3, "--subjects", 2)
+    assert done.exit_code == 0
+    assert refilm("data", "check", manifest, "--workers", 1).exit_code == 0
+    report = json.loads(report_paths(manifest)[0].read_text(encoding="utf-8"))
+    assert [clip["findings"] for clip in report["clips"]] == [[]] * 6

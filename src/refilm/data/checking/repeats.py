@@ -65,11 +65,11 @@ def repeated_pictures(
 def _overlapping(
     listed: Sequence[Listed], numbers: Iterable[int], hashes: Mapping[Path, str]
 ) -> Iterator[tuple[int, int]]:
-    """Clips with an earlier one of the same content that shares time with it."""
-    groups: dict[str, list[tuple[float, int]]] = defaultdict(list)
+    """Clips with an earlier one of the same content and subject that shares time with it."""
+    groups: dict[tuple[str, str | None], list[tuple[float, int]]] = defaultdict(list)
     for number in numbers:
         example = _example(listed[number])
-        groups[hashes[example.video]].append((example.start or 0.0, number))
+        groups[hashes[example.video], example.subject].append((example.start or 0.0, number))
     for group in groups.values():
         until, holder = -math.inf, -1
         for start, number in sorted(group):

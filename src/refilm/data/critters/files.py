@@ -3,13 +3,16 @@
 Clip `index` of (seed, split) is the same whoever writes it. Knows nothing of drawing.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
+import numpy as np
 from PIL import Image
 
-from refilm.data.critters.clips import FPS, SIZE, draw_film, draw_portrait, story
+from refilm.data.critters.clips import FPS, SIZE, draw_double, draw_double_portrait, draw_film, draw_portrait
+from refilm.data.critters.stories import double_story, story
 from refilm.data.critters.subjects import Split
 from refilm.data.examples import Example, Reference
 from refilm.data.manifest import write_manifest
@@ -24,6 +27,7 @@ def write_clips(
     clips: int,
     split: Split,
     seed: int,
+    subjects: int = 1,
     size: int = SIZE,
     references: int = 2,
     scale: int | None = None,
@@ -31,10 +35,13 @@ def write_clips(
     """Write the first `clips` clips of (seed, split) into an empty or new folder; yields each video when it is there.
 
     `videos/00001.mp4`, `labels/00001.txt`, `ref_images/00001/1.png`, and when all are written `manifest.jsonl`.
+    With two subjects in a clip it has a line for each, with that one's references and mask, which lie in
+    `subjects/00001/1/` and `subjects/00001/2/`: `1.png` and `mask.mp4`.
 
     Args:
+        subjects: 1 or 2, in each clip.
         size: height and width of the films as drawn, in pixels.
-        references: portraits of each clip's subject.
+        references: portraits of each subject of a clip.
         scale: whole factor by which the films are enlarged, without smoothing, since H.264 stores colors at half
             size; None is enough for 256 pixels. Scaled back to `size`, they are nearly the drawn pixels.
 
@@ -46,32 +53,78 @@ def write_clips(
         raise ValueError(f"{folder}: is no empty folder; give one that is empty or not there yet")
     if split not in get_args(Split):
         raise ValueError(f"split must be one of {', '.join(get_args(Split))}, received {split!r}")
+    if subjects not in (1, 2):
+        raise ValueError(f"subjects must be 1 or 2, received {subjects}")
     for name, number in {"clips": clips, "size": size, "references": references}.items():
         if number < 1:
             raise ValueError(f"{name} must be 1 or more, received {number}")
     if seed < 0:
         raise ValueError(f"seed must be 0 or more, received {seed}")
-    return _write(folder, clips, split, seed, size, references, scale)
+    writer = _Writer(folder, split, seed, size, references, scale)
+    return writer.write(clips, writer.double if subjects == 2 else writer.single)
 
 
-def _write(
-    folder: Path, clips: int, split: Split, seed: int, size: int, references: int, scale: int | None
-) -> Iterator[Path]:
-    for part in ("videos", "labels", "ref_images"):
-        (folder / part).mkdir(parents=True, exist_ok=True)
-    examples: list[Example] = []
-    digits = max(5, len(str(clips)))
-    for index in range(clips):
-        name = f"{index + 1:0{digits}}"
-        tale = story(seed, index, split)
-        video = folder / "videos" / f"{name}.mp4"
-        Video(draw_film(seed, index, split, size=size), FPS).save(video, scale=scale)
-        (folder / "labels" / f"{name}.txt").write_text(tale.caption + "\n", encoding="utf-8")
-        (folder / "ref_images" / name).mkdir()
-        pictures = tuple(folder / "ref_images" / name / f"{number + 1}.png" for number in range(references))
-        for number, picture in enumerate(pictures):
-            Image.fromarray(draw_portrait(seed, index, split, number=number, size=PORTRAIT_SIZE)).save(picture)
-        shown = tuple(Reference(picture) for picture in pictures)
-        examples.append(Example(video, tale.caption, shown, subject=tale.subject.looks))
-        yield video
-    write_manifest(folder / "manifest.jsonl", examples)
+@dataclass(frozen=True)
+class _Writer:
+    """Writes clips of (seed, split) into a folder."""
+
+    folder: Path
+    split: Split
+    seed: int
+    size: int
+    references: int
+    scale: int | None
+
+    def write(self, clips: int, one: Callable[[int, str], Sequence[Example]]) -> Iterator[Path]:
+        """Write clips one by one, each in the way of `one`, and the manifest last."""
+        for part in ("videos", "labels"):
+            (self.folder / part).mkdir(parents=True, exist_ok=True)
+        examples: list[Example] = []
+        digits = max(5, len(str(clips)))
+        for index in range(clips):
+            lines = one(index, f"{index + 1:0{digits}}")
+            label = self.folder / "labels" / f"{lines[0].video.stem}.txt"
+            label.write_text(lines[0].caption + "\n", encoding="utf-8")
+            examples += lines
+            yield lines[0].video
+        write_manifest(self.folder / "manifest.jsonl", examples)
+
+    def single(self, index: int, name: str) -> list[Example]:
+        """Write a clip with one subject."""
+        told = story(self.seed, index, self.split)
+        video = self._film(f"videos/{name}.mp4", draw_film(self.seed, index, self.split, size=self.size))
+        shown = [
+            draw_portrait(self.seed, index, self.split, number=number, size=PORTRAIT_SIZE)
+            for number in range(self.references)
+        ]
+        pictures = self._portraits(f"ref_images/{name}", shown)
+        return [Example(video, told.caption, pictures, subject=told.subject.looks)]
+
+    def double(self, index: int, name: str) -> list[Example]:
+        """Write a clip with two subjects: an example for each."""
+        told = double_story(self.seed, index, self.split)
+        shot = draw_double(self.seed, index, self.split, size=self.size)
+        video = self._film(f"videos/{name}.mp4", shot.frames)
+        examples = []
+        for place, subject in enumerate(told.subjects):
+            shown = [
+                draw_double_portrait(self.seed, index, self.split, subject=place, number=number, size=PORTRAIT_SIZE)
+                for number in range(self.references)
+            ]
+            home = f"subjects/{name}/{place + 1}"
+            pictures = self._portraits(home, shown)
+            white = np.repeat(255 * shot.masks[place, ..., None].astype(np.uint8), 3, axis=-1)
+            mask = self._film(f"{home}/mask.mp4", white)
+            examples.append(Example(video, told.caption, pictures, subject=subject.looks, mask=mask))
+        return examples
+
+    def _film(self, name: str, frames: np.ndarray) -> Path:
+        Video(frames, FPS).save(self.folder / name, scale=self.scale)
+        return self.folder / name
+
+    def _portraits(self, name: str, portraits: Sequence[np.ndarray]) -> tuple[Reference, ...]:
+        home = self.folder / name
+        home.mkdir(parents=True)
+        for number, portrait in enumerate(portraits, start=1):
+            Image.fromarray(portrait).save(home / f"{number}.png")
+        return tuple(Reference(home / f"{number}.png") for number in range(1, len(portraits) + 1))
