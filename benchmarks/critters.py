@@ -58,10 +58,14 @@ class Pair:
     picture: Image.Image
 
 
-def held_out_pairs(seed: int, count: int, kind: Novelty | None = None) -> list[Pair]:
-    """The first pairs of a seed, of one kind of subjects or of all."""
-    stories = ((index, critters.story(seed, index, "held_out")) for index in numbers())
-    chosen = islice((one for one in stories if kind is None or novelty(one[1].subject) == kind), count)
+def held_out_pairs(
+    seed: int, count: int, kind: Novelty | None = None, training: critters.Split = "train"
+) -> list[Pair]:
+    """The first pairs of a seed, of one kind of subjects that a training split never shows, or of all."""
+    whole = training == "train_combinations" and kind == "combination"
+    split: critters.Split = "held_out_combinations" if whole else "held_out"
+    stories = ((index, critters.story(seed, index, split)) for index in numbers())
+    chosen = islice((one for one in stories if kind is None or novelty(one[1].subject, training) == kind), count)
     return [
         Pair(i, s, Image.fromarray(critters.portrait(s.subject, np.random.default_rng((seed, i, 2)))))
         for i, s in chosen
@@ -143,12 +147,12 @@ def score(name: str, pairs: Sequence[Pair], verdicts: Sequence[Verdict], *, seco
 
 
 def by_novelty(
-    titles: dict[str, str], pairs: Sequence[Pair], seen: dict[str, Sequence[Verdict]]
+    titles: dict[str, str], pairs: Sequence[Pair], seen: dict[str, Sequence[Verdict]], training: critters.Split
 ) -> dict[str, list[dict[str, Any]]]:
     """The rows again, over the pairs of each kind apart."""
     told = {}
     for kind in get_args(Novelty):
-        chosen = [place for place, pair in enumerate(pairs) if novelty(pair.story.subject) == kind]
+        chosen = [place for place, pair in enumerate(pairs) if novelty(pair.story.subject, training) == kind]
         if chosen:
             few = [pairs[place] for place in chosen]
             told[kind] = [score(titles[row], few, [seen[row][place] for place in chosen]) for row in seen]
@@ -203,7 +207,7 @@ def run(options) -> None:
     """Make, judge, tell."""
     titles = LOOKS_ROWS if options.looks else ROWS
     judge = Judge.load(options.judge)
-    pairs = held_out_pairs(options.seed, options.pairs, options.novelty)
+    pairs = held_out_pairs(options.seed, options.pairs, options.novelty, options.training)
     adapter = None if options.looks else options.adapter or "default"
     pipeline = refilm.load(options.base, adapter=adapter)
     asked = pipeline.request(steps=options.steps, guidance=options.guidance)
@@ -226,11 +230,12 @@ def run(options) -> None:
         "judge": hashlib.sha256(options.judge.read_bytes()).hexdigest(),
         "pairs": options.pairs,
         "novelty": options.novelty,
+        "training": options.training,
         "seed": options.seed,
         "batch": options.batch,
         "request": asked.model_dump(),
         "rows": as_json(rows),
-        "by_novelty": by_novelty(titles, pairs, seen),
+        "by_novelty": by_novelty(titles, pairs, seen, options.training),
     }
     if "model" in seen:
         result["model_by_option"] = by_option(pairs, seen["model"])
@@ -247,6 +252,9 @@ def main() -> None:
     parser.add_argument("--rows", help=f"some of {','.join(ROWS)}; left out: all, with --looks model,real,autoencoder")
     parser.add_argument("--looks", action="store_true", help="no pictures, no adapter: the prompt tells the looks")
     parser.add_argument("--novelty", choices=get_args(Novelty), help="subjects that are new so; left out: all")
+    parser.add_argument(
+        "--training", choices=("train", "train_combinations"), default="train", help="what the model was trained on"
+    )
     parser.add_argument("--pairs", type=int, default=200)
     parser.add_argument("--steps", type=int, help="sampler steps; left out: the base model's default")
     parser.add_argument("--guidance", type=float, help="guidance scale; left out: the base model's default")

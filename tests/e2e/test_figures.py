@@ -10,10 +10,12 @@ import re
 import pytest
 
 from .figures_pages import benchmarks_page, extending, training
+from .figures_pocket import card, readme
 from .figures_study import study
 from .results import ROOT
 
-PAGES = ["README.md", "recipes/pocket/README.md", "benchmarks/README.md"]
+CARD = "src/refilm/pocket/README.md"
+PAGES = ["README.md", CARD, "recipes/pocket/README.md", "benchmarks/README.md"]
 PAGES += [f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md"))]
 
 FIGURE = re.compile(
@@ -24,6 +26,7 @@ FIGURE = re.compile(
 )
 NOT_MEASURED = {
     "README.md": ["Python 3.11 or newer", "0.1.0 is the first version", "Apache 2.0"],
+    CARD: ["apache-2.0", "95 % intervals", "Chance is 12.5 for colors and shape"],
     "benchmarks/README.md": ["95 % Wilson interval"],
     "docs/data.md": ["are 6.1 seconds", "scaled by 0.8 to 1.5"],
     "docs/study.md": [
@@ -41,6 +44,8 @@ NOT_MEASURED = {
 
 
 SAID = {
+    "README.md": readme,
+    CARD: card,
     "benchmarks/README.md": benchmarks_page,
     "docs/training.md": training,
     "docs/extending.md": extending,

@@ -17,6 +17,12 @@ def test_most_held_out_critters_have_a_twin_with_other_eyes():
     assert Counter(map(novelty, subjects("held_out"))) == {"eyes": 626, "combination": 15}
 
 
+def test_a_split_by_combinations_makes_them_all_new():
+    new = {novelty(subject, "train_combinations") for subject in subjects("held_out_combinations")}
+    assert new == {"combination"}
+    assert {novelty(subject, "train_combinations") for subject in subjects("held_out")} == {"eyes", "combination"}
+
+
 def test_what_training_shows_is_not_new():
-    with pytest.raises(ValueError, match="a subject of the training split is not new"):
+    with pytest.raises(ValueError, match="a subject of the split train is not new to it"):
         novelty(subjects("train")[0])

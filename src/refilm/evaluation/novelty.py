@@ -3,13 +3,13 @@
 from functools import cache
 from typing import Literal
 
-from refilm.data.critters import Subject, subjects
+from refilm.data.critters import Split, Subject, subjects
 
 Novelty = Literal["eyes", "combination"]
 
 
-def novelty(subject: Subject) -> Novelty:
-    """What of a held-out subject training never shows.
+def novelty(subject: Subject, training: Split = "train") -> Novelty:
+    """What of a held-out subject a training split never shows.
 
     Returns:
         `eyes` where a training subject differs from it in the eyes alone; `combination` where none has its shape,
@@ -18,9 +18,9 @@ def novelty(subject: Subject) -> Novelty:
     Raises:
         ValueError: the subject is one of training's.
     """
-    known = _eyes_in_training().get(_combination(subject), frozenset())
+    known = _eyes_in(training).get(_combination(subject), frozenset())
     if subject.eyes in known:
-        raise ValueError(f"{subject.looks}: a subject of the training split is not new")
+        raise ValueError(f"{subject.looks}: a subject of the split {training} is not new to it")
     return "eyes" if known else "combination"
 
 
@@ -29,9 +29,9 @@ def _combination(subject: Subject) -> tuple[str, ...]:
 
 
 @cache
-def _eyes_in_training() -> dict[tuple[str, ...], frozenset[str]]:
-    """The eyes with which training shows a combination."""
+def _eyes_in(training: Split) -> dict[tuple[str, ...], frozenset[str]]:
+    """The eyes with which a split shows a combination."""
     shown: dict[tuple[str, ...], set[str]] = {}
-    for subject in subjects("train"):
+    for subject in subjects(training):
         shown.setdefault(_combination(subject), set()).add(subject.eyes)
     return {combination: frozenset(eyes) for combination, eyes in shown.items()}
