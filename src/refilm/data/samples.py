@@ -80,13 +80,15 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class Critters(Source):
-    """Clips of critters; two captions each, the first without the looks, the second with them."""
+    """Clips of critters; two captions each, the first without the looks, the second with them. Where classes are told,
+    a third names the subject's shape alone."""
 
     clips: int
     split: critters.Split = "train"
     seed: int = 0
     references: int = 2
     size: int = critters.SIZE
+    classes: bool = False
 
     def __len__(self) -> int:
         return self.clips
@@ -96,7 +98,7 @@ class Critters(Source):
         clip = (self.seed, index, self.split, self.size)
         return Sample(
             film=DrawnFilm(*clip),
-            captions=(story.caption, story.looks_caption),
+            captions=(story.caption, story.looks_caption, *([story.class_caption] if self.classes else [])),
             references=tuple(DrawnPicture(*clip, number) for number in range(self.references)),
             subject=story.subject.looks,
         )

@@ -3,12 +3,13 @@
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, field_serializer, model_validator
 
 from refilm.checkpoints import Defaults, fingerprint
 from refilm.data.checking import require_checked
+from refilm.data.critters import Split
 from refilm.data.encoding import EncodedSet, EncoderIdentity, EncodeSettings, Subset, encode, identify
 from refilm.data.encoding.index import INDEX, read_index
 from refilm.data.samples import Critters, Files, Source
@@ -16,6 +17,11 @@ from refilm.encoders import Encoders
 from refilm.settings import Settings
 from refilm.sizes import TransformerSize
 from refilm.training.parallel import place, wait_for_all
+
+SPLITS: dict[str, tuple[Split, Split]] = {
+    "subjects": ("train", "held_out"),
+    "combinations": ("train_combinations", "held_out_combinations"),
+}
 
 
 class DataSettings(Settings):
@@ -31,6 +37,11 @@ class DataSettings(Settings):
     """Critters to learn from, drawn and encoded into `cache` before the first step."""
     held_out_clips: int = Field(default=64, ge=1)
     """Critters to validate on, of subjects that are not learned from."""
+    hold_out: Literal["subjects", "combinations"] = "subjects"
+    """Which critters are not learned from: single subjects, of which others may differ by the eyes alone, or whole
+    combinations of shape, colors and pattern."""
+    classes: bool = False
+    """Critters get a third caption, which names the subject's shape, as people name a subject's kind."""
     encode: EncodeSettings = EncodeSettings()
     """How clips are encoded; what is left out of frames, fps, height and width is as in the base model's films."""
     seed: int = Field(default=0, ge=0, lt=2**63 - 1)
@@ -77,8 +88,10 @@ class DataSettings(Settings):
             yield Files(checked.examples, checked.hashes), self.cache
         if self.clips is not None:
             train, held_out = self._critters()
-            yield Critters(self.clips, "train", self.seed, size=settings.height), train
-            yield Critters(self.held_out_clips, "held_out", self.seed + 1, size=settings.height), held_out
+            size, classes = settings.height, self.classes
+            known, unknown = SPLITS[self.hold_out]
+            yield Critters(self.clips, known, self.seed, size=size, classes=classes), train
+            yield Critters(self.held_out_clips, unknown, self.seed + 1, size=size, classes=classes), held_out
 
     def _critters(self) -> tuple[Path, Path]:
         return self.cache / "train", self.cache / "held_out"
