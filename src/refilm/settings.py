@@ -84,23 +84,26 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path}: not TOML: {error}") from error
 
 
-def explain(error: ValidationError, kind: type[Settings] | None = None) -> str:
+def explain(
+    error: ValidationError, kind: type[Settings] | None = None, *, names: Mapping[str, str] | None = None
+) -> str:
     """Pydantic's complaints in one line: each setting's dotted name, what is wrong, and the value received.
 
     Args:
         error: of a validation.
         kind: of the settings that were validated; an unknown setting is then told with the known one it may mean.
+        names: what the user calls settings that have other names here.
     """
     faults = sorted(error.errors(), key=lambda fault: fault["type"] != "extra_forbidden")  # a typo explains the rest
-    return "; ".join(_explained(fault, kind) for fault in faults)
+    return "; ".join(_explained(fault, kind, names or {}) for fault in faults)
 
 
-def _explained(fault: Any, kind: type[Settings] | None) -> str:
-    name = ".".join(map(str, fault["loc"])) or "settings"
+def _explained(fault: Any, kind: type[Settings] | None, names: Mapping[str, str]) -> str:
+    name = ".".join(str(names.get(str(part), part)) for part in fault["loc"]) or "settings"
     if fault["type"] == "extra_forbidden":
         known = meant(name, names_of(kind)) if kind else None
-        return f"{name}: unknown" + (f"; did you mean {known}?" if known else f" (received {fault['input']!r})")
-    return f"{name}: {fault['msg']} (received {fault['input']!r})"
+        return f"{name}: unknown" + (f"; did you mean {known}?" if known else f" (received {fault['input']!r:.100})")
+    return f"{name}: {fault['msg']} (received {fault['input']!r:.100})"
 
 
 def names_of(kind: type) -> list[str]:

@@ -1,12 +1,18 @@
 """The sizes of models, and the counting of pixels, latents and tokens, which happens only here."""
 
 from dataclasses import dataclass
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
-from annotated_types import Interval
+from pydantic import Field
 
-Count = Annotated[int, Interval(ge=1, le=2**20)]
-"""Of layers, channels and tokens: the bounds hold where a size is a setting."""
+# Bounds of what a file or a recipe may ask for, far beyond all that is published; pydantic holds to them.
+Layers = Annotated[int, Field(strict=True, ge=1, le=1000)]
+Heads = Annotated[int, Field(strict=True, ge=1, le=1024)]
+Width = Annotated[int, Field(strict=True, ge=1, le=1 << 16)]
+"""Channels, tokens, or pixels of a side."""
+Divisor = Annotated[float, Field(strict=True, gt=0, le=1e6)]
+Flag = Annotated[bool, Field(strict=True)]
+_STRICT = {"extra": "forbid", "allow_inf_nan": False}
 
 
 class Grid(NamedTuple):
@@ -26,26 +32,37 @@ class Grid(NamedTuple):
 class TransformerSize:
     """Everything that decides a transformer's weights and arithmetic."""
 
-    layers: Count
-    heads: Count
-    head_dim: Count = 64
-    channels: Count = 16
+    __pydantic_config__: ClassVar = _STRICT
+
+    layers: Layers
+    heads: Heads
+    head_dim: Heads = 64
+    channels: Width = 16
     """Channels of the latents."""
-    patch: Count = 2
+    patch: Annotated[int, Field(strict=True, ge=1, le=64)] = 2
     """A token covers patch x patch latent pixels."""
-    text_dim: Count = 4096
-    text_length: Count = 226
-    time_dim: Count = 512
+    text_dim: Width = 4096
+    text_length: Width = 226
+    time_dim: Width = 512
     position: Literal["sincos", "rotary"] = "sincos"
     """A fixed table added to the video tokens (2B), or rotations of queries and keys (5B)."""
-    base_height: Count = 60
+    base_height: Width = 60
     """Height in latent pixels of the films in training; rotary positions are stretched to it."""
-    base_width: Count = 90
-    spatial_interpolation: Annotated[float, Interval(gt=0, le=1000)] = 1.875
+    base_width: Width = 90
+    spatial_interpolation: Divisor = 1.875
     """Table positions in space are divided by it."""
-    temporal_interpolation: Annotated[float, Interval(gt=0, le=1000)] = 1.0
-    head_norm_eps: Annotated[float, Interval(gt=0, lt=1)] = 1e-5
+    temporal_interpolation: Divisor = 1.0
+    head_norm_eps: Annotated[float, Field(strict=True, gt=0, le=1)] = 1e-5
     """Of the head's modulated norm: 1e-5 in diffusers, 1e-6 in the original code."""
+
+    def __post_init__(self):
+        name, turned = ("head_dim", self.head_dim) if self.position == "rotary" else ("heads x head_dim", self.width)
+        if turned % 16:  # a quarter of them tells time, and sines come with cosines
+            raise ValueError(f"{name}: must be a multiple of 16 (received {turned})")
+        if self.width > 1 << 16:
+            raise ValueError(f"heads x head_dim: must be at most {1 << 16} (received {self.width})")
+        if min(self.base_height, self.base_width) < self.patch:
+            raise ValueError(f"patch: {self.patch} is larger than {self.base_height} x {self.base_width} latents")
 
     @property
     def width(self) -> int:
@@ -67,12 +84,14 @@ class TransformerSize:
 class AdapterSize:
     """Everything that decides an adapter's weights: each layer's reference attention, and the picture's projection."""
 
-    layers: int
-    heads: int
-    head_dim: int = 64
-    reference_dim: int = 1024
+    __pydantic_config__: ClassVar = _STRICT
+
+    layers: Layers
+    heads: Heads
+    head_dim: Heads = 64
+    reference_dim: Width = 1024
     """Channels of a reference token, as the image encoder gives it."""
-    query_norm: bool = False
+    query_norm: Flag = False
     """Normalize video tokens before they ask; the published form does not."""
 
     @property

@@ -94,7 +94,7 @@ DAMAGE = {
     "unknown field": (lambda f: edit(f / CARD, surprise=1), f"{CARD}: surprise: unknown"),
     "impossible size": (
         lambda f: edit(f / CARD, size={"layers": 0}),
-        f"{CARD}: size.layers: Input should be greater than 0",
+        f"{CARD}: size.layers: Input should be greater than or equal to 1",
     ),
     "no weights": (lambda f: (f / WEIGHTS).unlink(), f"{WEIGHTS}: no such file"),
     "weights cut off": (

@@ -5,36 +5,26 @@ The last is a model card for people, made from the second. An adapter that also 
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from pydantic import ConfigDict, JsonValue, PositiveInt
 from safetensors.torch import save_file
 from torch import Tensor
 
+from refilm.checkpoints.configs import checked, read_object
 from refilm.checkpoints.lora import LoraSettings, TunedAdapter
 from refilm.checkpoints.model_card import model_card
-from refilm.checkpoints.tensors import Piece, TensorFiles, fill, is_finite
+from refilm.checkpoints.tensors import NAMES, Piece, TensorFiles, fill, is_finite
 from refilm.encoders import Fit, HiddenState
-from refilm.files import atomic_folder, read_json, write_text
+from refilm.files import atomic_folder, write_text
 from refilm.model import Adapter
 from refilm.settings import Settings
 from refilm.sizes import AdapterSize
 
 FORMAT = 1
 CARD, WEIGHTS, README, LORA = "adapter.json", "adapter.safetensors", "README.md", "lora.safetensors"
-
-
-class AdapterFields(Settings):
-    """The sizes of an adapter, as `AdapterSize` has them."""
-
-    layers: PositiveInt
-    heads: PositiveInt
-    head_dim: PositiveInt
-    reference_dim: PositiveInt
-    query_norm: bool
 
 
 class AdapterCard(Settings):
@@ -44,7 +34,7 @@ class AdapterCard(Settings):
 
     format: PositiveInt
     """The version of this layout."""
-    size: AdapterFields
+    size: AdapterSize
     """What decides the weights' shapes."""
     base_fingerprint: str | None
     """Of the transformer that it was trained on; none: nobody knows, and any of its size is taken."""
@@ -56,7 +46,7 @@ class AdapterCard(Settings):
     """Which of the image encoder's states it reads."""
     lora: LoraSettings | None = None
     """The low-rank changes of the transformer that come with it; none: it changes no layer."""
-    dtype: str
+    dtype: Literal["float32", "bfloat16", "float16"]
     """Of the weights in the file."""
     facts: dict[str, JsonValue]
     """Whatever the training wants to tell."""
@@ -92,13 +82,13 @@ def save_adapter(
     changes = _stored(adapter.weights or {}, folder, dtype) if isinstance(adapter, TunedAdapter) else {}
     card = AdapterCard(
         format=FORMAT,
-        size=AdapterFields(**asdict(adapter.size)),
+        size=adapter.size,
         base_fingerprint=base_fingerprint,
         image_encoder=image_encoder,
         picture_fit=picture_fit,
         hidden_state=hidden_state,
         lora=lora,
-        dtype=str(weights["projection.weight"].dtype).removeprefix("torch."),
+        dtype=NAMES[weights["projection.weight"].dtype],
         facts=facts,
     )
     with atomic_folder(folder, CARD, WEIGHTS, README, LORA) as temporary:
@@ -137,17 +127,14 @@ def load_adapter(
             f"{folder}: trained on the base model {card.base_fingerprint}, does not fit the base model "
             f"{base_fingerprint}; load the base it was trained on"
         )
-    size, changes = AdapterSize(**card.size.model_dump()), None
-    if card.lora is not None:
-        low_rank = TensorFiles([folder / LORA])
-        changes = {key: low_rank.read([Piece(key)], dtype=dtype, device="cpu") for key in low_rank}
+    files, low_rank = TensorFiles([folder / WEIGHTS]), None if card.lora is None else TensorFiles([folder / LORA])
+    files.require_layers(card.size.layers)
     with torch.device("meta"):
-        adapter = (
-            Adapter(size)
-            if card.lora is None
-            else TunedAdapter(size, card.lora, weights=changes, name=str(folder / LORA))
-        )
-    files = TensorFiles([folder / WEIGHTS])
+        if card.lora is None or low_rank is None:
+            adapter = Adapter(card.size)
+        else:
+            changes = {key: low_rank.read([Piece(key)], dtype=dtype, device="cpu") for key in low_rank}
+            adapter = TunedAdapter(card.size, card.lora, weights=changes, name=low_rank.name)
     fill(adapter, files, {name: (Piece(name),) for name in adapter.state_dict()}, dtype=dtype)
     return adapter
 
@@ -172,11 +159,8 @@ def read_card(folder: Path | str) -> AdapterCard:
     path = Path(folder) / CARD
     if Path(folder).is_file() or (Path(folder) / "latest").is_file():
         raise ValueError(f"{folder}: not an adapter's folder; make one of it with: refilm convert {folder} FOLDER")
-    content = read_json(path)
+    content = read_object(path)
     version = content.get("format")
     if isinstance(version, int) and version > FORMAT:
-        raise ValueError(f"{path}: format {version} is newer than this refilm reads ({FORMAT}); update refilm")
-    try:
-        return AdapterCard.from_values(content)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise ValueError(f"{path}: format {version!r:.20} is newer than this refilm reads ({FORMAT}); update refilm")
+    return checked(content, AdapterCard, path)

@@ -15,14 +15,14 @@ from torch import nn
 from refilm.checkpoints.adapters import CARD, AdapterCard, load_adapter, read_card, save_adapter
 from refilm.checkpoints.bases import Defaults, begin_base
 from refilm.checkpoints.denoisers import load_denoiser
-from refilm.checkpoints.diffusers_format import load_transformer, save_transformer
+from refilm.checkpoints.diffusers_format import frames_of, load_transformer, save_transformer
 from refilm.checkpoints.fingerprints import fingerprint
 from refilm.checkpoints.pickles import SUFFIXES
 from refilm.checkpoints.sat import SatFile, has_sat_keys, is_sat, open_sat, save_sat
 from refilm.checkpoints.sat_autoencoder import SCALES, find_sat_autoencoder, is_sat_autoencoder, load_sat_autoencoder
 from refilm.checkpoints.sources import CLIP, POCKET, SNR_SHIFTS, find_t5
 from refilm.checkpoints.tensors import DTYPES, TensorFiles
-from refilm.files import atomic_folder, read_json
+from refilm.files import atomic_folder
 from refilm.sizes import Compression
 
 _TOKENIZER = ("spiece.model", "tokenizer*.json", "special_tokens_map.json", "added_tokens.json")
@@ -207,7 +207,7 @@ def _transformer_to_sat(source: Path, target: Path, dtype: torch.dtype | None) -
     transformer, notes = load_transformer(folder), []
     if transformer.size.head_norm_eps != 1e-6:
         notes.append("the research code's last norm has epsilon 1e-6, diffusers' 1e-5: outputs differ by about 1e-5")
-    frames, adapter = read_json(folder / "config.json").get("sample_frames", 49), None
+    frames, adapter = frames_of(folder / "config.json"), None
     if (source / "adapter" / CARD).is_file():
         card = read_card(source / "adapter")
         if card.size.query_norm:

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from refilm.checkpoints.adapters import CARD, WEIGHTS, read_card
+from refilm.checkpoints.configs import KindConfig, read_config
 from refilm.checkpoints.diffusers_format import size_of
 from refilm.checkpoints.pickles import SUFFIXES
 from refilm.checkpoints.sat import has_sat_keys, is_sat, open_sat
 from refilm.checkpoints.sat_autoencoder import autoencoder_config, find_sat_autoencoder, is_sat_autoencoder
 from refilm.checkpoints.sources import POCKET, find_t5
-from refilm.checkpoints.tensors import TensorFiles, weight_files
-from refilm.files import read_json
+from refilm.checkpoints.tensors import TensorFiles
+from refilm.checkpoints.weight_files import weight_files
 from refilm.sizes import AdapterSize, TransformerSize
 
 _PARTS = ("transformer", "text_encoder", "image_encoder", "vae", "adapter")
@@ -68,14 +69,12 @@ def describe(source: str | Path) -> Description:
 
 def _adapter(path: Path) -> Description:
     card = read_card(path)
-    reads = card.model_dump(include={"image_encoder", "picture_fit", "hidden_state"})
-    size = AdapterSize(**card.size.model_dump())
-    return Description(path, "adapter", size, *_counts([path / WEIGHTS]), card.base_fingerprint, reads | card.facts)
+    facts = card.model_dump(include={"image_encoder", "picture_fit", "hidden_state"}) | card.facts
+    return Description(path, "adapter", card.size, *_counts([path / WEIGHTS]), card.base_fingerprint, facts)
 
 
 def _model(path: Path) -> Description:
-    config = read_json(path / "config.json")
-    kind = str(config.get("_class_name") or (config.get("architectures") or [config.get("model_type")])[0])
+    kind = read_config(path / "config.json", KindConfig).kind
     stem = next((stem for stem in _STEMS if any(path.glob(f"{stem[0]}*")) or any(path.glob(f"{stem[1]}*"))), _STEMS[0])
     counts = _counts(weight_files(path, *stem))
     if kind != "CogVideoXTransformer3DModel":

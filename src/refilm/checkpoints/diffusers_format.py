@@ -4,26 +4,36 @@ Every tensor is carried over bit by bit; only their grouping differs. Knows the 
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from huggingface_hub import save_torch_state_dict
+from pydantic import Field
 from torch import Tensor
 
+from refilm.checkpoints.configs import Config, checked, read_config, read_object
 from refilm.checkpoints.fingerprints import base_weights
-from refilm.checkpoints.tensors import Piece, TensorFiles, fill, is_finite, weight_files
-from refilm.files import atomic_folder, read_json, write_json
+from refilm.checkpoints.tensors import Piece, TensorFiles, fill, is_finite
+from refilm.checkpoints.weight_files import weight_files
+from refilm.files import atomic_folder, write_json
 from refilm.model import Transformer
 from refilm.model.position import RotaryPosition, SincosPosition
 from refilm.sizes import TransformerSize
 
 WEIGHTS = "diffusion_pytorch_model"
+
+
+class _Frames(Config):
+    sample_frames: Annotated[int, Field(ge=1, le=100_000)] = 49
+
+
 _CLASS = "CogVideoXTransformer3DModel"
 _POSITIONS = "patch_embed.pos_embedding"  # a table that some old files carry; it is computed
 
 _OURS = "head_norm_eps"  # written only where it is not diffusers' 1e-5; diffusers then warns that it does not know it
+_HEAD_NORM_EPS = {_OURS: 1e-5}
 
-_INTEGERS = {
+_SIZES = {
     "num_layers": "layers",
     "num_attention_heads": "heads",
     "attention_head_dim": "head_dim",
@@ -34,8 +44,6 @@ _INTEGERS = {
     "time_embed_dim": "time_dim",
     "sample_height": "base_height",
     "sample_width": "base_width",
-}
-_FACTORS = {
     "spatial_interpolation_scale": "spatial_interpolation",
     "temporal_interpolation_scale": "temporal_interpolation",
     _OURS: "head_norm_eps",
@@ -121,6 +129,7 @@ def load_transformer_file(
 def _filled(
     size: TransformerSize, files: TensorFiles, *, dtype: torch.dtype | None, device: torch.device | str
 ) -> Transformer:
+    files.require_layers(size.layers)
     with torch.device("meta"):
         transformer = Transformer(size)
     files.drop(_POSITIONS)
@@ -192,25 +201,27 @@ def size_of(path: Path) -> TransformerSize:
     Raises:
         ValueError: not the config of a text-to-video CogVideoX of the first generation; says what it is.
     """
-    config = read_json(path)
+    config = read_object(path)
     _refuse_others(config, path)
-    sizes: dict[str, Any] = {}
-    for key, field in _INTEGERS.items():
-        sizes[field] = value = config.get(key)
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise ValueError(f"{path}: {key}: must be a whole number of at least 1 (received {value!r})")
-    for key, field in _FACTORS.items():
-        sizes[field] = value = config.get(key, 1e-5 if key == _OURS else None)
-        if not isinstance(value, float | int) or isinstance(value, bool) or not value > 0:
-            raise ValueError(f"{path}: {key}: must be a number above 0 (received {value!r})")
+    sizes = {field: config.get(key, _HEAD_NORM_EPS.get(key)) for key, field in _SIZES.items()}
     rotary = config.get("use_rotary_positional_embeddings", False)
-    return TransformerSize(**sizes, position="rotary" if rotary else "sincos")
+    names = {field: key for key, field in _SIZES.items()}
+    return checked(sizes | {"position": "rotary" if rotary else "sincos"}, TransformerSize, path, names=names)
+
+
+def frames_of(path: Path) -> int:
+    """The frames of a film that a `config.json` tells; 49 where it tells none.
+
+    Raises:
+        ValueError: it tells something else; names the file and the key.
+    """
+    return read_config(path, _Frames).sample_frames
 
 
 def _refuse_others(config: dict[str, Any], path: Path) -> None:
     kind = config.get("_class_name", _CLASS)
     if kind != _CLASS:
-        raise ValueError(f"{path}: of a {kind}; refilm reads {_CLASS}")
+        raise ValueError(f"{path}: of a {kind!s:.60}; refilm reads {_CLASS}")
     which = "refilm reads text-to-video models of the first generation, CogVideoX-2B and 5B"
     if config.get("patch_size_t") is not None or config.get("ofs_embed_dim"):
         raise ValueError(
@@ -224,14 +235,14 @@ def _refuse_others(config: dict[str, Any], path: Path) -> None:
         )
     for key, value in _FIXED.items():
         if config.get(key, value) != value:
-            raise ValueError(f"{path}: {key}: must be {value!r} (received {config[key]!r})")
+            raise ValueError(f"{path}: {key}: must be {value!r} (received {config[key]!r:.60})")
 
 
 def config_of(size: TransformerSize, *, frames: int = 49) -> dict[str, Any]:
     """The `config.json` of a size."""
     config = {
         "_class_name": _CLASS,
-        **{key: getattr(size, field) for key, field in (_INTEGERS | _FACTORS).items()},
+        **{key: getattr(size, field) for key, field in _SIZES.items()},
         **_FIXED,
         "out_channels": size.channels,
         "dropout": 0.0,

@@ -21,7 +21,9 @@ class LoraSettings(Settings):
     """The changes' rank."""
     alpha: int = Field(default=16, ge=1, le=2**16)
     """Changes count alpha / rank."""
-    targets: tuple[str, ...] = Field(default=("attention.query_key_value", "attention.out"), min_length=1)
+    targets: tuple[str, ...] = Field(
+        default=("attention.query_key_value", "attention.out"), min_length=1, max_length=100
+    )
     """Which linear layers of the transformer, by the ends of their names."""
 
 
@@ -50,6 +52,7 @@ class TunedAdapter(Adapter):
             ValueError: the sizes do not fit, another adapter is attached, no layer has such a name, or peft is missing.
         """
         layers = self._targets(transformer)
+        self._require_rank(len(layers))
         super().attach(transformer)
         _inject(transformer, self.lora, layers)
         fresh = {name.replace(".default.", "."): p for name, p in transformer.named_parameters() if ".lora_" in name}
@@ -75,6 +78,16 @@ class TunedAdapter(Adapter):
                     "names, for instance attention.out or mlp.0"
                 )
         return [name for name in linear if f".{name}".endswith(tuple(f".{end}" for end in self.lora.targets))]
+
+    def _require_rank(self, layers: int) -> None:
+        """Weights of another rank, or for other layers, are refused before room for them is made."""
+        given = {} if self.weights is None else self.weights
+        for name, weight in given.items():
+            rank = weight.shape[:1] if ".lora_A" in name else weight.shape[1:2]
+            if weight.ndim != 2 or rank != (self.lora.rank,):
+                raise ValueError(f"{self.name}: {name} has shape {tuple(weight.shape)}, not of rank {self.lora.rank}")
+        if self.weights is not None and len(given) != 2 * layers:
+            raise ValueError(f"{self.name}: {len(given)} weights; {layers} layers change, of two weights each")
 
     def _fill(self, fresh: Mapping[str, nn.Parameter], weights: Mapping[str, Tensor]) -> None:
         for name in sorted(fresh.keys() ^ weights.keys()):

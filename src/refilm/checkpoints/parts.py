@@ -11,20 +11,13 @@ from typing import Any
 import torch
 from diffusers import AutoencoderKLCogVideoX
 from torch import nn
-from transformers import (
-    AutoImageProcessor,
-    AutoTokenizer,
-    CLIPVisionConfig,
-    CLIPVisionModel,
-    PreTrainedTokenizerBase,
-    T5Config,
-    T5EncoderModel,
-    T5Tokenizer,
-)
+from transformers import CLIPVisionConfig, CLIPVisionModel, T5Config, T5EncoderModel
 
-from refilm.checkpoints.tensors import Piece, TensorFiles, fill, weight_files
+from refilm.checkpoints.configs import AutoencoderFields, ClipConfig, ClipFields, T5Fields, read_config
+from refilm.checkpoints.processors import load_image_processor, load_tokenizer, tried
+from refilm.checkpoints.tensors import Piece, TensorFiles, fill
+from refilm.checkpoints.weight_files import weight_files
 from refilm.encoders import Fit, HiddenState, ImageEncoder, TextEncoder
-from refilm.files import read_json
 
 _TRANSFORMERS = ("model", "pytorch_model")
 _EMBEDDING = ("shared.weight", "encoder.embed_tokens.weight")  # one tensor, which files call by either name or both
@@ -38,9 +31,10 @@ def load_text_encoder(
     Raises:
         ValueError: a part is missing, damaged or of another kind; names it.
     """
-    _check_kind(folder, "t5")
-    model = _bare(lambda: T5EncoderModel(_read(T5Config, folder)))
+    config = read_config(folder / "config.json", T5Fields)
     files = TensorFiles(weight_files(folder, *_TRANSFORMERS))
+    files.require_layers(config.num_layers)
+    model = _bare(folder, lambda: T5EncoderModel(T5Config(**config.given())))
     files.drop(*[key for key in files if key.startswith(("decoder.", "lm_head."))])
     here = [key for key in _EMBEDDING if key in files] or [_EMBEDDING[0]]
     files.drop(*here[1:])
@@ -49,17 +43,7 @@ def load_text_encoder(
     exact = dict.fromkeys(wide, torch.float32) if dtype == torch.float16 else None
     fill(model, files, layout, dtype=dtype, device=device, exact=exact)
     model.tie_weights()  # `fill` read the embedding once; make it one parameter as well
-    return TextEncoder(load_tokenizer(tokenizer), model.eval(), length)
-
-
-def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
-    """Read a T5 tokenizer alone.
-
-    Raises:
-        ValueError: it is missing or damaged.
-    """
-    kind = AutoTokenizer if (folder / "tokenizer_config.json").is_file() else T5Tokenizer  # a bare spiece.model
-    return _read(kind, folder)
+    return TextEncoder(load_tokenizer(tokenizer, words=config.vocab_size), model.eval(), length)
 
 
 def load_image_encoder(
@@ -76,9 +60,12 @@ def load_image_encoder(
     Raises:
         ValueError: a part is missing, damaged or of another kind; names it.
     """
-    _check_kind(folder, "clip", "clip_vision_model")
-    model = _bare(lambda: CLIPVisionModel(_read(CLIPVisionConfig, folder)))
+    path = folder / "config.json"
+    within = "vision_config" if read_config(path, ClipConfig).model_type == "clip" else None
+    config = read_config(path, ClipFields, within=within)
     files = TensorFiles(weight_files(folder, *_TRANSFORMERS))
+    files.require_layers(config.num_hidden_layers)
+    model = _bare(folder, lambda: CLIPVisionModel(CLIPVisionConfig(**config.given())))
     others = ("text_model.", "text_projection.", "visual_projection.", "logit_scale")
     files.drop(*[key for key in files if key.startswith(others) or key.endswith("position_ids")])
     prefix = "vision_model." if any(key.startswith("vision_model.") for key in files) else ""
@@ -87,7 +74,7 @@ def load_image_encoder(
         for name, buffer in module.named_buffers(recurse=False):
             assert name == "position_ids"  # the only one that is computed, not stored
             module.register_buffer(name, torch.arange(buffer.shape[1], device=device)[None], persistent=False)
-    return ImageEncoder(_read(AutoImageProcessor, processor), model.eval(), fit=fit, hidden_state=hidden_state)
+    return ImageEncoder(load_image_processor(processor), model.eval(), fit=fit, hidden_state=hidden_state)
 
 
 def load_autoencoder(
@@ -98,39 +85,17 @@ def load_autoencoder(
     Raises:
         ValueError: a part is missing, damaged or of another kind; names it.
     """
-    config = read_json(folder / "config.json")
-    kind = config.get("_class_name", "AutoencoderKLCogVideoX")
-    if kind != "AutoencoderKLCogVideoX":
-        raise ValueError(f"{folder / 'config.json'}: of a {kind}; refilm reads AutoencoderKLCogVideoX")
-    model = _bare(lambda: _tried(folder, lambda: AutoencoderKLCogVideoX.from_config(config)))
+    config = read_config(folder / "config.json", AutoencoderFields)
     files = TensorFiles(weight_files(folder, "diffusion_pytorch_model"))
+    files.require_layers(config.layers_per_block)
+    model = _bare(folder, lambda: AutoencoderKLCogVideoX.from_config(config.given()))
     fill(model, files, {name: (Piece(name),) for name in model.state_dict()}, dtype=dtype, device=device)
     return model.eval()
 
 
-def _bare(make: Callable[[], Any]) -> Any:
+def _bare(folder: Path, make: Callable[[], Any]) -> Any:
     """A module without memory for its weights."""
     with torch.device("meta"):
-        module = make()
+        module = tried(folder, make)
     assert isinstance(module, nn.Module)
     return module
-
-
-def _check_kind(folder: Path, *kinds: str) -> None:
-    path = folder / "config.json"
-    kind = read_json(path).get("model_type")
-    if kind not in kinds:
-        raise ValueError(f"{path}: model_type: must be {' or '.join(kinds)} (received {kind!r})")
-
-
-def _read(kind: Any, folder: Path) -> Any:
-    return _tried(folder, lambda: kind.from_pretrained(folder, local_files_only=True))
-
-
-def _tried(folder: Path, load: Callable[[], Any]) -> Any:
-    """What other libraries read, their complaints turned into one that names the folder."""
-    try:
-        return load()
-    except Exception as error:  # of any kind: a damaged JSON shows as KeyError, TypeError, ...
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise ValueError(f"{folder}: cannot be loaded: {reason[0]}") from error

@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from refilm.checkpoints.configs import checked
 from refilm.checkpoints.fingerprints import base_weights
 from refilm.checkpoints.pickles import SUFFIXES
 from refilm.checkpoints.sat_sizes import ROTATIONS, TABLE, StoredPosition, Told, layers_in, told_by
@@ -110,15 +111,16 @@ class SatFile:
         layers = layers_in([key for key in self.cross_attention if _NEVER_CALLED not in key], prefix)
         if layers == 0:
             return None
-        width = self.cross_attention.shape(f"{prefix}0.cross_attention.query.weight")[0]
+        width = self.cross_attention.shape(f"{prefix}0.cross_attention.query.weight", 2)[0]
         known = self.given if self.told is None else self.told.size
         if known is None and width not in _WIDTHS:
             raise ValueError(f"{self.path}: an adapter alone does not tell its heads; give the base model it is for")
         head_dim = _HEAD_DIM if known is None else known.head_dim
-        shape = (0, width) if self.projection is None else self.cross_attention.shape(f"{self.projection}.weight")
-        if len(shape) != 2 or width % head_dim:
+        shape = (0, width) if self.projection is None else self.cross_attention.shape(f"{self.projection}.weight", 2)
+        if width % head_dim:
             raise ValueError(f"{self.path}: {width} channels cannot be cut into heads of {head_dim}")
-        return AdapterSize(layers, width // head_dim, head_dim, reference_dim=shape[1])
+        told = {"layers": layers, "heads": width // head_dim, "head_dim": head_dim, "reference_dim": shape[1]}
+        return checked(told, AdapterSize, self.path)
 
     def transformer(self, *, dtype: torch.dtype | None = None, device: torch.device | str = "cpu") -> Transformer:
         """Read the transformer.

@@ -5,10 +5,12 @@ All tensors are carried over unchanged; only names differ. Sizes are read off th
 
 import re
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import AutoencoderKLCogVideoX
 
+from refilm.checkpoints.configs import AutoencoderFields, checked
 from refilm.checkpoints.pickles import SUFFIXES
 from refilm.checkpoints.sat_sizes import layers_in
 from refilm.checkpoints.tensors import Piece, TensorFiles, fill
@@ -57,24 +59,26 @@ def load_sat_autoencoder(
     return model.eval()
 
 
-def autoencoder_config(files: TensorFiles, *, scaling_factor: float) -> dict[str, object]:
+def autoencoder_config(files: TensorFiles, *, scaling_factor: float) -> dict[str, Any]:
     """The `config.json` of its sizes, which are read off the shapes.
 
     Raises:
-        ValueError: a weight that would tell is missing; names the file and the key.
+        ValueError: a weight that would tell is missing, or tells a size that no autoencoder has; names the file and
+            the key.
     """
     levels = layers_in(files, "encoder.down.")
-    return {
+    told = {
         "_class_name": "AutoencoderKLCogVideoX",
-        "in_channels": files.shape(_FIRST)[1],
-        "out_channels": files.shape(_LAST)[0],
-        "latent_channels": files.shape("decoder.conv_in.conv.weight")[1],
-        "block_out_channels": [files.shape(f"encoder.down.{i}.block.0.conv1.conv.weight")[0] for i in range(levels)],
+        "in_channels": files.shape(_FIRST, 5)[1],
+        "out_channels": files.shape(_LAST, 5)[0],
+        "latent_channels": files.shape("decoder.conv_in.conv.weight", 5)[1],
+        "block_out_channels": [files.shape(f"encoder.down.{i}.block.0.conv1.conv.weight", 5)[0] for i in range(levels)],
         "layers_per_block": layers_in(files, "encoder.down.0.block."),
         "down_block_types": ["CogVideoXDownBlock3D"] * levels,
         "up_block_types": ["CogVideoXUpBlock3D"] * levels,
         "scaling_factor": scaling_factor,
     }
+    return checked(told, AutoencoderFields, Path(files.name)).given()
 
 
 def is_sat_autoencoder(files: TensorFiles) -> bool:

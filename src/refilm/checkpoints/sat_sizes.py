@@ -6,14 +6,17 @@ the grid, and by how much positions are divided. Knows names, shapes and that ta
 
 import logging
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from refilm.checkpoints.tensors import TensorFiles, is_finite
+from refilm.checkpoints.configs import checked
+from refilm.checkpoints.tensors import DTYPES, TensorFiles, is_finite
 from refilm.model.position import sincos_table
 from refilm.sizes import Grid, TransformerSize, cogvideox_2b, cogvideox_5b
 
@@ -52,7 +55,7 @@ def told_by(files: TensorFiles, prefix: str, given: TransformerSize | None) -> T
     size = replace(size, head_norm_eps=HEAD_NORM_EPS)
     if size.position == "rotary" or table is None:
         return Told(size, None, None)
-    if table.ndim != 3 or table.shape[0] != 1 or table.shape[2] != size.width or not table.is_floating_point():
+    if table.ndim != 3 or table.shape[0] != 1 or table.shape[2] != size.width or table.dtype not in DTYPES.values():
         raise ValueError(f"{files.name}: {prefix + TABLE} has shape {tuple(table.shape)}, not (1, ..., {size.width})")
     if not is_finite(table):
         raise ValueError(f"{files.name}: {prefix + TABLE} holds NaN or infinity")
@@ -84,9 +87,9 @@ def refuse_others(files: TensorFiles, prefix: str) -> None:
     patches = files.shape(f"{prefix}mixins.patch_embed.proj.weight")
     if len(patches) == 2 or any(key.startswith(f"{prefix}ofs_embed.") for key in files):
         raise ValueError(f"{files.name}: a CogVideoX 1.5, whose patches span frames; {_OURS}")
-    if len(patches) != 4 or patches[2] != patches[3]:
+    if len(patches) != 4 or patches[2] != patches[3] or 0 in patches:
         raise ValueError(f"{files.name}: {prefix}mixins.patch_embed.proj.weight has shape {patches}; {_OURS}")
-    out = files.shape(f"{prefix}mixins.final_layer.linear.weight")[0] // patches[2] ** 2
+    out = files.shape(f"{prefix}mixins.final_layer.linear.weight", 2)[0] // patches[2] ** 2
     if patches[1] != out:
         raise ValueError(
             f"{files.name}: an image-to-video CogVideoX, which takes a picture as {patches[1]} - {out} further "
@@ -95,19 +98,20 @@ def refuse_others(files: TensorFiles, prefix: str) -> None:
 
 
 def _by_shapes(files: TensorFiles, prefix: str, *, has_table: bool) -> TransformerSize:
-    width, channels, patch, _ = files.shape(f"{prefix}mixins.patch_embed.proj.weight")
-    (head_dim,) = files.shape(f"{prefix}mixins.adaln_layer.query_layernorm_list.0.weight")
-    if not head_dim or width % head_dim:
+    width, channels, patch, _ = files.shape(f"{prefix}mixins.patch_embed.proj.weight", 4)
+    (head_dim,) = files.shape(f"{prefix}mixins.adaln_layer.query_layernorm_list.0.weight", 1)
+    if width % head_dim:
         raise ValueError(f"{files.name}: {width} channels cannot be cut into heads of {head_dim}")
-    size = TransformerSize(
-        layers=layers_in(files, f"{prefix}transformer.layers."),
-        heads=width // head_dim,
-        head_dim=head_dim,
-        channels=channels,
-        patch=patch,
-        text_dim=files.shape(f"{prefix}mixins.patch_embed.text_proj.weight")[1],
-        time_dim=files.shape(f"{prefix}time_embed.0.weight")[0],
-    )
+    told = {
+        "layers": layers_in(files, f"{prefix}transformer.layers."),
+        "heads": width // head_dim,
+        "head_dim": head_dim,
+        "channels": channels,
+        "patch": patch,
+        "text_dim": files.shape(f"{prefix}mixins.patch_embed.text_proj.weight", 2)[1],
+        "time_dim": files.shape(f"{prefix}time_embed.0.weight", 2)[0],
+    }
+    size = checked(told, TransformerSize, Path(files.name))
     large = cogvideox_5b()
     if any(prefix + key in files for key in ROTATIONS) or (
         not has_table and (size.layers, size.width) == (large.layers, large.width)
@@ -124,9 +128,9 @@ def _by_shapes(files: TensorFiles, prefix: str, *, has_table: bool) -> Transform
 
 
 def layers_in(keys: Sequence[str] | TensorFiles, prefix: str) -> int:
-    """How many layers the keys after `prefix` number: the highest and one."""
-    numbers = [key[len(prefix) :].partition(".")[0] for key in keys if key.startswith(prefix)]
-    return max((int(number) for number in numbers if number.isdecimal()), default=-1) + 1
+    """How many layers the keys after `prefix` number. They are counted: a key with a giant number makes one more."""
+    numbers = {key[len(prefix) :].partition(".")[0] for key in keys if key.startswith(prefix)}
+    return sum(re.fullmatch(r"[0-9]+", number) is not None for number in numbers)
 
 
 class Geometry(NamedTuple):

@@ -9,24 +9,27 @@ import torch
 from diffusers import AutoencoderKLCogVideoX
 from transformers import PreTrainedTokenizerBase
 
+from refilm.checkpoints.configs import AutoencoderFields, KindConfig, checked, read_config, read_object
 from refilm.checkpoints.diffusers_format import load_transformer, size_of
 from refilm.checkpoints.hub import fetched, is_hub_id
-from refilm.checkpoints.parts import load_autoencoder, load_image_encoder, load_text_encoder, load_tokenizer
+from refilm.checkpoints.parts import load_autoencoder, load_image_encoder, load_text_encoder
+from refilm.checkpoints.processors import load_tokenizer
 from refilm.checkpoints.sat import is_sat, open_sat
 from refilm.checkpoints.sat_autoencoder import SCALES, autoencoder_config, find_sat_autoencoder, load_sat_autoencoder
 from refilm.checkpoints.schedules import load_schedule
 from refilm.checkpoints.tensors import TensorFiles
 from refilm.diffusion import Schedule, scaled_linear
 from refilm.encoders import Fit, HiddenState, ImageEncoder, TextEncoder
-from refilm.files import atomic_file, link_or_copy, read_json
+from refilm.files import atomic_file, link_or_copy
 from refilm.model import Transformer
 from refilm.sizes import Compression, TransformerSize
 
 POCKET = Path(__file__).parents[1] / "pocket"
 CLIP = "openai/clip-vit-large-patch14"
 _WEIGHTED = ("transformer", "vae", "text_encoder", "image_encoder", "adapter")
-_PLAIN = ("model_index.json", "refilm.json", "scheduler/*.json", "tokenizer/*", "image_processor/*.json")
-_BASE = (*_PLAIN, *(f"{part}/*.{suffix}" for part in _WEIGHTED for suffix in ("json", "safetensors")))
+_PLAIN = ("model_index.json", "refilm.json", "scheduler/*.json", "image_processor/*.json")
+_TOKENIZER = ("tokenizer/*.json", "tokenizer/spiece.model")
+_BASE = (*_PLAIN, *_TOKENIZER, *(f"{part}/*.{suffix}" for part in _WEIGHTED for suffix in ("json", "safetensors")))
 _ENCODER = ("config.json", "preprocessor_config.json", "model*.safetensors", "model.safetensors.index.json")
 SNR_SHIFTS = {"sincos": 3.0, "rotary": 1.0}  # of CogVideoX-2B and 5B; the research code's files do not tell
 
@@ -44,7 +47,8 @@ class DiffusersSource:
 
     def compression(self, patch: int) -> Compression:
         """How the autoencoder shrinks a video."""
-        return _compression(self.folder / "vae" / "config.json", read_json(self.folder / "vae" / "config.json"), patch)
+        path = self.folder / "vae" / "config.json"
+        return _compression(path, read_object(path), patch)
 
     def schedule(self) -> Schedule:
         """The noise schedule."""
@@ -142,7 +146,7 @@ def base_folder(source: str | Path, *, weights: bool = True) -> Path:
         ValueError: there is no such model; says what can be given.
     """
     if is_hub_id(source):
-        folder = fetched(str(source), _BASE if weights else (*_PLAIN, "*/config.json"))
+        folder = fetched(str(source), _BASE if weights else (*_PLAIN, *_TOKENIZER, "*/config.json"))
         if not _is_pipeline(folder):
             raise ValueError(
                 f"{source}: what the Hub's cache holds of it ({folder}) is no base model: transformer/config.json is "
@@ -194,7 +198,7 @@ def image_encoder_of(source: str | Path) -> str | None:
 def find_t5(folder: Path) -> tuple[Path, Path] | None:
     """The folders of a T5 and of its tokenizer, in a folder or beside it; often they are one."""
     for place in (*sorted(folder.glob("*")), *sorted(folder.parent.glob("t5*"))):
-        if (place / "config.json").is_file() and read_json(place / "config.json").get("model_type") == "t5":
+        if (place / "config.json").is_file() and read_config(place / "config.json", KindConfig).model_type == "t5":
             own = any((place / name).is_file() for name in ("spiece.model", "tokenizer.json"))
             return place, place if own else place.parent / "tokenizer"
     return None
@@ -234,7 +238,5 @@ def _is_pipeline(folder: Path) -> bool:
 
 
 def _compression(path: Path, config: dict, patch: int) -> Compression:
-    channels, time = config.get("block_out_channels"), config.get("temporal_compression_ratio", 4)
-    if not isinstance(channels, list) or not channels or not isinstance(time, int | float) or not time >= 1:
-        raise ValueError(f"{path}: block_out_channels, temporal_compression_ratio: not those of an autoencoder")
-    return Compression(2 ** (len(channels) - 1), int(time), patch)
+    fields = checked(config, AutoencoderFields, path)
+    return Compression(2 ** (len(fields.block_out_channels) - 1), int(fields.temporal_compression_ratio), patch)

@@ -4,49 +4,25 @@ Knows safetensors and, through `pickles`, the research code's files; nothing of 
 """
 
 import ctypes
+import errno
 import math
 import mmap
 import os
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from refilm.checkpoints.pickles import SUFFIXES, pickled_tensors
-from refilm.files import read_json
+from refilm.checkpoints.weight_files import refuse_pointer
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-
-
-def weight_files(folder: Path, name: str, pickled: str | None = None) -> list[Path]:
-    """The files of a model's weights: one, or those that an index tells; safetensors where there are any.
-
-    Args:
-        folder: where they are.
-        name: what they are called, without suffix.
-        pickled: what they are called as pickles; none: as `name`.
-
-    Raises:
-        ValueError: the index is damaged; names it. Files that are missing are left to the opening.
-    """
-    for stem in (f"{name}.safetensors", f"{pickled or name}.bin"):
-        single, index = folder / stem, folder / f"{stem}.index.json"
-        if single.is_file():
-            return [single]
-        if index.is_file():
-            names = read_json(index).get("weight_map")
-            if not isinstance(names, dict) or not names or not all(_is_beside(file) for file in names.values()):
-                raise ValueError(f"{index}: weight_map: must tell each tensor's file (received {type(names).__name__})")
-            return [folder / file for file in sorted(set(names.values()))]
-    return [folder / f"{name}.safetensors"]
-
-
-def _is_beside(file: Any) -> bool:
-    """Whether it names a file in the same folder: a forged index shall not lead elsewhere."""
-    return isinstance(file, str) and file not in ("", "..") and Path(file).name == file
+NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 
 class Piece(NamedTuple):
@@ -76,7 +52,9 @@ class TensorFiles:
         self.name = "" if not paths else str(paths[0] if len(paths) == 1 else paths[0].parent)
         self._where: dict[str, tuple[Path, Tensor]] = {}
         for path in paths:
+            refuse_pointer(path)
             tensors = pickled_tensors(path) if path.suffix in SUFFIXES else _mapped(path)
+            _refuse_odd(path, tensors)
             self._where |= {key: (path, tensor) for key, tensor in tensors.items()}
 
     def __iter__(self) -> Iterator[str]:
@@ -85,13 +63,28 @@ class TensorFiles:
     def __contains__(self, key: str) -> bool:
         return key in self._where
 
-    def shape(self, key: str) -> tuple[int, ...]:
-        """The shape of one.
+    def __len__(self) -> int:
+        return len(self._where)
+
+    def shape(self, key: str, dimensions: int | None = None) -> tuple[int, ...]:
+        """The shape of one; with `dimensions`, one that has so many, each of at least 1.
 
         Raises:
-            ValueError: there is none; names the file and the key.
+            ValueError: there is none, or its shape is another; names the file and the key.
         """
-        return tuple(self.tensor(key).shape)
+        shape = tuple(self.tensor(key).shape)
+        if dimensions is not None and (len(shape) != dimensions or 0 in shape):
+            raise ValueError(f"{self.name}: {key} has shape {shape}, not {dimensions} dimensions of at least 1")
+        return shape
+
+    def require_layers(self, count: int) -> None:
+        """Refuse a model of more layers than there are tensors, before it is built.
+
+        Raises:
+            ValueError: names the file and both numbers.
+        """
+        if count > len(self):
+            raise ValueError(f"{self.name}: {len(self)} tensors are too few for the {count} layers its config asks for")
 
     def tensor(self, key: str) -> Tensor:
         """One, mapped from the file.
@@ -128,7 +121,7 @@ class TensorFiles:
             path, tensor = self._where[key]
             if tuple(tensor.shape) != tuple(wanted):
                 raise ValueError(f"{path}: {key} has shape {tuple(tensor.shape)}, not {tuple(wanted)}")
-            if tensor.dtype not in DTYPES.values() or tensor.layout != torch.strided:
+            if tensor.dtype not in DTYPES.values():
                 raise ValueError(f"{path}: {key} is {_name(tensor)}, not {', '.join(DTYPES)}")
 
     def read(self, pieces: Sequence[Piece], *, dtype: torch.dtype | None, device: torch.device | str) -> Tensor:
@@ -195,8 +188,49 @@ def is_finite(tensor: Tensor) -> bool:
     return tensor.numel() == 0 or all(math.isfinite(end.item()) for end in torch.aminmax(tensor))
 
 
+@contextmanager
+def saving(path: Path) -> Iterator[None]:
+    """Within the context libraries write weights; what the system has against it is raised as the system's error.
+
+    Raises:
+        OSError: the file cannot be written, for instance because the disk is full; names it.
+    """
+    try:
+        yield
+    except (SafetensorError, RuntimeError) as error:
+        told = re.search(r"os error (\d+)", str(error))
+        if told is None and "inline_container" not in str(error):  # PyTorch's writer does not tell the reason
+            raise
+        code = int(told[1]) if told else errno.ENOSPC
+        raise OSError(code, os.strerror(code), str(path)) from error
+
+
+def _refuse_odd(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Refuse what is no plain tensor with all its values in the file: a pickle can forge many kinds.
+
+    Raises:
+        ValueError: names the file and the key.
+    """
+    total, room = 0, 4 * path.stat().st_size  # tied weights are stored once
+    for key, tensor in tensors.items():
+        if _name(tensor) != str(tensor.dtype).removeprefix("torch."):
+            raise ValueError(f"{path}: {key} is {_name(tensor)}, not {', '.join(DTYPES)}")
+        total += tensor.nbytes
+        if tensor.nbytes > tensor.untyped_storage().nbytes() or total > room:
+            raise ValueError(f"{path}: {key} has shape {tuple(tensor.shape)}, of which the file has not all values")
+
+
 def _name(tensor: Tensor) -> str:
-    return str(tensor.dtype if tensor.layout == torch.strided else tensor.layout).removeprefix("torch.")
+    """Its dtype; or what it is, where it is no plain tensor."""
+    if type(tensor) not in (Tensor, nn.Parameter):
+        return type(tensor).__name__
+    if tensor.layout != torch.strided:
+        return str(tensor.layout).removeprefix("torch.")
+    kinds = {"nested": tensor.is_nested, "quantized": tensor.is_quantized, "lazy": tensor.is_conj() or tensor.is_neg()}
+    odd = next((kind for kind, is_so in kinds.items() if is_so), None)
+    if tensor.device.type != "cpu":
+        return f"on {tensor.device.type}"
+    return odd or str(tensor.dtype).removeprefix("torch.")
 
 
 def _mapped(path: Path) -> dict[str, Tensor]:

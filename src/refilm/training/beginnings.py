@@ -50,7 +50,7 @@ def require_adapter(
     fit: Fit = "pad"  # as the reference pictures of clips are encoded
     found = {"hidden_state": card.hidden_state, "picture_fit": card.picture_fit, "train.lora": _plain(card.lora)}
     wanted = {"hidden_state": hidden_state, "picture_fit": fit, "train.lora": _plain(lora)}
-    _require_same(str(folder), card.size.model_dump() | found, asdict(fitting) | wanted)
+    _require_same(str(folder), asdict(card.size) | found, asdict(fitting) | wanted)
 
 
 def begun_adapter(folder: Path, size: AdapterSize) -> Adapter:

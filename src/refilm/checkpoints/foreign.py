@@ -1,0 +1,53 @@
+"""What a file or folder is that is not what was asked for, so that its error names a remedy that works."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from refilm.checkpoints.pickles import SUFFIXES
+from refilm.checkpoints.tensors import TensorFiles
+
+_LORA = (".lora_A", ".lora_B", ".lora_down", ".lora_up", ".lora.down", ".lora.up", ".hada_", ".lokr_")
+_KOHYA = ("lora_unet", "lora_te", "lora_transformer", "lycoris")
+_READS = "refilm reads reference adapters, a folder with adapter.json and adapter.safetensors"
+
+
+def foreign_kind(path: Path) -> str | None:
+    """In words, whose adapter of another kind a file or a folder is; none: it is none that is known.
+
+    The weights are not read. A damaged file is none.
+    """
+    if path.is_dir() and (path / "adapter_config.json").is_file():
+        return "a LoRA of peft"
+    suffixes = (".safetensors", *SUFFIXES)
+    paths = [path] if path.is_file() else sorted(path.glob("*"))[:100] if path.is_dir() else []
+    for file in paths:
+        if file.suffix in suffixes and file.is_file() and (kind := _kind(_keys(file))):
+            return kind
+    return None
+
+
+def refuse_foreign(path: Path) -> None:
+    """Refuse an adapter of another kind.
+
+    Raises:
+        ValueError: it is one; says what it is and what is read.
+    """
+    kind = foreign_kind(path)
+    if kind is not None:
+        raise ValueError(f"{path}: {kind}, which refilm cannot use; {_READS}")
+
+
+def _keys(file: Path) -> list[str]:
+    try:
+        return list(TensorFiles([file]))
+    except ValueError:  # whoever opens it for its weights says what is wrong
+        return []
+
+
+def _kind(keys: Iterable[str]) -> str | None:
+    keys = list(keys)
+    if any(mark in key for key in keys for mark in _LORA):
+        if any(key.startswith(_KOHYA) for key in keys):
+            return "a LoRA of kohya's scripts"
+        return "a LoRA of peft" if any(key.startswith("base_model.model.") for key in keys) else "a LoRA of diffusers"
+    return "an IP-Adapter" if any(key.startswith(("ip_adapter.", "image_proj.")) for key in keys) else None

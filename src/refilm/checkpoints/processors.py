@@ -1,0 +1,137 @@
+"""Tokenizers and image processors: what turns words and pixels into numbers before an encoder reads them.
+
+Their libraries take nearly anything from a folder: classes by name, Python files, other files by path. So they are not
+given the model's folder but a temporary one, with the checked fields of its configuration files and its vocabulary.
+"""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+from transformers import AutoImageProcessor, PreTrainedTokenizerBase, T5Tokenizer
+from transformers.image_processing_utils import BaseImageProcessor
+
+from refilm.checkpoints.configs import LARGEST, Config, ImageProcessorFields, Words, checked, read_config, read_object
+from refilm.checkpoints.weight_files import refuse_pointer
+
+_VOCABULARIES = ("tokenizer.json", "spiece.model")
+Number = Annotated[int, Field(ge=0, le=1 << 20)]
+
+
+class _Token(Config):
+    """A token with its ways."""
+
+    content: Words
+    kind: Literal["AddedToken"] | None = Field(default=None, alias="__type")
+    lstrip: bool = False
+    normalized: bool = False
+    rstrip: bool = False
+    single_word: bool = False
+    special: bool = False
+
+
+_Tokens = Annotated[list[Words | _Token], Field(max_length=10_000)] | None
+
+
+class _SpecialTokens(Config):
+    """What `special_tokens_map.json` tells."""
+
+    eos_token: Words | _Token = "</s>"
+    unk_token: Words | _Token = "<unk>"
+    pad_token: Words | _Token = "<pad>"
+    additional_special_tokens: _Tokens = None
+    extra_special_tokens: _Tokens = None
+
+
+class _TokenizerFields(_SpecialTokens):
+    """What `tokenizer_config.json` tells."""
+
+    tokenizer_class: Literal["T5Tokenizer", "T5TokenizerFast"] = "T5Tokenizer"
+    extra_ids: Annotated[int, Field(ge=0, le=10_000)] = 100
+    added_tokens_decoder: dict[Annotated[str, Field(pattern=r"^[0-9]{1,7}$")], _Token] | None = None
+
+
+def load_tokenizer(folder: Path, *, words: int | None = None) -> PreTrainedTokenizerBase:
+    """Read a T5 tokenizer alone.
+
+    Args:
+        folder: where it is.
+        words: how many the text encoder knows; none: as many as the tokenizer has.
+
+    Raises:
+        ValueError: it is missing or damaged, needs code of its own, or knows more words than the encoder.
+    """
+    files: dict[str, Any] = {}
+    for name, kind in (
+        ("tokenizer_config.json", _TokenizerFields),
+        ("special_tokens_map.json", _SpecialTokens),
+    ):
+        if (folder / name).is_file():
+            files[name] = read_config(folder / name, kind).given()
+    added = folder / "added_tokens.json"
+    if added.is_file():
+        files[added.name] = checked(read_object(added), dict[str, Number], added)
+    for name in _VOCABULARIES:
+        if (folder / name).is_file():
+            files[name] = _vocabulary(folder / name)
+    if not files.keys() & set(_VOCABULARIES):
+        raise ValueError(f"{folder / _VOCABULARIES[0]}: no such file; a tokenizer has it, or {_VOCABULARIES[1]}")
+    with _folder_of(files) as clean:
+        tokenizer = tried(folder, lambda: T5Tokenizer.from_pretrained(clean, local_files_only=True))
+        highest = tried(folder, lambda: max(tokenizer.get_vocab().values()))
+    if tokenizer.pad_token_id is None or (words is not None and highest >= words):
+        raise ValueError(
+            f"{folder}: token {highest} of a text encoder that knows {words}; give the encoder's tokenizer"
+        )
+    return tokenizer
+
+
+def load_image_processor(folder: Path) -> BaseImageProcessor:
+    """Read CLIP's image processor.
+
+    Raises:
+        ValueError: it is missing or damaged, or needs code of its own.
+    """
+    fields = read_config(folder / "preprocessor_config.json", ImageProcessorFields)
+    settings = {"image_processor_type": fields.image_processor_type} | fields.model_dump(
+        exclude_unset=True, exclude_none=True
+    )
+    with _folder_of({"preprocessor_config.json": settings}) as clean:
+        load = AutoImageProcessor.from_pretrained
+        return tried(folder, lambda: load(clean, local_files_only=True, trust_remote_code=False))
+
+
+def tried(folder: Path, load: Callable[[], Any]) -> Any:
+    """What other libraries read, their complaints turned into one that names the folder."""
+    try:
+        return load()
+    except (KeyboardInterrupt, SystemExit, MemoryError):
+        raise
+    except BaseException as error:  # of any kind: a panic of Rust code is no Exception
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise ValueError(f"{folder}: cannot be loaded: {reason[0][:200]}") from error
+
+
+def _vocabulary(path: Path) -> Path:
+    refuse_pointer(path)
+    if path.stat().st_size > LARGEST:
+        raise ValueError(f"{path}: {path.stat().st_size:,} bytes are too many for a vocabulary")
+    return path
+
+
+@contextmanager
+def _folder_of(files: Mapping[str, Any]) -> Iterator[Path]:
+    """A temporary folder with these files: objects as JSON, paths as copies of what is there."""
+    with tempfile.TemporaryDirectory(prefix="refilm-") as name:
+        folder = Path(name)
+        for file, content in files.items():
+            if isinstance(content, Path):
+                shutil.copyfile(content, folder / file)
+            else:
+                (folder / file).write_text(json.dumps(content), encoding="utf-8")
+        yield folder
