@@ -3,7 +3,9 @@
 import builtins
 import io
 import os
-from collections.abc import Callable
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -52,3 +54,14 @@ class Disk:
             return buffered if "b" in mode else io.TextIOWrapper(buffered)
 
         return opened
+
+
+@contextmanager
+def limited_files(size: int) -> Iterator[None]:
+    """Within the context no file of this process grows beyond `size` bytes: writes fail as on a full disk."""
+    old = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, old[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, old)

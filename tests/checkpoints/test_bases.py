@@ -106,7 +106,7 @@ def test_only_what_is_needed_is_fetched(monkeypatch):
 
     asked = {}
     monkeypatch.setattr(
-        "refilm.checkpoints.hub.snapshot_download", lambda name, allow_patterns: asked.update({name: allow_patterns})
+        "huggingface_hub.snapshot_download", lambda name, allow_patterns, **_: asked.update({name: allow_patterns})
     )
     with pytest.raises(ValueError, match="not fetched"):  # it answered with no folder
         load_base("THUDM/CogVideoX-2b")
@@ -120,6 +120,9 @@ def test_only_what_is_needed_is_fetched(monkeypatch):
         "transformer/diffusion_pytorch_model.safetensors": True,
         "vae/config.json": True,
         "README.md": False,
+        "tokenizer/tokenizer_config.json": True,
+        "tokenizer/tokenization_t5.py": False,
+        "transformer/transformer.py": False,
         "text_encoder/pytorch_model.bin": False,
         "assets/film.mp4": False,
     }

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import torch
 
-from refilm.checkpoints import fingerprint, load_transformer, save_transformer
+from refilm.checkpoints import base_weights, fingerprint, load_transformer, save_transformer
 from refilm.model import Transformer
 
 from ..model.tiny import ROTARY, SINCOS, adapter, transformer, wild
@@ -58,3 +58,18 @@ def test_a_short_training_changes_it():
         sum(p.square().sum() for p in model.parameters()).backward()
         optimizer.step()
     assert fingerprint(model) != before
+
+
+def test_every_sampled_value_counts():
+    """Of a small tensor all values, of a large one those at even distances, first and last tensors alike."""
+    model = transformer()
+    weights, before = base_weights(model), fingerprint(model)
+    for name in sorted(weights)[:: max(1, len(weights) // 12)]:
+        values = weights[name].view(-1)
+        stride = -(-len(values) // 4096)
+        sampled = range(0, len(values), stride)
+        for index in {sampled[0], sampled[1], sampled[len(sampled) // 2], sampled[-1]}:
+            values[index] *= -1
+            assert fingerprint(model) != before, (name, index)
+            values[index] *= -1
+    assert fingerprint(model) == before

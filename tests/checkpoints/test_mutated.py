@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from refilm.checkpoints import (
-    convert,
     describe,
     load_adapter,
     load_autoencoder,
@@ -22,7 +21,7 @@ from refilm.checkpoints import (
     load_schedule,
     load_transformer,
 )
-from refilm.checkpoints.bases import load_defaults
+from refilm.checkpoints.defaults import load_defaults
 from refilm.checkpoints.parts import load_image_encoder, load_text_encoder
 from refilm.checkpoints.pickles import pickled_tensors
 from refilm.checkpoints.sat import save_sat
@@ -156,7 +155,7 @@ def spoil(base, name, place, index):
 
 
 @pytest.mark.parametrize("name", READERS)
-@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_config(base, name, data):
     place, index = data.draw(st.sampled_from(mutations(name)))
@@ -202,7 +201,7 @@ def header_of(path):
     return json.loads(data[8 : 8 + length]), data[8 + length :]
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_safetensors_header(weights, tmp_path, data):
     header, rest = header_of(weights / "s.safetensors")
@@ -215,7 +214,7 @@ def test_a_safetensors_header(weights, tmp_path, data):
         header[key][place] = value
     text, path = json.dumps(header).encode(), tmp_path / "x.safetensors"
     path.write_bytes(struct.pack("<Q", len(text)) + text + rest)
-    for read in (load_denoiser, describe, lambda path: convert(path, tmp_path / "out")):
+    for read in (load_denoiser, describe):
         holds(lambda read=read: read(path), str(path))
 
 
@@ -233,7 +232,6 @@ ODD = {
     "sparse": lambda t: torch.ones(t.shape).to_sparse(),
     "on meta": lambda t: torch.ones(t.shape, device="meta"),
     "float8": lambda t: torch.ones(t.shape).to(torch.float8_e4m3fn),
-    "quantized": lambda t: torch.quantize_per_tensor(torch.ones(t.shape), 0.1, 0, torch.qint8),
     "flipped": lambda t: torch.ones(t.shape[::-1]),
     "missing": lambda t: None,
     "named by a giant": lambda t: t,
@@ -253,9 +251,9 @@ def test_odd_tensors(weights, tmp_path, kind):
     tensors, path = torch.load(weights / "s.pt", weights_only=True)["module"], tmp_path / "x.pt"
     marks = ("patch_embed", "final_layer.linear", "layernorm_list.0", "time_embed.0", "pos_embed", "image_proj",
              "layers.0.cross_attention.query")  # fmt: skip
-    for key in (key for key in tensors if any(mark in key for mark in marks)):
+    for key in (key for key in tensors if any(mark in key for mark in marks) and not key.endswith("bias")):
         odd_file(path, tensors, key, kind)
-        for read in (load_denoiser, describe, lambda path: convert(path, tmp_path / "out")):
+        for read in (load_denoiser, describe):
             holds(lambda read=read: read(path), str(path))
 
 

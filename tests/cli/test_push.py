@@ -12,6 +12,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from refilm.checkpoints import convert
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
 
 class Hub(ThreadingHTTPServer):
     """Keeps repositories in memory: {name: {"private": ..., "files": {path: bytes}}}."""
@@ -46,11 +50,33 @@ class Door(BaseHTTPRequestHandler):
             return b"".join(chunks)
         return self.rfile.read(int(self.headers.get("Content-Length", 0)))
 
+    def do_HEAD(self):
+        self.do_GET()
+
     def do_GET(self):
-        name = self.path.removeprefix("/api/models/")
+        if "/resolve/" in self.path:
+            return self.download()
+        name, _, asked = self.path.removeprefix("/api/models/").partition("/revision/")
+        if asked and name in self.server.repositories:
+            files = self.server.repositories[name]["files"]
+            siblings = [{"rfilename": file, "size": len(content)} for file, content in files.items()]
+            return self.answer({"id": name, "sha": COMMIT, "siblings": siblings})
         if name not in self.server.repositories:
             return self.answer({"error": "Not found"}, 404)
         self.answer({"id": name, "private": self.server.repositories[name]["private"]})
+
+    def download(self):
+        name, _, place = self.path[1:].partition("/resolve/")
+        content = self.server.repositories[name]["files"].get(place.partition("/")[2])
+        if content is None:
+            return self.answer({"error": "Entry not found"}, 404)
+        self.send_response(200)
+        self.send_header("X-Repo-Commit", COMMIT)
+        self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(content)
 
     def do_PUT(self):
         content = self.body()
@@ -109,9 +135,13 @@ def hub():
 
 
 def push(hub, *words, token="of-the-test"):
+    return run(hub, "push", *words, token=token)
+
+
+def run(hub, *words, token="of-the-test", **own):
     """In a process of its own: which Hub it talks to is read when its library is imported."""
-    own = {"HF_ENDPOINT": hub.address, "HF_HUB_OFFLINE": "0", "HF_TOKEN": token, "HF_HUB_DISABLE_XET": "1"}
-    command = [sys.executable, "-m", "refilm.cli", "push", *map(str, words)]
+    own |= {"HF_ENDPOINT": hub.address, "HF_HUB_OFFLINE": "0", "HF_TOKEN": token, "HF_HUB_DISABLE_XET": "1"}
+    command = [sys.executable, "-m", "refilm.cli", *map(str, words)]
     return subprocess.run(command, env={**os.environ, **own}, capture_output=True, text=True, timeout=600)
 
 
@@ -126,6 +156,16 @@ def test_an_adapter_arrives_whole_and_nothing_else_does(hub, tiny_base, tmp_path
     repository = hub.repositories["me/fox"]
     assert repository["private"]
     assert repository["files"] == {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+def test_what_was_pushed_is_fetched(hub, tiny_base, tmp_path):
+    """By its id, and whole: the adapter that arrives is the one that left."""
+    assert push(hub, tiny_base / "adapter", "me/fox").returncode == 0
+    done = run(hub, "convert", "me/fox", tmp_path / "fetched.safetensors", HF_HOME=str(tmp_path / "home"))
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    (own,) = convert(tiny_base / "adapter", tmp_path / "own.safetensors").written
+    assert own.read_bytes() == (tmp_path / "fetched.safetensors").read_bytes()
 
 
 def test_a_public_repository_gets_nothing_private(hub, tiny_base):
@@ -150,10 +190,28 @@ def test_a_dry_run_tells_and_sends_nothing(refilm, tiny_base):
 
 def test_what_is_no_adapter_is_refused(refilm, tiny_base, tmp_path):
     (tmp_path / "adapter.json").write_text("{}")
-    for folder, what in ((tiny_base, "adapter.json: no such file"), (tmp_path, "format: Field required")):
+    for folder, what in ((tiny_base, "its adapter is"), (tmp_path, "format: Field required")):
         result = refilm("push", folder, "me/fox", "--dry-run")
         assert result.exit_code == 2
         assert what in result.stderr
+
+
+@pytest.mark.parametrize("name", ["README.md", "adapter.safetensors"])
+def test_no_link_is_followed(refilm, tiny_base, tmp_path, name):
+    own, secret = shutil.copytree(tiny_base / "adapter", tmp_path / "own"), tmp_path / "secret"
+    (own / name).rename(secret)
+    (own / name).symlink_to(secret)
+    result = refilm("push", own, "me/fox", "--dry-run")
+    assert result.exit_code == 2
+    assert f"{name}: is a link to {secret}; put a copy of the file there" in result.stderr
+
+
+def test_a_file_that_the_card_does_not_name_stays_here(refilm, tiny_base, tmp_path):
+    own = shutil.copytree(tiny_base / "adapter", tmp_path / "own")
+    shutil.copyfile(own / "adapter.safetensors", own / "lora.safetensors")
+    result = refilm("push", own, "me/fox", "--dry-run")
+    assert result.exit_code == 0, result.output
+    assert "lora" not in result.stdout
 
 
 @pytest.mark.parametrize("name", ["fox", "me/fox/too", "/fox"])

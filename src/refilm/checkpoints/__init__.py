@@ -1,17 +1,26 @@
 """Weight files and our modules, both ways. Every damage is one `ValueError` that names the file and the key."""
 
-from refilm.checkpoints.adapters import AdapterCard, adapter_files, load_adapter, read_card, save_adapter
-from refilm.checkpoints.bases import Base, Defaults, Memory, begin_base, load_base, load_encoders
+from refilm.checkpoints.adapters import (
+    AdapterCard,
+    adapter_files,
+    adapter_folder,
+    load_adapter,
+    read_card,
+    save_adapter,
+)
+from refilm.checkpoints.attaching import attach_adapter
+from refilm.checkpoints.bases import Base, Memory, load_base, load_encoders
 from refilm.checkpoints.conversions import Conversion, convert
+from refilm.checkpoints.defaults import Defaults, begin_base
 from refilm.checkpoints.denoisers import Denoiser, load_denoiser
 from refilm.checkpoints.descriptions import Description, describe
 from refilm.checkpoints.diffusers_format import load_transformer, save_transformer
 from refilm.checkpoints.fingerprints import base_weights, fingerprint
-from refilm.checkpoints.hub import push
 from refilm.checkpoints.lora import LoraSettings, TunedAdapter
 from refilm.checkpoints.parts import load_autoencoder
 from refilm.checkpoints.schedules import load_schedule, save_schedule
 from refilm.checkpoints.sources import copy_base, image_encoder_of, open_source, whole_base
+from refilm.hub import push
 
 __all__ = [
     "AdapterCard",
@@ -24,6 +33,8 @@ __all__ = [
     "Memory",
     "TunedAdapter",
     "adapter_files",
+    "adapter_folder",
+    "attach_adapter",
     "base_weights",
     "begin_base",
     "convert",

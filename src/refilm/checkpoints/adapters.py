@@ -4,27 +4,32 @@ The last is a model card for people, made from the second. An adapter that also 
 `lora.safetensors` beside. Knows nothing of training: what is worth telling about it comes as free facts.
 """
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from pydantic import ConfigDict, JsonValue, PositiveInt
-from safetensors.torch import save_file
 from torch import Tensor
 
 from refilm.checkpoints.configs import checked, read_object
+from refilm.checkpoints.foreign import refuse_foreign
 from refilm.checkpoints.lora import LoraSettings, TunedAdapter
 from refilm.checkpoints.model_card import model_card
-from refilm.checkpoints.tensors import NAMES, Piece, TensorFiles, fill, is_finite
+from refilm.checkpoints.pickles import SUFFIXES
+from refilm.checkpoints.sat import has_sat_keys, is_sat
+from refilm.checkpoints.sources import ADAPTER, POCKET
+from refilm.checkpoints.tensors import NAMES, Piece, TensorFiles, fill, is_finite, save_tensors
 from refilm.encoders import Fit, HiddenState
 from refilm.files import atomic_folder, write_text
+from refilm.hub import fetched, is_hub_id
 from refilm.model import Adapter
 from refilm.settings import Settings
 from refilm.sizes import AdapterSize
 
 FORMAT = 1
-CARD, WEIGHTS, README, LORA = "adapter.json", "adapter.safetensors", "README.md", "lora.safetensors"
+CARD, WEIGHTS, LORA, README = ADAPTER
 
 
 class AdapterCard(Settings):
@@ -50,6 +55,13 @@ class AdapterCard(Settings):
     """Of the weights in the file."""
     facts: dict[str, JsonValue]
     """Whatever the training wants to tell."""
+
+    @property
+    def base_name(self) -> str | None:
+        """What the base model was called that it was trained on, where that is told."""
+        base = self.facts.get("base")
+        name = base.get("source") if isinstance(base, dict) else None
+        return name if isinstance(name, str) else None
 
 
 def save_adapter(
@@ -94,9 +106,9 @@ def save_adapter(
     with atomic_folder(folder, CARD, WEIGHTS, README, LORA) as temporary:
         write_text(temporary / CARD, card.model_dump_json(indent=2) + "\n")  # NaN becomes null
         write_text(temporary / README, model_card(card.model_dump(mode="json")))
-        save_file(weights, temporary / WEIGHTS, metadata={"format": "pt"})
+        save_tensors(weights, temporary / WEIGHTS)
         if lora is not None:
-            save_file(changes, temporary / LORA, metadata={"format": "pt"})
+            save_tensors(changes, temporary / LORA)
 
 
 def _stored(weights: Mapping[str, Tensor], folder: Path, dtype: torch.dtype | None) -> dict[str, Tensor]:
@@ -108,24 +120,30 @@ def _stored(weights: Mapping[str, Tensor], folder: Path, dtype: torch.dtype | No
 
 
 def load_adapter(
-    folder: Path | str, *, dtype: torch.dtype | None = None, base_fingerprint: str | None = None
+    folder: Path | str,
+    *,
+    dtype: torch.dtype | None = None,
+    base_fingerprint: str | None = None,
+    base_name: str | None = None,
 ) -> Adapter:
     """Read an adapter, on the CPU.
 
     Args:
+        folder: its folder, its Hub id, or `pocket`.
         dtype: of the weights in memory; none: as they are stored.
         base_fingerprint: of the transformer it shall be attached to; none: whoever attaches it knows.
+        base_name: what errors call the base model of that transformer.
 
     Raises:
         ValueError: a file is missing or damaged, a key or shape is not what the card tells, or the adapter was trained
             on another base; names the file and the key.
     """
-    folder = Path(folder)
+    folder = adapter_folder(folder)
     card = read_card(folder)
     if None not in (base_fingerprint, card.base_fingerprint) and base_fingerprint != card.base_fingerprint:
         raise ValueError(
-            f"{folder}: trained on the base model {card.base_fingerprint}, does not fit the base model "
-            f"{base_fingerprint}; load the base it was trained on"
+            f"{folder}: trained on the base model {_named(card.base_name, card.base_fingerprint)}, does not fit the "
+            f"base model {_named(base_name, base_fingerprint)}; load the base it was trained on"
         )
     files, low_rank = TensorFiles([folder / WEIGHTS]), None if card.lora is None else TensorFiles([folder / LORA])
     files.require_layers(card.size.layers)
@@ -139,15 +157,35 @@ def load_adapter(
     return adapter
 
 
-def adapter_files(folder: Path | str) -> list[Path]:
-    """The files of an adapter's folder, all of it looked at: what belongs to it, and nothing else that lies there.
+def _named(name: str | None, fingerprint: str | None) -> str:
+    return f"{fingerprint}" if name is None else f"{name} ({fingerprint})"
+
+
+def adapter_folder(source: Path | str) -> Path:
+    """The folder of an adapter: `pocket`'s own, one on the Hub, which is fetched, or one that is here.
 
     Raises:
-        ValueError: as `load_adapter`.
+        ValueError: it is on the Hub and cannot be fetched; says what to do.
     """
+    if str(source) == "pocket":
+        return POCKET / "adapter"
+    return fetched(str(source), ADAPTER) if is_hub_id(source) else Path(source)
+
+
+def adapter_files(folder: Path | str) -> list[Path]:
+    """The files of an adapter's folder, all of it looked at: what its card names, and nothing else that lies there.
+
+    Raises:
+        ValueError: as `load_adapter`, or one is a link, which may lead to anything.
+    """
+    folder = Path(folder)
+    names = (README, CARD, WEIGHTS) if read_card(folder).lora is None else (README, CARD, WEIGHTS, LORA)
+    files = [folder / name for name in names if name != README or os.path.lexists(folder / name)]
+    for file in files:
+        if file.is_symlink():
+            raise ValueError(f"{file}: is a link to {file.readlink()}; put a copy of the file there")
     load_adapter(folder)
-    files = (Path(folder) / name for name in (README, CARD, WEIGHTS, LORA))
-    return [file for file in files if file.is_file()]
+    return files
 
 
 def read_card(folder: Path | str) -> AdapterCard:
@@ -156,11 +194,28 @@ def read_card(folder: Path | str) -> AdapterCard:
     Raises:
         ValueError: it is missing, damaged, or written by a newer refilm; names the file and the key.
     """
-    path = Path(folder) / CARD
-    if Path(folder).is_file() or (Path(folder) / "latest").is_file():
-        raise ValueError(f"{folder}: not an adapter's folder; make one of it with: refilm convert {folder} FOLDER")
+    folder = adapter_folder(folder)
+    path = folder / CARD
+    if not path.is_file():
+        _refuse(folder)
     content = read_object(path)
     version = content.get("format")
     if isinstance(version, int) and version > FORMAT:
         raise ValueError(f"{path}: format {version!r:.20} is newer than this refilm reads ({FORMAT}); update refilm")
     return checked(content, AdapterCard, path)
+
+
+def _refuse(folder: Path) -> None:
+    """Say what it is that is no adapter's folder, if that can be known.
+
+    Raises:
+        ValueError: it is something else; says how an adapter is made of it, if one can be.
+    """
+    refuse_foreign(folder)
+    if (folder / "adapter" / CARD).is_file():
+        raise ValueError(f"{folder}: a base model's folder; its adapter is {folder / 'adapter'}")
+    file = folder.is_file() and folder.suffix in (".safetensors", *SUFFIXES)
+    if is_sat(folder) if folder.is_dir() else file and has_sat_keys(TensorFiles([folder])):
+        raise ValueError(f"{folder}: not an adapter's folder; make one of it with: refilm convert {folder} FOLDER")
+    if folder.is_file():
+        raise ValueError(f"{folder}: not an adapter's folder, which has {CARD} and {WEIGHTS} in it")

@@ -10,53 +10,28 @@ and of these the published CogVideoX has the first line. Where parts come from o
 """
 
 import gc
+import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from pydantic import Field, ValidationError
 
 from refilm.arguments import checked
+from refilm.checkpoints.defaults import load_defaults
 from refilm.checkpoints.fingerprints import fingerprint
-from refilm.checkpoints.schedules import save_schedule
 from refilm.checkpoints.sources import DiffusersSource, SatSource, open_image_encoder, open_source
 from refilm.checkpoints.tensors import DTYPES
 from refilm.diffusion import Schedule
 from refilm.encoders import Encoders, Fit, HiddenState, ImageEncoder, TextEncoder, VideoAutoencoder
-from refilm.files import read_text, write_json, write_text
 from refilm.model import Adapter, Transformer
-from refilm.settings import Settings, explain
 from refilm.sizes import Compression, TransformerSize
+
+logger = logging.getLogger("refilm")
 
 Memory = Literal["high", "low"]
 SHORT_DTYPES = {"fp32": torch.float32, "float": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 SHORT_DTYPES |= {"half": torch.float16}
-_INDEX = {
-    "_class_name": "CogVideoXPipeline",
-    "scheduler": ["diffusers", "CogVideoXDPMScheduler"],
-    "text_encoder": ["transformers", "T5EncoderModel"],
-    "tokenizer": ["transformers", "T5Tokenizer"],
-    "transformer": ["diffusers", "CogVideoXTransformer3DModel"],
-    "vae": ["diffusers", "AutoencoderKLCogVideoX"],
-}
-
-
-class Defaults(Settings):
-    """What a base model makes when it isn't told otherwise. The values here are CogVideoX-2B's."""
-
-    fps: float = Field(default=8.0, gt=0, le=1000)
-    frames: int = Field(default=49, ge=1, le=10_000)
-    height: int = Field(default=480, ge=1, le=2**14)
-    width: int = Field(default=720, ge=1, le=2**14)
-    steps: int = Field(default=50, ge=1, le=999)
-    guidance: float = Field(default=6.0, ge=0, le=50)
-    decode_frames: int | None = Field(default=2, ge=0, le=10_000)
-    """Latent frames decoded at a time; 0: all at once."""
-
-    def request(self) -> dict[str, Any]:
-        """The part that a generation's settings take over."""
-        return self.model_dump(include={"frames", "height", "width", "steps", "guidance"})
 
 
 class Parts:
@@ -113,10 +88,16 @@ class Base:
     """A base model, loaded; with little memory, one part at a time."""
 
     def __init__(
-        self, source: DiffusersSource | SatSource, *, device: torch.device, dtype: torch.dtype, memory: Memory
+        self,
+        source: DiffusersSource | SatSource,
+        *,
+        name: str,
+        device: torch.device,
+        dtype: torch.dtype,
+        memory: Memory,
     ):
-        self.name = str(source.folder)
-        """Where it came from."""
+        self.source, self.name = source, name
+        """Where its parts come from, and what it was called."""
         self.size: TransformerSize = source.size
         self.compression: Compression = source.compression(self.size.patch)
         """How pixels become latents and tokens."""
@@ -140,7 +121,13 @@ class Base:
 
         def image() -> ImageEncoder:
             name, fit, state = self._pictures
-            return open_image_encoder(name, source.folder, fit=fit, hidden_state=state, dtype=dtype, device=device)
+            encoder = open_image_encoder(name, source.folder, fit=fit, hidden_state=state, dtype=dtype, device=device)
+            if self.attached is not None and encoder.width != self.attached.size.reference_dim:
+                raise ValueError(
+                    f"{name or 'the image encoder'}: gives tokens of {encoder.width} channels, the adapter reads "
+                    f"{self.attached.size.reference_dim}; give the image encoder that it was trained with"
+                )
+            return encoder
 
         loaders = {
             "transformer": transformer,
@@ -223,9 +210,10 @@ def load_base(
         ValueError: no such model, or a part of it is missing or cannot be read; names the part.
     """
     place = choose_device(device)
-    base = Base(open_source(source), device=place, dtype=choose_dtype(dtype, place), memory=memory)
-    base.name = str(source)
-    return base
+    numbers = choose_dtype(dtype, place)
+    if place.type == "cpu" and numbers == torch.float16:
+        logger.warning("float16 is many times slower on a CPU than float32: leave dtype out, or take float32")
+    return Base(open_source(source), name=str(source), device=place, dtype=numbers, memory=memory)
 
 
 def load_encoders(folder: Path, *, text_length: int, device: torch.device, dtype: torch.dtype) -> Encoders:
@@ -239,14 +227,6 @@ def load_encoders(folder: Path, *, text_length: int, device: torch.device, dtype
         "autoencoder": lambda: VideoAutoencoder(source.autoencoder(dtype, device), decode_frames=decode_frames),
     }
     return _Encoders(Parts(loaders, one_at_a_time=False))
-
-
-def begin_base(folder: Path, defaults: Defaults, *, snr_shift: float) -> None:
-    """Write what a base model's folder holds beside weights: schedule, defaults, and the index that diffusers reads."""
-    folder.mkdir(parents=True, exist_ok=True)
-    save_schedule(folder / "scheduler", snr_shift=snr_shift)
-    write_text(folder / "refilm.json", defaults.model_dump_json(indent=2) + "\n")
-    write_json(folder / "model_index.json", _INDEX)
 
 
 @checked
@@ -281,14 +261,3 @@ def choose_dtype(name: torch.dtype | str | None, device: torch.device) -> torch.
     if found is None:
         raise ValueError(f"unknown dtype {str(name)!r}: choose {', '.join(DTYPES)}")
     return found
-
-
-def load_defaults(folder: Path) -> Defaults:
-    """What the base model makes when it isn't told otherwise."""
-    path = folder / "refilm.json"
-    if not path.is_file():
-        return Defaults()
-    try:
-        return Defaults.model_validate_json(read_text(path))
-    except ValidationError as error:
-        raise ValueError(f"{path}: {explain(error)}") from error

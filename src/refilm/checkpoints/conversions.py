@@ -13,16 +13,17 @@ import torch
 from torch import nn
 
 from refilm.checkpoints.adapters import CARD, AdapterCard, load_adapter, read_card, save_adapter
-from refilm.checkpoints.bases import Defaults, begin_base
+from refilm.checkpoints.defaults import Defaults, begin_base
 from refilm.checkpoints.denoisers import load_denoiser
 from refilm.checkpoints.diffusers_format import frames_of, load_transformer, save_transformer
 from refilm.checkpoints.fingerprints import fingerprint
+from refilm.checkpoints.foreign import refuse_foreign
 from refilm.checkpoints.pickles import SUFFIXES
 from refilm.checkpoints.sat import SatFile, has_sat_keys, is_sat, open_sat, save_sat
 from refilm.checkpoints.sat_autoencoder import SCALES, find_sat_autoencoder, is_sat_autoencoder, load_sat_autoencoder
-from refilm.checkpoints.sources import CLIP, POCKET, SNR_SHIFTS, find_t5
-from refilm.checkpoints.tensors import DTYPES, TensorFiles
-from refilm.files import atomic_folder
+from refilm.checkpoints.sources import CLIP, SNR_SHIFTS, find_t5, located
+from refilm.checkpoints.tensors import DTYPES, TensorFiles, saving
+from refilm.files import atomic_folder, require_empty
 from refilm.sizes import Compression
 
 _TOKENIZER = ("spiece.model", "tokenizer*.json", "special_tokens_map.json", "added_tokens.json")
@@ -57,8 +58,8 @@ def convert(
     - An adapter's folder, or a transformer in diffusers' layout, becomes a SAT checkpoint.
 
     Args:
-        source: a file or a folder.
-        target: a folder; for a SAT checkpoint also a `.safetensors` or `.pt` file.
+        source: a file, a folder, a Hub id, or `pocket`.
+        target: an empty or new folder; for a SAT checkpoint also a new `.safetensors` or `.pt` file.
         only: `adapter`: of a SAT checkpoint, make nothing but the adapter's folder.
         base: the base model of an adapter that comes alone, anything that `load_denoiser` takes.
         dtype: of the weights that are written, `float32`, `bfloat16` or `float16`; none: as they are stored.
@@ -66,11 +67,14 @@ def convert(
     Raises:
         ValueError: it is none of these, or damaged; names the file and the key. Nothing is written then.
     """
-    source, target = POCKET if source == "pocket" else Path(source), Path(target)
     if dtype is not None and dtype not in DTYPES:
         raise ValueError(f"unknown dtype {dtype!r}: choose {', '.join(DTYPES)}")
+    source, target = located(source), Path(target)
     if target.exists() and source.resolve() == target.resolve():
         raise ValueError(f"{target}: is what shall be converted; give another place")
+    if target.is_file():
+        raise ValueError(f"{target}: exists; choose a new name")
+    require_empty(target)
     kind = None if dtype is None else DTYPES[dtype]
     if (source / CARD).is_file():
         return _adapter_to_sat(source, target, kind)
@@ -78,12 +82,11 @@ def convert(
         return _transformer_to_sat(source, target, kind)
     if source.is_file() and source.suffix not in (".safetensors", *SUFFIXES):
         raise ValueError(f"{source}: neither a folder nor a file of weights (.safetensors, {', '.join(SUFFIXES)})")
-    if not source.exists():
-        raise ValueError(f"{source}: no such file or folder")
     files = None if source.is_dir() else TensorFiles([source])
     if files is not None and is_sat_autoencoder(files):
         return _autoencoder(source, target, kind)
     if files is not None and not has_sat_keys(files):
+        refuse_foreign(source)
         raise ValueError(f"{source}: weights of no format that is converted (its first key is {next(iter(files))})")
     return _sat(source, target, only=only, base=base, dtype=kind)
 
@@ -124,7 +127,9 @@ def _write_base(file: SatFile, source: Path, folder: Path, dtype: torch.dtype | 
     autoencoder, text = find_sat_autoencoder(place), find_t5(place)
     if autoencoder is not None:
         scale = SCALES[size.position]
-        load_sat_autoencoder(autoencoder, scaling_factor=scale, dtype=dtype).save_pretrained(folder / "vae")
+        model = load_sat_autoencoder(autoencoder, scaling_factor=scale, dtype=dtype)
+        with saving(folder / "vae"):
+            model.save_pretrained(folder / "vae")
     else:
         notes.append("no autoencoder was beside it: put the published vae/ into the folder")
     if text is not None:
@@ -182,7 +187,7 @@ def _copy_text_encoder(model: Path, tokenizer: Path, folder: Path) -> None:
 
 def _autoencoder(source: Path, target: Path, dtype: torch.dtype | None) -> Conversion:
     model = load_sat_autoencoder(source, scaling_factor=SCALES["sincos"], dtype=dtype)
-    with atomic_folder(target, "config.json", "diffusion_pytorch_model*") as folder:
+    with atomic_folder(target, "config.json", "diffusion_pytorch_model*") as folder, saving(target):
         model.save_pretrained(folder)
     note = f"scaling_factor is CogVideoX-2B's, {SCALES['sincos']}; for 5B write {SCALES['rotary']} into config.json"
     return Conversion("SAT autoencoder -> autoencoder in diffusers' layout", (target,), (note,))
@@ -204,6 +209,8 @@ def _read_otherwise(card: AdapterCard) -> Iterator[str]:
 
 def _transformer_to_sat(source: Path, target: Path, dtype: torch.dtype | None) -> Conversion:
     folder = source / "transformer" if (source / "transformer").is_dir() else source
+    if not (folder / "config.json").is_file():
+        refuse_foreign(folder)
     transformer, notes = load_transformer(folder), []
     if transformer.size.head_norm_eps != 1e-6:
         notes.append("the research code's last norm has epsilon 1e-6, diffusers' 1e-5: outputs differ by about 1e-5")

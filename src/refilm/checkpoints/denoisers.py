@@ -15,10 +15,9 @@ from refilm.checkpoints.adapters import load_adapter
 from refilm.checkpoints.bases import choose_device, choose_dtype
 from refilm.checkpoints.diffusers_format import load_transformer, load_transformer_file
 from refilm.checkpoints.fingerprints import fingerprint
-from refilm.checkpoints.hub import fetched, is_hub_id
 from refilm.checkpoints.pickles import SUFFIXES
 from refilm.checkpoints.sat import has_sat_keys, is_sat, open_sat
-from refilm.checkpoints.sources import POCKET
+from refilm.checkpoints.sources import located
 from refilm.checkpoints.tensors import TensorFiles
 from refilm.model import Adapter, Transformer, swapped
 from refilm.sizes import TransformerSize
@@ -95,7 +94,8 @@ def load_denoiser(
             checkpoint's folder; or one file of either (`.safetensors`, `.pt`, `.ckpt`, `.bin`).
         size: the model's, where its files do not name it and it is not to be read off the weights. A SAT file always
             has head_norm_eps 1e-6, and the positions of its own table.
-        adapter: `default`: the one in the file or in the pipeline's folder; an adapter's folder; none: the bare model.
+        adapter: `default`: the one in the file or in the pipeline's folder; an adapter's folder or Hub id; none: the
+            bare model.
         dtype: of the weights, as torch's or by name; none: as they are stored.
         device: where to.
 
@@ -105,7 +105,7 @@ def load_denoiser(
     """
     device = choose_device(device)
     dtype = None if dtype is None else choose_dtype(dtype, device)
-    folder = _place(source)
+    folder = located(source)
     if _is_sat(folder):
         file = open_sat(folder, size=size)
         if file.told is None:
@@ -121,17 +121,6 @@ def load_denoiser(
     else:
         made = None if own is None else own(dtype=dtype, device=device)
     return Denoiser(transformer, made)
-
-
-def _place(source: str | Path) -> Path:
-    if source == "pocket":
-        return POCKET
-    if is_hub_id(source):
-        return fetched(str(source), ("transformer/*.json", "transformer/*.safetensors", "adapter/*"))
-    path = Path(source)
-    if not path.exists():
-        raise ValueError(f"{path}: no such file or folder; give a transformer's, or a Hub id")
-    return path
 
 
 def _is_sat(path: Path) -> bool:

@@ -9,10 +9,11 @@ from typing import Any
 from refilm.checkpoints.adapters import CARD, WEIGHTS, read_card
 from refilm.checkpoints.configs import KindConfig, read_config
 from refilm.checkpoints.diffusers_format import size_of
+from refilm.checkpoints.foreign import foreign_kind
 from refilm.checkpoints.pickles import SUFFIXES
 from refilm.checkpoints.sat import has_sat_keys, is_sat, open_sat
 from refilm.checkpoints.sat_autoencoder import autoencoder_config, find_sat_autoencoder, is_sat_autoencoder
-from refilm.checkpoints.sources import POCKET, find_t5
+from refilm.checkpoints.sources import find_t5, located
 from refilm.checkpoints.tensors import TensorFiles
 from refilm.checkpoints.weight_files import weight_files
 from refilm.sizes import AdapterSize, TransformerSize
@@ -45,14 +46,13 @@ def describe(source: str | Path) -> Description:
     """Say what a file or a folder is.
 
     Args:
-        source: `pocket`, a base model's folder, a part of one, an adapter's, a SAT checkpoint, or a file of weights.
+        source: `pocket`, a Hub id, a base model's folder, a part of one, an adapter's, a SAT checkpoint, or a file of
+            weights.
 
     Raises:
         ValueError: it is none of these, or damaged; names the file and the key.
     """
-    path = POCKET if source == "pocket" else Path(source)
-    if not path.exists():
-        raise ValueError(f"{path}: no such file or folder")
+    path = located(source)
     if (path / CARD).is_file():
         return _adapter(path)
     if (path / "model_index.json").is_file() or (path / "transformer" / "config.json").is_file():
@@ -60,6 +60,9 @@ def describe(source: str | Path) -> Description:
         return _whole(path, "base model, diffusers' layout", parts)
     if path.is_dir() and is_sat(path):
         return _sat_folder(path)
+    if path.is_dir() and (foreign := foreign_kind(path)) is not None:
+        files = [file for file in sorted(path.glob("*.safetensors")) if file.is_file()]
+        return Description(path, foreign, None, *_counts(files))
     if path.is_dir() and (path / "config.json").is_file():
         return _model(path)
     if path.suffix in (".safetensors", *SUFFIXES) and path.is_file():
@@ -112,7 +115,8 @@ def _file(path: Path) -> Description:
         return Description(path, "SAT autoencoder", None, *_counts([path]), facts=facts)
     if has_sat_keys(files):
         return _sat(path)
-    return Description(path, "weights by name", None, *_counts([path]), facts={"first key": next(iter(files), None)})
+    kind = foreign_kind(path) or "weights by name"
+    return Description(path, kind, None, *_counts([path]), facts={"first key": next(iter(files), None)})
 
 
 def _whole(path: Path, kind: str, parts: tuple[Description, ...]) -> Description:

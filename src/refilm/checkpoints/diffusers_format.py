@@ -13,7 +13,7 @@ from torch import Tensor
 
 from refilm.checkpoints.configs import Config, checked, read_config, read_object
 from refilm.checkpoints.fingerprints import base_weights
-from refilm.checkpoints.tensors import Piece, TensorFiles, fill, is_finite
+from refilm.checkpoints.tensors import Piece, TensorFiles, fill, is_finite, saving
 from refilm.checkpoints.weight_files import weight_files
 from refilm.files import atomic_folder, write_json
 from refilm.model import Transformer
@@ -169,12 +169,13 @@ def save_transformer(
             theirs.setdefault(piece.key, [rows] * piece.parts)[piece.part] = rows
     with atomic_folder(Path(folder), "config.json", f"{WEIGHTS}*") as temporary:
         write_json(temporary / "config.json", config_of(transformer.size, frames=frames))
-        save_torch_state_dict(
-            {key: torch.cat(rows) if _is_part(rows[0]) else rows[0] for key, rows in theirs.items()},
-            temporary,
-            filename_pattern=f"{WEIGHTS}{{suffix}}.safetensors",
-            max_shard_size=max_shard_size,
-        )
+        with saving(Path(folder)):
+            save_torch_state_dict(
+                {key: torch.cat(rows) if _is_part(rows[0]) else rows[0] for key, rows in theirs.items()},
+                temporary,
+                filename_pattern=f"{WEIGHTS}{{suffix}}.safetensors",
+                max_shard_size=max_shard_size,
+            )
 
 
 def _is_part(rows: Tensor) -> bool:

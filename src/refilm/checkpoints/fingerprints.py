@@ -1,7 +1,8 @@
 """Fingerprints: which base model an adapter was trained on, which encoders made a cache.
 
 A fingerprint is made of names, shapes and signs of weights. No rounding changes a sign, so that a model has one
-fingerprint in float32, float16 and bfloat16; training, be it a short one, changes many.
+fingerprint in float32, float16 and bfloat16; training, be it a short one, changes many. It tells models apart and is no
+checksum: a value that is not sampled, or keeps its sign, can change without it.
 """
 
 import hashlib

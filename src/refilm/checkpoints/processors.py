@@ -84,10 +84,10 @@ def load_tokenizer(folder: Path, *, words: int | None = None) -> PreTrainedToken
     with _folder_of(files) as clean:
         tokenizer = tried(folder, lambda: T5Tokenizer.from_pretrained(clean, local_files_only=True))
         highest = tried(folder, lambda: max(tokenizer.get_vocab().values()))
-    if tokenizer.pad_token_id is None or (words is not None and highest >= words):
-        raise ValueError(
-            f"{folder}: token {highest} of a text encoder that knows {words}; give the encoder's tokenizer"
-        )
+    if tokenizer.pad_token_id is None:
+        raise ValueError(f"{folder}: has no token for padding (pad_token); give the text encoder's own tokenizer")
+    if words is not None and highest >= words:
+        raise ValueError(f"{folder}: has a token {highest}, the text encoder knows {words}; give the encoder's own")
     return tokenizer
 
 

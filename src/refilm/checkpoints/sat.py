@@ -11,14 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from refilm.checkpoints.configs import checked
 from refilm.checkpoints.fingerprints import base_weights
 from refilm.checkpoints.pickles import SUFFIXES
 from refilm.checkpoints.sat_sizes import ROTATIONS, TABLE, StoredPosition, Told, layers_in, told_by
-from refilm.checkpoints.tensors import Layout, Piece, TensorFiles, fill
+from refilm.checkpoints.tensors import Layout, Piece, TensorFiles, fill, save_tensors, saving
 from refilm.files import atomic_file, atomic_folder, write_text
 from refilm.model import Adapter, Transformer
 from refilm.model.position import sincos_table
@@ -207,9 +206,13 @@ def sat_path(source: Path) -> Path:
     )
     latest = folder / "latest"
     if not latest.is_file():
-        if (folder / _STATES).is_file():
-            return folder / _STATES
-        raise ValueError(f"{latest}: no such file; it names the folder of a SAT checkpoint's weights")
+        places = [path for path in (folder / _STATES, *sorted(folder.glob(f"*/{_STATES}"))) if path.is_file()]
+        if len(places) > 1:
+            steps = ", ".join(path.parent.name for path in places)
+            raise ValueError(f"{latest}: no such file; write into it which checkpoint is meant, one of {steps}")
+        if not places:
+            raise ValueError(f"{latest}: no such file; it names the folder of a SAT checkpoint's weights")
+        return places[0]
     name = latest.read_text(errors="replace").strip()
     if name in ("", "..") or Path(name).name != name:
         raise ValueError(f"{latest}: must name a folder beside it (received {name[:60]!r})")
@@ -221,7 +224,8 @@ def sat_path(source: Path) -> Path:
 
 def is_sat(source: Path) -> bool:
     """Whether a folder is a checkpoint of the research code, judged by its file names alone."""
-    return any((source / place).is_file() for place in ("latest", "transformer/latest", _STATES))
+    places = ("latest", "transformer/latest", _STATES, f"*/{_STATES}")
+    return any(path.is_file() for place in places for path in source.glob(place))
 
 
 def has_sat_keys(keys: Iterable[str]) -> bool:
@@ -259,22 +263,26 @@ def save_sat(
             weights[PREFIX + TABLE] = table.to(weights[f"{PREFIX}mixins.patch_embed.proj.weight"].dtype)
     if adapter is not None:
         if adapter.size.query_norm:
-            raise ValueError("this adapter normalizes its queries (query_norm), which SAT's layers cannot do")
+            raise ValueError(
+                "this adapter normalizes its queries (query_norm), which SAT's layers cannot do; one that is trained "
+                "with query_norm = false can be converted"
+            )
         own = adapter.state_dict()
         weights |= {PREFIX + theirs: own[ours] for ours, theirs in adapter_names(adapter.size.layers).items()}
         weights |= {f"{PROJECTION}.{kind}": own[f"projection.{kind}"] for kind in ("weight", "bias")}
     weights = {key: weight.detach().to("cpu", dtype).contiguous() for key, weight in weights.items()}
     if target.suffix == ".safetensors":
         with atomic_file(target) as temporary:
-            save_file(weights, temporary, metadata={"format": "pt"})
+            save_tensors(weights, temporary)
     elif target.suffix in SUFFIXES:
-        with atomic_file(target) as temporary:
+        with atomic_file(target) as temporary, saving(target):
             torch.save({"module": weights}, temporary)
     else:
         with atomic_folder(target, "latest", "1") as temporary:
             write_text(temporary / "latest", "1")
             (temporary / "1").mkdir()
-            torch.save({"module": weights}, temporary / "1" / _STATES)
+            with saving(target):
+                torch.save({"module": weights}, temporary / "1" / _STATES)
 
 
 def _table(transformer: Transformer, latent_frames: int) -> Tensor | None:

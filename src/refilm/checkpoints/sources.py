@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase
 
 from refilm.checkpoints.configs import AutoencoderFields, KindConfig, checked, read_config, read_object
 from refilm.checkpoints.diffusers_format import load_transformer, size_of
-from refilm.checkpoints.hub import fetched, is_hub_id
+from refilm.checkpoints.foreign import refuse_foreign
 from refilm.checkpoints.parts import load_autoencoder, load_image_encoder, load_text_encoder
 from refilm.checkpoints.processors import load_tokenizer
 from refilm.checkpoints.sat import is_sat, open_sat
@@ -21,10 +21,12 @@ from refilm.checkpoints.tensors import TensorFiles
 from refilm.diffusion import Schedule, scaled_linear
 from refilm.encoders import Fit, HiddenState, ImageEncoder, TextEncoder
 from refilm.files import atomic_file, link_or_copy
-from refilm.model import Transformer
+from refilm.hub import fetched, is_hub_id
+from refilm.model import Adapter, Transformer
 from refilm.sizes import Compression, TransformerSize
 
 POCKET = Path(__file__).parents[1] / "pocket"
+ADAPTER = ("adapter.json", "adapter.safetensors", "lora.safetensors", "README.md")
 CLIP = "openai/clip-vit-large-patch14"
 _WEIGHTED = ("transformer", "vae", "text_encoder", "image_encoder", "adapter")
 _PLAIN = ("model_index.json", "refilm.json", "scheduler/*.json", "image_processor/*.json")
@@ -66,6 +68,10 @@ class DiffusersSource:
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """The text encoder's tokenizer alone."""
         return load_tokenizer(self.folder / "tokenizer")
+
+    def adapter(self, dtype: torch.dtype) -> Adapter | None:
+        """None: in this layout an adapter has a folder of its own."""
+        return None
 
     def autoencoder(self, dtype: torch.dtype, device: torch.device) -> AutoencoderKLCogVideoX:
         """The autoencoder."""
@@ -109,6 +115,22 @@ class SatSource:
         scale = SCALES[self.size.position]
         return load_sat_autoencoder(self._autoencoder(), scaling_factor=scale, dtype=dtype, device=device)
 
+    def adapter(self, dtype: torch.dtype) -> Adapter | None:
+        """The adapter in the checkpoint, if there is one.
+
+        Raises:
+            ValueError: it has no image projection, so that no picture can be given to it.
+        """
+        file = open_sat(self.folder)
+        if file.adapter_size is None:
+            return None
+        if file.projection is None:
+            raise ValueError(
+                f"{file.path}: its adapter has no image projection; load the base alone (adapter none), or its "
+                "transformer with refilm.checkpoints.load_denoiser"
+            )
+        return file.adapter(dtype=dtype)
+
     def _t5(self) -> tuple[Path, Path]:
         places = find_t5(self.folder)
         if places is None:
@@ -139,6 +161,21 @@ def open_source(source: str | Path, *, weights: bool = True) -> DiffusersSource 
     return SatSource(folder) if is_sat(folder) else DiffusersSource(folder)
 
 
+def located(source: str | Path) -> Path:
+    """Where weights of any kind are: `pocket`, a file or a folder, or a base model or an adapter on the Hub.
+
+    Raises:
+        ValueError: there is no such file or folder, or it cannot be fetched; says what to do.
+    """
+    if is_hub_id(source):
+        folder = fetched(str(source), ADAPTER)
+        return folder if (folder / ADAPTER[0]).is_file() else base_folder(source)
+    path = POCKET if str(source) == "pocket" else Path(source)
+    if not path.exists():
+        raise ValueError(f"{path}: no such file or folder")
+    return path
+
+
 def base_folder(source: str | Path, *, weights: bool = True) -> Path:
     """The folder of a base model; one on the Hub is fetched, with its weights or without.
 
@@ -155,6 +192,7 @@ def base_folder(source: str | Path, *, weights: bool = True) -> Path:
         return folder
     folder = POCKET if source == "pocket" else Path(source)
     if not _is_pipeline(folder) and not is_sat(folder):
+        refuse_foreign(folder)
         raise ValueError(
             f"unknown base model {str(source)!r}: give 'pocket', or a folder in diffusers' layout "
             "(model_index.json, transformer/, vae/, text_encoder/, ...), a SAT checkpoint's folder (latest, 1/, ...), "
@@ -229,8 +267,15 @@ def open_image_encoder(
     place, processor = folder / "image_encoder", folder / "image_processor"
     if name is not None or not place.is_dir():
         place = Path(name or CLIP)
-        processor = place = place if place.is_dir() else fetched(name or CLIP, _ENCODER)
+        processor = place = place if place.is_dir() else _fetched_encoder(name or CLIP)
     return load_image_encoder(place, processor, fit=fit, hidden_state=hidden_state, dtype=dtype, device=device)
+
+
+def _fetched_encoder(name: str) -> Path:
+    try:
+        return fetched(name, _ENCODER)
+    except ValueError as error:
+        raise ValueError(f"the image encoder {error}; or give its folder as image_encoder (--image-encoder)") from error
 
 
 def _is_pipeline(folder: Path) -> bool:

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from refilm.checkpoints.pickles import SUFFIXES, pickled_tensors
@@ -188,6 +189,16 @@ def is_finite(tensor: Tensor) -> bool:
     return tensor.numel() == 0 or all(math.isfinite(end.item()) for end in torch.aminmax(tensor))
 
 
+def save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
+    """Write a safetensors file.
+
+    Raises:
+        OSError: it cannot be written; names it.
+    """
+    with saving(path):
+        save_file(tensors, path, metadata={"format": "pt"})
+
+
 @contextmanager
 def saving(path: Path) -> Iterator[None]:
     """Within the context libraries write weights; what the system has against it is raised as the system's error.
@@ -240,7 +251,8 @@ def _mapped(path: Path) -> dict[str, Tensor]:
         file = safe_open(path, framework="pt")
         return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - it is no dict
     except (SafetensorError, OSError, RuntimeError, ValueError, OverflowError) as error:
-        raise ValueError(f"{path}: cut off or not a safetensors file: {error}") from error
+        size = f"{path.stat().st_size:,} bytes"
+        raise ValueError(f"{path}: cut off or not a safetensors file ({size}): {error}; fetch it anew") from error
 
 
 def _give_back(mapped: Tensor) -> None:

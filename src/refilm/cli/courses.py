@@ -3,7 +3,7 @@
 import time
 from collections import deque
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from typing import TYPE_CHECKING, Self
 
 from rich.console import Console, Group
@@ -13,6 +13,7 @@ from rich.progress import Progress as Bars
 from rich.table import Table
 
 from refilm.cli.showing import clock, say
+from refilm.hub import listening
 from refilm.printable import printable
 from refilm.training.memory import most_memory
 
@@ -85,14 +86,20 @@ class Live(Course):
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
         self.console, self.bars, self.pace = console, Bars(*columns, console=console), Pace()
         self.task = self.bars.add_task("loading", total=None)
-        self.display = Display(self.bars, console=console, refresh_per_second=4)
+        self.display, self.open = Display(self.bars, console=console, refresh_per_second=4), ExitStack()
 
     def __enter__(self) -> Self:
         self.display.start()
+        self.open.enter_context(listening(self.fetched))
         return self
 
     def __exit__(self, *error: object) -> None:
+        self.open.close()
         self.display.stop()
+
+    def fetched(self, done: int, total: int) -> None:
+        """So many of all bytes of a model have been fetched from the Hub."""
+        self.bars.update(self.task, description="fetching, MB", completed=done // 10**6, total=total // 10**6)
 
     def encoded(self, done: int, total: int) -> None:
         self.bars.update(self.task, description="encoding", completed=done, total=total)

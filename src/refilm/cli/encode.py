@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from refilm.cli.options import Base, Device, size_of
+from refilm.cli.options import Base, Device, ImageEncoder, size_of
 from refilm.cli.showing import bar, say, terminal
 
 EVERY = 30.0  # seconds between lines, where there is no bar
@@ -20,6 +20,7 @@ def encode(
     ],
     out: Annotated[Path, typer.Option(help="Folder of the cache; what it has already is kept.", show_default=False)],
     base: Base = "pocket",
+    image_encoder: ImageEncoder = None,
     frames: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Frames of a clip.", show_default="the base model's")
     ] = None,
@@ -74,7 +75,7 @@ def encode(
     checked = require_checked(manifest, allow_outside=allow_outside)
     with joined() as here:
         loaded = load_base(base, device=device, memory="low")
-        loaded.read_pictures_with(hidden_state=hidden_state)
+        loaded.read_pictures_with(image_encoder, hidden_state=hidden_state)
         own = loaded.defaults
         settings = EncodeSettings(
             frames=own.frames if frames is None else frames,

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from refilm.cli.options import Base, Device, Dtype, Seed, size_of, steps_of
+from refilm.cli.options import Base, Device, Dtype, ImageEncoder, Seed, size_of, steps_of
 from refilm.cli.showing import bar, clock, named, say, told, working
 from refilm.generation.request import CourseName, KernelName, Request, SamplerName
 
@@ -29,9 +29,13 @@ def generate(
         Path | None, typer.Option(help="A picture of who or what appears; left out: whoever comes.", show_default=False)
     ] = None,
     adapter: Annotated[
-        str, typer.Option(help="An adapter's folder; default: the one that comes with the base; none: the bare base.")
+        str,
+        typer.Option(
+            help="An adapter's folder or Hub id; default: the one that comes with the base; none: the bare base."
+        ),
     ] = "default",
     base: Base = "pocket",
+    image_encoder: ImageEncoder = None,
     seed: Seed = None,
     steps: Annotated[int | None, setting("steps")] = None,
     guidance: Annotated[float | None, setting("guidance")] = None,
@@ -92,7 +96,7 @@ def generate(
 
         picture = None if reference is None else open_picture(reference)
         chosen = None if adapter == "none" else adapter
-        pipeline = load(base, adapter=chosen, device=device, dtype=dtype, memory=memory)
+        pipeline = load(base, adapter=chosen, image_encoder=image_encoder, device=device, dtype=dtype, memory=memory)
     request = pipeline.request(
         steps=steps,
         guidance=guidance,

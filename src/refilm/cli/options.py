@@ -8,6 +8,14 @@ import typer
 Base = Annotated[
     str, typer.Option(help="The base model: pocket, which ships, a Hub id, or a folder (diffusers' layout or SAT).")
 ]
+ImageEncoder = Annotated[
+    str | None,
+    typer.Option(
+        metavar="PATH",
+        help="Folder or Hub id of the image encoder.",
+        show_default="the adapter's; the base model's; openai/clip-vit-large-patch14",
+    ),
+]
 Device = Annotated[
     str | None, typer.Option(help="cpu, cuda, ...; left out: a GPU if there is one.", show_default=False)
 ]

@@ -71,8 +71,15 @@ def working(on: str) -> Iterator[None]:
     if not terminal.is_terminal:
         yield
         return
-    with terminal.status(on):
-        yield
+    from refilm.hub import listening
+
+    with terminal.status(on) as status:
+
+        def fetched(done: int, total: int) -> None:
+            status.update(f"{on}: fetched {done / 1e6:,.0f} of {total / 1e6:,.0f} MB")
+
+        with listening(fetched):
+            yield
 
 
 def named(files: list[Path]) -> str:

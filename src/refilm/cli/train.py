@@ -12,7 +12,7 @@ import typer
 from refilm.cli.courses import Course, course_of
 from refilm.cli.leaving import leaving, tell_stopping
 from refilm.cli.showing import clock, say, screen
-from refilm.cli.trials import tell_plan, tell_self_test
+from refilm.cli.trials import notes_of, tell_plan, tell_self_test
 
 if TYPE_CHECKING:
     from refilm.training.loop import Progress
@@ -83,6 +83,9 @@ def train(
     with leaving(words, folder, first=first), course:
         from refilm.training.run import train as steps
 
+        if first and not resume and resume_from is None:
+            for note in notes_of(recipe, settings):
+                course.tell(f"note: {note}")
         run_steps = steps(
             recipe,
             folder,

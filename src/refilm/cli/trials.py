@@ -29,6 +29,14 @@ def tell_self_test(recipe: Path, clips: int, changes: dict[str, Any], course: Co
         raise typer.Exit(1)
 
 
+def notes_of(recipe: Path, changes: dict[str, Any]) -> tuple[str, ...]:
+    """What is better known before a run than after."""
+    from refilm.training.notes import notes_on
+    from refilm.training.recipes import read_recipe
+
+    return notes_on(read_recipe(recipe, changes))
+
+
 def _line(look: "Look") -> str:
     gap = f"  gap {look.scores['gap']:.4f}" if "gap" in look.scores else ""
     return (
@@ -43,6 +51,8 @@ def tell_plan(recipe: Path, changes: dict[str, Any]) -> None:
     plan = plan_of(recipe, changes)
     samples = "" if plan.samples is None else f", {plan.samples:,} samples"
     say(f"{recipe}: stage {plan.stage}, {plan.steps:,} steps{samples}")
+    for note in plan.notes:
+        say(f"note: {note}")
     if plan.trained is None:
         if plan.samples is not None:
             say("clips are not encoded yet: how many there are, and the memory, is told when they are")

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 def convert(
     source: Annotated[
-        Path,
+        str,
         typer.Argument(
-            help="A SAT checkpoint, its 3d-vae.pt, an adapter, or a transformer in diffusers' layout.",
+            help="A SAT checkpoint, its 3d-vae.pt, an adapter, a diffusers transformer, a Hub id, or pocket.",
             show_default=False,
         ),
     ],
@@ -45,7 +45,7 @@ def convert(
 
 
 def info(
-    source: Annotated[str, typer.Argument(metavar="PATH", help="A file or folder of weights, or pocket.")],
+    source: Annotated[str, typer.Argument(metavar="PATH", help="A file or folder of weights, a Hub id, or pocket.")],
 ) -> None:
     """Tell what a file or folder of weights is, without loading its tensors."""
     from refilm.checkpoints import describe

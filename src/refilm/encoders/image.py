@@ -39,6 +39,11 @@ class ImageEncoder:
     ):
         self.processor, self.model, self.fit, self.hidden_state = processor, model, fit, hidden_state
 
+    @property
+    def width(self) -> int:
+        """Channels of a token, E."""
+        return self.model.config.hidden_size
+
     def pixels(self, images: Sequence[Image.Image]) -> Tensor:
         """(B, 3, H, W): squares, resized and normalized."""
         if self.fit == "squash-bilinear":

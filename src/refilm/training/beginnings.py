@@ -11,7 +11,6 @@ from typing import Any
 import torch
 
 from refilm.checkpoints import LoraSettings, load_adapter, open_source, read_card
-from refilm.checkpoints.sources import POCKET
 from refilm.encoders import Fit, HiddenState
 from refilm.model import Adapter, Transformer
 from refilm.sizes import AdapterSize, TransformerSize
@@ -45,7 +44,7 @@ def require_adapter(
     Raises:
         ValueError: there is none, or it is another kind; names the folder and the first setting that differs.
     """
-    card = read_card(_adapter(folder))
+    card = read_card(folder)
     fitting = AdapterSize.of(size, reference_dim=card.size.reference_dim, query_norm=query_norm)
     fit: Fit = "pad"  # as the reference pictures of clips are encoded
     found = {"hidden_state": card.hidden_state, "picture_fit": card.picture_fit, "train.lora": _plain(card.lora)}
@@ -59,13 +58,9 @@ def begun_adapter(folder: Path, size: AdapterSize) -> Adapter:
     Raises:
         ValueError: it is missing, damaged or of another size.
     """
-    adapter = load_adapter(_adapter(folder), dtype=torch.float32)
+    adapter = load_adapter(folder, dtype=torch.float32)
     _require_same(str(folder), asdict(adapter.size), asdict(size))
     return adapter
-
-
-def _adapter(folder: Path) -> Path:
-    return POCKET / "adapter" if folder == Path("pocket") else folder
 
 
 def _plain(lora: LoraSettings | None) -> dict[str, Any] | None:

@@ -19,11 +19,12 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
-from refilm.checkpoints.hub import must_be_fetched
+from refilm.hub import must_be_fetched
 from refilm.model import JointAttention, ReferenceAttention, eager, fused, swapped
 from refilm.training.checkpointing import is_self_attention
 from refilm.training.curriculum import samples_at
 from refilm.training.diffusion import DiffusionTask
+from refilm.training.notes import notes_on
 from refilm.training.parallel import own_device, shares
 from refilm.training.precision import dtype_of
 from refilm.training.recipes import AdapterRecipe, BaseRecipe, read_recipe
@@ -46,6 +47,8 @@ class Plan:
     """Clips to learn from, by their latents' frames, height and width; none: they are not encoded yet."""
     trained: TrainedTable | None = None
     """What trains; none where the stage has no such table."""
+    notes: tuple[str, ...] = ()
+    """What is better known before than after."""
     activations: int = 0
     """Bytes that one process keeps from forward to backward, at most; those of low-rank changes are not counted."""
 
@@ -76,7 +79,7 @@ def plan_of(recipe_path: Path, changes: Mapping[str, Any] | None = None) -> Plan
         return Plan(recipe.stage, recipe.loop.steps, samples=None)
     samples = samples_at(recipe.diffusion.curriculum, recipe.loop.steps).start
     if not recipe.data.finished:
-        return Plan(recipe.stage, recipe.loop.steps, samples)
+        return Plan(recipe.stage, recipe.loop.steps, samples, notes=notes_on(recipe))
     for model in (recipe.base, recipe.begin_from):
         if model is not None and must_be_fetched(model):
             raise ValueError(
@@ -95,6 +98,7 @@ def plan_of(recipe_path: Path, changes: Mapping[str, Any] | None = None) -> Plan
         held_out=len(task.held_out),
         buckets=buckets,
         trained=trained,
+        notes=notes_on(recipe),
         activations=activations,
     )
 

@@ -25,6 +25,7 @@ from refilm.checkpoints import (
     save_transformer,
     whole_base,
 )
+from refilm.checkpoints.tensors import saving
 from refilm.encoders import HiddenState
 from refilm.files import atomic_folder
 from refilm.model import Adapter, Transformer
@@ -91,7 +92,7 @@ class EncodersRecipe(Settings):
 
 def _save_half(model: ModelMixin | PreTrainedModel, folder: Path) -> None:
     """A library's model in half precision; other files in the folder stay."""
-    with atomic_folder(folder, "config.json", "*.safetensors*") as temporary:
+    with atomic_folder(folder, "config.json", "*.safetensors*") as temporary, saving(folder):
         model.half().save_pretrained(temporary)
 
 
@@ -155,11 +156,13 @@ class AdapterRecipe(Settings):
     out: Path
     """The folder of the finished adapter; where all trains, that of a whole base model with the adapter in it."""
     query_norm: bool = True
-    """Normalize video tokens before they ask the reference; the published form does not."""
+    """Normalize video tokens before they ask the reference; an adapter that does cannot be converted to SAT."""
     hidden_state: HiddenState = "penultimate"
     """Which of the image encoder's hidden states the reference is: `last` or `penultimate`."""
+    image_encoder: str | None = None
+    """The image encoder, a folder or a Hub id; left out: the base model's, or CLIP ViT-L where it has none."""
     begin_from: Path | None = None
-    """An adapter's folder, or `pocket`: what this one begins as, on whatever base it was trained; none: fresh."""
+    """An adapter's folder or Hub id, or `pocket`: what this one begins as, whatever its base was; none: fresh."""
     train: TrainSettings = TrainSettings()
     data: DataSettings
     diffusion: DiffusionSettings
@@ -175,7 +178,7 @@ class AdapterRecipe(Settings):
     def open_base(self, dtype: str, device: torch.device) -> Base:
         """The base model, which reads pictures as the adapter shall; its parts are loaded when they are needed."""
         base = load_base(self.base, device=str(device), dtype=dtype, memory="low")
-        base.read_pictures_with(hidden_state=self.hidden_state)
+        base.read_pictures_with(self.image_encoder, hidden_state=self.hidden_state)
         return base
 
     def prepare(self) -> Iterator[tuple[int, int]]:
@@ -242,7 +245,7 @@ class AdapterRecipe(Settings):
             folder,
             base_fingerprint=task.base_fingerprint if self.train.what == "adapter" else fingerprint(task.transformer),
             facts=dict(facts),
-            image_encoder=image_encoder_of(self.base),
+            image_encoder=self.image_encoder or image_encoder_of(self.base),
             hidden_state=self.hidden_state,
         )
         return self.out

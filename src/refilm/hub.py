@@ -2,23 +2,42 @@
 and folders of ours pushed to it.
 """
 
+import io
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
-
-from huggingface_hub import CommitOperationAdd, HfApi, snapshot_download, try_to_load_from_cache
+from typing import Any
 
 _ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
+Listener = Callable[[int, int], None]
+_listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
+
+
+@contextmanager
+def listening(listener: Listener) -> Iterator[None]:
+    """Within the context, `listener` is called with the bytes that were fetched and all that are to be fetched."""
+    token = _listener.set(listener)
+    try:
+        yield
+    finally:
+        _listener.reset(token)
+
+
 def is_hub_id(source: str | Path) -> bool:
-    """Whether it looks like `owner/name`, and there is no such folder here."""
-    return isinstance(source, str) and _ID.fullmatch(source) is not None and not Path(source).exists()
+    """Whether it looks like `owner/name`, and there is no such file or folder here."""
+    return _ID.fullmatch(str(source)) is not None and not Path(source).exists()
 
 
 def must_be_fetched(source: str | Path) -> bool:
-    """Whether it is on the Hub and not in its cache here."""
-    return is_hub_id(source) and not isinstance(try_to_load_from_cache(str(source), "model_index.json"), str)
+    """Whether it is on the Hub, a base model or an adapter, and not in the Hub's cache here."""
+    from huggingface_hub import try_to_load_from_cache  # takes longer to import than most commands need it
+
+    known = (try_to_load_from_cache(str(source), name) for name in ("model_index.json", "adapter.json"))
+    return is_hub_id(source) and not any(isinstance(path, str) for path in known)
 
 
 def fetched(repository: str, patterns: Sequence[str]) -> Path:
@@ -31,8 +50,10 @@ def fetched(repository: str, patterns: Sequence[str]) -> Path:
     Raises:
         ValueError: it is not in the cache and cannot be fetched; says why and what to do.
     """
+    from huggingface_hub import snapshot_download
+
     try:
-        return Path(snapshot_download(repository, allow_patterns=list(patterns)))
+        return Path(snapshot_download(repository, allow_patterns=list(patterns), tqdm_class=_bar()))
     except Exception as error:  # of the network, of the Hub, or of the disk
         reason = _reason(error)
         raise ValueError(
@@ -58,6 +79,8 @@ def push(files: Sequence[Path], repository: str, *, private: bool) -> str:
     """
     if _ID.fullmatch(repository) is None:
         raise ValueError(f"{repository!r}: not a repository on the Hub; give owner/name")
+    from huggingface_hub import CommitOperationAdd, HfApi
+
     hub = HfApi()
     try:
         hub.create_repo(repository, private=private or None, exist_ok=True)
@@ -71,6 +94,25 @@ def push(files: Sequence[Path], repository: str, *, private: bool) -> str:
             "`hf auth login`, and take an owner that you may write for"
         ) from error
     raise ValueError(f"{repository}: is there already, and public; give another name, or leave --private out")
+
+
+def _bar() -> Any:
+    """A bar of tqdm's that draws nothing and tells the listener how many bytes there are."""
+    from tqdm import tqdm
+
+    listener = _listener.get()
+
+    class Told(tqdm):
+        def __init__(self, *args: Any, **options: Any):
+            super().__init__(*args, **options | {"file": io.StringIO(), "disable": False})
+
+        def update(self, n: float | None = 1) -> bool | None:
+            shown = super().update(n)
+            if listener is not None and self.unit == "B":
+                listener(int(self.n), int(self.total or 0))
+            return shown
+
+    return Told
 
 
 def _reason(error: Exception) -> str:

@@ -1,0 +1,93 @@
+"""No code that comes with a model runs, and nobody is asked whether it may."""
+
+import ast
+import builtins
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+import refilm
+from refilm.checkpoints import load_base
+from refilm.checkpoints.processors import load_tokenizer
+from refilm.checkpoints.sources import POCKET
+
+FILES = ["transformer/config.json", "vae/config.json", "text_encoder/config.json", "tokenizer/tokenizer_config.json",
+         "image_encoder/config.json", "image_processor/preprocessor_config.json", "scheduler/scheduler_config.json",
+         "tokenizer/special_tokens_map.json"]  # fmt: skip
+CLASSES = {"AutoTokenizer": ["evil.Evil", "evil.Evil"], "AutoImageProcessor": "evil.Evil", "AutoModel": "evil.Evil",
+           "AutoConfig": "evil.Evil"}  # fmt: skip
+
+
+@pytest.fixture
+def model(tmp_path, monkeypatch):
+    """The pocket model with a Python file in each folder that leaves a trace; standard input says yes."""
+    folder, ran = shutil.copytree(POCKET, tmp_path / "model"), tmp_path / "ran"
+    for part in folder.iterdir():
+        if part.is_dir():
+            (part / "evil.py").write_text(f"open({str(ran)!r}, 'w')\nclass Evil: pass\n")
+    monkeypatch.setenv("HF_MODULES_CACHE", str(tmp_path / "modules"))
+
+    def asked(*_):
+        raise AssertionError("a user is asked")
+
+    monkeypatch.setattr(builtins, "input", asked)
+    yield folder
+    assert not ran.exists()
+    assert not any(name.startswith("transformers_modules.") for name in sys.modules)
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_a_class_of_the_models_own_is_refused_by_file_and_key(model, file, fox):
+    path = model / file
+    content = json.loads(path.read_text()) if path.is_file() else {}
+    path.write_text(json.dumps(content | {"auto_map": CLASSES}))
+    with pytest.raises(ValueError, match=rf"{file}: auto_map: names Python code") as error:
+        refilm.load(model).generate("a critter waits", fox, steps=1, seed=1)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("key", ["attn_implementation", "_attn_implementation", "experts_implementation"])
+def test_no_kernel_is_asked_for(model, key, fox):
+    """Nothing but the declared fields reaches transformers."""
+    for part in ("text_encoder", "image_encoder"):
+        path = model / part / "config.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {key: "evil/kernel"}))
+    base = load_base(model)
+    for encoder in (base.encoders.text.model, base.encoders.image.model):
+        assert encoder.config._attn_implementation in ("sdpa", "eager")
+
+
+def test_a_tokenizer_leads_to_no_other_file(model, tmp_path):
+    path = model / "tokenizer" / "tokenizer_config.json"
+    other = shutil.copy(POCKET / "tokenizer" / "spiece.model", tmp_path / "other.model")
+    forged = {
+        "vocab_file": str(other),
+        "tokenizer_file": str(other),
+        "init_inputs": [str(other)],
+        "chat_template": "{{",
+    }
+    path.write_text(json.dumps(json.loads(path.read_text()) | forged))
+    ours, theirs = load_tokenizer(model / "tokenizer"), load_tokenizer(POCKET / "tokenizer")
+    assert ours.get_vocab() == theirs.get_vocab()
+    assert str(other) not in map(str, ours.init_kwargs.values())
+
+
+def test_every_call_that_could_run_code_forbids_it():
+    """`from_pretrained` of the Auto classes, data sets and torch.hub; and nothing reads standard input."""
+    found = []
+    for path in Path(refilm.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.Call):
+                continue
+            call, given = ast.unparse(node.func), {word.arg: ast.unparse(word.value) for word in node.keywords}
+            name = call.rpartition(".")[2]
+            if name in ("input", "getpass", "confirm", "prompt") or "torch.hub" in call:
+                found.append(f"{path.name}:{node.lineno} {call}")
+            if name == "load" and call.startswith("torch") and given.get("weights_only") != "True":
+                found.append(f"{path.name}:{node.lineno} {call}")
+            if given.get("trust_remote_code", "False") != "False":
+                found.append(f"{path.name}:{node.lineno} {call}")
+    assert found == []
