@@ -166,22 +166,18 @@ def test_a_whole_sat_folder_makes_the_same_films_converted(tmp_path):
     assert (converted.base.defaults.height, converted.base.defaults.width) == (32, 48)
 
 
-def test_what_is_there_stays_where_a_conversion_fails(tmp_path):
-    target = tmp_path / "base"
-    convert(CHECKPOINT, target)
-    (target / "notes.md").write_text("mine")
-    before = sorted(target.rglob("*"))
+def test_nothing_stays_where_a_conversion_fails(tmp_path):
     broken = weights()
     broken[f"{PREFIX}transformer.layers.2.cross_attention.dense.bias"][3] = float("inf")  # the adapter is written last
     torch.save({"module": broken}, tmp_path / "broken.pt")
     with pytest.raises(
         ValueError, match=r"broken\.pt: .*layers\.2\.cross_attention\.dense\.bias holds NaN or infinity"
     ):
-        convert(tmp_path / "broken.pt", target)
-    assert sorted(target.rglob("*")) == before
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["base", "broken.pt"]
-    convert(CHECKPOINT, target)
-    assert sorted(target.rglob("*")) == before
+        convert(tmp_path / "broken.pt", tmp_path / "base")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["broken.pt"]
+    convert(CHECKPOINT, tmp_path / "base")
+    with pytest.raises(ValueError, match="base: is not empty; choose an empty or new folder"):
+        convert(CHECKPOINT, tmp_path / "base")
 
 
 @pytest.mark.parametrize(

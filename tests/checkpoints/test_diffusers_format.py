@@ -202,7 +202,7 @@ def test_schedule_is_that_of_diffusers(tmp_path, kind, settings):
         ({"prediction_type": "epsilon"}, r"prediction_type: Input should be 'v_prediction' \(received 'epsilon'\)"),
         ({"beta_schedule": "linear"}, "beta_schedule: Input should be 'scaled_linear'"),
         ({"_class_name": "FlowMatchEulerDiscreteScheduler"}, "_class_name: Input should be 'CogVideoXDPMScheduler' or"),
-        ({"trained_betas": [0.1, 0.2]}, "trained_betas: Input should be None"),
+        ({"trained_betas": [0.1, 0.2]}, "trained_betas: Input should be null"),
         ({"snr_shift_scale": ...}, "snr_shift_scale: Field required"),
         ({"rescale_betas_zero_snr": 1}, "rescale_betas_zero_snr: Input should be a valid boolean"),
         ({"num_train_timesteps": 1e3}, "num_train_timesteps: Input should be a valid integer"),

@@ -7,7 +7,7 @@ The last is a model card for people, made from the second. An adapter that also 
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from pydantic import ConfigDict, JsonValue, PositiveInt
@@ -20,7 +20,7 @@ from refilm.checkpoints.model_card import model_card
 from refilm.checkpoints.pickles import SUFFIXES
 from refilm.checkpoints.sat import has_sat_keys, is_sat
 from refilm.checkpoints.sources import ADAPTER, POCKET
-from refilm.checkpoints.tensors import NAMES, Piece, TensorFiles, fill, is_finite, save_tensors
+from refilm.checkpoints.tensors import NAMES, DtypeName, Piece, TensorFiles, fill, is_finite, save_tensors
 from refilm.encoders import Fit, HiddenState
 from refilm.files import atomic_folder, write_text
 from refilm.hub import fetched, is_hub_id
@@ -51,7 +51,7 @@ class AdapterCard(Settings):
     """Which of the image encoder's states it reads."""
     lora: LoraSettings | None = None
     """The low-rank changes of the transformer that come with it; none: it changes no layer."""
-    dtype: Literal["float32", "bfloat16", "float16"]
+    dtype: DtypeName
     """Of the weights in the file."""
     facts: dict[str, JsonValue]
     """Whatever the training wants to tell."""

@@ -29,11 +29,11 @@ def attach_adapter(
         folder = adapter_folder(source)
         loaded = load_adapter(folder, dtype=base.dtype, base_fingerprint=base.fingerprint(), base_name=base.name)
         card = read_card(folder)
-        reading = card.image_encoder, card.picture_fit, card.hidden_state
+        encoder, fit, state = card.image_encoder, card.picture_fit, card.hidden_state
     elif adapter == "default" and (own := base.source.adapter(base.dtype)) is not None:
-        loaded, reading = own, (CLIP, "squash-bilinear", "last")  # the research code's way with pictures
+        loaded, encoder, fit, state = own, CLIP, "squash-bilinear", "last"  # the research code's way with pictures
     else:
         return None
-    base.read_pictures_with(str(image_encoder) if image_encoder else reading[0], reading[1], reading[2])
+    base.read_pictures_with(str(image_encoder) if image_encoder else encoder, fit, state)
     base.attach(loaded.to(base.device))
     return loaded

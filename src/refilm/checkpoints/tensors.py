@@ -12,7 +12,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -23,7 +23,8 @@ from refilm.checkpoints.pickles import SUFFIXES, pickled_tensors
 from refilm.checkpoints.weight_files import refuse_pointer
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-NAMES = {dtype: name for name, dtype in DTYPES.items()}
+DtypeName = Literal["float32", "bfloat16", "float16"]
+NAMES: dict[torch.dtype, DtypeName] = {torch.float32: "float32", torch.bfloat16: "bfloat16", torch.float16: "float16"}
 
 
 class Piece(NamedTuple):

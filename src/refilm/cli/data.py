@@ -14,7 +14,7 @@ from refilm.cli.showing import bar, clock, say, screen, working
 from refilm.printable import printable
 
 if TYPE_CHECKING:
-    from refilm.checkpoints.bases import Defaults
+    from refilm.checkpoints.defaults import Defaults
     from refilm.data.checking import CheckSettings, Report
 
 Result = TypeVar("Result")
@@ -119,7 +119,7 @@ def check(
     ] = None,
 ) -> None:
     """Look at every clip, caption and picture, and write a report beside the manifest. Exit code 1: not all usable."""
-    from refilm.checkpoints.bases import load_defaults
+    from refilm.checkpoints.defaults import load_defaults
     from refilm.checkpoints.sources import open_source
     from refilm.data.checking import Words, keep_usable, report_paths
     from refilm.data.checking import check as look

@@ -68,7 +68,7 @@ def prepare(
     allow_outside: AllowOutside = False,
 ) -> None:
     """Make references for the clips that have none: frames of other moments, on plain ground if you like."""
-    from refilm.checkpoints.bases import load_defaults
+    from refilm.checkpoints.defaults import load_defaults
     from refilm.checkpoints.sources import open_source
     from refilm.data.manifest import read_examples
     from refilm.data.preparing import PrepareSettings, background_remover, plan
