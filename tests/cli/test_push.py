@@ -56,14 +56,21 @@ class Door(BaseHTTPRequestHandler):
     def do_GET(self):
         if "/resolve/" in self.path:
             return self.download()
-        name, _, asked = self.path.removeprefix("/api/models/").partition("/revision/")
-        if asked and name in self.server.repositories:
-            files = self.server.repositories[name]["files"]
-            siblings = [{"rfilename": file, "size": len(content)} for file, content in files.items()]
-            return self.answer({"id": name, "sha": COMMIT, "siblings": siblings})
+        name = self.path.partition("?")[0].removeprefix("/api/models/")
+        for asked in ("/revision/", "/tree/"):
+            place, _, revision = name.partition(asked)
+            if revision and place in self.server.repositories:
+                return self.told(place, as_tree=asked == "/tree/")
         if name not in self.server.repositories:
             return self.answer({"error": "Not found"}, 404)
         self.answer({"id": name, "private": self.server.repositories[name]["private"]})
+
+    def told(self, name, *, as_tree):
+        files = self.server.repositories[name]["files"]
+        if as_tree:
+            entries = [{"type": "file", "path": path, "size": len(b), "oid": "0" * 40} for path, b in files.items()]
+            return self.answer(entries)
+        self.answer({"id": name, "sha": COMMIT, "siblings": [{"rfilename": path} for path in files]})
 
     def download(self):
         name, _, place = self.path[1:].partition("/resolve/")

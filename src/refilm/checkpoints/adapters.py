@@ -13,7 +13,7 @@ import torch
 from pydantic import ConfigDict, JsonValue, PositiveInt
 from torch import Tensor
 
-from refilm.checkpoints.configs import checked, read_object
+from refilm.checkpoints.configs import read_object, validated
 from refilm.checkpoints.foreign import refuse_foreign
 from refilm.checkpoints.lora import LoraSettings, TunedAdapter
 from refilm.checkpoints.model_card import model_card
@@ -202,7 +202,7 @@ def read_card(folder: Path | str) -> AdapterCard:
     version = content.get("format")
     if isinstance(version, int) and version > FORMAT:
         raise ValueError(f"{path}: format {version!r:.20} is newer than this refilm reads ({FORMAT}); update refilm")
-    return checked(content, AdapterCard, path)
+    return validated(content, AdapterCard, path)
 
 
 def _refuse(folder: Path) -> None:

@@ -204,10 +204,10 @@ def read_config(path: Path, kind: type[T], *, within: str | None = None) -> T:
             code of the model's own; names the file and the key.
     """
     content = read_object(path)
-    return checked(content if within is None else content.get(within, {}), kind, path)
+    return validated(content if within is None else content.get(within, {}), kind, path)
 
 
-def checked(content: Any, kind: type[T], path: Path, *, names: Mapping[str, str] | None = None) -> T:
+def validated(content: Any, kind: type[T], path: Path, *, names: Mapping[str, str] | None = None) -> T:
     """A value that was read from `path`, as a `kind`. `names` are the file's own names of its fields.
 
     Raises:

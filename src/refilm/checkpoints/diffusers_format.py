@@ -11,7 +11,7 @@ from huggingface_hub import save_torch_state_dict
 from pydantic import Field
 from torch import Tensor
 
-from refilm.checkpoints.configs import Config, checked, read_config, read_object
+from refilm.checkpoints.configs import Config, read_config, read_object, validated
 from refilm.checkpoints.fingerprints import base_weights
 from refilm.checkpoints.tensors import Piece, TensorFiles, fill, is_finite, saving
 from refilm.checkpoints.weight_files import weight_files
@@ -207,7 +207,7 @@ def size_of(path: Path) -> TransformerSize:
     sizes = {field: config.get(key, _HEAD_NORM_EPS.get(key)) for key, field in _SIZES.items()}
     rotary = config.get("use_rotary_positional_embeddings", False)
     names = {field: key for key, field in _SIZES.items()}
-    return checked(sizes | {"position": "rotary" if rotary else "sincos"}, TransformerSize, path, names=names)
+    return validated(sizes | {"position": "rotary" if rotary else "sincos"}, TransformerSize, path, names=names)
 
 
 def frames_of(path: Path) -> int:

@@ -16,7 +16,7 @@ from pydantic import Field
 from transformers import AutoImageProcessor, PreTrainedTokenizerBase, T5Tokenizer
 from transformers.image_processing_utils import BaseImageProcessor
 
-from refilm.checkpoints.configs import LARGEST, Config, ImageProcessorFields, Words, checked, read_config, read_object
+from refilm.checkpoints.configs import LARGEST, Config, ImageProcessorFields, Words, read_config, read_object, validated
 from refilm.checkpoints.weight_files import refuse_pointer
 
 _VOCABULARIES = ("tokenizer.json", "spiece.model")
@@ -75,7 +75,7 @@ def load_tokenizer(folder: Path, *, words: int | None = None) -> PreTrainedToken
             files[name] = read_config(folder / name, kind).given()
     added = folder / "added_tokens.json"
     if added.is_file():
-        files[added.name] = checked(read_object(added), dict[str, Number], added)
+        files[added.name] = validated(read_object(added), dict[str, Number], added)
     for name in _VOCABULARIES:
         if (folder / name).is_file():
             files[name] = _vocabulary(folder / name)

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from refilm.checkpoints.configs import checked
+from refilm.checkpoints.configs import validated
 from refilm.checkpoints.fingerprints import base_weights
 from refilm.checkpoints.pickles import SUFFIXES
 from refilm.checkpoints.sat_sizes import ROTATIONS, TABLE, StoredPosition, Told, layers_in, told_by
@@ -119,7 +119,7 @@ class SatFile:
         if width % head_dim:
             raise ValueError(f"{self.path}: {width} channels cannot be cut into heads of {head_dim}")
         told = {"layers": layers, "heads": width // head_dim, "head_dim": head_dim, "reference_dim": shape[1]}
-        return checked(told, AdapterSize, self.path)
+        return validated(told, AdapterSize, self.path)
 
     def transformer(self, *, dtype: torch.dtype | None = None, device: torch.device | str = "cpu") -> Transformer:
         """Read the transformer.

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from diffusers import AutoencoderKLCogVideoX
 
-from refilm.checkpoints.configs import AutoencoderFields, checked
+from refilm.checkpoints.configs import AutoencoderFields, validated
 from refilm.checkpoints.pickles import SUFFIXES
 from refilm.checkpoints.sat_sizes import layers_in
 from refilm.checkpoints.tensors import Piece, TensorFiles, fill
@@ -78,7 +78,7 @@ def autoencoder_config(files: TensorFiles, *, scaling_factor: float) -> dict[str
         "up_block_types": ["CogVideoXUpBlock3D"] * levels,
         "scaling_factor": scaling_factor,
     }
-    return checked(told, AutoencoderFields, Path(files.name)).given()
+    return validated(told, AutoencoderFields, Path(files.name)).given()
 
 
 def is_sat_autoencoder(files: TensorFiles) -> bool:

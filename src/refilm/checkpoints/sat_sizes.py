@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from refilm.checkpoints.configs import checked
+from refilm.checkpoints.configs import validated
 from refilm.checkpoints.tensors import DTYPES, TensorFiles, is_finite
 from refilm.model.position import sincos_table
 from refilm.sizes import Grid, TransformerSize, cogvideox_2b, cogvideox_5b
@@ -111,7 +111,7 @@ def _by_shapes(files: TensorFiles, prefix: str, *, has_table: bool) -> Transform
         "text_dim": files.shape(f"{prefix}mixins.patch_embed.text_proj.weight", 2)[1],
         "time_dim": files.shape(f"{prefix}time_embed.0.weight", 2)[0],
     }
-    size = checked(told, TransformerSize, Path(files.name))
+    size = validated(told, TransformerSize, Path(files.name))
     large = cogvideox_5b()
     if any(prefix + key in files for key in ROTATIONS) or (
         not has_table and (size.layers, size.width) == (large.layers, large.width)

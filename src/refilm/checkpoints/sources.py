@@ -9,7 +9,7 @@ import torch
 from diffusers import AutoencoderKLCogVideoX
 from transformers import PreTrainedTokenizerBase
 
-from refilm.checkpoints.configs import AutoencoderFields, KindConfig, checked, read_config, read_object
+from refilm.checkpoints.configs import AutoencoderFields, KindConfig, read_config, read_object, validated
 from refilm.checkpoints.diffusers_format import load_transformer, size_of
 from refilm.checkpoints.foreign import refuse_foreign
 from refilm.checkpoints.parts import load_autoencoder, load_image_encoder, load_text_encoder
@@ -283,5 +283,5 @@ def _is_pipeline(folder: Path) -> bool:
 
 
 def _compression(path: Path, config: dict, patch: int) -> Compression:
-    fields = checked(config, AutoencoderFields, path)
+    fields = validated(config, AutoencoderFields, path)
     return Compression(2 ** (len(fields.block_out_channels) - 1), int(fields.temporal_compression_ratio), patch)
