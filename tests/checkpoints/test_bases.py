@@ -140,7 +140,7 @@ def test_parts_come_and_go_where_memory_is_low(tiny_base, fox):
     assert np.array_equal(films[1], films[2])
     assert list(ours.base._parts._loaded) == ["autoencoder"]
     assert sorted(theirs.base._parts._loaded) == ["autoencoder", "image", "text", "transformer"]
-    with pytest.raises(ValueError, match=r"memory: must be high or low \(received 'some'\)"):
+    with pytest.raises(ValueError, match=r"memory: Input should be 'high' or 'low' \(received 'some'\)"):
         refilm.load(tiny_base, memory="some")
 
 
