@@ -61,7 +61,7 @@ def test_palette_with_a_transparent_color(tmp_path):
 
 
 def test_sixteen_bits_are_scaled_not_clipped(tmp_path):
-    gray = np.linspace(0, 65535, 256).round().astype(np.uint16)[None].repeat(4, axis=0)
+    gray = np.linspace(0, 65535, 256).round().astype(np.uint16)[None].repeat(32, axis=0)
     for name in ("gray.png", "gray.tif"):
         Image.fromarray(gray).save(tmp_path / name)
         assert np.array_equal(np.asarray(open_picture(tmp_path / name))[0, :, 1], np.arange(256))
@@ -120,6 +120,54 @@ def test_too_large_is_refused_before_it_is_decoded(tmp_path, side, recwarn):
     with pytest.raises(ValueError, match=r"bomb\.png: .*64 megapixels; give a smaller picture"):
         open_picture(tmp_path / "bomb.png")
     assert not recwarn.list
+
+
+@pytest.mark.parametrize("size", [(30_000, 2_000), (2_000, 30_000), (64_000_000, 1), (11, 1)])
+def test_too_slim_is_refused_before_it_is_decoded(tmp_path, size):
+    (tmp_path / "strip.png").write_bytes(png_that_claims(*size))
+    with pytest.raises(ValueError, match=rf"strip\.png: {size[0]} x {size[1]} pixels are too slim, at most 10 times"):
+        open_picture(tmp_path / "strip.png")
+
+
+def test_too_slim_is_refused_wherever_it_comes_from():
+    for value in (Image.new("RGB", (11, 1)), np.zeros((1, 11, 3), np.uint8)):
+        with pytest.raises(ValueError, match="picture: 11 x 1 pixels are too slim"):
+            as_picture(value)
+    assert as_picture(np.zeros((1, 10, 3), np.uint8)).size == (10, 1)
+
+
+def test_squares_of_large_images_are_scaled_down():
+    square = pad_to_square(Image.new("RGB", (12_000, 1_500), (9, 9, 9)), (1, 2, 3))
+    assert square.size == (6_000, 6_000)
+    column = np.asarray(square)[:, 3_000]
+    assert (column == 9).all(axis=1).sum() == 750
+    assert pad_to_square(Image.new("RGB", (8_000, 10))).size == (8_000, 8_000)
+    assert pad_to_square(Image.new("RGB", (8_001, 10))).size == (4_001, 4_001)
+
+
+def progressive(width: int, height: int, scans: int) -> bytes:
+    """A gray progressive JPEG: one scan of the means, and then the same empty scan of details again and again."""
+
+    def segment(marker: int, content: bytes) -> bytes:
+        return struct.pack(">BBH", 255, marker, len(content) + 2) + content
+
+    frame = segment(0xC2, struct.pack(">BHHBBBB", 8, height, width, 1, 1, 0x11, 0))
+    tables = segment(0xDB, bytes([0]) + bytes([1] * 64))
+    tables += segment(0xC4, bytes([0x00, 1] + [0] * 15 + [0])) + segment(0xC4, bytes([0x10, 0, 1] + [0] * 14 + [0xE0]))
+    blocks = (width // 8) * (height // 8)
+    means = segment(0xDA, bytes([1, 1, 0x00, 0, 0, 0x00])) + bytes((blocks + 7) // 8)
+    runs = -(-blocks // 32767)  # of blocks without details, 0xE0 and 14 bits each: at most 32767 together
+    details = segment(0xDA, bytes([1, 1, 0x00, 1, 63, 0x00])) + bytes(runs * 2)
+    return b"\xff\xd8" + tables + frame + means + details * (scans - 1) + b"\xff\xd9"
+
+
+@pytest.mark.parametrize(("side", "scans"), [(8_000, 17), (1_000, 1_025)])
+def test_jpegs_of_very_many_scans_are_refused(tmp_path, side, scans):
+    (tmp_path / "slow.jpg").write_bytes(progressive(side, side, scans))
+    with pytest.raises(ValueError, match=rf"slow\.jpg: a progressive JPEG of {scans} scans takes too long"):
+        open_picture(tmp_path / "slow.jpg")
+    (tmp_path / "slow.jpg").write_bytes(progressive(1_000, 1_000, 20))
+    assert open_picture(tmp_path / "slow.jpg").size == (1_000, 1_000)
 
 
 @pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF"])

@@ -57,3 +57,13 @@ def test_a_part_of_a_file(counting):
     assert numbers(counting, fps=8, start=5) == []
     with pytest.raises(ValueError, match=r"counting.mp4: start and end must be seconds"):
         numbers(counting, fps=8, start=1, end=0.5)
+
+
+def test_a_gap_of_years_is_counted_at_once():
+    """A file may say anything of its times; the moments between are not gone through one by one."""
+    runs = list(nearest(iter([(0.0, "a"), (1e9, "b")]), fps=8, start=0, end=float("inf"), half=0.5))
+    assert [frame for frame, _ in runs] == ["a", "b"]
+    assert runs[0][1] == 4 * 10**9 + 1
+    assert runs[1][1] == 4 * 10**9 + 3
+    (run,) = nearest(iter([(0.0, "a"), (1e9, "b")]), fps=8, start=0, end=10, half=0.5)
+    assert run == ("a", 76)  # 0 to 9.375 s: no moment is later than half a second before the end

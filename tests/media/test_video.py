@@ -4,6 +4,7 @@ import base64
 import tempfile
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from hypothesis import given
@@ -125,7 +126,7 @@ def test_names_that_ffmpeg_would_take_for_protocols_or_patterns(tmp_path, monkey
 @pytest.mark.parametrize(
     ("name", "scale", "complaint"),
     [
-        ("film.mov", None, r"\.mov; name it \.mp4, \.gif or \.png"),
+        ("film.mov", None, r"\.mov; name it \.mp4, \.webm, \.gif, \.webp or \.png"),
         ("film", None, "without suffix"),
         ("absent/film.mp4", None, "there is no folder .*absent"),
         ("film.mp4", 0, "scale must be a whole number from 1 up, received 0"),
@@ -167,3 +168,132 @@ def test_contact_sheet_reads_like_a_page():
 def test_notebooks_show_the_film():
     html = Video(blocks(), 8)._repr_html_()
     assert base64.b64decode(html.split("base64,")[1].split('"')[0])[4:8] == b"ftyp"
+
+
+def test_it_is_a_sequence_of_its_frames():
+    video = Video(blocks(frames=6), 8)
+    assert len(video) == 6
+    assert np.array_equal(video[-1], video.frames[5])
+    assert np.array_equal(np.stack(list(video)), video.frames)
+    part = video[1:5:2]
+    assert (len(part), part.fps) == (2, 4)  # as long as the four frames it is of
+    assert np.array_equal(part.frames, video.frames[[1, 3]])
+    back = video[::-1]
+    assert (back.fps, np.array_equal(back[0], video[5])) == (8, True)
+    with pytest.raises(IndexError):
+        video[6]
+    with pytest.raises(TypeError):
+        video["first"]
+    with pytest.raises(ValueError, match=r"received \(0, 12, 12, 3\)"):
+        video[3:3]
+
+
+def test_other_libraries_get_its_frames():
+    video = Video(drift(3, 20, 30), 8)
+    images = video.to_pil()
+    assert [image.size for image in images] == [(30, 20)] * 3
+    assert np.array_equal(np.asarray(images[2]), video[2])
+    tensor = video.to_tensor()
+    assert (tuple(tensor.shape), str(tensor.dtype)) == ((3, 3, 20, 30), "torch.float32")
+    assert np.array_equal((tensor * 255).round().byte().numpy().transpose(0, 2, 3, 1), video.frames)
+    assert 0 <= tensor.min() < tensor.max() <= 1
+    tensor.zero_()
+    assert video.frames.max() > 0  # a copy
+
+
+@pytest.mark.parametrize("fps", [8, 29.97])
+def test_webm_keeps_the_video(tmp_path, fps):
+    video = Video(drift(17, 288, 352), fps)
+    video.save(tmp_path / "video.webm")
+    with av.open(str(tmp_path / "video.webm")) as file:
+        assert file.streams.video[0].codec_context.name == "vp9"
+    again = open_video(tmp_path / "video.webm")
+    assert again.frames.shape == video.frames.shape
+    assert again.fps == pytest.approx(fps, rel=1e-3)
+    assert psnr(again.frames, video.frames) > 38
+    assert abs(np.mean(again.frames.astype(float) - video.frames)) < 0.5
+
+
+def test_webp_of_pixel_art_is_exact_loops_and_keeps_time(tmp_path):
+    Video(blocks(frames=7), 30).save(tmp_path / "video.webp", scale=2)
+    seen, times = [], []
+    with Image.open(tmp_path / "video.webp") as file:
+        assert (file.info["loop"], file.n_frames) == (0, 7)
+        for number in range(7):
+            file.seek(number)
+            file.load()
+            seen.append(np.asarray(file.convert("RGB")))
+            times.append(file.info["duration"])
+    assert np.array_equal(np.stack(seen), blocks(frames=7).repeat(2, axis=1).repeat(2, axis=2))
+    assert times == [33, 34, 33, 33, 34, 33, 33]
+
+
+def test_webp_of_videos_stays_close(tmp_path):
+    video = Video(drift(3, 260, 256), 8)
+    video.save(tmp_path / "video.webp")
+    with Image.open(tmp_path / "video.webp") as file:
+        file.seek(2)
+        assert psnr(np.asarray(file.convert("RGB")), video[2]) > 38
+
+
+def test_gif_ticks_are_rounded_and_add_up(tmp_path):
+    """Hundredths of a second: 3.33, 6.67, 10 become 3, 7, 10."""
+    Video(blocks(frames=6), 30).save(tmp_path / "video.gif", scale=1)
+    with Image.open(tmp_path / "video.gif") as gif:
+        durations = []
+        for number in range(6):
+            gif.seek(number)
+            durations.append(gif.info["duration"])
+    assert durations == [30, 40, 30, 30, 40, 30]
+
+
+@pytest.mark.parametrize(("fps", "kept"), [(50, 12), (50.1, 6), (100, 6), (101, 4)])
+def test_gif_skips_frames_above_fifty_a_second(tmp_path, fps, kept):
+    Video(blocks(frames=12), fps).save(tmp_path / "video.gif", scale=1)
+    with Image.open(tmp_path / "video.gif") as gif:
+        assert gif.n_frames == kept
+
+
+@pytest.mark.parametrize(("colors", "exact"), [(255, True), (256, False)])
+def test_gif_is_exact_up_to_255_colors(tmp_path, colors, exact):
+    values = np.arange(256, dtype=np.uint8)
+    values[colors:] = 0
+    frames = np.stack([values, values[::-1], values // 3 * 3], axis=-1).reshape(1, 16, 16, 3)
+    Video(frames, 8).save(tmp_path / "video.gif", scale=1)
+    with Image.open(tmp_path / "video.gif") as gif:
+        assert np.array_equal(np.asarray(gif.convert("RGB")), frames[0]) == exact
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".webm", ".gif", ".webp"])
+def test_another_rate_by_choice(tmp_path, suffix):
+    Video(drift(8, 64, 64), 8).save(tmp_path / f"video{suffix}", fps=16, scale=1)
+    if suffix == ".webp":
+        with Image.open(tmp_path / "video.webp") as file:
+            file.seek(1)
+            file.load()
+            assert file.info["duration"] in (62, 63)
+    else:
+        assert open_video(tmp_path / f"video{suffix}").fps == pytest.approx(16, rel=0.03)
+    with pytest.raises(ValueError, match=r"fps must lie between 0\.01 and 1000 frames a second, received 0"):
+        Video(drift(8, 64, 64), 8).save(tmp_path / f"video{suffix}", fps=0)
+
+
+@pytest.mark.parametrize(
+    ("side", "scale"), [(255, 2), (256, 1), (257, 1), (128, 2), (127, 3), (86, 3), (85, 4), (512, 1)]
+)
+def test_small_videos_are_enlarged_as_far_as_needed(tmp_path, side, scale):
+    Video(np.zeros((1, side, 600, 3), np.uint8), 8).save(tmp_path / "video.webp")
+    with Image.open(tmp_path / "video.webp") as file:
+        assert file.size == (600 * scale, side * scale)
+
+
+@pytest.mark.parametrize(("name", "most"), [("v.mp4", 16384), ("v.webm", 16384), ("v.webp", 16383)])
+def test_sides_that_a_format_cannot_store(tmp_path, name, most):
+    with pytest.raises(ValueError, match=rf"16386 x 2 pixels are too many for \{name[1:]} \(at most {most} a side\)"):
+        Video(np.zeros((1, 1, 8193, 3), np.uint8), 8).save(tmp_path / name, scale=2)
+
+
+@pytest.mark.parametrize("fps", [True, "8", None])
+def test_rates_that_are_no_numbers(fps):
+    with pytest.raises((ValueError, TypeError)):
+        Video(blocks(), fps)

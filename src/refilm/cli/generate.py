@@ -23,7 +23,7 @@ def generate(
     prompt: Annotated[str, typer.Argument(help="What happens where.", show_default=False)],
     output: Annotated[
         Path,
-        typer.Option("--output", "-o", help="The film's file: .mp4, .gif, or .png for one picture a frame."),
+        typer.Option("--output", "-o", help="The file: .mp4, .webm, .gif, .webp, or .png for one image a frame."),
     ],
     reference: Annotated[
         Path | None, typer.Option(help="A picture of who or what appears; left out: whoever comes.", show_default=False)

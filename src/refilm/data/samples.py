@@ -16,7 +16,7 @@ from refilm.data import critters
 from refilm.data.examples import VIDEOS, Example, Reference
 from refilm.data.views import cut_out
 from refilm.files import sha256_of
-from refilm.media import open_picture
+from refilm.media import open_mask, open_picture
 from refilm.media.pictures import Color
 from refilm.media.sampling import sample_video
 
@@ -232,7 +232,7 @@ class StillFile(Film):
         return f"still {self.sha256}"
 
     def frames(self, fps: float) -> Iterator[np.ndarray]:
-        pixels = np.asarray(open_picture(self.path))
+        pixels = np.asarray(open_mask(self.path).convert("RGB"))
         while True:
             yield pixels
 
@@ -259,7 +259,7 @@ class PictureFile(Picture):
         if self.mask is None:
             return picture
         try:
-            return cut_out(picture, open_picture(self.mask), background)
+            return cut_out(picture, open_mask(self.mask), background)
         except ValueError as error:
             raise ValueError(f"{self.path}: {error}") from error
 

@@ -1,6 +1,6 @@
 """Videos and pictures: the only room that opens and writes them. Knows nothing of models or of training."""
 
-from refilm.media.pictures import as_picture, border_color, open_picture, pad_to_square
+from refilm.media.pictures import as_picture, border_color, open_mask, open_picture, pad_to_square
 from refilm.media.reading import duration, open_frames, open_video
 from refilm.media.video import Video
 from refilm.media.writing import check_target
@@ -12,6 +12,7 @@ __all__ = [
     "check_target",
     "duration",
     "open_frames",
+    "open_mask",
     "open_picture",
     "open_video",
     "pad_to_square",

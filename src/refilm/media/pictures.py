@@ -1,39 +1,66 @@
-"""Picture files to RGB. Knows color, orientation and transparency; knows nothing of what the picture is for."""
+"""Image files to RGB. Knows orientation and transparency; knows nothing of what the image is for."""
 
-import io
+import os
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, BinaryIO
 
 import numpy as np
 from annotated_types import Interval
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, ImageOps
+
+from refilm.media.profiles import CICP, in_srgb
 
 Byte = Annotated[int, Interval(ge=0, le=255)]
 Color = tuple[Byte, Byte, Byte]
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
-MEGAPIXELS = 64  # more are refused before they are decoded
+MEGAPIXELS = 64  # more are refused before they are decoded, and no square is larger
+SLIMMEST = 10  # the longer side over the shorter; encoders see squares, in which less than a tenth is nothing
+SCANS = 1024  # megapixels that a progressive JPEG may make its decoder go through, all of its scans counted
 WHITE: Color = (255, 255, 255)
+BLACK: Color = (0, 0, 0)
 SIXTEEN_BITS = ("I;16", "I;16B", "I;16L", "I;16N")
 AMBIGUOUS = ("I", "F")  # what would be white in 32 bits or floats?
 
 
-def open_picture(path: Path | str, *, background: Color = WHITE) -> Image.Image:
-    """Read a picture as it is meant to be seen: upright, in sRGB, its transparent parts laid on `background`.
+@dataclass(frozen=True)
+class Shown:
+    """An image as it is meant to be seen, and what was done for that."""
 
-    PNG, JPEG, WebP, BMP, GIF (its first frame) and TIFF, recognized by their content.
+    image: Image.Image
+    """RGB."""
+    colors: str = ""
+    """The colors it was converted from; empty: it was taken for sRGB."""
+    doubt: str = ""
+    """Why its colors may be wrong."""
+    transparent: bool = False
+
+
+def open_picture(path: Path | str, *, background: Color = WHITE) -> Image.Image:
+    """Read an image as it is meant to be seen: upright, in sRGB, its transparent parts laid on `background`.
+
+    PNG, JPEG, WebP, BMP, GIF and TIFF, recognized by their content; of several images in a file, the first.
+
+    Transparency is mixed with the background pixel by pixel, as the file stores it and before anything is scaled, so
+    that soft edges get no seam. Premultiplied TIFFs are told apart by their tags; other formats have none.
 
     Raises:
-        ValueError: the file is missing, is no such picture, is damaged or cut short, or has over 64 megapixels.
+        ValueError: the file is missing, is no such image, is damaged or cut short, has over 64 megapixels, or a side
+            ten times as long as the other.
     """
     path = Path(path)
-    if path.is_dir():
-        raise ValueError(f"{path}: is a folder; give the path of one picture")
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file; give the path of a picture")
-    with path.open("rb") as file:
-        return _rgb(opened(file, path), str(path), background)
+    return show(path, background).image
+
+
+def open_mask(path: Path | str) -> Image.Image:
+    """Read a mask, white where the subject is: its grays ("L") as they are stored; what is transparent is black.
+
+    Raises:
+        ValueError: as `open_picture`.
+    """
+    return open_picture(path, background=BLACK).convert("L")
 
 
 def as_picture(value: Path | str | Image.Image | np.ndarray) -> Image.Image:
@@ -45,16 +72,20 @@ def as_picture(value: Path | str | Image.Image | np.ndarray) -> Image.Image:
     if isinstance(value, Path | str):
         return open_picture(value)
     if isinstance(value, Image.Image):
-        return _rgb(value, "picture", WHITE)
+        return _shown(value, "picture", WHITE).image
     if not isinstance(value, np.ndarray):
         raise ValueError(f"a picture must be a path, a PIL image or a numpy array, received {type(value).__name__}")
     if value.dtype != np.uint8 or value.ndim != 3 or value.shape[2] != 3 or 0 in value.shape:
         raise ValueError(f"a picture must be (H, W, 3) of uint8, 0..255, received {value.shape} of {value.dtype}")
-    return Image.fromarray(value)
+    image = Image.fromarray(value)
+    _bounded(image, "picture")
+    return image
 
 
 def pad_to_square(image: Image.Image, background: Color = WHITE) -> Image.Image:
-    """The picture, unscaled, in the middle of a square of `background`."""
+    """The image in the middle of a square of `background`, unscaled; a square of over 64 megapixels is scaled down."""
+    factor = -(-max(image.size) // int((MEGAPIXELS * 10**6) ** 0.5))
+    image = image.reduce(factor) if factor > 1 else image
     width, height = image.size
     side = max(width, height)
     square = Image.new("RGB", (side, side), background)
@@ -70,25 +101,69 @@ def border_color(image: Image.Image) -> Color:
     return int(red), int(green), int(blue)
 
 
+def show(path: Path, background: Color) -> Shown:
+    """As `open_picture`, with an account of what was done."""
+    if path.is_dir():
+        raise ValueError(f"{path}: is a folder; give the path of one picture")
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file; give the path of a picture")
+    with path.open("rb") as file:
+        return _shown(opened(file, path), str(path), background)
+
+
 def opened(file: BinaryIO, path: Path) -> Image.Image:
-    """The picture, known but not decoded yet."""
+    """The image, known but not decoded yet."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own cap comes next, and is lower
-            return Image.open(file, formats=FORMATS)
+            image = Image.open(file, formats=FORMATS)
     except Image.DecompressionBombError as error:
         raise ValueError(f"{path}: more than {MEGAPIXELS} megapixels; give a smaller picture") from error
     except (OSError, SyntaxError, ValueError) as error:
         wanted = ", ".join(FORMATS)
         raise ValueError(f"{path}: not a sound picture of these formats: {wanted}; convert or export it") from error
+    _bounded(image, str(path))
+    place = file.tell()
+    if image.format in ("JPEG", "MPO"):
+        _bound_scans(image, file, path)
+    elif image.format == "PNG":
+        image.info |= _png_colors(file)
+    file.seek(place)
+    return image
 
 
-def _rgb(image: Image.Image, name: str, background: Color) -> Image.Image:
+def _bounded(image: Image.Image, name: str) -> None:
     width, height = image.size
     if width * height > MEGAPIXELS * 10**6:
         raise ValueError(
             f"{name}: {width} x {height} pixels are more than {MEGAPIXELS} megapixels; give a smaller picture"
         )
+    if max(width, height) > SLIMMEST * min(width, height):
+        raise ValueError(
+            f"{name}: {width} x {height} pixels are too slim, at most {SLIMMEST} times as long as wide; cut it"
+        )
+
+
+def _bound_scans(image: Image.Image, file: BinaryIO, path: Path) -> None:
+    """A file of 0.3 MB can make its decoder go through 64 megapixels hundreds of times."""
+    file.seek(0)
+    scans = file.read().count(b"\xff\xda")
+    if scans * image.width * image.height > SCANS * 10**6:
+        raise ValueError(f"{path}: a progressive JPEG of {scans} scans takes too long; save it as a plain one")
+
+
+def _png_colors(file: BinaryIO) -> dict[str, tuple[int, ...]]:
+    """PNG's chunk cICP, which Pillow does not read; it comes before the pixels."""
+    file.seek(8)
+    while len(head := file.read(8)) == 8 and head[4:] != b"IDAT":
+        if head[4:] == b"cICP":
+            return {CICP: tuple(file.read(4))}
+        file.seek(int.from_bytes(head[:4], "big") + 4, os.SEEK_CUR)
+    return {}
+
+
+def _shown(image: Image.Image, name: str, background: Color) -> Shown:
+    _bounded(image, name)
     try:
         image.load()
         image = ImageOps.exif_transpose(image)
@@ -96,30 +171,28 @@ def _rgb(image: Image.Image, name: str, background: Color) -> Image.Image:
         raise ValueError(f"{name}: damaged or cut short ({error}); copy or export it again") from error
     if image.mode in AMBIGUOUS:
         raise ValueError(f"{name}: {image.mode} pixels have no known white; save it with 8 or 16 bits a channel")
-    return _opaque(image, background)
-
-
-def _opaque(image: Image.Image, background: Color) -> Image.Image:
     if image.mode in SIXTEEN_BITS:
-        image = Image.fromarray((np.asarray(image).astype(np.float32) / 257).round().astype(np.uint8))
-    if not image.has_transparency_data:
-        return _srgb(image)
-    profile = image.info.get("icc_profile")
-    image = image.convert("RGBA")
-    opaque = image.convert("RGB")
-    opaque.info["icc_profile"] = profile
-    return Image.composite(_srgb(opaque), Image.new("RGB", image.size, background), image.getchannel("A"))
+        image = _eight_bits(image)
+    alpha = image.convert("RGBA").getchannel("A") if image.has_transparency_data else None
+    image, colors, doubt = in_srgb(image if alpha is None else _without_alpha(image))
+    if alpha is None or alpha.getextrema() == (255, 255):
+        return Shown(image, colors, doubt)
+    return Shown(Image.composite(image, Image.new("RGB", image.size, background), alpha), colors, doubt, True)
 
 
-def _srgb(image: Image.Image) -> Image.Image:
-    """Through the picture's own color profile where it has a sound one: phones save Display P3, printers CMYK."""
-    profile = image.info.get("icc_profile")
-    if profile:
-        try:
-            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-            converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
-            assert converted is not None
-            return converted
-        except (ImageCms.PyCMSError, OSError, ValueError):
-            pass  # an unsound profile, or one of another color model: the plain conversion is the best guess
-    return image.convert("RGB")
+def _without_alpha(image: Image.Image) -> Image.Image:
+    """The colors alone, in the kind of pixels that a profile speaks of."""
+    opaque = image.convert("RGBA").convert("L" if image.mode in ("L", "LA", "La", "1") else "RGB")
+    opaque.info = {key: value for key, value in image.info.items() if key != "transparency"}
+    return opaque
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Gray of 16 bits; one value of it can be transparent."""
+    pixels = np.asarray(image)
+    small = Image.fromarray((pixels.astype(np.float32) / 257).round().astype(np.uint8))
+    if isinstance(clear := image.info.get("transparency"), int):
+        alpha = Image.fromarray(np.where(pixels == clear, 0, 255).astype(np.uint8))
+        small = Image.merge("LA", (small, alpha))
+    small.info = {key: value for key, value in image.info.items() if key != "transparency"}
+    return small

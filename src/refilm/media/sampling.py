@@ -56,10 +56,11 @@ def nearest(
 
     def until(time: float) -> int:
         """How many more moments there are up to `time`, those at the very end left out."""
-        count = 0
-        while (moment := start + (taken + count) / fps) <= time and moment < end - half - TOLERANCE:
-            count += 1
-        return count
+        limit = end - half - TOLERANCE
+        last = math.floor((min(time, limit) - start) * fps) + 1  # not counted one by one: a file may say years
+        while last >= taken and not (start + last / fps <= time and start + last / fps < limit):
+            last -= 1
+        return max(0, last - taken + 1)
 
     before: tuple[float, Frame] | None = None
     for time, frame in timed:

@@ -1,29 +1,39 @@
-"""A film in memory: frames and their rate. Saves itself and shows itself in notebooks.
+"""A video in memory: frames and their rate. Saves itself and shows itself in notebooks.
 
 Knows nothing of where the frames came from.
 """
 
 import base64
 import math
+import operator
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 from PIL import Image
 
 from refilm.media import writing
 
-SHORTER_SIDE = 256  # pixels; films smaller than this are enlarged when saved
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SHORTER_SIDE = 256  # pixels; videos smaller than this are enlarged when saved
 SLOWEST, FASTEST = 0.01, 1000.0  # frames a second: what MP4 and GIF can both time
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Video:
-    """A film.
+    """A video in memory: frames, in sRGB, and their rate.
+
+    It is a sequence of its frames: `len(video)`, `video[0]` (an array), `video[8:16]` (a shorter video), and loops.
+    In a notebook it shows itself, playing.
 
     Raises:
-        ValueError: frames of another kind or shape, none at all, or a rate outside 0.01..1000.
+        ValueError: frames of another kind or shape, none at all, or a rate outside 0.01..1000. Floats are refused, not
+            rounded: NaN has no color.
     """
 
     frames: np.ndarray
@@ -42,42 +52,80 @@ class Video:
             raise ValueError(
                 f"frames must be (F, H, W, 3) of uint8, none of them 0, received {shape} of {self.frames.dtype}"
             )
-        if not SLOWEST <= self.fps <= FASTEST:
-            raise ValueError(f"fps must lie between {SLOWEST} and {FASTEST:g} frames a second, received {self.fps}")
+        if isinstance(self.fps, bool | str) or not SLOWEST <= self.fps <= FASTEST:
+            raise ValueError(f"fps must lie between {SLOWEST} and {FASTEST:g} frames a second, received {self.fps!r}")
         object.__setattr__(self, "fps", float(self.fps))
 
     def __repr__(self) -> str:
         frames, height, width, _ = self.frames.shape
         return f"Video({frames} frames, {width} x {height} pixels, {self.fps:g} fps)"
 
-    def save(self, path: Path | str, *, scale: int | None = None) -> list[Path]:
-        """Write the film to `path` and return the files written. A file of that name is replaced, whole or not at all.
+    def __len__(self) -> int:
+        """How many frames it has."""
+        return len(self.frames)
 
-        The suffix says how: `.mp4` (H.264; a side that is odd gains a pixel, as H.264 needs), `.gif` (looping;
-        255 colors; runs of equal frames become one, shown longer), `.png` (`name.png` gives `name-000.png`...).
-
-        Args:
-            scale: whole factor to enlarge by, without smoothing. None enlarges a film whose shorter side is
-                below 256 pixels until it is not, except in `.png`.
+    @overload
+    def __getitem__(self, index: int, /) -> np.ndarray: ...
+    @overload
+    def __getitem__(self, index: slice, /) -> "Video": ...
+    def __getitem__(self, index: int | slice, /) -> "np.ndarray | Video":
+        """One frame, (H, W, 3) uint8; or of a slice a video that takes as long: every second frame at half the rate.
 
         Raises:
-            ValueError: an unknown suffix, no such folder, one that cannot be written to, or a scale that is not a whole
-                number from 1 up.
+            IndexError: there is no such frame.
+            ValueError: the slice is empty.
         """
+        if not isinstance(index, slice):
+            return self.frames[operator.index(index)]
+        return Video(self.frames[index], self.fps / abs(index.step or 1))
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        """The frames, one after another: (H, W, 3) uint8 each."""
+        return iter(self.frames)
+
+    def to_pil(self) -> list[Image.Image]:
+        """The frames as RGB images of Pillow."""
+        return [Image.fromarray(frame) for frame in self.frames]
+
+    def to_tensor(self) -> "Tensor":
+        """The frames for PyTorch, as copies: (F, 3, H, W) float32 on the CPU, 0..1."""
+        import torch  # takes seconds; whoever only reads and writes videos does without
+
+        return torch.from_numpy(self.frames.transpose(0, 3, 1, 2).copy()).float() / 255
+
+    def save(self, path: Path | str, *, scale: int | None = None, fps: float | None = None) -> list[Path]:
+        """Write the video to `path` and return the files written. A file of that name is replaced, whole or not at all.
+
+        The suffix says how: `.mp4` (H.264) and `.webm` (VP9; in both, a side that is odd gains a pixel), `.gif`
+        (looping; 255 colors; runs of equal frames become one, shown longer), `.webp` (animated, looping), `.png`
+        (`name.png` gives `name-000.png`...).
+
+        Args:
+            scale: whole factor to enlarge by, without smoothing. None enlarges a video whose shorter side is
+                below 256 pixels until it is not, except in `.png`.
+            fps: frames a second in the file, which makes it faster or slower. Default: the video's own.
+
+        Raises:
+            ValueError: an unknown suffix, no such folder, one that cannot be written to, a rate outside 0.01..1000, or
+                a scale that is not a whole number from 1 up.
+            OSError: it cannot be written, for instance because the disk is full; names the file.
+        """
+        if fps is not None:
+            return Video(self.frames, fps).save(path, scale=scale)
         path = Path(path)
         suffix = writing.check_target(path)
         if scale is None:
             scale = 1 if suffix == ".png" else math.ceil(SHORTER_SIDE / min(SHORTER_SIDE, *self.frames.shape[1:3]))
-        if not isinstance(scale, int) or scale < 1:
+        if not isinstance(scale, int) or isinstance(scale, bool) or scale < 1:
             raise ValueError(f"scale must be a whole number from 1 up, received {scale!r}")
         if suffix == ".png":
             return writing.write_pngs(path, self.frames, scale)
-        write = writing.write_mp4 if suffix == ".mp4" else writing.write_gif
+        write = {".gif": writing.write_gif, ".webp": writing.write_webp}.get(suffix, writing.write_video)
         write(path, self.frames, self.fps, scale)
         return [path]
 
     def contact_sheet(self, columns: int = 6) -> Image.Image:
-        """All frames on one white picture, row by row, `columns` of them side by side."""
+        """All frames on one white image, row by row, `columns` of them side by side."""
         if columns < 1:
             raise ValueError(f"columns must be 1 or more, received {columns}")
         frames, height, width, _ = self.frames.shape
@@ -89,8 +137,8 @@ class Video:
         return Image.fromarray(sheet.reshape(rows * height, columns * width, 3))
 
     def _repr_html_(self) -> str:
-        """The film itself, playing, for notebooks."""
+        """The video itself, playing, for notebooks: HTML with the MP4 in it."""
         with tempfile.TemporaryDirectory() as folder:
-            (file,) = self.save(Path(folder) / "film.mp4")
+            (file,) = self.save(Path(folder) / "video.mp4")
             data = base64.b64encode(file.read_bytes()).decode()
         return f'<video controls autoplay loop muted playsinline src="data:video/mp4;base64,{data}"></video>'

@@ -1,9 +1,10 @@
-"""Frames to files: MP4, GIF, numbered PNG. Each file appears whole or not at all.
+"""Frames to files: MP4, WebM, GIF, animated WebP, numbered PNG. Each file appears whole or not at all.
 
 Knows arrays and paths; `Video.save` chooses and checks.
 """
 
 import os
+from dataclasses import dataclass, field
 from fractions import Fraction
 from math import ceil
 from pathlib import Path
@@ -12,24 +13,46 @@ import av
 import numpy as np
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, Interpolation
+from av.video.stream import VideoStream
 from PIL import Image
 
 from refilm.files import atomic_file
 
-LONGEST_SIDE = 16384  # pixels, of H.264
+SUFFIXES = (".mp4", ".webm", ".gif", ".webp", ".png")
+LONGEST_WEBP = 16383  # pixels of a side
 GIF_COLORS = 255  # one of 256 stays free: it says "as in the frame before"
 GIF_FPS = 50  # browsers slow faster GIFs down to 10
 
 
+@dataclass(frozen=True)
+class Codec:
+    """How frames are stored in a container."""
+
+    container: str
+    name: str
+    longest: int
+    """Pixels of a side, at most."""
+    options: dict[str, str]
+    flags: dict[str, str] = field(default_factory=dict)
+    """Of the container."""
+
+
+CODECS = {
+    ".mp4": Codec("mp4", "libx264", 16384, {"crf": "14"}, {"movflags": "+faststart"}),
+    ".webm": Codec("webm", "libvpx-vp9", 16384, {"crf": "16", "b": "0", "cpu-used": "4"}),
+}
+
+
 def check_target(path: Path) -> str:
-    """Whether a film can be written to `path`. Returns the kind of file: `.mp4`, `.gif` or `.png`.
+    """Whether a video can be written to `path`. Returns the kind of file: one of `SUFFIXES`.
 
     Raises:
         ValueError: an unknown suffix, no such folder, one that cannot be written to, or `path` is one itself.
     """
     suffix = path.suffix.lower()
-    if suffix not in (".mp4", ".gif", ".png"):
-        raise ValueError(f"{path}: cannot write {suffix or 'a file without suffix'}; name it .mp4, .gif or .png")
+    if suffix not in SUFFIXES:
+        known = f"{', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}"
+        raise ValueError(f"{path}: cannot write {suffix or 'a file without suffix'}; name it {known}")
     if not path.parent.is_dir():
         raise ValueError(f"{path}: there is no folder {path.parent}; make it first")
     if path.is_dir():
@@ -39,20 +62,37 @@ def check_target(path: Path) -> str:
     return suffix
 
 
-def write_mp4(path: Path, frames: np.ndarray, fps: float, scale: int) -> None:
-    """H.264 in BT.709, near-lossless, ready to stream. Odd sides gain a row or column equal to their last one."""
+def write_video(path: Path, frames: np.ndarray, fps: float, scale: int) -> None:
+    """H.264 (`.mp4`, ready to stream) or VP9 (`.webm`) in BT.709, near-lossless.
+
+    Odd sides gain a row or column equal to their last one.
+    """
+    codec = CODECS[path.suffix.lower()]
     height, width = (ceil(side * scale / 2) * 2 for side in frames.shape[1:3])
-    if max(height, width) > LONGEST_SIDE:
-        raise ValueError(f"{path}: {width} x {height} pixels are too many for .mp4 (at most {LONGEST_SIDE} a side)")
-    options = {"movflags": "+faststart"}
-    with atomic_file(path) as temporary, av.open(f"file:{temporary}", "w", format="mp4", options=options) as container:
-        stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001), options={"crf": "14"})
+    _require_size(path, height, width, codec.longest)
+    with (
+        atomic_file(path) as temporary,
+        av.open(f"file:{temporary}", "w", format=codec.container, options=codec.flags) as container,
+    ):
+        stream = container.add_stream(codec.name, rate=Fraction(fps).limit_denominator(1001), options=codec.options)
+        assert isinstance(stream, VideoStream)
         stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
         stream.codec_context.colorspace, stream.codec_context.color_range = Colorspace.ITU709, ColorRange.MPEG
         stream.codec_context.color_primaries, stream.codec_context.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
         for frame in frames:
             container.mux(stream.encode(_yuv(_padded(_enlarged(frame, scale), height, width))))
         container.mux(stream.encode())
+
+
+def write_webp(path: Path, frames: np.ndarray, fps: float, scale: int) -> None:
+    """A looping animated WebP: near-lossless, or lossless where frames are enlarged. Times are whole milliseconds."""
+    _require_size(path, frames.shape[1] * scale, frames.shape[2] * scale, LONGEST_WEBP)
+    times = np.round(np.arange(len(frames) + 1) * 1000 / fps).astype(int)
+    first, *others = (Image.fromarray(_enlarged(frame, scale)) for frame in frames)
+    how = {"lossless": True, "quality": 50} if scale > 1 else {"quality": 95}
+    durations = np.diff(times).tolist()
+    with atomic_file(path) as temporary:
+        first.save(temporary, "WEBP", save_all=True, append_images=others, duration=durations, loop=0, **how)
 
 
 def write_gif(path: Path, frames: np.ndarray, fps: float, scale: int) -> None:
@@ -74,6 +114,11 @@ def write_pngs(path: Path, frames: np.ndarray, scale: int) -> list[Path]:
         with atomic_file(target) as temporary:
             Image.fromarray(_enlarged(frame, scale)).save(temporary, format="PNG")
     return paths
+
+
+def _require_size(path: Path, height: int, width: int, longest: int) -> None:
+    if max(height, width) > longest:
+        raise ValueError(f"{path}: {width} x {height} pixels are too many for {path.suffix} (at most {longest} a side)")
 
 
 def _enlarged(frame: np.ndarray, scale: int) -> np.ndarray:

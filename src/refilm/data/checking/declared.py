@@ -2,8 +2,12 @@
 
 from pathlib import Path
 
+import numpy as np
+
 from refilm.data.checking.findings import Finding, Kind
-from refilm.media.inspecting import VideoPart
+from refilm.media.inspecting import PictureFacts, VideoPart
+
+FAINTEST = 128  # of the brightest pixel of a mask: labels of 1 or 38 are read as next to nothing
 
 
 def declared_by_video(path: Path, part: VideoPart) -> list[Finding]:
@@ -39,4 +43,19 @@ def declared_by_video(path: Path, part: VideoPart) -> list[Finding]:
     if part.pixel_aspect != part.shown_aspect:
         message = f"says that its pixels are {part.pixel_aspect:.4g} times as wide as high, which is not believed"
         tell("size", f"{message}; convert it to square pixels")
+    return findings
+
+
+def declared_by_picture(path: Path, facts: PictureFacts, *, mask: bool) -> list[Finding]:
+    """What the owner of a reference or a mask should know about how it is read."""
+    findings: list[Finding] = []
+    if facts.animated:
+        message = f"{path}: has more than one image (an animation, pages, a preview); only the first is used"
+        findings.append(Finding(kind="animated", message=message))
+    if facts.shown.doubt and not mask:
+        message = f"{path}: {facts.shown.doubt}; save it in sRGB if it looks wrong on the page"
+        findings.append(Finding(kind="color", message=message))
+    if mask and (brightest := np.asarray(facts.shown.image.convert("L")).max()) < FAINTEST:
+        message = f"{path}: the mask is nearly black, at most {brightest} of 255; it must be white where the subject is"
+        findings.append(Finding(kind="mask", message=message))
     return findings

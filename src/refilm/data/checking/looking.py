@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from refilm.data.checking.declared import declared_by_video
+from refilm.data.checking.declared import declared_by_picture, declared_by_video
 from refilm.data.checking.findings import CheckSettings, FileRecord, Finding
 from refilm.data.checking.hashes import Look, looks, same
 from refilm.files import sha256_of
 from refilm.media.containers import CutShortError
 from refilm.media.inspecting import VideoPart, inspect_picture, inspect_video, packets_left_out, tiny_picture
+from refilm.media.pictures import BLACK, WHITE
 from refilm.media.sampling import nearest
 
 THUMBNAIL = 160, 120  # pixels, at most
@@ -88,18 +89,17 @@ def look(file: VideoFile | PictureFile) -> SeenFile:
 
 def _picture(file: PictureFile) -> Seen:
     try:
-        facts = inspect_picture(file.path)
+        facts = inspect_picture(file.path, BLACK if file.mask else WHITE)
     except ValueError as error:
         return Seen(findings=(Finding(kind="unreadable", message=str(error)),))
-    picture, findings = facts.picture, []
-    if facts.animated:
-        message = f"{file.path}: is animated; only its first picture is used"
-        findings.append(Finding(kind="animated", message=message))
+    picture = facts.shown.image
+    findings = [*declared_by_picture(file.path, facts, mask=file.mask)]
     if min(picture.size) < SMALL and not file.mask:
         message = f"{file.path}: only {picture.width} x {picture.height} pixels; give a larger picture of the subject"
         findings.append(Finding(kind="size", message=message))
-    turned = ", turned by EXIF" if facts.turned else ""
-    words = f"{facts.format} {facts.mode}, {picture.width} x {picture.height}{turned}"
+    size, colors = f"{picture.width} x {picture.height}", facts.shown.colors
+    words = [f"{facts.format} {facts.mode}", size, colors, "transparent" if facts.shown.transparent else ""]
+    words = ", ".join(filter(None, [*words, "turned by EXIF" if facts.turned else ""]))
     return Seen(words, tuple(findings), tuple(looks(tiny_picture(picture)[None])), 1, _thumbnail(picture))
 
 

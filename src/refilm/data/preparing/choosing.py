@@ -14,7 +14,7 @@ from refilm.data.checking.hashes import Look, looks, same
 from refilm.data.examples import VIDEOS
 from refilm.data.preparing.moments import Place, moments, until
 from refilm.data.views import cut_out
-from refilm.media import duration, open_frames, open_picture
+from refilm.media import duration, open_frames, open_mask
 from refilm.media.inspecting import tiny_picture
 from refilm.media.pictures import Color
 
@@ -120,7 +120,7 @@ def _sharpest(wish: Wish, places: tuple[Place, ...], rng: np.random.Generator, b
 def mask_at(mask: Path, second: float) -> Image.Image:
     """A clip's mask at a second of its video; one that is a picture holds for all of them."""
     if mask.suffix.lower() not in VIDEOS:
-        return open_picture(mask, background=(0, 0, 0)).convert("L")
+        return open_mask(mask)
     ((time, frame),) = open_frames(mask, [second])
     if abs(time - second) > MASK_LATE:
         raise ValueError(f"{mask}: has no frame near {second:g} s; a mask must be as long as its video")

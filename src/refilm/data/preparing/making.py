@@ -11,7 +11,7 @@ from PIL.PngImagePlugin import PngInfo
 from refilm.data.preparing.choosing import Wish, find
 from refilm.data.views import cut_out
 from refilm.files import atomic_file
-from refilm.media import open_picture
+from refilm.media import open_mask, open_picture
 from refilm.media.pictures import Color
 
 
@@ -85,6 +85,6 @@ def write_picture(picture: Image.Image, path: Path, about: str) -> None:
 def _cut(item: Masked) -> Image.Image:
     picture = open_picture(item.picture, background=item.ground)
     try:
-        return cut_out(picture, open_picture(item.mask, background=(0, 0, 0)), item.ground)
+        return cut_out(picture, open_mask(item.mask), item.ground)
     except ValueError as error:
         raise ValueError(f"{item.picture} with {item.mask}: {error}") from error

@@ -1,0 +1,101 @@
+"""Images to sRGB by what they say of their colors: PNG's cICP, ICC profiles, PNG's gAMA and cHRM, EXIF's Adobe RGB.
+
+In this order, as the PNG standard and browsers have it. Knows PIL images, not files.
+"""
+
+import io
+import struct
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, ImageCms
+
+from refilm.media.color import ADOBE, BT709, Colors, Primaries, declared_colors, to_srgb
+
+CICP = "cicp"  # where the four numbers of a PNG's cICP chunk are kept in an image's `info`
+SRGB_GAMMA = 0.45455
+NEAR = 0.02  # of a gamma or a chromaticity: files that mean sRGB round it
+PHOTO, INTEROPERABILITY, COLOR_SPACE = 0x8769, 0xA005, 0xA001  # EXIF
+
+
+class Converted(NamedTuple):
+    """An image in sRGB."""
+
+    image: Image.Image
+    """RGB."""
+    colors: str = ""
+    """The colors it was in; empty: it was taken for sRGB."""
+    doubt: str = ""
+    """Why they may look wrong."""
+
+
+def in_srgb(image: Image.Image) -> Converted:
+    """An opaque image, of any kind of pixels with up to 8 bits, in sRGB."""
+    profile = image.info.get("icc_profile")
+    if colors := _cicp(image):
+        doubt = f"is HDR ({colors.name}); it is read as SDR, with highlights compressed" if colors.hdr else ""
+        return Converted(_by_light(image, colors), colors.name, doubt)
+    if image.mode == "LAB":
+        return Converted(image.convert("RGB"), "LAB")
+    if profile and CICP not in image.info:
+        try:
+            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            return Converted(_by_profile(_profiled(image), source), _name_of(source))
+        except (ImageCms.PyCMSError, OSError, ValueError):
+            return Converted(
+                image.convert("RGB"), doubt="has a color profile that cannot be used; it is taken for sRGB"
+            )
+    colors = None if "srgb" in image.info or CICP in image.info else _gamma(image) or _exif(image)
+    if colors:
+        return Converted(_by_light(image, colors), colors.name)
+    doubt = "is CMYK without a color profile, so that its colors are a guess" if image.mode == "CMYK" else ""
+    return Converted(image.convert("RGB"), doubt=doubt)
+
+
+def _by_profile(image: Image.Image, source: ImageCms.ImageCmsProfile) -> Image.Image:
+    converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+    assert converted is not None
+    return converted
+
+
+def _by_light(image: Image.Image, colors: Colors) -> Image.Image:
+    return Image.fromarray(to_srgb(np.asarray(image.convert("RGB")), colors))
+
+
+def _profiled(image: Image.Image) -> Image.Image:
+    """In a kind of pixels that a profile can speak of."""
+    return image if image.mode in ("RGB", "L", "CMYK") else image.convert("L" if image.mode == "1" else "RGB")
+
+
+def _name_of(profile: ImageCms.ImageCmsProfile) -> str:
+    name = ImageCms.getProfileDescription(profile).strip()
+    return "" if name.startswith("sRGB") else name or "a color profile"
+
+
+def _cicp(image: Image.Image) -> Colors | None:
+    primaries, transfer = image.info.get(CICP, (2, 2, 0, 1))[:2]
+    return declared_colors(transfer, primaries)
+
+
+def _gamma(image: Image.Image) -> Colors | None:
+    gamma: float = image.info.get("gamma", SRGB_GAMMA)
+    white_first = image.info.get("chromaticity")
+    primaries: Primaries = (*white_first[2:], *white_first[:2]) if white_first else BT709
+    usual_gamma = abs(gamma - SRGB_GAMMA) < NEAR
+    usual = all(abs(one - other) < NEAR / 4 for one, other in zip(primaries, BT709, strict=True))
+    if (usual_gamma and usual) or not 0.1 < gamma <= 10 or 0 in primaries[1::2]:
+        return None
+    curve = "" if usual_gamma else f"gamma {gamma:g}"
+    name = ", ".join(filter(None, [curve, "" if usual else "primaries of its own"]))
+    return Colors(name, "SDR" if usual_gamma else "gamma", primaries, 1 / gamma)
+
+
+def _exif(image: Image.Image) -> Colors | None:
+    """Cameras that write no profile mark Adobe RGB so (DCF 2.0, "R03")."""
+    try:
+        exif = image.getexif()
+        photo = exif.get_ifd(PHOTO)
+        marked = INTEROPERABILITY in photo and exif.get_ifd(INTEROPERABILITY).get(1) == "R03"
+    except (OSError, SyntaxError, ValueError, KeyError, TypeError, struct.error):  # of a damaged EXIF nothing is known
+        return None
+    return Colors("Adobe RGB", "gamma", ADOBE, 563 / 256) if marked and photo.get(COLOR_SPACE) != 1 else None
