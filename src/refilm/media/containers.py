@@ -83,14 +83,14 @@ def _mov_end(file: BinaryIO, size: int) -> int:
 def _matroska_end(file: BinaryIO) -> int:
     """Where the segment ends, or 0 for one of unknown length, as live recordings have."""
     file.seek(4)
-    file.seek(_variable_length(file), os.SEEK_CUR)
+    file.seek(variable_length(file), os.SEEK_CUR)
     if file.read(4) != EBML_SEGMENT:
         return 0
-    length = _variable_length(file)
+    length = variable_length(file)
     return file.tell() + length if length >= 0 else 0
 
 
-def _variable_length(file: BinaryIO) -> int:
+def variable_length(file: BinaryIO) -> int:
     """EBML's variable-length integer (RFC 8794, section 4); -1 stands for "unknown", all ones."""
     first = file.read(1)
     if not first or not first[0]:

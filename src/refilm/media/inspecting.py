@@ -12,6 +12,8 @@ from av.video.reformatter import Interpolation
 from PIL import Image
 
 from refilm.media.color import Colors
+from refilm.media.containers import Format
+from refilm.media.cropping import says_to_crop
 from refilm.media.opening import reading, timed_frames
 from refilm.media.pictures import WHITE, Color, Shown, opened, show
 from refilm.media.showing import colors_of
@@ -47,6 +49,8 @@ class VideoPart:
     """Whether there were transparent pixels, which were laid on white."""
     streams: int
     """Streams of moving frames in the file; one is read."""
+    cropped: bool
+    """Whether the container says that edges are not to be shown; they are, all the same."""
     rate: float
     """Frames a second, on average."""
     times: list[float]
@@ -124,6 +128,7 @@ def inspect_video(path: Path, *, start: float | None = None, end: float | None =
             interlaced=video.interlaced > 0,
             transparent=video.transparent > 0,
             streams=video.streams,
+            cropped=_cropped(path, video.kind),
             rate=(len(times) - 1) / (times[-1] - times[0]) if shown else video.rate,
             times=times,
             declared=video.stream.frames or None,
@@ -132,6 +137,11 @@ def inspect_video(path: Path, *, start: float | None = None, end: float | None =
             tiny=np.stack(tiny),
             middle=middle,
         )
+
+
+def _cropped(path: Path, kind: Format) -> bool:
+    with path.open("rb") as file:
+        return says_to_crop(file, kind)
 
 
 def packets_left_out(path: Path) -> int:

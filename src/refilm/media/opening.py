@@ -131,7 +131,7 @@ def _opened(file: BinaryIO, kind: Format) -> InputContainer:
 
 
 def _refuse(url: str, flags: int, options: dict[str, str]) -> NoReturn:
-    raise ValueError(f"the video points to another file, {url}; only files that hold all of their frames are read")
+    raise ValueError(f"the video points to another file, {url!r}; only files that hold all of their frames are read")
 
 
 def _chosen(streams: list[VideoStream], path: Path) -> VideoStream:

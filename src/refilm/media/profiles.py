@@ -68,7 +68,8 @@ def _profiled(image: Image.Image) -> Image.Image:
 
 
 def _name_of(profile: ImageCms.ImageCmsProfile) -> str:
-    name = ImageCms.getProfileDescription(profile).strip()
+    name = ImageCms.getProfileDescription(profile)
+    name = "".join(letter for letter in name if letter.isprintable())[:60].strip()  # whatever a file says
     return "" if name.startswith("sRGB") else name or "a color profile"
 
 

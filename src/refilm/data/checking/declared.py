@@ -40,6 +40,8 @@ def declared_by_video(path: Path, part: VideoPart) -> list[Finding]:
         tell("spatial", "is a 360-degree video, which is read as it is stored, warped; render a flat view of it")
     if part.streams > 1:
         tell("streams", f"has {part.streams} video streams, of which one is read; keep the one that is meant")
+    if part.cropped:
+        tell("size", "says that edges of its frames are not to be shown, but they are; cut them off")
     if part.pixel_aspect != part.shown_aspect:
         message = f"says that its pixels are {part.pixel_aspect:.4g} times as wide as high, which is not believed"
         tell("size", f"{message}; convert it to square pixels")

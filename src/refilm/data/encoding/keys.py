@@ -16,7 +16,7 @@ from refilm.data.encoding.settings import EncodeSettings
 from refilm.data.samples import Film, Picture
 from refilm.encoders import Encoders
 
-VERSION = 1  # of the recipe by which encodings are made: another number makes all of them anew
+VERSION = 2  # of the recipe by which encodings are made: another number makes all of them anew
 DIGITS = 32
 
 
