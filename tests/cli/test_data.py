@@ -43,10 +43,11 @@ def test_what_cannot_be_used_is_told_by_the_exit_code(refilm, table, tmp_path):
     manifest = out / "manifest.jsonl"
     first, *others = manifest.read_text().splitlines()
     long = first.replace('"a critter', '"a critter' + " and yet another critter" * 10)
+    long = long.replace("references/000001-1.png", "nowhere.png")
     manifest.write_text("\n".join([long, *others]))
     (out / "videos/000002.mp4").unlink()
     done = refilm(
-        "data", "check", manifest, "--workers", "1", "--fps", "4", "--frames", "5", "--keep", out / "good.jsonl"
+        "data", "check", manifest, "--workers", "1", "--fps", "16", "--frames", "5", "--keep", out / "good.jsonl"
     )
     assert done.exit_code == 1, done.output
     assert "3 clips, 2 cannot be used" in done.stdout

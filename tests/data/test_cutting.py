@@ -1,5 +1,6 @@
 """Films are cut to the size nearest in shape and to the length that they have; masks follow them; views repeat."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from refilm.data.cutting import CutFilm, Views, cut_film, fitted, nearest_size, pooled, views
-from refilm.data.samples import FilmFile, PictureFile, StillFile
+from refilm.data.samples import FilmFile, PictureFile, StillFile, hashed
 from refilm.data.views import ViewSettings
 from refilm.media import Video, open_video
 from refilm.sizes import Compression
@@ -20,11 +21,16 @@ WHITE = (255, 255, 255)
 
 def saved(path: Path, frames: np.ndarray) -> FilmFile:
     Video(frames, 8).save(path, scale=1)
-    return FilmFile(path, path.name)
+    return FilmFile(path, hashed(path))
 
 
 def cut(film, mask=None, *, frames=9, flexible=False, sizes=((32, 32),)) -> CutFilm:
     return CutFilm(film, mask, 8, frames, flexible, sizes, SMALL)
+
+
+def masked(home: Path) -> PictureFile:
+    """A picture and its mask."""
+    return PictureFile(home / "a.png", hashed(home / "a.png"), home / "m.png", hashed(home / "m.png"))
 
 
 def noise(*shape: int) -> np.ndarray:
@@ -69,7 +75,7 @@ def test_masks_are_cut_as_their_film_is(tmp_path):
     assert np.abs(moving[2] - (np.arange(8) >= 4)).max() < 0.1
 
     Image.fromarray(right[8]).save(tmp_path / "m.png")
-    still = cut_film(cut(film, StillFile(tmp_path / "m.png", "m")))[1]
+    still = cut_film(cut(film, StillFile(tmp_path / "m.png", hashed(tmp_path / "m.png"))))[1]
     assert np.abs(still - (np.arange(8) >= 4)).max() < 0.1
 
     with pytest.raises(ValueError, match=r"m.mp4: the mask has 3 frames, the clip 9"):
@@ -94,13 +100,14 @@ def test_no_size_is_nearer_in_shape(height, width):
 
 def test_views_are_the_same_every_time_and_differ_from_each_other(tmp_path):
     Image.fromarray(noise(48, 64)).save(tmp_path / "a.png")
-    job = Views(PictureFile(tmp_path / "a.png", "content"), ViewSettings(count=2), WHITE)
+    job = Views(PictureFile(tmp_path / "a.png", hashed(tmp_path / "a.png")), ViewSettings(count=2), WHITE)
     plain, *others = views(job)
     assert np.array_equal(np.asarray(plain), noise(48, 64))
     again = views(job)[1:]
     assert [view.tobytes() for view in again] == [view.tobytes() for view in others]
     assert others[0].tobytes() != others[1].tobytes()
-    moved = Views(PictureFile(tmp_path / "a.png", "other content"), ViewSettings(count=2), WHITE)
+    Image.fromarray(noise(48, 64)).save(tmp_path / "b.png", compress_level=0)  # the same picture in another file
+    moved = Views(PictureFile(tmp_path / "b.png", hashed(tmp_path / "b.png")), ViewSettings(count=2), WHITE)
     assert views(moved)[1].tobytes() != others[0].tobytes()
 
 
@@ -109,7 +116,7 @@ def test_a_masked_reference_is_cut_out(tmp_path):
     mask = Image.new("L", (64, 64))
     mask.paste(255, (16, 16, 48, 48))
     mask.save(tmp_path / "m.png")
-    reference = PictureFile(tmp_path / "a.png", "a", tmp_path / "m.png", "m")
+    reference = masked(tmp_path)
     (plain,) = views(Views(reference, ViewSettings(), (0, 0, 255)))
     assert (plain.getpixel((32, 32)), plain.getpixel((2, 2))) == ((255, 0, 0), (0, 0, 255))
 
@@ -117,6 +124,29 @@ def test_a_masked_reference_is_cut_out(tmp_path):
 def test_a_mask_of_another_shape_is_told_with_its_picture(tmp_path):
     Image.new("RGB", (64, 64), "red").save(tmp_path / "a.png")
     Image.new("L", (64, 32), 255).save(tmp_path / "m.png")
-    reference = PictureFile(tmp_path / "a.png", "a", tmp_path / "m.png", "m")
+    reference = masked(tmp_path)
     with pytest.raises(ValueError, match=r"a.png: the mask has 64 x 32 pixels and the picture 64 x 64"):
         views(Views(reference, ViewSettings(), WHITE))
+
+
+@pytest.mark.parametrize("changed", ["1.mp4", "mask.mp4", "1.png"])
+def test_what_changes_under_an_encoding_does_not_come_in(tmp_path, changed):
+    """A cache knows its clips by content: another content under the same size and time must not take its place."""
+    for name in ("1.mp4", "mask.mp4"):
+        Video(np.full((5, 32, 32, 3), 90, np.uint8), 8).save(tmp_path / name, scale=1)
+    Image.new("RGB", (32, 32)).save(tmp_path / "1.png")
+    paths = [tmp_path / name for name in ("1.mp4", "mask.mp4", "1.png")]
+    video, mask, picture = (
+        file(path, hashed(path)) for file, path in zip((FilmFile, FilmFile, PictureFile), paths, strict=True)
+    )
+
+    def read():
+        return cut_film(cut(video, mask, frames=5)), views(Views(picture, ViewSettings(), WHITE))
+
+    read()
+    path = tmp_path / changed
+    state, content = path.stat(), path.read_bytes()
+    path.write_bytes(content.replace(b"x264", b"x265") if path.suffix == ".mp4" else content + b"\0")
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+    with pytest.raises(ValueError, match=rf"{changed}: has changed since it was checked; run: refilm data check"):
+        read()

@@ -271,11 +271,11 @@ def test_a_cache_that_other_encoders_made_is_refused(trained, cache, tiny_base, 
     base = load_base(tiny_base, device="cpu")
     base.read_pictures_with(hidden_state="penultimate")  # as a recipe that says nothing else
     data = DataSettings(cache=cache / "train", held_out=cache / "held_out")
-    assert list(data.prepare(base.encoders, base.defaults)) == []
+    assert list(data.prepare(base.encoders, base.defaults, tokens=24)) == []
     with torch.no_grad():
         base.encoders.image.model.embeddings.class_embedding.neg_()
     with pytest.raises(ValueError, match=r"train: its references come from other encoders than the base model's"):
-        list(data.prepare(base.encoders, base.defaults))
+        list(data.prepare(base.encoders, base.defaults, tokens=24))
 
 
 def test_a_cache_alone_is_split_and_a_second_one_is_validated_on(trained, cache, tiny_base):

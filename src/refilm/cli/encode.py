@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from refilm.cli.options import Base, Device, ImageEncoder, size_of
-from refilm.cli.showing import bar, say, terminal
+from refilm.cli.showing import bar, complain, say, terminal
 
 EVERY = 30.0  # seconds between lines, where there is no bar
 
@@ -76,7 +76,12 @@ def encode(
     with joined() as here:
         loaded = load_base(base, device=device, memory="low")
         loaded.read_pictures_with(image_encoder, hidden_state=hidden_state)
-        own = loaded.defaults
+        own, tokens = loaded.defaults, loaded.size.text_length
+        checked.require_tokens(manifest, tokens)
+        if checked.long_captions and checked.settings.tokens == tokens and here.first:
+            complain(
+                f"{manifest}: {checked.long_captions} captions have more than {tokens} tokens; the rest is not read"
+            )
         settings = EncodeSettings(
             frames=own.frames if frames is None else frames,
             fps=own.fps if fps is None else fps,

@@ -57,15 +57,17 @@ def cut_film(cut: CutFilm) -> tuple[np.ndarray, np.ndarray | None]:
     """The film's pixels (F, H, W, 3) uint8, and the mask's mean over each latent pixel (T, h, w) float32.
 
     Raises:
-        ValueError: the film or its mask cannot be read, or is too short.
+        ValueError: the film or its mask cannot be read, is too short, or has changed since it was listed.
     """
     pixels = _pixels(cut.film, cut)
     frames = length(len(pixels), cut)
     pixels = pixels[:frames]
+    cut.film.verify()
     if cut.mask is None:
         return np.stack(pixels), None
     height, width, _ = pixels[0].shape
     mask = _pixels(cut.mask, cut, size=(height, width))[:frames]
+    cut.mask.verify()
     if len(mask) < frames:
         raise ValueError(f"{cut.mask.name}: the mask has {len(mask)} frames, the clip {frames}; give one of its length")
     return np.stack(pixels), pooled(np.stack(mask).mean(axis=3) / 255, cut.compression)
@@ -74,6 +76,7 @@ def cut_film(cut: CutFilm) -> tuple[np.ndarray, np.ndarray | None]:
 def views(job: Views) -> list[Image.Image]:
     """The picture as it is, and its augmented views; the same ones every time."""
     picture = job.picture.load(job.background)
+    job.picture.verify()
     small = picture.reduce(max(1, min(picture.size) // VIEWED))
     ground = border_color(picture)
     rngs = (_rng(job.picture.identity, number) for number in range(job.settings.count))

@@ -38,6 +38,13 @@ class Film(Protocol):
         """Its frames at that rate, (H, W, 3) uint8, each the nearest in time, until it ends."""
         ...
 
+    def verify(self) -> None:
+        """Make sure, after it was read, that what was read is what its identity says.
+
+        Raises:
+            ValueError: it has changed.
+        """
+
 
 class Picture(Protocol):
     """A still picture."""
@@ -55,6 +62,13 @@ class Picture(Protocol):
     def load(self, background: Color) -> Image.Image:
         """The picture in RGB, on `background` where it is transparent or cut out."""
         ...
+
+    def verify(self) -> None:
+        """Make sure, after it was read, that what was read is what its identity says.
+
+        Raises:
+            ValueError: it has changed.
+        """
 
 
 @dataclass(frozen=True)
@@ -215,6 +229,9 @@ class FilmFile(Film):
     def frames(self, fps: float) -> Iterator[np.ndarray]:
         return sample_video(self.path, fps=fps, start=self.start, end=self.end)
 
+    def verify(self) -> None:
+        _verify(self.path, self.sha256)
+
 
 @dataclass(frozen=True)
 class StillFile(Film):
@@ -235,6 +252,9 @@ class StillFile(Film):
         pixels = np.asarray(open_mask(self.path).convert("RGB"))
         while True:
             yield pixels
+
+    def verify(self) -> None:
+        _verify(self.path, self.sha256)
 
 
 @dataclass(frozen=True)
@@ -262,6 +282,17 @@ class PictureFile(Picture):
             return cut_out(picture, open_mask(self.mask), background)
         except ValueError as error:
             raise ValueError(f"{self.path}: {error}") from error
+
+    def verify(self) -> None:
+        _verify(self.path, self.sha256)
+        if self.mask is not None:
+            _verify(self.mask, self.mask_sha256)
+
+
+def _verify(path: Path, sha256: str | None) -> None:
+    """A cache knows what it holds by content, so a file that changes under an encoding must not come in as another."""
+    if hashed(path) != sha256:
+        raise ValueError(f"{path}: has changed since it was checked; run: refilm data check, and encode again")
 
 
 def hashed(path: Path) -> str:

@@ -13,13 +13,18 @@ class TextEncoder:
     def __init__(self, tokenizer: PreTrainedTokenizerBase, model: T5EncoderModel, length: int):
         self.tokenizer, self.model, self.length = tokenizer, model, length
 
-    def tokens(self, prompts: Sequence[str]) -> Tensor:
+    def tokens(self, prompts: Sequence[str], *, cut: bool = False) -> Tensor:
         """Token ids (B, L), padded.
 
+        Args:
+            cut: of longer prompts read the first tokens and the end mark, as CogVideoX was trained; say so before.
+
         Raises:
-            ValueError: a prompt that has more tokens than fit; nothing is cut off silently.
+            ValueError: a prompt that has more tokens than fit and may not be cut.
         """
         ids = self.tokenizer(list(prompts)).input_ids
+        if cut:
+            ids = [own if len(own) <= self.length else [*own[: self.length - 1], own[-1]] for own in ids]
         for prompt, own in zip(prompts, ids, strict=True):
             if len(own) > self.length:
                 raise ValueError(
@@ -30,9 +35,9 @@ class TextEncoder:
         return torch.tensor([own + [padding] * (self.length - len(own)) for own in ids])
 
     @torch.no_grad()
-    def __call__(self, prompts: Sequence[str]) -> Tensor:
-        """Embeddings (B, L, D) in the encoder's dtype."""
-        return self.model(input_ids=self.tokens(prompts).to(self.model.device)).last_hidden_state
+    def __call__(self, prompts: Sequence[str], *, cut: bool = False) -> Tensor:
+        """Embeddings (B, L, D) in the encoder's dtype. Options and errors are those of `tokens`."""
+        return self.model(input_ids=self.tokens(prompts, cut=cut).to(self.model.device)).last_hidden_state
 
     def dropped(self, count: int) -> Tensor:
         """What stands for no prompt: zeros (count, L, D), as in CogVideoX's training."""

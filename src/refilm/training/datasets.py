@@ -60,8 +60,11 @@ class DataSettings(Settings):
         """What is left out is the base model's, and so stays left out in a recipe that is written down."""
         return settings.model_dump(mode="json", exclude_unset=True)
 
-    def prepare(self, encoders: Encoders, defaults: Defaults) -> Iterator[tuple[int, int]]:
+    def prepare(self, encoders: Encoders, defaults: Defaults, *, tokens: int) -> Iterator[tuple[int, int]]:
         """Encode what is not encoded yet, yielding (encodings made, encodings to make) of this process.
+
+        Args:
+            tokens: of a caption that the text encoder reads; what the check told of longer ones must hold for it.
 
         Raises:
             ValueError: clips that were not checked, or cannot be used; a ready cache that other encoders made.
@@ -69,7 +72,7 @@ class DataSettings(Settings):
         films = defaults.model_dump(include={"frames", "fps", "height", "width"})
         settings = EncodeSettings.model_validate(films | self.encode.model_dump(exclude_unset=True))
         here, identity = place(), identify(encoders, fingerprint)
-        for source, folder in self._sources(settings):
+        for source, folder in self._sources(settings, tokens):
             yield from encode(
                 source,
                 encoders,
@@ -82,9 +85,10 @@ class DataSettings(Settings):
             )
         self._require_made_by(identity)
 
-    def _sources(self, settings: EncodeSettings) -> Iterator[tuple[Source, Path]]:
+    def _sources(self, settings: EncodeSettings, tokens: int) -> Iterator[tuple[Source, Path]]:
         if self.manifest is not None:
             checked = require_checked(self.manifest)
+            checked.require_tokens(self.manifest, tokens)
             yield Files(checked.examples, checked.hashes), self.cache
         if self.clips is not None:
             train, held_out = self._critters()

@@ -121,7 +121,7 @@ class BaseRecipe(Settings):
         wait_for_all()
         length = self.size.text_length
         encoders = load_encoders(self.base, text_length=length, device=own_device(), dtype=torch.float32)
-        yield from self.data.prepare(encoders, self.defaults)
+        yield from self.data.prepare(encoders, self.defaults, tokens=length)
 
     def task(self, within: AbstractContextManager[Any] | None = None) -> DiffusionTask:
         """What the loop trains; or one to count on, of shapes alone, made within a context: a device `meta`, say."""
@@ -187,7 +187,7 @@ class AdapterRecipe(Settings):
             whole_base(self.base)
         base = self.open_base("float32", own_device())
         self._require_beginning(base.size)
-        yield from self.data.prepare(base.encoders, base.defaults)
+        yield from self.data.prepare(base.encoders, base.defaults, tokens=base.size.text_length)
 
     def task(self, within: AbstractContextManager[Any] | None = None) -> DiffusionTask:
         """What the loop trains; or one to count on, of shapes alone, made within a context: a device `meta`, say."""

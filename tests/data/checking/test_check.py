@@ -1,5 +1,6 @@
 """A check finds what is wrong with clips, and says nothing of what is right."""
 
+import importlib
 import json
 import os
 import re
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from refilm.data.checking import CheckSettings, read_report
+from refilm.data.checking import CheckSettings, read_report, require_checked
 from refilm.data.critters.files import write_clips
 from refilm.media import Video
 
@@ -58,7 +59,11 @@ def test_critters_are_sound(tmp_path):
 
 WRONG: dict[str, tuple[dict, str, str]] = {
     "silent": ({"caption": " "}, "caption", "clips.jsonl:1: the caption is empty; say what happens"),
-    "wordy": ({"caption": "a " * 10}, "long caption", "clips.jsonl:2: the caption has 11 tokens where 10 fit"),
+    "wordy": (
+        {"caption": "a " * 10},
+        "long caption",
+        "clips.jsonl:2: the caption has 11 tokens where 10 fit; the last 1 are not",
+    ),
     "alone": ({"references": []}, "no reference", "clips.jsonl:3: has no reference; name a picture of the subject"),
     "absent": ({"video": "nowhere.mp4"}, "missing", "'nowhere.mp4' is no file in"),
     "outside": ({"references": ["../x.png"]}, "outside", "'../x.png' leads out of the manifest's folder"),
@@ -98,7 +103,7 @@ def test_what_is_wrong_with_a_clip_is_told(tmp_path):
     for clip, (_, kind, message) in zip(report.clips, WRONG.values(), strict=True):
         assert [finding.kind for finding in clip.findings] == [kind] * bool(kind), clip
         assert message in "".join(finding.message for finding in clip.findings)
-        assert clip.usable == (kind in ("", "size", "copy", "duplicate", "rate"))
+        assert clip.usable == (kind in ("", "size", "copy", "duplicate", "rate", "long caption"))
 
 
 def test_pixels_that_are_too_few_are_told(home):
@@ -192,3 +197,98 @@ def test_the_page_shows_text_as_text_and_asks_the_network_nothing(home):
     assert "&lt;script&gt;alert(1)&lt;/script&gt; &amp; more" in page
     assert page.count("data:image/jpeg;base64,") == 2
     assert not re.search(r"(src|href)=\"(?!data:image/jpeg)", page)
+
+
+# --- names and places of strangers ----------------------------------------------------------------------
+
+LATIN = b"caf\xe9".decode(errors="surrogateescape")
+
+
+def folder_of(home: Path, name: str) -> Path:
+    """A folder with a sound clip, and one of that name."""
+    for part in ("videos", "labels", "ref_images/a", f"ref_images/{name}"):
+        (home / part).mkdir(parents=True, exist_ok=True)
+    for seed, stem in enumerate(("a", name)):
+        write(home / "videos" / f"{stem}.mp4", film(seed))
+        (home / "labels" / f"{stem}.txt").write_text("a dog runs")
+        picture(seed).save(home / "ref_images" / stem / "1.png")
+    return home
+
+
+def test_a_name_that_is_not_utf8_costs_its_own_clip_alone(tmp_path, refilm):
+    home = folder_of(tmp_path / "mine", LATIN)
+    report = checked(home)
+    assert kinds(report) == [set(), {"line"}]
+    name = r"videos/caf\xe9.mp4: its name is not UTF-8; rename it, or give all files new names by refilm data import"
+    assert f"{home}/{name}" in messages(report)
+    assert read_report(home) == report
+    assert r"videos/caf\xe9.mp4" in (home / "refilm.check.html").read_text(encoding="utf-8")
+    done = refilm("data", "import", home, tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    assert r'"source": "videos/caf\\xe9.mp4"' in (tmp_path / "out/manifest.jsonl").read_text(encoding="utf-8")
+    done = refilm("data", "prepare", home, "--out", home / "p.jsonl")
+    assert done.exit_code == 2
+    assert r"caf\xe9.mp4: its name is not UTF-8" in done.stderr
+
+
+@pytest.mark.parametrize("stray", [f"videos/{LATIN}.part", "videos/\x1b[2J.part", "labels/4pm\u202etxt.exe"])
+def test_a_stray_file_is_named_whatever_its_name(tmp_path, stray):
+    home = folder_of(tmp_path / "mine", "b")
+    (home / stray).touch()
+    report = checked(home)
+    assert kinds(report) == [{"line"}, set(), set()]
+    assert not set("\x1b\u202e") & set((home / "refilm.check.html").read_text(encoding="utf-8"))
+    assert read_report(home) == report
+
+
+def test_a_folder_whose_own_name_is_not_utf8(tmp_path):
+    report = checked(folder_of(tmp_path / LATIN, "b"))
+    assert report.usable
+    assert set(report.files) == {"videos/a.mp4", "videos/b.mp4", "ref_images/a/1.png", "ref_images/b/1.png"}
+
+
+def test_findings_name_what_a_clip_was_imported_from(home):
+    source = {"source": "holiday/IMG_2034.MOV", "start": 0.25, "end": 1.0}
+    report = checked(manifest(home, source, {"caption": "", "source": "\x1b[2J"}))
+    assert report.clips[0].place == "clips.jsonl:1 (holiday/IMG_2034.MOV)"
+    assert any(
+        "6 frames at 8" in found and found.endswith("(imported from holiday/IMG_2034.MOV)")
+        for found in messages(report)
+    )
+    assert any(found.startswith(rf"{home}/clips.jsonl:2 (\x1b[2J): the caption is empty") for found in messages(report))
+
+
+def test_faster_clips_are_as_good(home):
+    """Of 24 or 30 frames a second the nearest are taken; only slower ones are repeated."""
+    lines = []
+    for rate in (10, 24, 25, 30, 60):
+        Video(film(rate, frames=2 * rate), rate).save(home / f"{rate}.mp4", scale=1)
+        picture(rate).save(home / f"{rate}.png")
+        lines.append({"video": f"{rate}.mp4", "references": [f"{rate}.png"], "subject": str(rate)})
+    assert kinds(checked(manifest(home, *lines))) == [set()] * 5
+
+
+def test_a_folder_that_cannot_be_written_to_is_told_before_anything_is_looked_at(home, tmp_path, monkeypatch, refilm):
+    """As the system answers on a read-only disk; the remedy that is named works."""
+    module = importlib.import_module("refilm.data.checking.check")  # the package has a function of that name
+    real, clips = module.TemporaryFile, home / "mine"
+    folder_of(clips, "b")
+
+    def refuse(dir: Path):
+        if Path(dir) == clips:
+            raise OSError(30, "Read-only file system")
+        return real(dir=dir)
+
+    monkeypatch.setattr(module, "TemporaryFile", refuse)
+    monkeypatch.setattr(module, "in_workers", lambda *_, **__: pytest.fail("looked at files"))
+    complaint = (
+        r"mine: cannot be written to \(Read-only file system\), .* elsewhere, refilm data import .*mine NEW --allow"
+    )
+    with pytest.raises(ValueError, match=complaint):
+        checked(clips)
+    monkeypatch.undo()
+    out = tmp_path / "elsewhere"
+    assert refilm("data", "import", clips, out, "--allow-outside").exit_code == 0
+    report = checked(out / "manifest.jsonl", allow_outside=True)
+    assert report.usable
+    assert require_checked(out / "manifest.jsonl", allow_outside=True).hashes

@@ -47,6 +47,13 @@ def test_what_was_checked_is_given_with_its_hashes(clips):
     assert found.settings == SMALL
 
 
+def test_what_a_text_encoder_cuts_off_was_told(clips):
+    found = require_checked(clips)
+    found.require_tokens(clips, SMALL.tokens)
+    with pytest.raises(ValueError, match=r"checked for captions of 10 tokens, and this base reads 9; run: refilm data"):
+        found.require_tokens(clips, 9)
+
+
 def test_copies_and_touched_files_are_unchanged(clips):
     os.utime(clips.parent / "a.mp4", (1, 1))
     clips.write_text(f"\n{line(caption=' a  dog ')}\n")  # says the same

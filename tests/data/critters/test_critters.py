@@ -1,6 +1,7 @@
 """What critters promise: who can appear, clips that are functions of their number, motions that are what they say."""
 
 import dataclasses
+import hashlib
 import itertools
 
 import numpy as np
@@ -39,6 +40,15 @@ def test_thousands_of_subjects_of_which_a_tenth_is_held_out():
     assert not set(train) & set(held_out)
     assert 0.09 < len(held_out) / (len(train) + len(held_out)) < 0.11
     assert len({subject.looks for subject in train + held_out}) == len(train) + len(held_out)
+
+
+def test_the_held_out_are_the_same_for_good():
+    """Models were trained without these very critters; with others held out, they would be scored on what they saw."""
+    names = sorted(subject.looks for subject in critters.subjects("held_out"))
+    assert len(names) == 641
+    assert {"red split yellow ball with wide eyes", "white bellied pink heart with wide eyes"} < set(names)
+    digest = hashlib.sha256("\n".join(names).encode()).hexdigest()
+    assert digest == "99ab7be467525c38a115b3d3ef727dbf83688d16275d5565a40042e86a74c7af"
 
 
 @pytest.mark.parametrize("part", ["shape", "color", "second", "pattern", "eyes"])

@@ -21,6 +21,24 @@ class Checked:
     """The sha256 of every file of the examples."""
     settings: CheckSettings
     """What it was checked for."""
+    long_captions: int
+    """How many have more tokens than that."""
+
+    def require_tokens(self, path: Path | str, tokens: int) -> None:
+        """That the check told of every caption which a text encoder cuts off.
+
+        Args:
+            path: the manifest or folder, for the message.
+            tokens: how many that encoder reads.
+
+        Raises:
+            ValueError: it was for an encoder that reads more.
+        """
+        if tokens < self.settings.tokens:
+            raise ValueError(
+                f"{path}: was checked for captions of {self.settings.tokens} tokens, and this base reads {tokens}; "
+                f"run: refilm data check {path} --base ..., with this base"
+            )
 
 
 def read_report(path: Path | str) -> Report:
@@ -73,7 +91,7 @@ def require_checked(path: Path | str, *, allow_outside: bool = False) -> Checked
         if record is None or not _unchanged(file, record):
             raise ValueError(f"{file}: has changed since {path} was checked; {again}")
         hashes[file] = record.sha256
-    return Checked(examples, hashes, report.settings)
+    return Checked(examples, hashes, report.settings, report.count("long caption"))
 
 
 def keep_usable(path: Path | str, report: Report, target: Path | str) -> int:

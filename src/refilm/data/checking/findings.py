@@ -1,9 +1,10 @@
 """What a check wants, and what it finds. Knows no files."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
+from refilm.printable import printable
 from refilm.settings import Settings
 
 Level = Literal["error", "warning"]
@@ -36,6 +37,7 @@ Kind = Literal[
     "copy",
 ]
 WARNINGS: tuple[Kind, ...] = (
+    "long caption",
     "rate",
     "variable rate",
     "turned",
@@ -50,6 +52,9 @@ WARNINGS: tuple[Kind, ...] = (
     "similar",
     "copy",
 )
+
+Printable = Annotated[str, AfterValidator(printable)]
+"""Text with names of files in it, which may be any bytes: a report is read, and written, by everybody."""
 
 
 class CheckSettings(Settings):
@@ -71,7 +76,7 @@ class Finding(Settings):
     """Something about a clip that its owner should know."""
 
     kind: Kind
-    message: str
+    message: Printable
     """One sentence, with the file and what to do."""
 
     @property
@@ -93,13 +98,13 @@ class FileRecord(Settings):
 class ClipReport(Settings):
     """A clip as it is listed, and all that was found about it."""
 
-    place: str
+    place: Printable
     """Where it is listed: the manifest and the line, or the video."""
-    video: str | None
+    video: Printable | None
     """Relative to the manifest's folder, as all files; None: the line cannot be understood."""
-    caption: str = ""
+    caption: Printable = ""
     facts: str = ""
-    references: tuple[str, ...] = ()
+    references: tuple[Printable, ...] = ()
     findings: tuple[Finding, ...] = ()
 
     @property

@@ -191,9 +191,8 @@ def _rate(file: VideoFile, part: VideoPart) -> list[Finding]:
             "convert it to a constant one"
         )
         findings.append(Finding(kind="variable rate", message=message))
-    if abs(part.rate / wanted - 1) > 0.01:
-        cost = "are repeated" if part.rate < wanted else "are left out"
-        message = f"{file.path}: {part.rate:.4g} frames a second where {wanted:g} are wanted, so that some {cost}"
+    if part.rate < 0.99 * wanted:  # of faster clips the nearest frames in time are taken, as everywhere
+        message = f"{file.path}: {part.rate:.4g} frames a second where {wanted:g} are wanted, so that some are repeated"
         findings.append(Finding(kind="rate", message=message))
     return findings
 
@@ -226,7 +225,7 @@ def _copies(file: VideoFile, part: VideoPart, clip: Clip) -> list[Finding]:
         if place is not None:
             message = (
                 f"{file.path}: reference {number} is frame {place} of its own clip, which teaches to copy and not "
-                "to know; take it from another moment or clip, as refilm data prepare does"
+                "to know; better is a picture from another clip of the subject, or from outside of what is learned"
             )
             findings.append(Finding(kind="copy", message=message))
     return findings

@@ -89,7 +89,7 @@ def _made(todo: Plan, encoders: Encoders, folder: Path, settings: EncodeSettings
     batch = settings.batch or BATCH
 
     def text(_: object) -> Shelf[str]:
-        run, names = lambda captions: {"text": encoders.text(captions)}, todo.captions
+        run, names = lambda captions: {"text": encoders.text(captions, cut=True)}, todo.captions
         return Shelf(folder, "text", run, batch=batch, rows=rows, names=names)
 
     def references(shown: list[Image.Image]) -> Shelf[list[Image.Image]]:

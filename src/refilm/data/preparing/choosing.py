@@ -3,7 +3,7 @@
 Runs in worker processes. Knows where frames may come from, but not why.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from refilm.data.examples import VIDEOS
 from refilm.data.preparing.moments import Place, moments, until
 from refilm.data.views import cut_out
 from refilm.media import duration, open_frames, open_mask
-from refilm.media.inspecting import tiny_picture
+from refilm.media.inspecting import inspect_video, tiny_picture
 from refilm.media.pictures import Color
 
 SIDE = 512  # pixels: frames are compared at one size, for small ones look sharper
@@ -28,6 +28,8 @@ class Wish:
 
     video: Path
     start: float
+    learned: float
+    """The second where what training takes of the clip ends."""
     places: tuple[tuple[Place, ...], ...]
     """Better ones first: the next are for when these have no room."""
     min_distance: float
@@ -54,7 +56,9 @@ class Wish:
             [(hashes[place.video], place.spans, place.mask and hashes[place.mask]) for place in level]
             for level in self.places
         ]
-        return repr((hashes[self.video], self.start, places, self.min_distance, self.candidates, self.ground))
+        return repr(
+            (hashes[self.video], self.start, self.learned, places, self.min_distance, self.candidates, self.ground)
+        )
 
 
 @dataclass(frozen=True)
@@ -75,10 +79,11 @@ def find(wish: Wish, rng: np.random.Generator) -> Found:
         ValueError: there is none, and why; or a file cannot be read.
     """
     ((begin, first),) = open_frames(wish.video, [wish.start])
+    learned = looks(inspect_video(wish.video, start=wish.start, end=wish.learned).tiny)
     reasons = []
     for places in wish.places:
         try:
-            return _sharpest(wish, places, rng, begin, look(first))
+            return _sharpest(wish, places, rng, begin, look(first), learned)
         except _NoRoomError as reason:
             reasons.append(str(reason))
     raise ValueError(
@@ -91,7 +96,9 @@ class _NoRoomError(Exception):
     """These places have no frame that may be taken."""
 
 
-def _sharpest(wish: Wish, places: tuple[Place, ...], rng: np.random.Generator, begin: float, first: Look) -> Found:
+def _sharpest(
+    wish: Wish, places: tuple[Place, ...], rng: np.random.Generator, begin: float, first: Look, learned: Sequence[Look]
+) -> Found:
     room = [(place, spans) for place in places if (spans := until(place.spans, duration(place.video)))]
     if not room:
         raise _NoRoomError(f"no frame is {wish.min_distance:g} s away from its first")
@@ -107,6 +114,8 @@ def _sharpest(wish: Wish, places: tuple[Place, ...], rng: np.random.Generator, b
     frames = [found for found in frames if not same(look(found[2]), first)]
     if not frames:
         raise _NoRoomError("every frame looks like its first")
+    others = [found for found in frames if not any(same(look(found[2]), one) for one in learned)]
+    frames = others or frames  # a copy of what is learned is for want of anything else
     for place, second, frame in sorted(frames, key=lambda found: -sharpness(found[2])):
         picture = Image.fromarray(frame)
         if wish.ground is None or place.mask is None:

@@ -15,8 +15,9 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field
 
+from refilm.data.checking.places import name_of
 from refilm.data.examples import Example, Reference
-from refilm.data.manifest import write_manifest
+from refilm.data.manifest import is_utf8, write_manifest
 from refilm.data.preparing.choosing import Wish
 from refilm.data.preparing.making import Job, Masked, Unfinished, make, write_picture
 from refilm.data.preparing.moments import Neighborhood, places
@@ -143,6 +144,10 @@ def _check(out: Path, examples: Sequence[Example], allow_outside: bool) -> None:
     if out.is_dir():
         raise ValueError(f"{out}: is a folder; give the name of a manifest, for instance {out / 'clips.jsonl'}")
     home = out.parent.resolve()
+    if bad := next(
+        (path for example in examples for path in example.files if not is_utf8(name_of(path.resolve(), home))), None
+    ):
+        raise ValueError(f"{bad}: its name is not UTF-8; rename it, or give all files new names by refilm data import")
     outside = (path for example in examples for path in example.files if not path.resolve().is_relative_to(home))
     if not allow_outside and (path := next(outside, None)):
         raise ValueError(f"{path}: lies outside {home}, the folder of {out.name}; write that above all files")
@@ -158,12 +163,12 @@ def _wanted(
             for item in example.references
         )
     start = example.start or 0.0
-    rng = np.random.default_rng((settings.seed, zlib.crc32(f"{example.video.name} {start}".encode())))
+    rng = np.random.default_rng((settings.seed, zlib.crc32(os.fsencode(f"{example.video.name} {start}"))))
     neighbors = neighborhood.of(example, most=KIN, rng=rng)
     end = start + settings.frames / settings.fps
     learned = replace(example, end=end if example.end is None else min(end, example.end))
     where = places(learned, neighbors, settings.min_distance)
-    return (Wish(example.video, start, where, settings.min_distance, settings.candidates, ground),)
+    return (Wish(example.video, start, learned.end or end, where, settings.min_distance, settings.candidates, ground),)
 
 
 def _job(item: Masked | Wish, hashes: Mapping[Path, str], folder: Path, seed: int, remover: Remover | None) -> Job:
