@@ -36,6 +36,7 @@ PRIMARIES: dict[int, tuple[str, Primaries]] = {  # H.273, table 2; other codes a
 TRANSFERS: dict[int, Transfer] = {8: "linear", 9: "log", 10: "log sqrt", 16: "PQ", 17: "DCI", 18: "HLG"}
 
 WHITE, PEAK = 203.0, 1000.0  # cd/m2; BT.2408, section 2
+BRIGHTEST = 90.0  # of SDR's white: more than PQ's 10000 cd/m2 in any one of BT.709's colors
 SHOULDER = 0.8  # of SDR's white: above it, highlights are compressed
 LUMINANCE = np.array([0.2627, 0.6780, 0.0593], dtype=np.float32)  # of BT.2020
 BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
@@ -81,9 +82,8 @@ def to_srgb(pixels: np.ndarray, colors: Colors) -> np.ndarray:
         linear = np.maximum(linear @ matrix, 0)
         if colors.hdr:
             brightest = np.maximum(np.maximum(linear[..., 0], linear[..., 1]), linear[..., 2])
-            high = brightest > SHOULDER
-            factor = tone_mapped(brightest[high]) / brightest[high]  # one for three colors keeps the hue
-            linear[high] *= factor[:, None]
+            steps = np.minimum(brightest * (65535 / BRIGHTEST), 65535).astype(np.uint16)
+            linear *= _factor()[steps][..., None]  # one for three colors keeps the hue
         shown[top : top + ROWS] = code[(np.minimum(linear, 1) * 65535 + 0.5).astype(np.uint16)]
     return shown
 
@@ -118,6 +118,13 @@ def _light(transfer: Transfer, gamma: float) -> np.ndarray:
     else:
         light = signal**gamma
     return light.astype(np.float32)
+
+
+@lru_cache(1)
+def _factor() -> np.ndarray:
+    """By how much the tone curve dims each of 65536 amounts of light, up to the brightest."""
+    light = np.maximum(np.arange(65536) * (BRIGHTEST / 65535), 1e-6)
+    return (tone_mapped(light) / light).astype(np.float32)
 
 
 @lru_cache(1)
