@@ -114,9 +114,14 @@ def _sharpest(
     frames = [found for found in frames if not same(look(found[2]), first)]
     if not frames:
         raise _NoRoomError("every frame looks like its first")
-    others = [found for found in frames if not any(same(look(found[2]), one) for one in learned)]
-    frames = others or frames  # a copy of what is learned is for want of anything else
-    for place, second, frame in sorted(frames, key=lambda found: -sharpness(found[2])):
+
+    def rank(found: tuple[Place, float, np.ndarray]) -> tuple[bool, float]:
+        """The sharpest first, but copies of what is learned after all others."""
+        place, second, frame = found
+        within = place.video == wish.video and begin <= second < wish.learned
+        return within or any(same(look(frame), one) for one in learned), -sharpness(frame)
+
+    for place, second, frame in sorted(frames, key=rank):
         picture = Image.fromarray(frame)
         if wish.ground is None or place.mask is None:
             return Found(picture, place.video, second, masked=False)
