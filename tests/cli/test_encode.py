@@ -3,13 +3,15 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from refilm.cli.encoding import EncodingPace
 from refilm.data.checking import CheckSettings, check
 from refilm.data.checking.check import Words
-from refilm.data.encoding import EncodedSet
+from refilm.data.encoding import EncodedSet, EncodeProgress
 
 
 @pytest.fixture
@@ -27,12 +29,13 @@ def test_from_files_to_a_cache(refilm, clips, tiny_base, tmp_path):
     words = ["data", "encode", clips, "--base", tiny_base, "--out", cache, "--views", 1]
     first = refilm(*words)
     assert first.exit_code == 0, first.stderr
+    assert "encoding clips: 3 of 3\n" in first.stderr
     assert "3 clips in 1 sizes; " in first.stdout
-    assert " encodings made" in first.stdout
+    assert "; encoded just now: 3 captions, 3 references, 3 clips" in first.stdout
     found = EncodedSet(cache)
     assert found[0].references.shape[:2] == (2, 2)
     assert found.entries[2].video == str(clips / "videos" / "00003.mp4")
-    assert refilm(*words).stdout == f"{cache}: 3 clips in 1 sizes; all encoded already, nothing to do\n"
+    assert refilm(*words).stdout == f"{cache}: 3 clips in 1 sizes; all were encoded already\n"
 
     assert refilm("data", "verify", cache).stdout == f"{cache}: sound\n"
     (shard,) = cache.glob("latents-*.safetensors")
@@ -42,7 +45,7 @@ def test_from_files_to_a_cache(refilm, clips, tiny_base, tmp_path):
     assert verified.exit_code == 1
     assert f"{shard}: its content is not what was written (sha256)\n" in verified.stdout
     assert "run refilm data encode again" in verified.stdout
-    assert "; 3 encodings made" in refilm(*words).stdout
+    assert "; encoded just now: 3 clips" in refilm(*words).stdout
     assert shard.read_bytes() == content
 
     (clips / "labels" / "00001.txt").write_text("another caption\n")
@@ -68,3 +71,18 @@ def test_what_was_never_checked_is_refused(refilm, tmp_path):
     assert (result.exit_code, result.stdout) == (2, "")
     assert "was never checked; run: refilm data check" in result.stderr
     assert not (tmp_path / "cache").exists()
+
+
+def test_the_time_that_is_left_follows_from_the_pace_of_its_kind(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    pace = EncodingPace()
+    lines = []
+    for now[0], what, done in ((0.0, "captions", 16), (1.0, "captions", 32), (60.0, "clips", 2), (90.0, "clips", 12)):
+        lines.append(pace.take(EncodeProgress(what, done, 112)))
+    assert lines == [
+        "encoding captions: 16 of 112",
+        "encoding captions: 32 of 112, 5.0 s left",
+        "encoding clips: 2 of 112",
+        "encoding clips: 12 of 112, 5 min 00 s left",
+    ]

@@ -9,6 +9,7 @@ from rich.console import Console
 from refilm.cli.courses import Lines, Live, course_of
 from refilm.cli.showing import clock
 from refilm.cli.train import changes_of
+from refilm.data.encoding import EncodeProgress
 from refilm.training.loop import Progress
 from refilm.training.recipes import changed
 from refilm.training.trained import TrainedRow, TrainedTable
@@ -81,6 +82,6 @@ def test_durations_read_well(seconds, text):
 
 def test_only_the_first_of_several_processes_tells(capsys):
     with course_of(Console(), first=False) as course:
-        course.encoded(1, 1)
+        course.encoded(EncodeProgress("clips", 1, 1))
         course.step(Progress(1, 1, loss=1.0, seconds=1.0))
     assert capsys.readouterr().out == ""

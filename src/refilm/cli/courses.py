@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from typing import TYPE_CHECKING, Self
 
@@ -12,12 +12,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as Bars
 from rich.table import Table
 
+from refilm.cli.encoding import EncodingPace
 from refilm.cli.showing import clock, say
 from refilm.hub import listening
 from refilm.printable import printable
 from refilm.training.memory import most_memory
 
 if TYPE_CHECKING:
+    from refilm.data.encoding import EncodeProgress
     from refilm.training.loop import Progress
     from refilm.training.trained import TrainedTable
 
@@ -66,8 +68,8 @@ class Course(AbstractContextManager):
 
     def __exit__(self, *error: object) -> None: ...
 
-    def encoded(self, done: int, total: int) -> None:
-        """So many encodings are made: of captions, references and clips."""
+    def encoded(self, progress: "EncodeProgress") -> None:
+        """Some captions, references or clips are encoded."""
 
     def begin(self, trained: "TrainedTable") -> None:
         """It is known what trains."""
@@ -85,6 +87,7 @@ class Live(Course):
     def __init__(self, console: Console):
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
         self.console, self.bars, self.pace = console, Bars(*columns, console=console), Pace()
+        self.encoding = EncodingPace()
         self.task = self.bars.add_task("loading", total=None)
         self.display, self.open = Display(self.bars, console=console, refresh_per_second=4), ExitStack()
 
@@ -101,8 +104,9 @@ class Live(Course):
         """So many of all bytes of a model have been fetched from the Hub."""
         self.bars.update(self.task, description="fetching, MB", completed=done // 10**6, total=total // 10**6)
 
-    def encoded(self, done: int, total: int) -> None:
-        self.bars.update(self.task, description="encoding", completed=done, total=total)
+    def encoded(self, progress: "EncodeProgress") -> None:
+        line = self.encoding.take(progress)
+        self.bars.update(self.task, description=line, completed=progress.done, total=progress.total)
 
     def begin(self, trained: "TrainedTable") -> None:
         self.console.print(table_of(trained))
@@ -123,13 +127,13 @@ class Live(Course):
 
 
 class Lines(Course):
-    """A line every few seconds, at each validation and at the end."""
+    """A line every few seconds, at each validation and at the end, printed by `say`."""
 
-    def __init__(self, every: float = EVERY):
-        self.every, self.last, self.pace = every, -every, Pace()
+    def __init__(self, say: Callable[[str], None] = say, every: float = EVERY):
+        self.say, self.every, self.last, self.pace, self.encoding = say, every, -every, Pace(), EncodingPace()
 
-    def encoded(self, done: int, total: int) -> None:
-        self._now_and_then(f"encoding: {done} of {total}", now=done == total)
+    def encoded(self, progress: "EncodeProgress") -> None:
+        self._now_and_then(self.encoding.take(progress), now=progress.done == progress.total)
 
     def begin(self, trained: "TrainedTable") -> None:
         self.last = -self.every  # so that the first step is told, however late the last line was
@@ -146,7 +150,7 @@ class Lines(Course):
             self.tell(f"  {progress.words}")
 
     def tell(self, line: str) -> None:
-        say(line)
+        self.say(line)
 
     def _now_and_then(self, line: str, *, now: bool) -> None:
         if now or time.monotonic() - self.last >= self.every:

@@ -1,17 +1,17 @@
 """`refilm data encode` and `refilm data verify`: a checked data set becomes a cache that training reads."""
 
-import time
 from collections.abc import Iterator
-from itertools import chain
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from refilm.cli.courses import Course, Lines, Live
 from refilm.cli.options import Base, Device, ImageEncoder, size_of
 from refilm.cli.showing import bar, complain, say, terminal
 
-EVERY = 30.0  # seconds between lines, where there is no bar
+if TYPE_CHECKING:
+    from refilm.data.encoding import EncodeProgress
 
 
 def encode(
@@ -102,11 +102,12 @@ def encode(
             rank=here.rank,
             ranks=here.size,
             wait=wait_for_all,
+            on_wait=lambda: complain(f"waiting for another command that writes to {out}"),
         )
         made = _shown(steps, first=here.first)
         if here.first:
             clips = EncodedSet(out)
-            news = f"{made} encodings made" if made else "all encoded already, nothing to do"
+            news = f"encoded just now: {', '.join(made)}" if made else "all were encoded already"
             say(f"{out}: {len(clips)} clips in {len(clips.buckets)} sizes; {news}")
 
 
@@ -119,7 +120,7 @@ def verify(
 
     faults = 0
     with bar("verifying", len(shard_paths(cache)) + 1) as advance:
-        for verdict in verdicts(cache):
+        for verdict in verdicts(cache, lambda: complain(f"waiting for another command that writes to {cache}")):
             advance("verifying")
             if verdict.fault is not None:
                 faults += 1
@@ -130,20 +131,17 @@ def verify(
     say(f"{cache}: sound")
 
 
-def _shown(steps: Iterator[tuple[int, int]], *, first: bool) -> int:
-    """Follow the work to its end, with a bar, or where nobody looks a line now and then; how many were made."""
-    shown, said = 0, time.monotonic()
-    begun = next(steps, None)
-    if begun is None:
-        return 0
+def _shown(steps: "Iterator[EncodeProgress]", *, first: bool) -> list[str]:
+    """Follow the work to its end, on standard error. What this process encoded: "3 clips", and so on."""
+    made: dict[str, int] = {}
+    with _course(first) as course:
+        for step in steps:
+            course.encoded(step)
+            made[step.what] = step.done
+    return [f"{done} {what}" for what, done in made.items()]
+
+
+def _course(first: bool) -> Course:
     if not first:
-        return max(done for done, _ in chain([begun], steps))
-    with bar("encoding", begun[1]) as advance:
-        for done, total in chain([begun], steps):
-            for _ in range(done - shown):
-                advance("encoding")
-            shown = done
-            if not terminal.is_terminal and time.monotonic() - said > EVERY:
-                said = time.monotonic()
-                typer.echo(f"encoding: {done} of {total}", err=True)
-    return shown
+        return Course()
+    return Live(terminal) if terminal.is_terminal else Lines(complain)

@@ -10,7 +10,7 @@ from pydantic import Field, field_serializer, model_validator
 from refilm.checkpoints import Defaults, fingerprint
 from refilm.data.checking import require_checked
 from refilm.data.critters import Split
-from refilm.data.encoding import EncodedSet, EncoderIdentity, EncodeSettings, Subset, encode, identify
+from refilm.data.encoding import EncodedSet, EncodeProgress, EncoderIdentity, EncodeSettings, Subset, encode, identify
 from refilm.data.encoding.index import INDEX, read_index
 from refilm.data.samples import Critters, Files, Source
 from refilm.encoders import Encoders
@@ -60,8 +60,8 @@ class DataSettings(Settings):
         """What is left out is the base model's, and so stays left out in a recipe that is written down."""
         return settings.model_dump(mode="json", exclude_unset=True)
 
-    def prepare(self, encoders: Encoders, defaults: Defaults, *, tokens: int) -> Iterator[tuple[int, int]]:
-        """Encode what is not encoded yet, yielding (encodings made, encodings to make) of this process.
+    def prepare(self, encoders: Encoders, defaults: Defaults, *, tokens: int) -> Iterator[EncodeProgress]:
+        """Encode what is not encoded yet, yielding this process's progress.
 
         Args:
             tokens: of a caption that the text encoder reads; what the check told of longer ones must hold for it.

@@ -26,6 +26,7 @@ from refilm.checkpoints import (
     whole_base,
 )
 from refilm.checkpoints.tensors import saving
+from refilm.data.encoding import EncodeProgress
 from refilm.encoders import HiddenState
 from refilm.files import atomic_folder
 from refilm.model import Adapter, Transformer
@@ -50,7 +51,7 @@ class AutoencoderRecipe(Settings):
     autoencoder: AutoencoderSettings
     loop: LoopSettings
 
-    def prepare(self) -> Iterator[tuple[int, int]]:
+    def prepare(self) -> Iterator[EncodeProgress]:
         """Nothing needs to be encoded."""
         return iter(())
 
@@ -75,7 +76,7 @@ class EncodersRecipe(Settings):
     encoders: EncodersSettings
     loop: LoopSettings
 
-    def prepare(self) -> Iterator[tuple[int, int]]:
+    def prepare(self) -> Iterator[EncodeProgress]:
         """Nothing needs to be encoded."""
         return iter(())
 
@@ -113,7 +114,7 @@ class BaseRecipe(Settings):
     diffusion: DiffusionSettings
     loop: LoopSettings
 
-    def prepare(self) -> Iterator[tuple[int, int]]:
+    def prepare(self) -> Iterator[EncodeProgress]:
         """Lay out the base model's folder and encode the clips, or make sure that its encoders did."""
         self._require_beginning()
         if place().first:
@@ -181,7 +182,7 @@ class AdapterRecipe(Settings):
         base.read_pictures_with(self.image_encoder, hidden_state=self.hidden_state)
         return base
 
-    def prepare(self) -> Iterator[tuple[int, int]]:
+    def prepare(self) -> Iterator[EncodeProgress]:
         """Encode the clips, or make sure that the base model's encoders did."""
         if self.train.what == "all":
             whole_base(self.base)

@@ -5,6 +5,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from refilm.data.encoding import EncodeProgress
 from refilm.files import locked
 from refilm.training.agreement import agreed
 from refilm.training.changes import Comparison
@@ -32,7 +33,7 @@ def train(
     changes: Mapping[str, Any] | None = None,
     allow_changes: Collection[str] = (),
     log_with: TrackerName | None = None,
-    on_encoded: Callable[[int, int], None] = lambda done, total: None,
+    on_encoded: Callable[[EncodeProgress], None] = lambda progress: None,
     on_trained: Callable[[TrainedTable], None] = lambda table: None,
     on_stop: Callable[[], None] = lambda: None,
 ) -> Generator[Progress, None, Path]:
@@ -47,7 +48,7 @@ def train(
         changes: values by dotted name that take the place of the recipe's.
         allow_changes: settings, or tables of them, that may be others than in the run that is resumed.
         log_with: a tracker that gets the numbers beside TensorBoard.
-        on_encoded: told (clips done, clips in all) while clips are encoded, before the first step.
+        on_encoded: told how far it has come while captions, references and clips are encoded, before the first step.
         on_trained: told what trains and what is frozen, before the first step.
         on_stop: called when SIGTERM or Ctrl-C asks to stop, from the signal's handler.
 
@@ -65,8 +66,8 @@ def train(
     with stoppable(on_stop) as stop, joined() as here, held(folder):
         start = starting_point(folder, resume)
         since = Comparison(start, recipe, allow_changes)  # refused before clips are encoded
-        for done, total in recipe.prepare():
-            on_encoded(done, total)
+        for progress in recipe.prepare():
+            on_encoded(progress)
             if stop.asked:
                 raise Stopped(None, stop.asked)  # what is encoded is kept
         wait_for_all()
@@ -123,7 +124,7 @@ def self_test(
     clips: int,
     *,
     changes: Mapping[str, Any] | None = None,
-    on_encoded: Callable[[int, int], None] = lambda done, total: None,
+    on_encoded: Callable[[EncodeProgress], None] = lambda progress: None,
 ) -> Generator[Look, None, Outcome]:
     """Try a recipe on a few of its clips, see `overfit`. Nothing is kept but encodings.
 
@@ -134,8 +135,8 @@ def self_test(
     if recipe.stage not in ("adapter", "base"):
         raise ValueError(f"{recipe_path}: stage {recipe.stage} has no self-test; leave --overfit out")
     with joined():
-        for done, total in recipe.prepare():
-            on_encoded(done, total)
+        for progress in recipe.prepare():
+            on_encoded(progress)
         wait_for_all()
         return (yield from overfit(recipe.task(), recipe.loop, clips))
 

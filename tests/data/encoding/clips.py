@@ -39,8 +39,8 @@ class Encoding:
             source = Files(source)
         identity = identity or self.identity
         steps = list(encode(source, self.encoders, folder, settings=settings, encoder_identity=identity, **place))
-        assert all(done <= total for done, total in steps)
-        return steps[-1][0] if steps else 0
+        assert all(step.done <= step.total for step in steps)
+        return sum({step.what: step.done for step in steps}.values())
 
     def other(self, **parts: str) -> EncoderIdentity:
         """Encoders some of which are others."""

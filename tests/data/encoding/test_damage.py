@@ -161,7 +161,7 @@ print("ready", flush=True)
 sys.stdin.readline()
 steps = encode(Critters(24), encoding.encoders, Path(sys.argv[3]), settings=SETTINGS,
                encoder_identity=encoding.identity, on_wait=lambda: print("waiting", flush=True))
-print("made", [done for done, _ in steps][-1:])
+print("made", [step.done for step in steps][-1:])
 """
     command = [sys.executable, "-c", code, os.path.dirname(__file__), str(tiny_base), str(tmp_path / "cache")]
     both = [

@@ -1,6 +1,6 @@
 """Encodings of clips, made once and read by every epoch: latents, caption embeddings and reference tokens."""
 
-from refilm.data.encoding.encode import encode
+from refilm.data.encoding.encode import EncodeProgress, encode
 from refilm.data.encoding.index import Entry
 from refilm.data.encoding.keys import EncoderIdentity, identify
 from refilm.data.encoding.reading import EncodedClip, EncodedSet, Subset
@@ -8,6 +8,7 @@ from refilm.data.encoding.settings import EncodeSettings
 from refilm.data.encoding.verify import Verdict, verify
 
 __all__ = [
+    "EncodeProgress",
     "EncodeSettings",
     "EncodedClip",
     "EncodedSet",

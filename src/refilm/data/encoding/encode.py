@@ -6,9 +6,11 @@ on the disk is kept, however the process ends. Knows nothing of where encoders c
 
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import nullcontext
+from dataclasses import dataclass
 from functools import partial
+from itertools import accumulate
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 import torch
@@ -29,9 +31,19 @@ from refilm.encoders import Encoders
 LEAST_STD = 1e-8  # of latents: what rounds to none has no logarithm
 BATCH = 16  # captions and pictures
 
+What = Literal["captions", "references", "clips"]
 Job = TypeVar("Job")
 Item = TypeVar("Item")
 Cut = tuple[np.ndarray, np.ndarray | None]
+
+
+@dataclass(frozen=True)
+class EncodeProgress:
+    """How far one process has come with one kind of encodings; clips, the long part, come last."""
+
+    what: What
+    done: int
+    total: int
 
 
 def encode(
@@ -45,8 +57,8 @@ def encode(
     ranks: int = 1,
     wait: Callable[[], None] = lambda: None,
     on_wait: Callable[[], None] = lambda: None,
-) -> Iterator[tuple[int, int]]:
-    """Encode what of a source is not in `folder` yet, yielding (encodings made, encodings to make) of this process.
+) -> Iterator[EncodeProgress]:
+    """Encode what of a source is not in `folder` yet, yielding this process's progress after each batch.
 
     Yields nothing where all is there. Stopped or killed, it goes on where it was. Encodings of other clips, or by
     other settings, stay in the folder, but its index tells of this source alone.
@@ -67,10 +79,7 @@ def encode(
         wait()
         there = {key for shard in read_shards(folder) for key in shard.keys}
         todo = whole.share(rank, ranks).without(there)
-        done = 0
-        for made in _made(todo, encoders, folder, settings):
-            done += made
-            yield done, len(todo)
+        yield from _made(todo, encoders, folder, settings)
         wait()
         if rank == 0:
             shards = read_shards(folder)
@@ -83,8 +92,8 @@ def encode(
         wait()
 
 
-def _made(todo: Plan, encoders: Encoders, folder: Path, settings: EncodeSettings) -> Iterator[int]:
-    """Make all that is planned; yields how many encodings each batch has made."""
+def _made(todo: Plan, encoders: Encoders, folder: Path, settings: EncodeSettings) -> Iterator[EncodeProgress]:
+    """Make all that is planned."""
     rows = settings.shard
     batch = settings.batch or BATCH
 
@@ -100,9 +109,14 @@ def _made(todo: Plan, encoders: Encoders, folder: Path, settings: EncodeSettings
         run, few, names = partial(encode_films, encoders=encoders), settings.batch_of(cut[0].size // 3), todo.films
         return Shelf(folder, "latents", run, batch=few, rows=rows, names=names)
 
-    yield from _shelved(todo.captions.items(), lambda _: None, text)
-    yield from _shelved(_results(views, todo.views, settings), len, references)
-    yield from _shelved(_results(cut_film, todo.films, settings), lambda cut: (cut[0].shape, cut[1] is None), latents)
+    views_of, cuts = _results(views, todo.views, settings), _results(cut_film, todo.films, settings)
+    yield from _counted("captions", len(todo.captions), _shelved(todo.captions.items(), lambda _: None, text))
+    yield from _counted("references", len(todo.views), _shelved(views_of, len, references))
+    yield from _counted("clips", len(todo.films), _shelved(cuts, lambda cut: (cut[0].shape, cut[1] is None), latents))
+
+
+def _counted(what: What, total: int, made: Iterator[int]) -> Iterator[EncodeProgress]:
+    return (EncodeProgress(what, done, total) for done in accumulate(made))
 
 
 def encode_films(cuts: list[Cut], encoders: Encoders) -> dict[str, Tensor]:
