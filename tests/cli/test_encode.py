@@ -31,7 +31,7 @@ def test_from_files_to_a_cache(refilm, clips, tiny_base, tmp_path):
     assert first.exit_code == 0, first.stderr
     assert "encoding clips: 3 of 3\n" in first.stderr
     assert "3 clips in 1 sizes; " in first.stdout
-    assert "; encoded just now: 3 captions, 3 references, 3 clips" in first.stdout
+    assert "; encoded just now: 3 captions, 6 references, 3 clips" in first.stdout
     found = EncodedSet(cache)
     assert found[0].references.shape[:2] == (2, 2)
     assert found.entries[2].video == str(clips / "videos" / "00003.mp4")
