@@ -115,17 +115,17 @@ def assert_alike(one, other, *, within: float) -> None:
 ENDLESS = ["--set", "loop.steps=100000", "--set", "loop.save_every=100000"]
 
 
-def begin(*words: object) -> subprocess.Popen:
+def begin(*words: object, stderr: int = subprocess.PIPE) -> subprocess.Popen:
     """A training process that has done its first step."""
     process = subprocess.Popen(
         words,
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stderr=stderr,
         text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # tests in the background ignore it
     )
     while "step 1 of" not in (line := process.stdout.readline()):
-        assert line, process.stderr.read()
+        assert line, process.stderr and process.stderr.read()
     return process
 
 
@@ -145,6 +145,22 @@ def test_a_signal_saves_and_says_how_to_go_on(refilm, in_folder, number):
     done = refilm(*again.split(), "--set", f"loop.steps={step + 2}")
     assert done.exit_code == 0, done.output
     assert load_checkpoint(run)["step"] == step + 2
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        pytest.param(signal.SIGINT, id="tee was stopped too"),
+        pytest.param(signal.SIGHUP, id="the terminal closed", marks=pytest.mark.slow),
+    ],
+)
+def test_a_run_that_nobody_reads_saves_when_it_is_stopped(in_folder, number):
+    run = in_folder("unread") / "runs" / "tiny"
+    process = begin(COMMAND, "train", "tiny.toml", *ENDLESS, stderr=subprocess.STDOUT)  # 2>&1 | tee log
+    process.stdout.close()
+    process.send_signal(number)
+    assert process.wait(timeout=600) == 75
+    assert load_checkpoint(run)["step"] > 0
 
 
 def test_a_second_ctrl_c_leaves_at_once(in_folder):

@@ -22,7 +22,7 @@ def heard():
     signal.signal(signal.SIGINT, before)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_a_signal_stops_after_a_saved_step_and_the_run_goes_on_to_the_same_bits(tmp_path, number):
     whole, resumed, told = Regression(), Regression(), []
     losses = [progress.loss for progress in fit(whole, SETTINGS, tmp_path / "whole")]
@@ -42,7 +42,7 @@ def test_a_signal_stops_after_a_saved_step_and_the_run_goes_on_to_the_same_bits(
     second = [progress.loss for progress in fit(resumed, SETTINGS, tmp_path / "run", resume=True)]
     assert first + second == losses
     assert torch.equal(resumed.module.weight, whole.module.weight)
-    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    assert signal.getsignal(signal.SIGTERM) == signal.getsignal(signal.SIGHUP) == signal.SIG_DFL
 
 
 def test_a_second_ctrl_c_leaves_at_once_but_a_second_sigterm_does_not():
@@ -74,10 +74,12 @@ def test_a_ctrl_c_amid_a_save_comes_out_as_one_and_leaves_the_checkpoint_before(
         assert load_checkpoint(tmp_path)["step"] == 10
 
 
-def test_what_is_ignored_stays_ignored():
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP], ids=["background", "nohup"])
+def test_what_is_ignored_stays_ignored(number):
+    before = signal.signal(number, signal.SIG_IGN)
     with stoppable(lambda: None) as stop:
-        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(number)
+    signal.signal(number, before)
     assert not stop.asked
 
 

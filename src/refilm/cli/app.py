@@ -9,7 +9,6 @@ import os
 import sys
 import traceback
 import warnings
-from io import TextIOWrapper
 from typing import Annotated, Any
 
 import typer
@@ -24,6 +23,7 @@ from refilm.cli.prepare import prepare
 from refilm.cli.push import push
 from refilm.cli.showing import complain, is_terminal
 from refilm.cli.stopping import Terminated, terminable
+from refilm.cli.streams import forgive_streams
 from refilm.cli.threads import let_waiting_threads_sleep
 from refilm.cli.train import train
 from refilm.cli.weights import convert, info
@@ -40,8 +40,6 @@ class Commands(TyperGroup):
         try:
             with terminable():
                 return super().invoke(ctx)
-        except BrokenPipeError:
-            raise
         except (ValueError, OSError, FloatingPointError) as error:
             if ctx.params["debug"]:
                 traceback.print_exc()
@@ -109,11 +107,7 @@ def refilm(
 
 def main() -> None:
     """The entry point of the command `refilm`."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):  # None where it is closed
-            stream.reconfigure(
-                errors="backslashreplace"
-            )  # the machine's encoding may lack what names and captions have
+    forgive_streams()
     if not all(map(is_terminal, (sys.stdout, sys.stderr))):
         app.rich_markup_mode = None  # a pipe gets usage errors and help in plain lines
     if not sys.warnoptions:

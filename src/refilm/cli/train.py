@@ -12,6 +12,7 @@ import typer
 from refilm.cli.courses import Course, course_of
 from refilm.cli.leaving import leaving, tell_stopping
 from refilm.cli.showing import clock, say, screen
+from refilm.cli.streams import require_printed
 from refilm.cli.trials import notes_of, tell_plan, tell_self_test
 
 if TYPE_CHECKING:
@@ -66,11 +67,12 @@ def train(
         bool, typer.Option("--dry-run", help="Only tell steps, samples and memory; nothing is written.")
     ] = False,
 ) -> None:
-    """Train what a recipe says. Ctrl-C or SIGTERM saves and stops; --resume goes on as if nothing had been."""
+    """Train what a recipe says. Ctrl-C, SIGTERM or SIGHUP saves and stops; --resume goes on as if nothing had been."""
     folder, settings = run or Path("runs") / recipe.stem, changes_of(changes or [])
     first = os.environ.get("RANK", "0") == "0"  # torchrun numbers its processes
     if dry_run:
         tell_plan(recipe, settings)
+        require_printed()
         return
     started = time.perf_counter()
     course = course_of(screen(), first=first)

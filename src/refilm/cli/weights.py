@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from refilm.cli.showing import clock, say, working
+from refilm.cli.streams import require_printed
 
 if TYPE_CHECKING:
     from refilm.checkpoints import Description
@@ -52,6 +53,7 @@ def info(
 
     for line in lines(describe(source)):
         say(line)
+    require_printed()
 
 
 def lines(what: "Description", indent: str = "") -> list[str]:

@@ -1,4 +1,4 @@
-"""A run that is asked to stop: SIGTERM and Ctrl-C are taken down, and the loop stops where it suits.
+"""A run that is asked to stop: SIGTERM, SIGHUP and Ctrl-C are taken down, and the loop stops where it suits.
 
 Knows nothing of what is trained, and says nothing itself.
 """
@@ -8,6 +8,9 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+# SIGHUP: the terminal was closed, or the connection broke
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGINT") if hasattr(signal, name))
 
 
 class Stopped(Exception):  # noqa: N818  # it is no error
@@ -46,10 +49,10 @@ class Stop:
 
 @contextmanager
 def stoppable(on_stop: Callable[[], None] = lambda: None) -> Iterator[Stop]:
-    """Within the context the first SIGTERM or Ctrl-C is taken down, and a further Ctrl-C is a KeyboardInterrupt.
+    """Within the context the first of `SIGNALS` is taken down, and a further Ctrl-C is a KeyboardInterrupt.
 
-    A Ctrl-C that is ignored, as in a shell's background, stays ignored. Only the main thread can be told of signals;
-    in others nothing is changed.
+    What is ignored, as Ctrl-C in a shell's background or SIGHUP under `nohup`, stays ignored. Only the main thread can
+    be told of signals; in others nothing is changed.
 
     Args:
         on_stop: called by the first signal, from its handler: do next to nothing there.
@@ -58,7 +61,7 @@ def stoppable(on_stop: Callable[[], None] = lambda: None) -> Iterator[Stop]:
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
-    heard = [number for number in (signal.SIGTERM, signal.SIGINT) if signal.getsignal(number) != signal.SIG_IGN]
+    heard = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
     before = {number: signal.signal(number, stop.take) for number in heard}
     try:
         yield stop
