@@ -14,7 +14,8 @@ os.environ["TRANSFORMERS_VERBOSITY"] = "error"  # as the command line sets it, w
 os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))  # that share the cores, where pytest-xdist has some
-os.environ["OMP_NUM_THREADS"] = str(max(1, min(4, (os.cpu_count() or 1) // workers)))  # tiny tensors gain no more
+threads = max(1, min(4, (os.cpu_count() or 1) // workers))  # tiny tensors gain no more
+os.environ["OMP_NUM_THREADS"] = os.environ.get("TEST_THREADS", str(threads))
 
 settings.register_profile("refilm", deadline=None, derandomize=True)
 settings.load_profile("refilm")

@@ -39,3 +39,6 @@ class Clips:
             ),
             mask=None,
         )
+
+    def not_finite(self, index: int) -> str | None:
+        return None

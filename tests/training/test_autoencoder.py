@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderKLCogVideoX
+from torch.distributions import Normal, kl_divergence
 
 from refilm.checkpoints import load_autoencoder
 from refilm.data import critters
@@ -36,6 +37,21 @@ def test_noise_comes_on_top_of_the_same_latents_each_crop_its_own_share():
     assert (shares > 0).all()
     assert (shares < 0.55).all()
     assert len({round(share, 3) for share in shares.tolist()}) == 3
+
+
+def test_the_divergence_from_a_unit_normal_is_torchs():
+    lesson = {"until": 1, "batch": 2, "frames": 9, "crop": 16}
+    task = AutoencoderTask(AutoencoderSettings(channels=(8, 16, 16), curriculum=(lesson,)))
+    with torch.no_grad():
+        task.module.encoder.conv_out.conv.bias[16:] += torch.linspace(-3, 3, 16)  # variances far from 1
+        terms = task.loss(0, task.samples(0))
+        (posterior,) = task.module.encode(task._batch(task.settings.curriculum[0], task.samples(0)), return_dict=False)
+    assert posterior.var.max() > 10 * posterior.var.min()
+    wanted = kl_divergence(Normal(posterior.mean, posterior.std), Normal(0.0, 1.0)).mean()
+    # each value is summed of three terms, each rounded once or twice in float32
+    assert terms["kl"].item() == pytest.approx(wanted.item(), rel=16 * torch.finfo(torch.float32).eps)
+    others = terms["l1"] + terms["l2"]
+    assert terms["loss"].item() == pytest.approx((others + task.settings.kl_weight * wanted).item(), rel=1e-5)
 
 
 @pytest.mark.parametrize("frames", [5, 13])

@@ -5,17 +5,15 @@ import pytest
 import torch
 from torch import nn
 
-from refilm.training import optimizers
 from refilm.training.optimizers import FlatMuon, MovingAverage, OptimizerSettings, make_optimizers, orthogonal, rate
 
 
 @pytest.mark.parametrize("quick", [True, False], ids=["bfloat16", "float32"])
-def test_flat_muon_moves_matrices_as_torch_does_and_kernels_as_flattened_matrices(quick, monkeypatch):
-    monkeypatch.setattr(optimizers, "multiplies_bfloat16", lambda kind: quick)
+def test_flat_muon_moves_matrices_as_torch_does_and_kernels_as_flattened_matrices(quick):
     torch.manual_seed(0)
     kernel = nn.Parameter(torch.randn(8, 4, 3, 3))
     flat = nn.Parameter(kernel.detach().flatten(1).clone())
-    ours = FlatMuon([kernel], lr=0.01, weight_decay=0.1)
+    ours = FlatMuon([kernel], lr=0.01, weight_decay=0.1, bfloat16=quick)
     theirs = torch.optim.Muon([flat], lr=0.01, weight_decay=0.1, adjust_lr_fn="match_rms_adamw")
     weights = torch.randn(3, 8, 4, 3, 3)
 

@@ -64,8 +64,8 @@ def test_one_that_cannot_learn_is_told_why(clips, tiny_base, monkeypatch, optimi
     assert words in found.words
 
 
-def test_a_loss_that_rises_and_one_that_overflows_ask_for_a_lower_rate(clips, tiny_base):
-    rising = Look(25, 200, start=1.0, loss=1.5, scores={"none": 1.5}, gradient_norm=3.0, moved=0.5)
+def test_a_loss_that_rises_asks_for_a_lower_rate_and_one_that_overflows_at_once_for_precision(clips, tiny_base):
+    rising = Look(25, 200, start=1.0, loss=1.5, scores={"none": 1.5}, found=None, gradient_norm=3.0, moved=0.5)
     assert explain(rising) == "the loss rose from 1.0000 to 1.5000 in 25 steps: lower loop.optimizer.learning_rate"
     task = task_on(clips, tiny_base)
     with torch.no_grad():
@@ -73,7 +73,7 @@ def test_a_loss_that_rises_and_one_that_overflows_ask_for_a_lower_rate(clips, ti
     found, looks = outcome(task)
     assert not found.passed
     assert looks == 0
-    assert "numbers overflow; lower loop.optimizer.learning_rate" in found.words
+    assert 'with the weights that the run began with; try loop.precision = "fp32"' in found.words
 
 
 class SamePicture(Critters):

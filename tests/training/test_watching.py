@@ -12,7 +12,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from refilm.cli.courses import Lines
 from refilm.media import open_video
+from refilm.sizes import Compression
 from refilm.training.account import Account
+from refilm.training.films import FilmSettings, geometry
 from refilm.training.loop import Progress
 from refilm.training.plan import plan_of, saved_bytes
 from refilm.training.recipes import read_recipe, recipe_of
@@ -77,7 +79,7 @@ def test_a_run_leaves_all_that_is_needed_to_repeat_it(refilm, folder, tiny_base)
     assert "picture" in account["validations"][0]["words"]
     films = sorted(path.name for path in (run / "films").iterdir())
     assert films == [f"step-{step:08}-{number}.mp4" for step in (4, 6) for number in (1, 2)]
-    assert len(open_video(run / "films" / films[0]).frames) == 17
+    assert open_video(run / "films" / films[0]).frames.shape[0] == 5  # 2 latent frames, as the clips of the lesson
 
     card = (folder / "adapter" / "README.md").read_text()
     last = account["validations"][-1]["scores"]
@@ -126,7 +128,12 @@ def test_films_need_a_picture_each_or_one_for_all(refilm, folder, fox):
 
 
 def test_a_run_whose_picture_stays_unused_ends_itself_and_can_go_on(refilm, folder):
-    weak = ["--set", "loop.optimizer.learning_rate=1e-12", "--set", "diffusion.validation.stop_if_unused=2"]
+    weak = [
+        "--set",
+        "loop.optimizer={learning_rate=1e-12, muon_learning_rate=1e-12}",
+        "--set",
+        "diffusion.validation.stop_if_unused=2",
+    ]
     result = refilm("train", "tiny.toml", *weak)
     assert result.exit_code == 3
     assert "right and wrong picture give the same loss" in result.stderr
@@ -231,3 +238,34 @@ def test_an_account_takes_back_what_came_after_the_step_it_goes_on_from(tmp_path
     assert told["id"] == first.content["id"]
     assert [validation["scores"] for validation in told["validations"]] == [{"right": 0.2}, {"right": 0.4}]
     assert [part["from_step"] for part in told["parts"]] == [0, 4]
+
+
+@pytest.mark.parametrize(
+    ("settings", "shape"),
+    [
+        ({}, (17, 64, 64)),
+        ({"frames": 9}, (9, 64, 64)),
+        ({"height": 32, "width": 96}, (17, 32, 96)),
+    ],
+)
+def test_films_are_of_the_size_that_is_learned_unless_one_is_set(settings, shape):
+    found = geometry(FilmSettings(**settings), (5, 8, 8), Compression())
+    assert (found["frames"], found["height"], found["width"]) == shape
+
+
+def test_a_run_films_what_it_learns_and_not_what_its_base_makes(refilm, folder, tmp_path):
+    """The base makes films of 17 x 32 x 32."""
+    changes = ["--set", "data.encode={height=48, width=64, frames=9}", "--set", f"data.cache={tmp_path / 'other'}"]
+    changes += ["--set", "diffusion.curriculum=[{until=9, batch=4}]", "--set", "loop.steps=2"]
+    result = refilm("train", "tiny.toml", *changes, "--set", 'films={prompts=["a critter waits"], steps=1}')
+    assert result.exit_code == 0, result.output
+    (film,) = (folder / "runs" / "tiny" / "films").iterdir()
+    assert len(open_video(film).frames) == 9
+    assert open_video(film).frames.shape[1:3] == (6 * 48, 6 * 64)  # small films are saved larger
+
+
+def test_films_that_the_model_cannot_make_are_refused_before_the_first_step(refilm, folder):
+    result = refilm("train", "tiny.toml", "--set", 'films={prompts=["a critter waits"], frames=10}')
+    assert result.exit_code == 2
+    assert "10 frames: the number must be 4k + 1, for instance 9 or 13" in result.stderr
+    assert "step 1 of" not in result.stdout

@@ -69,11 +69,12 @@ def encode(
     from refilm.data.encoding import encode as encodings
     from refilm.data.samples import Files
     from refilm.data.views import ViewSettings
+    from refilm.training.heartbeats import heartbeats
     from refilm.training.parallel import joined, wait_for_all
 
     height, width = size_of(size)
     checked = require_checked(manifest, allow_outside=allow_outside)
-    with joined() as here:
+    with joined() as here, heartbeats():
         loaded = load_base(base, device=device, memory="low")
         loaded.read_pictures_with(image_encoder, hidden_state=hidden_state)
         own, tokens = loaded.defaults, loaded.size.text_length

@@ -1,15 +1,15 @@
 """How a training run leaves before its end: what is kept, the command that goes on, and an exit code that tells why.
 
-75 after SIGTERM or Ctrl-C, when the last step is saved (EX_TEMPFAIL of sysexits.h: "try again later"); 130 when a
-second Ctrl-C left no time for that; 2, as for all errors, when the loss is not finite; 3 when the run ended itself,
-because as many validations as the recipe allows found that the picture is not being used.
+75 after SIGTERM, SIGHUP or Ctrl-C, when the last step is saved (EX_TEMPFAIL of sysexits.h: "try again later"); 130
+when a second Ctrl-C left no time for that; 2, as for all errors, when the loss is not finite; 3 when the run ended
+itself, because as many validations as the recipe allows found that the picture is not being used.
 """
 
 import os
 import shlex
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import typer
@@ -38,13 +38,13 @@ def leaving(words: list[str], folder: Path, *, first: bool) -> Iterator[None]:
         code, why = ENDED, ended.words
     except Stopped:
         if not _alone():
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun sends it to the others when one has left
+            for number in (signal.SIGTERM, signal.SIGHUP):
+                signal.signal(number, signal.SIG_IGN)  # torchrun sends it to the others when one has left
         code = SAVED
     except KeyboardInterrupt:
         code = AT_ONCE
     except FloatingPointError as error:
-        remedy = "the same again would end the same way, so lower loop.optimizer.learning_rate or look at these samples"
-        raise FloatingPointError(f"{error}; {remedy}; {_kept(words, folder)}") from error
+        raise FloatingPointError(f"{error}; {_kept(words, folder)}") from error
     else:
         return
     if first:
@@ -53,8 +53,12 @@ def leaving(words: list[str], folder: Path, *, first: bool) -> Iterator[None]:
 
 
 def tell_stopping() -> None:
-    """Tell that a signal was heard; from its handler, where a print could come upon another one."""
-    os.write(2, b"stopping once what is done is saved; Ctrl-C again stops at once\n")
+    """Tell that a signal was heard; from its handler, where a print could come upon another one.
+
+    Who read it may be gone by the same signal: `refilm train r.toml 2>&1 | tee log` and Ctrl-C.
+    """
+    with suppress(OSError):
+        os.write(2, b"stopping once what is done is saved; Ctrl-C again stops at once\n")
 
 
 def _kept(words: list[str], folder: Path) -> str:

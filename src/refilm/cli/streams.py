@@ -9,6 +9,7 @@ import errno
 import io
 import os
 import sys
+from typing import Any, TextIO
 
 GONE = {errno.EPIPE, errno.EBADF, errno.EIO}  # nobody reads: a pipe, a descriptor or a terminal that was closed
 
@@ -20,7 +21,7 @@ class Forgiving(io.RawIOBase):
         self.descriptor = descriptor
         self.failure: OSError | None = None
 
-    def write(self, data: bytes, /) -> int:  # type: ignore[override]  # what a buffer gives
+    def write(self, data: Any, /) -> int:
         rest = memoryview(data).cast("B")
         try:
             while rest:
@@ -50,7 +51,7 @@ def forgive_streams() -> None:
     sys.stdout, sys.stderr = _forgiving(sys.stdout, 1), _forgiving(sys.stderr, 2)
 
 
-def _forgiving(stream: io.TextIOWrapper | None, descriptor: int) -> io.TextIOWrapper:
+def _forgiving(stream: TextIO | None, descriptor: int) -> io.TextIOWrapper:
     """A text stream like the one that Python opened, or if it opened none, a plain one."""
     return io.TextIOWrapper(
         io.BufferedWriter(Forgiving(descriptor)),

@@ -35,6 +35,8 @@ FREE = (
     "loop.save_every",
     "loop.validate_every",
     "loop.keep",
+    "loop.silent_after",
+    "loop.give_up_after",
 )
 """Settings, and tables of them, that any resume may change: how long a run is, what it is watched by, what it needs of
 its machine, and where things are. What is in the places is compared by its content, see `CONTENTS`."""

@@ -20,6 +20,7 @@ from refilm.training.quantized import quantize_base
 from refilm.training.stream import Batch, DropSettings, Stream, StreamSettings
 from refilm.training.trained import Part, TrainedTable, assert_trained, table
 from refilm.training.validation import ValidationSettings, measure
+from refilm.training.verdicts import Verdict, verdict
 
 DROPS = DropSettings(text=0.05, reference=0.05, both=0.05)
 """What is left out where a transformer trains and the recipe does not say. On a frozen one an adapter learns nothing
@@ -190,6 +191,16 @@ class DiffusionTask:
     def validate(self) -> dict[str, float]:
         """Losses with the right picture, another's and none, on fixed held-out samples; see `measure`."""
         return measure(self, self.settings.validation)
+
+    def verdict(self, scores: Mapping[str, float]) -> Verdict | None:
+        """What the scores of `validate` say of the picture."""
+        drop = self.settings.drop or DropSettings()
+        dropped = drop.reference + drop.both > 0
+        return verdict(scores, samples=self.settings.validation.samples, dropped=dropped)
+
+    def not_finite(self, step: int, samples: Sequence[int]) -> str | None:
+        """What of some of a step's samples holds infinities or NaN, and where it is stored; none: nothing."""
+        return self.stream.not_finite(step, samples)
 
     def parts(self) -> tuple[Part, ...]:
         """What trains and what is frozen."""

@@ -14,12 +14,14 @@ from torch import Tensor, nn
 
 from refilm.checkpoints import Base
 from refilm.data.encoding import Subset
-from refilm.generation import Pipeline
+from refilm.generation import Pipeline, Request
 from refilm.media import as_picture
 from refilm.model import Adapter, Transformer
 from refilm.settings import Seed, Settings
+from refilm.sizes import Compression
 from refilm.training.expendable import Expendable
 from refilm.training.fixed import chosen_clips
+from refilm.training.stream import Bucket
 
 FOLDER = "films"
 
@@ -35,6 +37,12 @@ class FilmSettings(Settings):
     """Validations from one time to the next; the last validation always has films."""
     steps: int | None = Field(default=None, ge=1, le=999)
     """Sampler steps; left out: the base model's own default."""
+    frames: int | None = Field(default=None, ge=1, le=10**6)
+    """Frames of a film; left out: as many as the last lesson's clips have."""
+    height: int | None = Field(default=None, ge=1, le=10**6)
+    """Height in pixels; left out: that of the size that most clips have which are learned from."""
+    width: int | None = Field(default=None, ge=1, le=10**6)
+    """Width in pixels, likewise."""
     seed: Seed = 0
     """Of the first film; the others count on."""
 
@@ -45,6 +53,7 @@ class Filming:
 
     pipeline: Pipeline
     settings: FilmSettings
+    request: Request
     folder: Path
     text: Tensor
     """(B, L, D), a prompt a row."""
@@ -81,9 +90,8 @@ class Filming:
         """Of one film, (1, T, C, h, w)."""
         rows, latents = slice(number, number + 1), None
         references = [None] if self.references is None else self.references[rows]
-        request = self.pipeline.request(steps=self.settings.steps)
         seeds = [self.settings.seed + number]
-        for done in self.pipeline.sample(self.text[rows], references, seeds=seeds, request=request):
+        for done in self.pipeline.sample(self.text[rows], references, seeds=seeds, request=self.request):
             latents = done.latents
         assert latents is not None
         return latents
@@ -96,22 +104,28 @@ def prepare(
     *,
     adapter: Adapter | None,
     held_out: Subset,
+    learned: Bucket,
     folder: Path,
 ) -> Filming:
     """Encode prompts and pictures, and make ready to film with a transformer in training.
 
     Args:
         base: what else is needed, best with `memory="low"`.
+        held_out: whose references are filmed where none are given.
+        learned: latent frames, height and width of what is learned, and so of the films where nothing else is said.
         folder: the run's.
 
     Raises:
-        ValueError: a number of pictures other than one, none, or one a prompt; a picture that cannot be read.
+        ValueError: a number of pictures other than one, none, or one a prompt; a picture that cannot be read; frames
+            or a size that the model cannot make.
     """
     count, given = len(settings.prompts), len(settings.references)
     if given not in (0, 1, count):
         raise ValueError(f"films.references: {given} pictures for {count} prompts; give one each, one for all, or none")
     base.compute_with(transformer, adapter)
     pipeline = Pipeline(base, adapter)
+    request = pipeline.request(**geometry(settings, learned, base.compression), steps=settings.steps)
+    request.latent_shape(base.size.channels, base.compression)
     with torch.no_grad():
         text = base.encoders.text(settings.prompts)
         if adapter is None:
@@ -121,7 +135,18 @@ def prepare(
         else:
             clips = [held_out[clip] for clip in chosen_clips(len(held_out), count)]
             references = torch.stack([clip.references[0, 0] for clip in clips]).to(text)
-    return Filming(pipeline, settings, folder / FOLDER, text, references)
+    return Filming(pipeline, settings, request, folder / FOLDER, text, references)
+
+
+def geometry(settings: FilmSettings, learned: Bucket, compression: Compression) -> dict[str, int]:
+    """Frames, height and width of films: what is set, and otherwise that of the latents that are learned."""
+    frames, height, width = learned
+    own = {
+        "frames": compression.frames(frames),
+        "height": height * compression.space,
+        "width": width * compression.space,
+    }
+    return own | {name: value for name in own if (value := getattr(settings, name)) is not None}
 
 
 def remove_later(folder: Path, step: int) -> None:

@@ -53,6 +53,11 @@ class FixedSamples:
                     wrong = torch.stack([self._picture(chosen[strangers[n]], n) for n in rows])
                 yield Compared(self._batch([chosen[n] for n in rows], rows), wrong)
 
+    def not_finite(self) -> str | None:
+        """What of the clips holds infinities or NaN, and where it is stored; none: nothing."""
+        clips = sorted(set(chosen_clips(len(self.clips), self.count)))
+        return next((found for clip in clips if (found := self.clips.not_finite(clip))), None)
+
     @torch.autocast("cpu", enabled=False)  # which knows no half precision but its own
     def _batch(self, clips: Sequence[int], numbers: Sequence[int]) -> Batch:
         caption = 0 if self.captions is None else int(np.argmax(self.captions))

@@ -13,6 +13,7 @@ from typing import Annotated
 from pydantic import Field
 
 from refilm.training.agreement import highest
+from refilm.training.heartbeats import GIVE_UP_AFTER, SILENT_AFTER
 from refilm.training.parallel import place
 from refilm.training.resume import load_checkpoint, save_checkpoint, set_aside, starting_point
 from refilm.training.shards import mesh_of
@@ -31,6 +32,10 @@ class LoopSettings(StepSettings):
     """Steps between validations."""
     keep: Positive = 2
     """Checkpoints that are kept."""
+    silent_after: float = Field(default=SILENT_AFTER, gt=0, le=10**6)
+    """Seconds without a sign of life from one of several processes after which the others say whom they wait for."""
+    give_up_after: float = Field(default=GIVE_UP_AFTER, gt=0, le=10**6)
+    """Seconds without one after which they end, rather than wait on; the last checkpoint is kept."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +92,7 @@ def fit(
 ) -> Iterator[Progress]:
     """Train `task`, yielding after every step; leaves the averaged weights in the task at the end.
 
-    SIGTERM or Ctrl-C to any of the processes ends all of them after the same step. A second Ctrl-C is a
+    SIGTERM, SIGHUP or Ctrl-C to any of the processes ends all of them after the same step. A second Ctrl-C is a
     KeyboardInterrupt.
 
     Args:
@@ -117,6 +122,7 @@ def fit(
             details = run.advance()
             asked, last = highest(stop.asked), run.step == settings.steps
             if not asked and (last or run.step % settings.validate_every == 0):
+                run.check_frozen()
                 with run.averaged(), run.arithmetic():
                     found = look(run.step) if first or run.sharded else found
                 enough = not last and highest(found.enough)
@@ -131,3 +137,4 @@ def fit(
             if enough:
                 raise Ended(run.step, found.words)
     run.take_average()
+    run.check_frozen()  # what follows delivers them

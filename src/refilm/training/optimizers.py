@@ -11,7 +11,6 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from refilm.settings import Settings
-from refilm.training.precision import multiplies_bfloat16
 
 
 class OptimizerSettings(Settings):
@@ -44,9 +43,17 @@ class OptimizerSettings(Settings):
 
 
 def make_optimizers(
-    parameters: Iterable[tuple[str, nn.Parameter]], settings: OptimizerSettings
+    parameters: Iterable[tuple[str, nn.Parameter]],
+    settings: OptimizerSettings,
+    *,
+    products: torch.dtype = torch.float32,
 ) -> list[torch.optim.Optimizer]:
     """One AdamW for everything that trains, or Muon for the hidden matrices and AdamW for the rest.
+
+    Args:
+        parameters: with their names.
+        settings: how they move.
+        products: the precision of the run's matrix products; Muon's are bfloat16 where it is, and float32 elsewhere.
 
     Raises:
         ValueError: the library of an 8-bit AdamW is missing, or cannot work here.
@@ -59,7 +66,14 @@ def make_optimizers(
     if rest:
         optimizers.append(_adamw(rest, settings))
     if matrices:
-        optimizers.append(FlatMuon(matrices, lr=settings.muon_learning_rate, weight_decay=settings.weight_decay))
+        optimizers.append(
+            FlatMuon(
+                matrices,
+                lr=settings.muon_learning_rate,
+                weight_decay=settings.weight_decay,
+                bfloat16=products == torch.bfloat16,
+            )
+        )
     return optimizers
 
 
@@ -124,10 +138,13 @@ def set_rate(group: dict[str, Any], value: float) -> float:
 class FlatMuon(torch.optim.Muon):
     """Muon (Jordan et al. 2024) that also takes convolutions: a kernel moves as a matrix of its output channels.
 
-    Its products are bfloat16 where the device is quick at that, as torch's always are, and float32 elsewhere.
+    Args:
+        bfloat16: whether its products are bfloat16, as torch's always are; float32 if not. What the device is quick at
+            does not matter here, so that the same precision gives the same training everywhere.
     """
 
-    def __init__(self, parameters: list[nn.Parameter], *, lr: float, weight_decay: float):
+    def __init__(self, parameters: list[nn.Parameter], *, lr: float, weight_decay: float, bfloat16: bool = False):
+        self.bfloat16 = bfloat16
         self.flat = [nn.Parameter(p.detach().view(p.shape[0], -1)) for p in parameters]  # the same memory
         super().__init__(self.flat, lr=lr, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw")
         self.param_groups[0]["params"] = parameters  # those that have gradients, which a loss scaler must see
@@ -138,7 +155,7 @@ class FlatMuon(torch.optim.Muon):
         with torch.enable_grad():
             loss = None if closure is None else closure()
         with self._flattened() as group:
-            if multiplies_bfloat16(self.flat[0].device.type):
+            if self.bfloat16:
                 super().step()
             else:
                 for matrix in (matrix for matrix in self.flat if matrix.grad is not None):

@@ -16,12 +16,12 @@ from refilm.training.fixed import subject_of
 from refilm.training.parallel import place
 from refilm.training.step import StepSettings, Trainer
 from refilm.training.validation import ValidationSettings
-from refilm.training.verdicts import verdict
+from refilm.training.verdicts import Verdict
 
 STEPS = 200
 LOOK_EVERY = 25
 BATCH = 8
-SAMPLES = 32
+SAMPLES = 32  # of a validation, at least
 FALL = 0.1  # share of its start by which the loss must have fallen
 SEARCHED = 1000  # clips among which those of different subjects are looked for
 
@@ -38,6 +38,8 @@ class Look:
     """The same now."""
     scores: Mapping[str, float]
     """All that a validation on these clips finds."""
+    found: Verdict | None
+    """What that says of the picture; none without one."""
     gradient_norm: float
     """The largest so far, before clipping."""
     moved: float
@@ -51,8 +53,7 @@ class Look:
     @property
     def passed(self) -> bool:
         """Whether the loss has fallen far enough, and for the picture's sake where there is one."""
-        found = verdict(self.scores)
-        return self.fall >= FALL and (found is None or found.used)
+        return self.fall >= FALL and (self.found is None or self.found.used)
 
 
 @dataclass(frozen=True)
@@ -84,10 +85,11 @@ def overfit(task: DiffusionTask, settings: StepSettings, clips: int) -> Generato
         try:
             norm = max(norm, run.advance()["gradient_norm"])
         except FloatingPointError as error:
-            return Outcome(False, f"{error}: numbers overflow; lower loop.optimizer.learning_rate, or try fp32")
+            return Outcome(False, str(error))
         if run.step % LOOK_EVERY == 0:
             scores = task.validate()
-            look = Look(run.step, STEPS, start, _loss(scores), scores, norm, _moved(run.trained, before))
+            moved, found = _moved(run.trained, before), task.verdict(scores)
+            look = Look(run.step, STEPS, start, _loss(scores), scores, found, norm, moved)
             yield look
     assert look is not None
     return Outcome(look.passed, explain(look))
@@ -95,7 +97,7 @@ def overfit(task: DiffusionTask, settings: StepSettings, clips: int) -> Generato
 
 def explain(look: Look) -> str:
     """What a self-test found, and what to do about it."""
-    found, far = verdict(look.scores), f"from {look.start:.4f} to {look.loss:.4f} in {look.step} steps"
+    found, far = look.found, f"from {look.start:.4f} to {look.loss:.4f} in {look.step} steps"
     if look.passed:
         return f"the loss fell {far}" + (f"; {found.words}" if found else "")
     if look.gradient_norm == 0:
@@ -140,7 +142,8 @@ def course(settings: DiffusionSettings) -> DiffusionSettings:
     """What is drawn: as in the last lesson, few at a time."""
     last = settings.curriculum[-1]
     lesson = last.model_copy(update={"batch": max(place().size, min(last.batch, BATCH))})
-    looked = ValidationSettings(samples=SAMPLES, batch=settings.validation.batch)
+    samples = max(SAMPLES, settings.validation.samples)
+    looked = ValidationSettings(samples=samples, batch=settings.validation.batch)
     return settings.model_copy(update={"curriculum": (lesson,), "validation": looked})
 
 

@@ -17,7 +17,7 @@ from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
-LONGEST = timedelta(days=7)  # that processes wait for one that still encodes its clips
+LONGEST = timedelta(days=7)  # that processes wait for one that lives, and still encodes its clips; see `heartbeats`
 
 
 class Place(NamedTuple):

@@ -11,6 +11,7 @@ from refilm.training.agreement import agreed
 from refilm.training.changes import Comparison
 from refilm.training.diffusion import DiffusionTask
 from refilm.training.films import Filming, prepare
+from refilm.training.heartbeats import heartbeats
 from refilm.training.loop import Progress, begin, fit
 from refilm.training.overfit import Look, Outcome, overfit
 from refilm.training.parallel import joined, place, wait_for_all
@@ -50,7 +51,7 @@ def train(
         log_with: a tracker that gets the numbers beside TensorBoard.
         on_encoded: told how far it has come while captions, references and clips are encoded, before the first step.
         on_trained: told what trains and what is frozen, before the first step.
-        on_stop: called when SIGTERM or Ctrl-C asks to stop, from the signal's handler.
+        on_stop: called when SIGTERM, SIGHUP or Ctrl-C asks to stop, from the signal's handler.
 
     Returns:
         Where the result is.
@@ -59,11 +60,12 @@ def train(
         ValueError: a recipe or data that cannot be used; `folder` holds a run already and `resume` is not set, or
             it is set and there is no sound checkpoint, or one of another recipe; another process trains in `folder`.
             The records of the run are as they were then.
-        Stopped: SIGTERM or Ctrl-C asked for it; the last step is saved, or so are the encodings made so far.
+        Stopped: SIGTERM, SIGHUP or Ctrl-C asked for it; the last step is saved, or so are the encodings made so far.
         Ended: as many validations as the recipe allows found that the picture is not used; the last step is saved.
     """
     recipe: Any = read_recipe(recipe_path, changes)
-    with stoppable(on_stop) as stop, joined() as here, held(folder):
+    signs = {"silent_after": recipe.loop.silent_after, "give_up_after": recipe.loop.give_up_after}
+    with stoppable(on_stop) as stop, joined() as here, heartbeats(**signs), held(folder):
         start = starting_point(folder, resume)
         since = Comparison(start, recipe, allow_changes)  # refused before clips are encoded
         for progress in recipe.prepare():
@@ -134,7 +136,7 @@ def self_test(
     recipe: Any = read_recipe(recipe_path, changes)
     if recipe.stage not in ("adapter", "base"):
         raise ValueError(f"{recipe_path}: stage {recipe.stage} has no self-test; leave --overfit out")
-    with joined():
+    with joined(), heartbeats():
         for progress in recipe.prepare():
             on_encoded(progress)
         wait_for_all()
@@ -148,4 +150,12 @@ def filming_of(recipe: Any, task: Task, folder: Path) -> Filming | None:
     assert isinstance(task, DiffusionTask)
     dtype = str(task.transformer.text_embedding.weight.dtype).removeprefix("torch.")
     base = recipe.open_base(dtype, task.device)
-    return prepare(recipe.films, base, task.transformer, adapter=task.adapter, held_out=task.held_out, folder=folder)
+    return prepare(
+        recipe.films,
+        base,
+        task.transformer,
+        adapter=task.adapter,
+        held_out=task.held_out,
+        learned=task.stream.most(),
+        folder=folder,
+    )

@@ -13,10 +13,11 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from refilm.settings import Settings
+from refilm.training.agreement import agreed
+from refilm.training.frozen import Frozen, finite
 from refilm.training.optimizers import MovingAverage, OptimizerSettings, begin, make_optimizers, moved, rate, set_rate
 from refilm.training.parallel import Alone, Replicated, Sharded, like, own_device, place, shares, total, whole
 from refilm.training.precision import Precision, dtype_of
-from refilm.training.trained import Frozen
 
 
 class StepSettings(Settings):
@@ -25,8 +26,9 @@ class StepSettings(Settings):
     steps: int = Field(ge=1, le=10**9)
     """Optimizer steps in all."""
     precision: Precision = "auto"
-    """The arithmetic of matrix products, fp16 with a scaled loss; weights that train stay fp32. `auto` is bf16 where
-    the device is made for it, and fp32 elsewhere."""
+    """The arithmetic of matrix products, the optimizer's too (under fp16 these are fp32), fp16 with a scaled loss;
+    weights that train stay fp32. `auto` is bf16 where the device is made for it, and fp32 elsewhere: name one of them
+    for the same training on every machine."""
     accumulate: int = Field(default=1, ge=1, le=10**6)
     """Parts in which each process computes its share of a batch, one after another; more need less memory."""
     shard: bool = False
@@ -68,6 +70,15 @@ class Shardable(Protocol):
         ...
 
 
+@runtime_checkable
+class Inspectable(Protocol):
+    """A task whose samples come from files."""
+
+    def not_finite(self, step: int, samples: Sequence[int]) -> str | None:
+        """What of some of a step's samples holds infinities or NaN, and where it is stored; none: nothing."""
+        ...
+
+
 class Trainer:
     """What changes from step to step: weights, optimizers, moving average, the step's number.
 
@@ -79,9 +90,10 @@ class Trainer:
         self.task, self.settings, self.step = task, settings, 0
         self.run = _together(task, settings)
         self.trained = {name: p for name, p in task.module.named_parameters() if p.requires_grad}
-        self.frozen: Frozen | None = Frozen(task.module)
+        self.frozen, self.proven = Frozen.of(task.module), False
         self.device = next(iter(self.trained.values())).device
-        self.optimizers = make_optimizers(self.trained.items(), settings.optimizer)
+        products = dtype_of(settings.precision, self.device)
+        self.optimizers = make_optimizers(self.trained.items(), settings.optimizer, products=products)
         for optimizer in self.optimizers:
             begin(optimizer)
         self.base_rates = [[float(group["lr"]) for group in o.param_groups] for o in self.optimizers]
@@ -97,7 +109,7 @@ class Trainer:
         """One step; returns its numbers, "loss" among them.
 
         Raises:
-            FloatingPointError: a loss or gradient that is not finite; names the samples. The weights stay as they were.
+            FloatingPointError: a loss or gradient that is not finite; names the cause. The weights stay as they were.
             ValueError: a batch too small for the processes and parts that share it.
         """
         self._set_rates()
@@ -113,10 +125,19 @@ class Trainer:
         self.scaler.update()
         self.step += 1
         self.ema.update(self.trained, self.step)
-        if self.frozen is not None:  # once a run
-            self.frozen.check()
-            self.frozen = None
+        if not self.proven:  # at the first step, as soon as it can be known
+            self.check_frozen()
         return told
+
+    def check_frozen(self) -> None:
+        """That no frozen weight has changed since this was made, in any process; reads all of them once.
+
+        Raises:
+            AssertionError: one has; says which.
+        """
+        with agreed():
+            self.frozen.check()
+        self.proven = True
 
     def arithmetic(self) -> torch.autocast:
         """Within the context matrix products have the precision of the run."""
@@ -149,11 +170,25 @@ class Trainer:
     def _check(self, told: Mapping[str, float]) -> None:
         overflowed = self.scaler.is_enabled() and self.scaler.get_scale() >= 1  # its way to find the scale
         if not math.isfinite(told["loss"]) or not (math.isfinite(told["gradient_norm"]) or overflowed):
-            samples = self.task.samples(self.step)
-            raise FloatingPointError(
-                f"step {self.step}: loss {told['loss']}, gradient norm {told['gradient_norm']}, in samples "
-                f"{samples[0]} to {samples[-1]}"
-            )
+            what = f"step {self.step}: loss {told['loss']}, gradient norm {told['gradient_norm']}"
+            raise FloatingPointError(f"{what}, {self._cause()}")
+
+    def _cause(self) -> str:
+        """Why a step's numbers are not finite, and what to do: its input, the base's weights, or the last steps."""
+        samples = self.task.samples(self.step)
+        found = self.task.not_finite(self.step, samples) if isinstance(self.task, Inspectable) else None
+        if found is not None:
+            return f"for its input is not finite: {found}"
+        unsound = next((name for name, p in self.frozen.weights.items() if not finite(p)), None)
+        if unsound is not None:
+            return f"for the base's weight {unsound} is not finite; take a sound base model"
+        where = f"in samples {samples[0]} to {samples[-1]}"
+        if self.step == 0:
+            return f'{where}, with the weights that the run began with; try loop.precision = "fp32"'
+        return (
+            f"{where}; the same again would end the same way, so lower loop.optimizer.learning_rate or look at these "
+            "samples"
+        )
 
     @contextmanager
     def averaged(self) -> Iterator[None]:

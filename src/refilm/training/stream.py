@@ -205,6 +205,16 @@ class Stream:
             mask=read.mask,
         )
 
+    def most(self) -> Bucket:
+        """Latent frames, height and width of most clips, in the last lesson."""
+        (frames, height, width), _ = max(self._buckets, key=lambda bucket: (len(bucket[1]), bucket[0]))
+        return min(frames, self.settings.curriculum[-1].latent_frames or frames), height, width
+
+    def not_finite(self, step: int, samples: Sequence[int]) -> str | None:
+        """What of some of a step's samples holds infinities or NaN, and where it is stored; none: nothing."""
+        clips = [one.clip for one in self.drawn(step, samples)]
+        return next((found for clip in clips if (found := self.clips.not_finite(clip))), None)
+
     def _at(self, step: int) -> tuple[int, int, int]:
         """A step's bucket, latent frames, and how many samples that bucket has given before.
 

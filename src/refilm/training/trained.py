@@ -1,4 +1,4 @@
-"""What trains and what is frozen: the table that says so, and the checks that it is so.
+"""What trains and what is frozen: the table that says so, and the check that gradients are asked for accordingly.
 
 Knows parameters and their sizes; nothing of how they are trained.
 """
@@ -6,13 +6,10 @@ Knows parameters and their sizes; nothing of how they are trained.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from refilm.training.optimizers import OptimizerSettings, by_muon
 from refilm.training.quantized import parts_of
-
-SAMPLES = 16  # of each frozen tensor, compared before and after the first step
 
 
 @dataclass(frozen=True)
@@ -97,22 +94,3 @@ def assert_trained(parts: Iterable[Part]) -> None:
     for part in parts:
         wrong = [name for name, p in part.parameters if p.requires_grad != part.trains]
         assert not wrong, f"{part.name} must {'train' if part.trains else 'be frozen'}, but {wrong[0]} does not do so"
-
-
-class Frozen:
-    """A module's frozen weights as they are when this is made: what no step may change."""
-
-    def __init__(self, module: nn.Module):
-        self.weights = {name: p for name, p in module.named_parameters() if not p.requires_grad}
-        self.before = {name: _sampled(p) for name, p in self.weights.items()}
-
-    def check(self) -> None:
-        """That none of them has changed or has got a gradient."""
-        for name, p in self.weights.items():
-            assert p.grad is None, f"{name} is frozen, but has got a gradient"
-            assert torch.equal(_sampled(p), self.before[name]), f"{name} is frozen, but has changed"
-
-
-def _sampled(weight: Tensor) -> Tensor:
-    values = parts_of(weight.detach())[0].flatten()
-    return values[:: max(1, len(values) // SAMPLES)].clone()

@@ -48,6 +48,9 @@ def measure(task: "DiffusionTask", settings: ValidationSettings) -> dict[str, fl
         "help_error" their standard errors, of the paired differences. All by quarter of the timesteps too, as
         "right/q1" (least noise) to "right/q4". "share/00" and so on: how much each layer's adapter adds to a video
         token, as a share of the token's norm. Without an adapter, "none" alone.
+
+    Raises:
+        FloatingPointError: a loss is not finite because a held-out clip is not; names it.
     """
     losses: dict[str, list[Tensor]] = {}
     timesteps: list[Tensor] = []
@@ -66,6 +69,8 @@ def measure(task: "DiffusionTask", settings: ValidationSettings) -> dict[str, fl
             with added_shares(task.transformer, shares, wanted=name == "right"):
                 losses.setdefault(name, []).append(task.losses(varied.to(task.device)))
     together = {name: torch.cat(parts).double().cpu() for name, parts in losses.items()}
+    if not all(values.isfinite().all() for values in together.values()) and (found := samples.not_finite()):
+        raise FloatingPointError(f"validation: a loss is not finite, for its input is not finite: {found}")
     quarters = torch.cat(timesteps).cpu() * len(QUARTERS) // task.schedule.steps
     scores = _summary(together)
     for number, name in enumerate(QUARTERS):

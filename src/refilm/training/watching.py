@@ -18,7 +18,7 @@ from refilm.training.loop import Findings, LoopSettings, Progress
 from refilm.training.parallel import place
 from refilm.training.records import Records, TrackerName, open_tracker
 from refilm.training.step import Task
-from refilm.training.verdicts import unused_in_a_row, verdict
+from refilm.training.verdicts import unused_in_a_row
 
 
 class Watch(AbstractContextManager):
@@ -59,7 +59,7 @@ class Watch(AbstractContextManager):
     def look(self, step: int) -> Findings:
         """A validation, and what it means."""
         scores = self.task.validate()
-        found, films = verdict(scores), ()
+        found, films = self.task.verdict(scores) if isinstance(self.task, DiffusionTask) else None, ()
         words = [found.words] if found else []
         last = step == self.loop.steps
         if self.filming is not None and (last or self.filming.due(step // self.loop.validate_every)):

@@ -99,6 +99,16 @@ class Subset:
         """These of its clips, in this order."""
         return Subset(self._cache, np.array([self._place(index) for index in indices], dtype=np.int64))
 
+    def not_finite(self, index: int) -> str | None:
+        """What of a clip holds infinities or NaN, where that is stored, and what to do; none: nothing."""
+        for name, tensor in vars(self[index]).items():
+            if tensor is not None and not tensor.isfinite().all():
+                kind = name if name in ("text", "references") else "latents"
+                shard = self._cache.stored(kind, self._place(index))
+                told = f"{name} of {self.entries[index].video}, in {shard}"
+                return f"{told}; delete that file and run refilm data encode again, or leave the clip out"
+        return None
+
     def _place(self, index: int) -> int:
         if not -len(self) <= index < len(self):
             raise IndexError(f"clip {index} of {len(self)}")
@@ -175,6 +185,11 @@ class _Cache:
             references=self._stacked("references", place),
             mask=shard.read("mask", row)[0] if "mask" in shard.layouts else None,
         )
+
+    def stored(self, kind: str, place: int) -> Path:
+        """The shard of a clip's latents, or of the first of its captions (`text`) or references."""
+        records = self.columns[kind][place : place + 1] if kind == "latents" else column_of(self.columns, kind, place)
+        return self.folder / self.index.shards[self._rows(records)[0][0]]
 
     def entry(self, place: int) -> Entry:
         return entry_from(column_of(self.columns, "lines", place).tobytes())
