@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
@@ -120,7 +120,9 @@ def _without_lora(recipe: AdapterRecipe | BaseRecipe) -> AdapterRecipe | BaseRec
 def saved_bytes(task: DiffusionTask, settings: StepSettings, lesson: ClipLesson) -> int:
     """What the forward pass of one process's part of a batch keeps for the backward pass, weights not counted."""
     frames, height, width = max(task.train.buckets, key=math.prod)
-    clip, count = task.train[0], len(shares(range(lesson.batch), settings.accumulate)[0])
+    count = len(shares(range(lesson.batch), settings.accumulate)[0])
+    with unset_fake_temporarily():  # what is read is compared with its checksum, and so must be real
+        clip = task.train[0]
     latents = torch.empty(count, min(frames, lesson.latent_frames or frames), clip.mean.shape[1], height, width)
     ones = torch.ones(count)
     batch = Batch(
