@@ -10,6 +10,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -59,7 +60,7 @@ class ShardReader:
         except OSError as error:
             raise ValueError(describe(error)) from error
         self.count = len(shard.keys)
-        self.checksums = {name: torch.tensor(rows) for name, rows in (shard.rows or {}).items()}  # (n,) int64
+        self.checksums = {name: np.array(rows, np.uint32) for name, rows in (shard.rows or {}).items()}  # (n,)
 
     def read(self, name: str, first: int, count: int = 1) -> Tensor:
         """Rows of a tensor, (count, ...), in memory of their own.
