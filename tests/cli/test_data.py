@@ -28,8 +28,8 @@ def test_from_a_table_to_a_data_set_that_can_be_used(refilm, table, tmp_path):
     done = refilm("data", "import", table, out, "--columns", "video=path,caption=text")
     assert done.exit_code == 0, done.output
     manifest = out / "manifest.jsonl"
-    assert f"{table}: taken for a table with commas between its values" in done.stdout
-    assert f"{manifest}: 3 clips; run: refilm data check {manifest}" in done.stdout
+    taken = "taken for a table with commas between its values"
+    assert f"{manifest}: 3 clips of {table}, {taken}; run: refilm data check {manifest}" in done.stdout
     done = refilm("data", "check", manifest, "--workers", "2")
     assert done.exit_code == 0, done.output
     assert "3 clips, all can be used" in done.stdout

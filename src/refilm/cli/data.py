@@ -87,8 +87,8 @@ def import_(
         layout = find_layout(source, Columns.parse(columns), split=split, allow_outside=allow_outside)
         for clips in write_rows(layout.rows, out, allow_outside=allow_outside):  # noqa: B007
             pass
-    say(f"{source}: taken for {layout.words}")
-    say(f"{out / MANIFEST}: {clips} clips; run: refilm data check {out / MANIFEST}")
+    taken = f"{clips} clips of {source}, taken for {layout.words}"
+    say(f"{out / MANIFEST}: {taken}; run: refilm data check {out / MANIFEST}")
 
 
 def check(

@@ -13,6 +13,7 @@ from refilm.data.preparing import PrepareSettings, plan, prepare
 from refilm.media import Video, open_video
 
 HEIGHT, WIDTH, FPS = 64, 96, 8
+EVERY = 64  # candidates: two in each frame's time, so that none is missed, whatever the draw
 BLUE = (10, 20, 240)
 
 
@@ -48,7 +49,7 @@ def source(picture: Path) -> tuple[str, float]:
 def test_the_sharpest_frame_of_another_moment_is_taken_as_it_is(tmp_path):
     video = film(tmp_path / "a.mp4", sharp=23)
     given = Example(video, "a bar", (), subject="bar")
-    assert carry_out([given], tmp_path / "new.jsonl", candidates=40) == []
+    assert carry_out([given], tmp_path / "new.jsonl", candidates=EVERY) == []
     (example,) = read_examples(tmp_path / "new.jsonl")
     (reference,) = example.references
     assert (example.video, example.caption, example.subject, reference.mask) == (video, "a bar", "bar", None)
@@ -70,7 +71,7 @@ def test_the_distance_is_kept_outside_of_the_clip_if_there_is_room(tmp_path, see
 
 def test_what_training_takes_of_a_long_clip_is_left_alone(tmp_path):
     example = Example(film(tmp_path / "a.mp4", sharp=10), "a bar", ())
-    assert carry_out([example], tmp_path / "new.jsonl", candidates=40, frames=9, min_distance=0.5) == []
+    assert carry_out([example], tmp_path / "new.jsonl", candidates=EVERY, frames=9, min_distance=0.5) == []
     (picture,) = made(tmp_path / "new.jsonl")
     assert source(picture)[1] >= 9 / FPS + 0.5 - 0.5 / FPS
 
@@ -196,11 +197,11 @@ def test_frames_are_cut_out_along_their_clips_mask(tmp_path, kind):
         moving[20:, :, : WIDTH // 2] = 255
         Video(moving, FPS).save(mask := tmp_path / "mask.mp4", scale=1)
     examples = [Example(video, "a bar", (), mask=mask)]
-    assert carry_out(examples, tmp_path / "whole.jsonl", candidates=40) == []
+    assert carry_out(examples, tmp_path / "whole.jsonl", candidates=EVERY) == []
     (whole,) = made(tmp_path / "whole.jsonl")
     assert source(whole) == ("a.mp4", 12 / FPS)
     assert (np.asarray(Image.open(whole))[:, WIDTH // 2 + 2 :] != BLUE).any()
-    assert carry_out(examples, tmp_path / "new.jsonl", candidates=40, cut_out=True, background=BLUE) == []
+    assert carry_out(examples, tmp_path / "new.jsonl", candidates=EVERY, cut_out=True, background=BLUE) == []
     (picture,) = made(tmp_path / "new.jsonl")
     second = source(picture)[1]
     assert second >= 20 / FPS if kind == "video" else second == 12 / FPS
