@@ -268,3 +268,41 @@ def test_odd_tensors_of_an_autoencoder(tmp_path, kind):
         odd_file(path, tensors, key, kind)
         for read in (lambda p: load_sat_autoencoder(p, scaling_factor=1.0), describe):
             holds(lambda read=read: read(path), str(path))
+
+
+def test_a_table_larger_than_its_file(weights, tmp_path):
+    """Sixteen terabytes by a stride of 0."""
+    tensors, key = pickled_tensors(weights / "s.pt"), "model.diffusion_model.mixins.pos_embed.pos_embedding"
+    torch.save({"module": tensors | {key: torch.zeros(1, 1, 1).expand(1, 1 << 34, 64)}}, tmp_path / "x.pt")
+    with pytest.raises(ValueError, match=rf"x\.pt: {key} has shape .*, of which the file has not all values"):
+        load_denoiser(tmp_path / "x.pt")
+
+
+LAYERS = {
+    "transformer/config.json": "num_layers",
+    "vae/config.json": "layers_per_block",
+    "text_encoder/config.json": "num_layers",
+    "image_encoder/config.json": "num_hidden_layers",
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_more_layers_than_tensors(base, name):
+    """Within the bounds, and refused before they are built."""
+    path = base / name
+    before = path.read_bytes()
+    try:
+        path.write_text(json.dumps(content_of(name) | {LAYERS[name]: 990}))
+        with pytest.raises(ValueError, match=r"tensors are too few for the 990 layers its config asks for"):
+            READERS[name](base)
+    finally:
+        path.write_bytes(before)
+
+
+def test_layers_are_counted(weights, tmp_path):
+    """A key with a giant number makes one layer more, not a giant number of them."""
+    tensors = pickled_tensors(weights / "s.pt")
+    key = next(key for key in tensors if ".transformer.layers.0." in key)
+    torch.save({"module": tensors | {key.replace(".0.", ".99999999."): tensors[key]}}, tmp_path / "x.pt")
+    with pytest.raises(ValueError, match=r"x\.pt: missing key .*modulations\.2\.1\.bias and"):
+        load_denoiser(tmp_path / "x.pt")
