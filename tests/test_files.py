@@ -2,10 +2,12 @@
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -19,6 +21,7 @@ from refilm.files import (
     read_text,
     remove_abandoned,
     require_empty,
+    require_writable,
     write_json,
     write_text,
 )
@@ -26,6 +29,7 @@ from refilm.files import (
 KILLED = """
 import os, signal, sys
 from pathlib import Path
+from types import SimpleNamespace
 from refilm.files import atomic_file, atomic_folder
 
 target, kind = Path(sys.argv[1]), sys.argv[2]
@@ -221,6 +225,29 @@ def test_a_lock_is_held_by_one_process_and_given_up_by_a_killed_one(tmp_path):
         holder.kill()
     with locked(path, "another process trains here"):
         pass
+
+
+def test_a_folder_that_nothing_can_be_written_to_is_refused_before(tmp_path, monkeypatch):
+    require_writable(tmp_path / "new" / "deep")
+    (tmp_path / "file").touch()
+    for place in (tmp_path / "file", tmp_path / "file" / "deep"):
+        with pytest.raises(ValueError, match="is a file; give a folder"):
+            require_writable(place)
+    usage, flags = shutil.disk_usage(tmp_path), os.statvfs(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: usage._replace(free=0))
+    with pytest.raises(ValueError, match="new: the disk is full"):
+        require_writable(tmp_path / "new")
+    monkeypatch.setattr(os, "statvfs", lambda place: SimpleNamespace(f_flag=flags.f_flag | os.ST_RDONLY))
+    with pytest.raises(ValueError, match="new: the disk is read-only"):
+        require_writable(tmp_path / "new")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_without_permission_is_refused_before(tmp_path):
+    tmp_path.chmod(0o555)
+    with pytest.raises(ValueError, match="permission denied"):
+        require_writable(tmp_path / "new")
+    tmp_path.chmod(0o755)
 
 
 def _folder(path: Path) -> None:

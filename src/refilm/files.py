@@ -18,6 +18,7 @@ from typing import Any
 
 WORKPLACE = ".unfinished"
 LOCK = "lock"
+LEAST = 1 << 20  # bytes; a disk with less is full
 REASONS = {
     errno.ENOSPC: "the disk is full; free some space, then run this again",
     errno.EDQUOT: "the disk quota is used up; free some space, then run this again",
@@ -164,6 +165,26 @@ def require_empty(folder: Path) -> None:
         raise ValueError(f"{folder}: is a file; choose a new folder")
     if folder.is_dir() and any(folder.iterdir()):
         raise ValueError(f"{folder}: is not empty; choose an empty or new folder")
+
+
+def require_writable(folder: Path) -> None:
+    """Refuse a folder, one that is there or one to be made, that nothing can be written to. Writes nothing itself.
+
+    Raises:
+        ValueError: a file is in its way, permission is missing, or the disk is read-only or full; names the place.
+    """
+    place = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    if not place.is_dir():
+        raise ValueError(
+            f"{folder}: {'is a file' if place == folder.absolute() else f'{place} is a file'}; give a folder"
+        )
+    system = os.statvfs(place) if hasattr(os, "statvfs") else None  # Windows has none
+    if system is not None and system.f_flag & os.ST_RDONLY:
+        raise ValueError(f"{folder}: {REASONS[errno.EROFS]}")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise ValueError(f"{folder}: {place}: {REASONS[errno.EACCES]}")
+    if shutil.disk_usage(place).free < LEAST:
+        raise ValueError(f"{folder}: {REASONS[errno.ENOSPC]}")
 
 
 @contextmanager

@@ -91,3 +91,39 @@ def test_a_file_that_really_cannot_grow(tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["step-00000010", "step-00000020"]
     assert step_in(tmp_path, None) == 20
+
+
+def test_everything_of_a_checkpoint_reaches_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
+    synced, renamed = [], []
+    fsync, rename = os.fsync, os.rename
+
+    def counted(descriptor):
+        synced.append(os.fstat(descriptor).st_ino)
+        fsync(descriptor)
+
+    def noted(old, new):
+        renamed.append(len(synced))
+        rename(old, new)
+
+    monkeypatch.setattr(os, "fsync", counted)
+    monkeypatch.setattr(os, "rename", noted)
+    path = save_checkpoint(tmp_path, 10, state_of(10, None))
+    inside = {file.stat().st_ino for file in (path / "state.pt", path / "manifest.json", path)}
+    assert inside <= set(synced[: renamed[0]])
+    assert tmp_path.stat().st_ino in synced[renamed[0] :]
+
+
+def test_a_checkpoint_that_reads_otherwise_than_it_was_written_is_none(tmp_path, monkeypatch):
+    begin(tmp_path, None)
+    fsync, spoiled = os.fsync, []
+
+    def spoiling(descriptor):
+        fsync(descriptor)
+        if not spoiled and os.fstat(descriptor).st_size > 1000:  # state.pt: the disk keeps another byte
+            spoiled.append(os.pwrite(descriptor, b"\xff", 900))
+
+    monkeypatch.setattr(os, "fsync", spoiling)
+    with pytest.raises(OSError, match=r"state\.pt: reads otherwise than it was written; the checkpoint of step 30"):
+        save_checkpoint(tmp_path, 30, state_of(30, None))
+    assert spoiled
+    assert [path.name for path in checkpoints(tmp_path)] == ["step-00000010", "step-00000020"]

@@ -202,3 +202,23 @@ def test_what_is_allowed_really_goes_on_from_the_checkpoint(recipe, trained):
     after = load_checkpoint(trained)["weights"]
     name = next(name for name in before if name.endswith("projection.weight"))
     assert torch.allclose(before[name], after[name], atol=1e-3)
+
+
+def test_a_full_disk_for_logs_and_films_is_told_once_and_the_run_goes_on(recipe, tmp_path, caplog):
+    run = tmp_path / "run"
+    films = {"prompts": ["a critter waits", "a critter hops"], "steps": 1}
+    steps = train(recipe, run, changes={**SHORT, "loop.steps": 5, "loop.validate_every": 1, "films": films})
+    assert next(steps).films
+    (events,) = (run / "logs").glob("events*")
+    events.rename(tmp_path / "before")
+    events.symlink_to("/dev/full")
+    shutil.rmtree(run / "films")
+    (run / "films").touch()
+    assert done(steps) == [2, 3, 4, 5]
+    told = [record.getMessage() for record in caplog.records if "goes on without" in record.getMessage()]
+    assert len(told) == 2
+    assert "films: File exists; the run goes on without some of its films" in told[0]
+    assert told[1].startswith(str(events))
+    assert told[1].endswith("No space left on device; the run goes on without some of its logs")
+    assert [path.name for path in checkpoints(run)] == ["step-00000004", "step-00000005"]
+    assert (tmp_path / "adapter").is_dir()

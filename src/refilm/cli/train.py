@@ -71,7 +71,7 @@ def train(
     folder, settings = run or Path("runs") / recipe.stem, changes_of(changes or [])
     first = os.environ.get("RANK", "0") == "0"  # torchrun numbers its processes
     if dry_run:
-        tell_plan(recipe, settings)
+        tell_plan(recipe, folder, changes=settings, resume=resume_from or resume, allow_changes=allow_changes or [])
         require_printed()
         return
     started = time.perf_counter()

@@ -44,11 +44,13 @@ def _line(look: "Look") -> str:
     )
 
 
-def tell_plan(recipe: Path, changes: dict[str, Any]) -> None:
+def tell_plan(
+    recipe: Path, folder: Path, *, changes: dict[str, Any], resume: bool | Path, allow_changes: list[str]
+) -> None:
     """Say what a run would be, and how much memory it would need."""
     from refilm.training.plan import plan_of
 
-    plan = plan_of(recipe, changes)
+    plan = plan_of(recipe, folder, changes=changes, resume=resume, allow_changes=allow_changes)
     samples = "" if plan.samples is None else f", {plan.samples:,} samples"
     say(f"{recipe}: stage {plan.stage}, {plan.steps:,} steps{samples}")
     for note in plan.notes:

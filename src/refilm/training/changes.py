@@ -17,6 +17,7 @@ from refilm.training.recipes import Recipe, recipe_of
 FREE = (
     "out",
     "base",
+    "image_encoder",
     "data.cache",
     "data.held_out",
     "data.manifest",
@@ -35,6 +36,8 @@ FREE = (
     "loop.save_every",
     "loop.validate_every",
     "loop.keep",
+    "loop.silent_after",
+    "loop.give_up_after",
     "loop.silent_after",
     "loop.give_up_after",
 )

@@ -5,6 +5,7 @@ Symmetric cross-entropy over the pairs of a batch (Radford et al. 2021, arXiv 21
 
 from io import BytesIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import sentencepiece
@@ -115,16 +116,18 @@ class Pair(nn.Module):
 class EncodersTask:
     """Trains on portraits and looks captions of critters, drawn on the spot."""
 
-    def __init__(self, settings: EncodersSettings, folder: Path):
+    def __init__(self, settings: EncodersSettings):
         if place().size > 1:
             raise ValueError(f"the encoders train in one process, not in {place().size}: pairs of a batch are compared")
         self.settings = settings
-        self.tokenizer = train_tokenizer(folder / "tokenizer", settings)
+        self.kept = TemporaryDirectory()
+        """What is made before the first step, and delivered after the last: `tokenizer` and `image_processor`."""
+        self.tokenizer = train_tokenizer(Path(self.kept.name) / "tokenizer", settings)
         self.processor = CLIPImageProcessor(
             size={"shortest_edge": settings.image_size},
             crop_size=settings.image_size,
         )
-        self.processor.save_pretrained(folder / "image_processor")
+        self.processor.save_pretrained(Path(self.kept.name) / "image_processor")
         torch.manual_seed(settings.seed)
         text = make_text_encoder(len(self.tokenizer), settings)
         self.module = Pair(text, make_image_encoder(settings), settings.width)

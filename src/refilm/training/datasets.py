@@ -1,6 +1,6 @@
 """Where a recipe's clips come from, and how they become encoded ones, to learn from and to validate on."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +14,7 @@ from refilm.data.encoding import EncodedSet, EncodeProgress, EncoderIdentity, En
 from refilm.data.encoding.index import INDEX, read_index
 from refilm.data.samples import Critters, Files, Source
 from refilm.encoders import Encoders
+from refilm.files import require_writable
 from refilm.settings import Settings
 from refilm.sizes import TransformerSize
 from refilm.training.parallel import place, wait_for_all
@@ -60,19 +61,36 @@ class DataSettings(Settings):
         """What is left out is the base model's, and so stays left out in a recipe that is written down."""
         return settings.model_dump(mode="json", exclude_unset=True)
 
-    def prepare(self, encoders: Encoders, defaults: Defaults, *, tokens: int) -> Iterator[EncodeProgress]:
-        """Encode what is not encoded yet, yielding this process's progress.
+    def prepare(self, encoders: Encoders, defaults: Defaults, *, tokens: int) -> Generator[EncodeProgress, None, None]:
+        """See whether clips are there, or can be encoded. What is returned encodes those that are not there yet, as it
+        is followed, and yields this process's progress.
 
         Args:
             tokens: of a caption that the text encoder reads; what the check told of longer ones must hold for it.
 
         Raises:
-            ValueError: clips that were not checked, or cannot be used; a ready cache that other encoders made.
+            ValueError: clips that were not checked, or cannot be used; a cache that is not finished and that nothing
+                here can finish, or cannot be written to; a finished one that other encoders made.
         """
         films = defaults.model_dump(include={"frames", "fps", "height", "width"})
         settings = EncodeSettings.model_validate(films | self.encode.model_dump(exclude_unset=True))
-        here, identity = place(), identify(encoders, fingerprint)
-        for source, folder in self._sources(settings, tokens):
+        identity, sources = identify(encoders, fingerprint), list(self._sources(settings, tokens))
+        written = [folder for _, folder in sources]
+        for folder in written:
+            if not (folder / INDEX).is_file():
+                require_writable(folder)
+        self._require_made_by(identity, [folder for folder in self._folders() if folder not in written])
+        return self._encoded(encoders, settings, identity, sources)
+
+    def _encoded(
+        self,
+        encoders: Encoders,
+        settings: EncodeSettings,
+        identity: EncoderIdentity,
+        sources: list[tuple[Source, Path]],
+    ) -> Generator[EncodeProgress, None, None]:
+        here = place()
+        for source, folder in sources:
             yield from encode(
                 source,
                 encoders,
@@ -83,7 +101,7 @@ class DataSettings(Settings):
                 ranks=here.size,
                 wait=wait_for_all,
             )
-        self._require_made_by(identity)
+        self._require_made_by(identity, self._folders())
 
     def _sources(self, settings: EncodeSettings, tokens: int) -> Iterator[tuple[Source, Path]]:
         if self.manifest is not None:
@@ -100,9 +118,9 @@ class DataSettings(Settings):
     def _critters(self) -> tuple[Path, Path]:
         return self.cache / "train", self.cache / "held_out"
 
-    def _require_made_by(self, encoders: EncoderIdentity) -> None:
+    def _require_made_by(self, encoders: EncoderIdentity, folders: list[Path]) -> None:
         own = asdict(encoders)
-        for folder in self._folders():
+        for folder in folders:
             others = [name for name, made in read_index(folder).encoders.items() if made != own[name]]
             if others:
                 raise ValueError(

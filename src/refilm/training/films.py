@@ -97,6 +97,22 @@ class Filming:
         return latents
 
 
+def require_films(settings: FilmSettings, base: Base) -> None:
+    """That the films can be made.
+
+    Raises:
+        ValueError: a number of pictures other than one, none, or one a prompt; a picture that cannot be read; a prompt
+            that is too long.
+    """
+    count, given = len(settings.prompts), len(settings.references)
+    if given not in (0, 1, count):
+        raise ValueError(f"films.references: {given} pictures for {count} prompts; give one each, one for all, or none")
+    for picture in settings.references:
+        as_picture(picture)
+    if count:
+        base.encoders.text.tokens(settings.prompts)
+
+
 def prepare(
     settings: FilmSettings,
     base: Base,
@@ -116,12 +132,10 @@ def prepare(
         folder: the run's.
 
     Raises:
-        ValueError: a number of pictures other than one, none, or one a prompt; a picture that cannot be read; frames
-            or a size that the model cannot make.
+        ValueError: as `require_films`; frames or a size that the model cannot make.
     """
+    require_films(settings, base)
     count, given = len(settings.prompts), len(settings.references)
-    if given not in (0, 1, count):
-        raise ValueError(f"films.references: {given} pictures for {count} prompts; give one each, one for all, or none")
     base.compute_with(transformer, adapter)
     pipeline = Pipeline(base, adapter)
     request = pipeline.request(**geometry(settings, learned, base.compression), steps=settings.steps)

@@ -6,7 +6,7 @@ allocator and a library's workspaces add comes on top.
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +27,8 @@ from refilm.training.diffusion import DiffusionTask
 from refilm.training.notes import notes_on
 from refilm.training.parallel import own_device, shares
 from refilm.training.precision import dtype_of
-from refilm.training.recipes import AdapterRecipe, BaseRecipe, read_recipe
+from refilm.training.recipes import AdapterRecipe, BaseRecipe, Recipe, read_recipe
+from refilm.training.run import checked
 from refilm.training.step import StepSettings
 from refilm.training.stream import Batch, Bucket, ClipLesson
 from refilm.training.trained import TrainedTable
@@ -68,23 +69,28 @@ class Plan:
         return self.activations + (self.trained.bytes if self.trained else 0)
 
 
-def plan_of(recipe_path: Path, changes: Mapping[str, Any] | None = None) -> Plan:
-    """What a recipe would do.
+def plan_of(
+    recipe_path: Path,
+    folder: Path,
+    *,
+    changes: Mapping[str, Any] | None = None,
+    resume: bool | Path = False,
+    allow_changes: Collection[str] = (),
+) -> Plan:
+    """What `train` would do, given the same.
 
     Raises:
-        ValueError: a recipe, base model or cache that cannot be used.
+        ValueError: as `train` before its first step.
     """
     recipe = read_recipe(recipe_path, changes)
+    _require_fetched(recipe)
+    checked(recipe, folder, resume=resume, allow_changes=allow_changes)
     if not isinstance(recipe, AdapterRecipe | BaseRecipe):
+        recipe.task()
         return Plan(recipe.stage, recipe.loop.steps, samples=None)
     samples = samples_at(recipe.diffusion.curriculum, recipe.loop.steps).start
     if not recipe.data.finished:
         return Plan(recipe.stage, recipe.loop.steps, samples, notes=notes_on(recipe))
-    for model in (recipe.base, recipe.begin_from):
-        if model is not None and must_be_fetched(model):
-            raise ValueError(
-                f"{model}: is not in the Hub's cache, and a dry run fetches nothing; get it with: hf download {model}"
-            )
     trained = recipe.task(torch.device("meta")).trained(recipe.loop.optimizer)
     shapes = FakeTensorMode(allow_non_fake_inputs=True)
     task = _without_lora(recipe).task(_here(shapes))
@@ -101,6 +107,15 @@ def plan_of(recipe_path: Path, changes: Mapping[str, Any] | None = None) -> Plan
         notes=notes_on(recipe),
         activations=activations,
     )
+
+
+def _require_fetched(recipe: Recipe) -> None:
+    models = (recipe.base, recipe.begin_from) if isinstance(recipe, AdapterRecipe | BaseRecipe) else ()
+    for model in models:
+        if model is not None and must_be_fetched(model):
+            raise ValueError(
+                f"{model}: is not in the Hub's cache, and a dry run fetches nothing; get it with: hf download {model}"
+            )
 
 
 @contextmanager

@@ -1,14 +1,12 @@
 """Recipes: what `refilm train` can do, each a TOML file. A recipe makes its task and delivers what was trained."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from diffusers import AutoencoderKLCogVideoX, ModelMixin
 from pydantic import Field, model_validator
-from transformers import PreTrainedModel
 
 from refilm.checkpoints import (
     Base,
@@ -20,81 +18,24 @@ from refilm.checkpoints import (
     image_encoder_of,
     load_base,
     load_encoders,
-    load_schedule,
     save_adapter,
     save_transformer,
     whole_base,
 )
-from refilm.checkpoints.tensors import saving
 from refilm.data.encoding import EncodeProgress
+from refilm.diffusion import scaled_linear
 from refilm.encoders import HiddenState
-from refilm.files import atomic_folder
 from refilm.model import Adapter, Transformer
 from refilm.settings import Settings, read_toml
 from refilm.sizes import AdapterSize, TransformerSize
-from refilm.training.autoencoder import AutoencoderSettings, AutoencoderTask
 from refilm.training.beginnings import begun_adapter, begun_transformer, require_adapter, require_transformer
-from refilm.training.contrastive import EncodersSettings, EncodersTask
+from refilm.training.checks import require_delivery, require_fitting, require_steps
 from refilm.training.datasets import DataSettings
 from refilm.training.diffusion import DiffusionSettings, DiffusionTask, TrainSettings
-from refilm.training.films import FilmSettings
+from refilm.training.encoder_recipes import AutoencoderRecipe, EncodersRecipe
+from refilm.training.films import FilmSettings, require_films
 from refilm.training.loop import LoopSettings
 from refilm.training.parallel import own_device, place, wait_for_all
-
-
-class AutoencoderRecipe(Settings):
-    """Trains the video autoencoder on critters."""
-
-    stage: Literal["autoencoder"]
-    out: Path
-    """The base model's folder; the autoencoder is delivered in vae/."""
-    autoencoder: AutoencoderSettings
-    loop: LoopSettings
-
-    def prepare(self) -> Iterator[EncodeProgress]:
-        """Nothing needs to be encoded."""
-        return iter(())
-
-    def task(self) -> AutoencoderTask:
-        """What the loop trains."""
-        return AutoencoderTask(self.autoencoder)
-
-    def deliver(self, task: AutoencoderTask, facts: Mapping[str, Any]) -> Path:
-        """Save the autoencoder with the factor that brings its latents to unit variance."""
-        model: AutoencoderKLCogVideoX = task.module
-        model.register_to_config(scaling_factor=task.scale)
-        _save_half(model, self.out / "vae")
-        return self.out / "vae"
-
-
-class EncodersRecipe(Settings):
-    """Trains the text and image encoders on critters."""
-
-    stage: Literal["encoders"]
-    out: Path
-    """The base model's folder; delivered in text_encoder/, tokenizer/, image_encoder/, image_processor/."""
-    encoders: EncodersSettings
-    loop: LoopSettings
-
-    def prepare(self) -> Iterator[EncodeProgress]:
-        """Nothing needs to be encoded."""
-        return iter(())
-
-    def task(self) -> EncodersTask:
-        """What the loop trains."""
-        return EncodersTask(self.encoders, self.out)
-
-    def deliver(self, task: EncodersTask, facts: Mapping[str, Any]) -> Path:
-        """Save both encoders; the tokenizer and the image processor are there already."""
-        _save_half(task.module.text, self.out / "text_encoder")
-        _save_half(task.module.image, self.out / "image_encoder")
-        return self.out
-
-
-def _save_half(model: ModelMixin | PreTrainedModel, folder: Path) -> None:
-    """A library's model in half precision; other files in the folder stay."""
-    with atomic_folder(folder, "config.json", "*.safetensors*") as temporary, saving(folder):
-        model.half().save_pretrained(temporary)
 
 
 class BaseRecipe(Settings):
@@ -114,22 +55,27 @@ class BaseRecipe(Settings):
     diffusion: DiffusionSettings
     loop: LoopSettings
 
-    def prepare(self) -> Iterator[EncodeProgress]:
-        """Lay out the base model's folder and encode the clips, or make sure that its encoders did."""
+    def prepare(self) -> Generator[EncodeProgress, None, None]:
+        """See whether the run is possible. What is returned lays out the base model's folder and encodes the clips."""
+        require_delivery(self.base / "transformer")
+        require_steps(self.loop, self.diffusion.curriculum)
         self._require_beginning()
+        length = self.size.text_length
+        encoders = load_encoders(self.base, text_length=length, device=own_device(), dtype=torch.float32)
+        return self._laid_out(self.data.prepare(encoders, self.defaults, tokens=length))
+
+    def _laid_out(self, encodings: Generator[EncodeProgress, None, None]) -> Generator[EncodeProgress, None, None]:
         if place().first:
             begin_base(self.base, self.defaults, snr_shift=self.snr_shift)
         wait_for_all()
-        length = self.size.text_length
-        encoders = load_encoders(self.base, text_length=length, device=own_device(), dtype=torch.float32)
-        yield from self.data.prepare(encoders, self.defaults, tokens=length)
+        yield from encodings
 
     def task(self, within: AbstractContextManager[Any] | None = None) -> DiffusionTask:
         """What the loop trains; or one to count on, of shapes alone, made within a context: a device `meta`, say."""
         self._require_beginning()
         torch.manual_seed(self.diffusion.seed)
         train, held_out = self.data.encoded(self.size)
-        schedule = load_schedule(self.base / "scheduler")
+        schedule = scaled_linear(snr_shift=self.snr_shift)  # as the folder has it once it is laid out
         with within or nullcontext():
             transformer = Transformer(self.size) if within else self._beginning().to(own_device())
             return DiffusionTask(self.diffusion, transformer, schedule, adapter=None, train=train, held_out=held_out)
@@ -182,13 +128,18 @@ class AdapterRecipe(Settings):
         base.read_pictures_with(self.image_encoder, hidden_state=self.hidden_state)
         return base
 
-    def prepare(self) -> Iterator[EncodeProgress]:
-        """Encode the clips, or make sure that the base model's encoders did."""
+    def prepare(self) -> Generator[EncodeProgress, None, None]:
+        """See whether the run is possible. What is returned encodes the clips that are not encoded yet."""
+        require_delivery(self.out)
+        require_steps(self.loop, self.diffusion.curriculum)
         if self.train.what == "all":
             whole_base(self.base)
         base = self.open_base("float32", own_device())
+        with torch.device("meta"):  # only to see whether it fits
+            require_fitting(self._fresh(AdapterSize.of(base.size)), base.size, self.train.base_dtype)
         self._require_beginning(base.size)
-        yield from self.data.prepare(base.encoders, base.defaults, tokens=base.size.text_length)
+        require_films(self.films, base)
+        return self.data.prepare(base.encoders, base.defaults, tokens=base.size.text_length)
 
     def task(self, within: AbstractContextManager[Any] | None = None) -> DiffusionTask:
         """What the loop trains; or one to count on, of shapes alone, made within a context: a device `meta`, say."""

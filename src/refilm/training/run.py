@@ -1,12 +1,12 @@
 """A run: a recipe, its task, the loop and its folder. The command line and the tests go through here."""
 
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from refilm.data.encoding import EncodeProgress
-from refilm.files import locked
+from refilm.files import locked, require_writable
 from refilm.training.agreement import agreed
 from refilm.training.changes import Comparison
 from refilm.training.diffusion import DiffusionTask
@@ -15,7 +15,7 @@ from refilm.training.heartbeats import heartbeats
 from refilm.training.loop import Progress, begin, fit
 from refilm.training.overfit import Look, Outcome, overfit
 from refilm.training.parallel import joined, place, wait_for_all
-from refilm.training.recipes import AdapterRecipe, read_recipe
+from refilm.training.recipes import AdapterRecipe, Recipe, read_recipe
 from refilm.training.records import TrackerName
 from refilm.training.resume import starting_point
 from refilm.training.signals import Stopped, stoppable
@@ -66,12 +66,12 @@ def train(
     recipe: Any = read_recipe(recipe_path, changes)
     signs = {"silent_after": recipe.loop.silent_after, "give_up_after": recipe.loop.give_up_after}
     with stoppable(on_stop) as stop, joined() as here, heartbeats(**signs), held(folder):
-        start = starting_point(folder, resume)
-        since = Comparison(start, recipe, allow_changes)  # refused before clips are encoded
-        for progress in recipe.prepare():
-            on_encoded(progress)
-            if stop.asked:
-                raise Stopped(None, stop.asked)  # what is encoded is kept
+        start, since, encodings = checked(recipe, folder, resume=resume, allow_changes=allow_changes)
+        with closing(encodings):  # which keeps what is encoded
+            for progress in encodings:
+                on_encoded(progress)
+                if stop.asked:
+                    raise Stopped(None, stop.asked)
         wait_for_all()
         task = recipe.task()
         since.compare_contents(sources_of(task, None))
@@ -92,6 +92,31 @@ def train(
             return out
 
 
+class Checked(NamedTuple):
+    """A run that is possible, as far as can be known before clips are encoded."""
+
+    start: Path | None
+    """The checkpoint that it goes on from."""
+    since: Comparison
+    """What it has otherwise than the run that it goes on with."""
+    encodings: Generator[EncodeProgress, None, None]
+    """Encodes the clips, as it is followed."""
+
+
+def checked(
+    recipe: Recipe, folder: Path, *, resume: bool | Path = False, allow_changes: Collection[str] = ()
+) -> Checked:
+    """See whether a run is possible. A dry run is this, and the run begins with it. Writes nothing.
+
+    Raises:
+        ValueError: as `train`.
+    """
+    require_writable(folder)
+    start = starting_point(folder, resume)
+    since = Comparison(start, recipe, allow_changes)
+    return Checked(start, since, recipe.prepare())
+
+
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
     """Within the context the folder of a run is there and is this run's alone; a new one that stays empty is removed.
@@ -110,6 +135,7 @@ def held(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def _held(folder: Path) -> Iterator[None]:
+    require_writable(folder)
     new, lock = not folder.exists(), folder / LOCK
     folder.mkdir(parents=True, exist_ok=True)
     with locked(lock, f"{folder}: another process trains there; wait for its end, or choose another --run folder"):
