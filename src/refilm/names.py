@@ -76,7 +76,6 @@ SENTENCES = {
     "vae": "it is pipeline.base.encoders.autoencoder",
     "transformer": "it is pipeline.base.transformer",
     "text_encoder": "it is pipeline.base.encoders.text",
-    "image_encoder": "it is pipeline.base.encoders.image",
     "save_pretrained": "refilm convert writes diffusers' layout",
     "fuse_lora": "low-rank changes of an adapter are part of it once it is loaded",
 }

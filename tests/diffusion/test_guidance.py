@@ -76,6 +76,9 @@ def test_rising_starts_at_none_and_never_falls():
     assert scales[0] == 1.0
     assert scales[-1] == pytest.approx(7.0)
     assert scales == sorted(scales)
+    told = [rising(6.0)(share, 0) for share in (0.25, 0.5, 0.8, 0.9, 0.98)]
+    assert told == pytest.approx([1.00001, 1.01445, 2.4541, 4.84141, 6.86437], abs=1e-5)
+    assert rising(6.0, power=1.0)(0.5, 0) == pytest.approx(4.0)
 
 
 def test_by_timestep_jumps_about_as_published():

@@ -97,6 +97,41 @@ def test_parts_glow_in_the_color_of_what_they_look_at():
     assert np.ptp(second, axis=-1).max() > 100
 
 
+def test_glow_lies_where_the_token_and_the_place_are():
+    """One token of the second latent frame looks at one place; three latent frames are frames 0, 1-4 and 5-8."""
+    looks = torch.full((3, 4, 6, 8, 8), 1 / 64)
+    looks[1, 2, 3] = 0
+    looks[1, 2, 3, 5, 1] = 1
+    film = np.ptp(explanation(looks).film().frames.astype(int), axis=-1)  # how far from gray: (F, H, W)
+    assert [bright for bright in range(9) if film[bright].max() > 100] == [1, 2, 3, 4]
+    for frame in (1, 4):
+        video, picture = film[frame, :, 396:780], film[frame, :, 792:]
+        assert center(video) == pytest.approx((2.5 / 4 * 256, 3.5 / 6 * 384), abs=2)  # of the token's cell
+        assert center(picture) == pytest.approx((5.5 / 8 * 256, 1.5 / 8 * 256), abs=2)
+
+
+def center(light: np.ndarray) -> tuple[float, float]:
+    """The middle of what shines, (y, x) in pixels."""
+    y, x = np.nonzero(light > light.max() / 2)
+    return y.mean() + 0.5, x.mean() + 0.5
+
+
+def test_looks_are_those_of_the_patches_and_not_of_the_class_token(pipeline, picture):
+    """Video token n looks at patch 3 n of 64, and twice as much at the class token, which has no place."""
+    video = Video(np.zeros((17, 32, 32, 3), np.uint8), 8.0)
+    places = 3 * torch.arange(80) % 64
+    weights = torch.zeros(1, 80, 65)
+    weights[0, :, 0] = 2 / 3
+    weights[0, torch.arange(80), 1 + places] = 1 / 3
+    looks = Looks()
+    looks._sums, looks._counts = {0: weights}, {0: 1}
+    looked = pipeline.explain(looks, video, picture).looks
+    for t, y, x in ((0, 0, 0), (0, 0, 1), (0, 3, 2), (4, 3, 3)):
+        place = int(places[16 * t + 4 * y + x])
+        assert looked[t, y, x].nonzero().tolist() == [[place // 8, place % 8]]
+        assert looked[t, y, x].sum() == 1
+
+
 def test_a_film_that_looks_everywhere_alike_stays_dark():
     told = explanation(torch.full((1, 4, 6, 8, 8), 1 / 64))
     assert told.glow.max() == told.light.max() == 0

@@ -6,6 +6,7 @@ from typing import Any
 from pydantic import Field
 
 from refilm.checkpoints.configs import read_config
+from refilm.checkpoints.domain import Domain
 from refilm.checkpoints.schedules import save_schedule
 from refilm.files import write_json, write_text
 from refilm.settings import Settings
@@ -31,6 +32,8 @@ class Defaults(Settings):
     guidance: float = Field(default=6.0, ge=0, le=50)
     decode_frames: int | None = Field(default=2, ge=0, le=10_000)
     """Latent frames decoded at a time; 0: all at once."""
+    domain: Domain | None = None
+    """What the model was trained on, where that is little."""
 
     def request(self) -> dict[str, Any]:
         """The part that a generation's settings take over."""
@@ -41,7 +44,10 @@ def begin_base(folder: Path, defaults: Defaults, *, snr_shift: float) -> None:
     """Write what a base model's folder holds beside weights: schedule, defaults, and the index that diffusers reads."""
     folder.mkdir(parents=True, exist_ok=True)
     save_schedule(folder / "scheduler", snr_shift=snr_shift)
-    write_text(folder / "refilm.json", defaults.model_dump_json(indent=2) + "\n")
+    write_text(
+        folder / "refilm.json",
+        defaults.model_dump_json(indent=2, exclude=None if defaults.domain else {"domain"}) + "\n",
+    )
     write_json(folder / "model_index.json", _INDEX)
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from refilm.cli.options import Base, Device, Dtype, ImageEncoder, Seed, size_of, steps_of
-from refilm.cli.showing import bar, clock, named, say, told, working
+from refilm.cli.showing import bar, clock, complain, named, say, told, working
 from refilm.generation.request import CourseName, KernelName, Request, SamplerName
 
 
@@ -92,6 +92,7 @@ def generate(
     seed = random.randrange(2**31) if seed is None else seed
     with working("loading"):
         from refilm.generation import Looks, load
+        from refilm.generation.doubts import doubts
         from refilm.media import open_picture
 
         picture = None if reference is None else open_picture(reference)
@@ -110,6 +111,8 @@ def generate(
         kernel=kernel,
         step_cache=step_cache,
     )
+    for doubt in doubts(pipeline.base, prompt):
+        complain(f"note: {doubt}")
     looks = Looks(steps=steps_of(explain_steps, request.steps)) if explain else None
     latents, explained = None, []
     with bar("sampling", request.steps) as advance:

@@ -22,6 +22,8 @@ from refilm.arguments import checked, plain
 from refilm.checkpoints import Base
 from refilm.diffusion import COURSES, Condition, Predict, SamplerStep, StepCache, gaussian, guided, nothing, run
 from refilm.generation.answering import Answering
+from refilm.generation.doubts import doubts
+from refilm.generation.embeddings import require_embeddings
 from refilm.generation.explain import Explanation
 from refilm.generation.looks import Looks
 from refilm.generation.request import Prompt, Request, Text
@@ -112,6 +114,8 @@ class Pipeline(Answering):
         """
         seed = random.randrange(2**31) if seed is None else seed
         logger.info("seed %d", seed)
+        for doubt in doubts(self.base, prompt):
+            logger.warning(doubt)
         return self.generate_batch([prompt], [reference], seeds=[seed], **settings)[0]
 
     @checked
@@ -162,8 +166,9 @@ class Pipeline(Answering):
                 f"{len(prompts)} prompts, {len(references)} references, {len(seeds)} seeds: "
                 "give as many of each, and one at least"
             )
-        self._fits("prompts", prompts, self.base.size.text_dim)
-        self._fits("references", references, None if self.adapter is None else self.adapter.size.reference_dim)
+        require_embeddings("prompts", prompts, width=self.base.size.text_dim)
+        width = None if self.adapter is None else self.adapter.size.reference_dim
+        require_embeddings("references", references, width=width)
         shape = request.latent_shape(self.base.size.channels, self.base.compression)
         self._check(request)
         condition, empty = self._conditions(prompts, references, request)
@@ -288,14 +293,6 @@ class Pipeline(Answering):
             if cache is not None:
                 stack.enter_context(swapped(transformer, Trunk, around=lambda _: cache))
             yield
-
-    @staticmethod
-    def _fits(name: str, given: Sequence[Any] | Tensor, width: int | None) -> None:
-        """Refuse a tensor that is no embedding: a batch of pictures, say."""
-        if isinstance(given, Tensor) and (given.ndim != 3 or (width is not None and given.shape[2] != width)):
-            raise ValueError(
-                f"{name}: a tensor must be embeddings (B, L, {width or 'D'}), received {tuple(given.shape)}"
-            )
 
     def _check(self, request: Request) -> None:
         """Refuse what cannot work before any work begins."""

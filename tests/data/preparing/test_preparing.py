@@ -179,6 +179,14 @@ def test_given_references_stay_and_are_cut_out_only_when_asked(tmp_path):
     assert (tmp_path / "1.png").read_bytes() == before
 
 
+def test_cutting_out_needs_a_mask_somewhere(tmp_path):
+    Image.new("RGB", (WIDTH, HEIGHT)).save(tmp_path / "1.png")
+    examples = [Example(film(tmp_path / "a.mp4"), "a bar", (Reference(tmp_path / "1.png"),))]
+    with pytest.raises(ValueError, match="cut_out: no clip and no reference has a mask to cut out along; add masks"):
+        carry_out(examples, tmp_path / "new.jsonl", cut_out=True)
+    assert not (tmp_path / "new.jsonl").exists()
+
+
 def test_a_mask_of_another_shape_is_named(tmp_path):
     Image.new("RGB", (WIDTH, HEIGHT)).save(tmp_path / "1.png")
     reference = Reference(tmp_path / "1.png", half(tmp_path / "wrong.png", 64, 64))

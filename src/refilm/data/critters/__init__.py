@@ -15,7 +15,7 @@ from refilm.data.critters.clips import (
 )
 from refilm.data.critters.motions import MOTIONS
 from refilm.data.critters.scenes import SCENES
-from refilm.data.critters.stories import DoubleStory, Story, double_story, story
+from refilm.data.critters.stories import DoubleStory, Story, caption_words, double_story, story
 from refilm.data.critters.subjects import COLORS, EYES, PATTERNS, SHAPES, Split, Subject, subjects
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "Split",
     "Story",
     "Subject",
+    "caption_words",
     "double_story",
     "draw_double",
     "draw_double_portrait",

@@ -1,5 +1,6 @@
 """What a clip of critters is about: who does what where, in words. Knows nothing of pixels."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,6 +71,20 @@ class DoubleStory:
     def looks_caption(self) -> str:
         """The caption with the looks of both, for training a base model without pictures."""
         return ", ".join((self.caption, *(one.looks for one in self.subjects)))
+
+
+def caption_words() -> tuple[str, ...]:
+    """All words that captions of one critter are made of, with its looks and without."""
+    captions = [Story(one, motion, scene).looks_caption for one, motion, scene in _every()]
+    return tuple(sorted({word for caption in captions for word in caption.replace(",", "").split()}))
+
+
+def _every() -> Iterator[tuple[Subject, str, str]]:
+    """Each subject, motion and scene, at least once."""
+    everyone = (*subjects("train"), *subjects("held_out"))
+    first = everyone[0]
+    yield from ((one, next(iter(MOTIONS)), next(iter(SCENES))) for one in everyone)
+    yield from ((first, motion, scene) for motion in MOTIONS for scene in SCENES)
 
 
 def story(seed: int, index: int, split: Split) -> Story:

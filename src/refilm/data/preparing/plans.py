@@ -86,10 +86,17 @@ def plan(
         allow_outside: whether the manifest may name files outside of its folder.
 
     Raises:
-        ValueError: there is no folder for `out`, or a file lies outside of it and may not, or cannot be read.
+        ValueError: there is no folder for `out`, or a file lies outside of it and may not, or cannot be read; or there
+            is no mask to cut out along.
     """
     out = Path(out)
     _check(out, examples, allow_outside)
+    masks = (each.mask for example in examples for each in (example, *example.references))
+    if settings.cut_out and remover is None and not any(masks):
+        raise ValueError(
+            "cut_out: no clip and no reference has a mask to cut out along; add masks to the manifest (docs/data.md), "
+            "or take --remove-background"
+        )
     ground = settings.background if settings.cut_out or remover else None
     neighborhood = Neighborhood(examples)
     wanted = [_wanted(example, neighborhood, settings, ground) for example in examples]

@@ -1,0 +1,48 @@
+"""A base model that has seen little says which words of a prompt it has never read; others say nothing."""
+
+import pytest
+
+import refilm as library
+from refilm.checkpoints.defaults import load_defaults
+from refilm.checkpoints.domain import Domain
+from refilm.checkpoints.sources import POCKET
+from refilm.data import critters
+
+NOTE = "this base model knows only critters, drawn creatures; no caption that it learned from had the words "
+
+
+def test_the_pocket_model_declares_the_words_of_its_captions():
+    domain = load_defaults(POCKET).domain
+    assert domain.words == critters.caption_words()
+    for index in range(100):
+        assert domain.strange_words(critters.story(0, index, "train").looks_caption) == ()
+
+
+@pytest.mark.parametrize(
+    ("prompt", "strange"),
+    [
+        ("A critter waits, at NIGHT.", ()),
+        ("a fox and a critter: the fox doesn't wait", ("fox", "and", "doesn't", "wait")),
+        ("", ()),
+        ("3 critters", ("critters",)),
+        ("ein Fuchs übt", ("ein", "fuchs", "übt")),
+    ],
+)
+def test_words_that_no_caption_had(prompt, strange):
+    assert Domain(subject="critters", words=critters.caption_words()).strange_words(prompt) == strange
+
+
+def test_the_command_says_it_once_and_makes_the_film(refilm, tmp_path):
+    out = ("-o", tmp_path / "film.mp4", "--steps", 1)
+    result = refilm("generate", "a fox waits at night", *out)
+    assert result.exit_code == 0, result.output
+    assert result.stderr == f"note: {NOTE}'fox'\n"
+    assert refilm("generate", "a critter waits at night", *out).stderr == ""
+
+
+def test_the_library_logs_it_and_other_bases_know_of_nothing(tiny_base, caplog):
+    library.load("pocket").generate("a fox waits", seed=1, steps=1)
+    assert [record.message for record in caplog.records if record.levelname == "WARNING"] == [f"{NOTE}'fox'"]
+    caplog.clear()
+    library.load(tiny_base).generate("a fox waits", seed=1, steps=1)
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
