@@ -61,8 +61,8 @@ def test_generate_refuses_a_prompt_that_is_too_long(refilm, folder, tiny_base):
 @pytest.mark.parametrize(
     ("output", "what"),
     [
-        ("film.avi", "film.avi: cannot write .avi; name it .mp4, .gif or .png"),
-        ("film", "film: cannot write a file without suffix; name it .mp4, .gif or .png"),
+        ("film.avi", "film.avi: cannot write .avi; name it .mp4, .webm, .gif, .webp or .png"),
+        ("film", "film: cannot write a file without suffix; name it .mp4, .webm, .gif, .webp or .png"),
         ("nowhere/film.mp4", "there is no folder nowhere; make it first"),
     ],
 )

@@ -9,6 +9,15 @@ import pytest
 from refilm.cli.stopping import SIGNALS
 
 
+@pytest.fixture(autouse=True)
+def heard():
+    """Both signals as a shell leaves them; under nohup the tests would be born deaf to SIGHUP."""
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in SIGNALS}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 @pytest.fixture
 def at_the_last_moment(monkeypatch):
     """Sends this process a signal just before a finished file or folder gets its name."""
