@@ -9,10 +9,12 @@ import torch
 from refilm.checkpoints import fingerprint, load_encoders
 from refilm.data import Example
 from refilm.data.encoding import EncoderIdentity, EncodeSettings, encode, identify
-from refilm.data.samples import Files, Source
+from refilm.data.samples import Critters, Files, Source
 from refilm.encoders import Encoders
 
 SETTINGS = EncodeSettings(frames=5, height=32, width=32, batch=2, shard=4, workers=2)
+
+CLIPS = Critters(5)
 
 
 def encoders_of(base: Path) -> Encoders:

@@ -1,5 +1,6 @@
 """Encoders, and clips as files, for the tests here."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -7,12 +8,26 @@ import pytest
 from refilm.data import Example, read_examples
 from refilm.data.critters.files import write_clips
 
-from .clips import Encoding
+from .clips import CLIPS, Encoding
 
 
 @pytest.fixture(scope="session")
 def encoding(tiny_base) -> Encoding:
     return Encoding(tiny_base)
+
+
+@pytest.fixture(scope="session")
+def sound(encoding, tmp_path_factory) -> Path:
+    """A cache of five critters, not to write into."""
+    folder: Path = tmp_path_factory.mktemp("sound") / "cache"
+    encoding(CLIPS, folder)
+    return folder
+
+
+@pytest.fixture
+def cache(sound, tmp_path) -> Path:
+    """A copy of it."""
+    return shutil.copytree(sound, tmp_path / "cache")
 
 
 @pytest.fixture

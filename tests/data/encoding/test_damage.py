@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,20 +15,9 @@ from refilm.data.encoding import EncodedSet, verify
 from refilm.data.encoding.shards import sidecar
 from refilm.data.samples import Critters
 
-CLIPS = Critters(3)
+from .clips import CLIPS
+
 Change = Callable[[Path], object]
-
-
-@pytest.fixture(scope="module")
-def sound(encoding, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("sound") / "cache"
-    encoding(CLIPS, folder)
-    return folder
-
-
-@pytest.fixture
-def cache(sound, tmp_path):
-    return shutil.copytree(sound, tmp_path / "cache")
 
 
 def file_of(cache: Path, kind: str) -> Path:

@@ -1,27 +1,10 @@
 """Damage anywhere in a cache is found and named, and encoding again mends just that."""
 
-import shutil
-
 import pytest
 
 from refilm.data.encoding import EncodedSet, verify
-from refilm.data.samples import Critters
 
-from .clips import contents
-
-CLIPS = Critters(5)
-
-
-@pytest.fixture(scope="module")
-def sound(encoding, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("sound") / "cache"
-    encoding(CLIPS, folder)
-    return folder
-
-
-@pytest.fixture
-def cache(sound, tmp_path):
-    return shutil.copytree(sound, tmp_path / "cache")
+from .clips import CLIPS, contents
 
 
 def faults(cache) -> dict[str, str]:
