@@ -35,6 +35,19 @@ def test_what_fits_arrives():
     assert taken.__name__ == "taken"
 
 
+@pytest.mark.parametrize("names", [["a", "b"], ("a", "b"), np.array(["a", "b"])])
+def test_any_sequence_is_one(names):
+    assert list(taken(4, names=names)[2]) == ["a", "b"]
+
+
+def test_a_range_and_an_array_are_sequences_of_numbers():
+    @checked
+    def numbers(seeds: Sequence[int]) -> list[int]:
+        return [*seeds]
+
+    assert numbers(range(3)) == numbers(np.arange(3)) == numbers(torch.Size([0, 1, 2])) == [0, 1, 2]
+
+
 @pytest.mark.parametrize(
     ("given", "named", "message"),
     [
@@ -44,7 +57,7 @@ def test_what_fits_arrives():
         ([4.0], {}, r"count: .* \(received 4.0\)"),
         ([None], {}, r"count: .* \(received None\)"),
         ([4, "2"], {}, r"scale: Input should be a valid number \(received '2'\)"),
-        ([4], {"names": "ab"}, r"names: .*'str' instances are not allowed"),
+        ([4], {"names": "ab"}, r"names: Input should be a valid list \(received 'ab'\)"),
         ([4], {"names": ["a", 3]}, r"names\[1\]: Input should be a valid string \(received 3\)"),
         ([4], {"thing": {"number": 3}}, r"thing: Input should be an instance of Thing \(received a dict\)"),
         ([4], {"model": 3}, r"model: Input should be callable \(received 3\)"),

@@ -63,6 +63,11 @@ def plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
+def _listed(value: Any) -> Any:
+    """Any sequence but a text as a list: a range, a tuple, an array."""
+    return list(value) if isinstance(value, Sequence | np.ndarray) and not isinstance(value, str | bytes) else value
+
+
 def _unknown(name: str, known: list[str]) -> str:
     near = meant(name, known)
     return f"{name}: unknown; " + (f"did you mean {near}?" if near else f"there are {', '.join(sorted(known))}")
@@ -78,7 +83,7 @@ def _strictly(hint: Any) -> Any:
     if get_origin(hint) in (Union, UnionType):
         return Union[tuple(map(_strictly, get_args(hint)))]  # noqa: UP007  # made of what is known when it runs
     if get_origin(hint) is Sequence:
-        return Sequence[_strictly(*get_args(hint))]
+        return Annotated[list[_strictly(*get_args(hint))], BeforeValidator(_listed)]
     if not isinstance(hint, type) or hint in (str, bool, type(None)) or get_origin(hint):
         return hint
     if getattr(hint, "_is_protocol", False):
