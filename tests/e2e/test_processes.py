@@ -62,6 +62,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(refilm, in_folder):
     again = refilm("train", "tiny.toml")
     assert (again.exit_code, again.stdout) == (2, "")
     assert "holds a run already; add --resume to go on" in again.stderr
+    assert again.stderr.startswith("note: query_norm = true: this adapter cannot be converted to SAT")
     assert refilm("train", "tiny.toml", "--resume").exit_code == 0
 
     file = "adapter/adapter.safetensors"

@@ -45,9 +45,9 @@ def test_the_autoencoder_learns_from_some_and_is_validated_on_others(shown):
     assert learned <= LEARNED
 
 
-def test_the_encoders_learn_from_some_and_are_validated_on_others(shown, tmp_path):
+def test_the_encoders_learn_from_some_and_are_validated_on_others(shown):
     settings = EncodersSettings(text_layers=1, image_layers=1, width=16, heads=2, batch=32)
-    task = EncodersTask(settings, tmp_path)
+    task = EncodersTask(settings)
     assert shown() <= LEARNED  # its tokenizer's words
     task.loss(0, task.samples(0))
     learned = shown()

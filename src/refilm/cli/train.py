@@ -11,7 +11,7 @@ import typer
 
 from refilm.cli.courses import Course, course_of
 from refilm.cli.leaving import leaving, tell_stopping
-from refilm.cli.showing import clock, say, screen
+from refilm.cli.showing import clock, complain, say, screen
 from refilm.cli.streams import require_printed
 from refilm.cli.trials import notes_of, tell_plan, tell_self_test
 
@@ -82,12 +82,12 @@ def train(
     words = ["train", str(recipe), "--run", str(folder)]
     words += [word for change in changes or [] for word in ("--set", change)]
     words += [] if log_with is None else ["--log-with", log_with]
+    if first and not resume and resume_from is None:
+        for note in notes_of(recipe, settings):
+            complain(f"note: {note}")
     with leaving(words, folder, first=first), course:
         from refilm.training.run import train as steps
 
-        if first and not resume and resume_from is None:
-            for note in notes_of(recipe, settings):
-                course.tell(f"note: {note}")
         run_steps = steps(
             recipe,
             folder,
