@@ -11,12 +11,13 @@ import typer
 
 from refilm.cli.courses import Course, course_of
 from refilm.cli.leaving import leaving, tell_stopping
-from refilm.cli.showing import clock, complain, say, screen
+from refilm.cli.showing import clock, say, screen
 from refilm.cli.streams import require_printed
 from refilm.cli.trials import notes_of, tell_plan, tell_self_test
 
 if TYPE_CHECKING:
     from refilm.training.loop import Progress
+    from refilm.training.trained import TrainedTable
 
 
 def train(
@@ -82,9 +83,13 @@ def train(
     words = ["train", str(recipe), "--run", str(folder)]
     words += [word for change in changes or [] for word in ("--set", change)]
     words += [] if log_with is None else ["--log-with", log_with]
-    if first and not resume and resume_from is None:
-        for note in notes_of(recipe, settings):
-            complain(f"note: {note}")
+    notes = () if resume or resume_from else notes_of(recipe, settings)
+
+    def begin(trained: "TrainedTable") -> None:
+        course.begin(trained)
+        for note in notes:
+            course.tell(f"note: {note}")
+
     with leaving(words, folder, first=first), course:
         from refilm.training.run import train as steps
 
@@ -96,7 +101,7 @@ def train(
             allow_changes=allow_changes or (),
             log_with=log_with,
             on_encoded=course.encoded,
-            on_trained=course.begin,
+            on_trained=begin,
             on_stop=tell_stopping if first else lambda: None,
         )
         out = _shown(run_steps, course)

@@ -1,7 +1,7 @@
 """A run: a recipe, its task, the loop and its folder. The command line and the tests go through here."""
 
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -136,15 +136,17 @@ def held(folder: Path) -> Iterator[None]:
 @contextmanager
 def _held(folder: Path) -> Iterator[None]:
     require_writable(folder)
-    new, lock = not folder.exists(), folder / LOCK
+    made, lock = [path for path in (folder, *folder.parents) if not path.exists()], folder / LOCK
     folder.mkdir(parents=True, exist_ok=True)
     with locked(lock, f"{folder}: another process trains there; wait for its end, or choose another --run folder"):
         try:
             yield
         finally:
-            if new and list(folder.iterdir()) == [lock]:
+            if made and list(folder.iterdir()) == [lock]:
                 lock.unlink()
-                folder.rmdir()
+                for path in made:
+                    with suppress(OSError):  # another process uses it by now
+                        path.rmdir()
 
 
 def self_test(
