@@ -93,6 +93,8 @@ def read_examples(path: Path | str, *, allow_outside: bool = False) -> list[Exam
 def write_manifest(path: Path | str, examples: Iterable[Example], *, allow_outside: bool = False) -> None:
     """Write a manifest that `read_examples` reads back as equal. It appears whole or not at all.
 
+    One that is there already and says the same keeps its time, so that its check stays good.
+
     Raises:
         ValueError: there is no such folder, or a file of an example lies outside of it and may not.
     """
@@ -101,7 +103,9 @@ def write_manifest(path: Path | str, examples: Iterable[Example], *, allow_outsi
         raise ValueError(f"{path}: there is no folder {path.parent}; make it first")
     relative = partial(_relative, folder=path.parent.resolve(), allow_outside=allow_outside)
     rows = (_as_line(example, relative).model_dump(exclude_none=True) for example in examples)
-    write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    if not path.is_file() or path.read_bytes() != text.encode(errors="surrogatepass"):
+        write_text(path, text)
 
 
 def _listed(text: str, place: str, folder: Path, allow_outside: bool) -> Listed:

@@ -19,7 +19,6 @@ class RightHalf:
 
 
 def test_rembg_gives_the_mask_that_its_model_finds():
-    pytest.importorskip("rembg")
     remover = Rembg("right half", RightHalf())
     mask = np.asarray(remover(Image.new("RGB", (30, 20), (9, 9, 9))))
     assert mask.shape == (20, 30)
@@ -29,7 +28,6 @@ def test_rembg_gives_the_mask_that_its_model_finds():
 
 
 def test_a_model_that_cannot_be_fetched_says_so(tmp_path, monkeypatch):
-    pytest.importorskip("rembg")
     monkeypatch.setenv("U2NET_HOME", str(tmp_path))
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")  # nobody listens there
     with pytest.raises(ValueError, match=r"rembg could not load its model 'u2netp' \(.*first use, so go online once"):
@@ -40,8 +38,6 @@ def test_a_model_that_cannot_be_fetched_says_so(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("missing", ["rembg", "onnxruntime"])
 def test_a_missing_library_says_how_to_get_it(monkeypatch, missing):
-    if missing == "onnxruntime":
-        pytest.importorskip("rembg")  # which asks for it
     there = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == missing else there(name))
     with pytest.raises(ValueError, match=rf"needs {missing}, which is missing; pip install 'refilm\[prepare\]'"):

@@ -142,7 +142,7 @@ def prepare(
     if faults and not (leave_out and left):
         first, more = next(iter(faults.values())), f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
         raise ValueError(f"{first}{more}; {plan.out} was not written")
-    _write(plan.out, left, plan.allow_outside)
+    write_manifest(plan.out, left, allow_outside=plan.allow_outside)
 
 
 def _check(out: Path, examples: Sequence[Example], allow_outside: bool) -> None:
@@ -210,13 +210,3 @@ def _finish(job: Job, outcome: Unfinished | Failure | None, remover: Remover | N
         return f"{job.item.source}: {remover.name} on {outcome.about}: {error}"
     write_picture(picture, job.path, f"{outcome.about}, background removed by {remover.name}")
     return None
-
-
-def _write(out: Path, examples: Sequence[Example], allow_outside: bool) -> None:
-    """Write the manifest, unless it is there: then it keeps its time, and its check stays good."""
-    new = out.with_name(f".{out.name}.new")
-    write_manifest(new, examples, allow_outside=allow_outside)
-    if out.is_file() and out.read_bytes() == new.read_bytes():
-        new.unlink()
-    else:
-        new.replace(out)
