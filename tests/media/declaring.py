@@ -1,10 +1,13 @@
 """Videos that say things of themselves: made with the encoders of FFmpeg, of few small frames."""
 
+import io
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
+from PIL import Image
 
 
 def write(
@@ -18,8 +21,15 @@ def write(
     turn: dict | None = None,
     metadata: dict[str, str] | None = None,
     aspect: Fraction | None = None,
+    order: int = 0,
+    places: Sequence[int] | None = None,
 ) -> Path:
-    """A video of these frames, with the color tags of the first; FFV1 in Matroska keeps every pixel."""
+    """A video of these frames, with the color tags of the first; FFV1 in Matroska keeps every pixel.
+
+    Args:
+        order: of fields, as the container says it: FFmpeg's AVFieldOrder.
+        places: of the frames, in an even rate; by default one after another.
+    """
     first = frames[0]
     with av.open(str(path), "w", format=container) as file:
         stream = file.add_stream(codec, rate=rate, options=options or {})
@@ -32,10 +42,25 @@ def write(
             context.sample_aspect_ratio = aspect
         context.color_trc, context.color_primaries = first.color_trc, first.color_primaries
         context.colorspace, context.color_range = first.colorspace, first.color_range
-        for number, frame in enumerate(frames):
+        context.field_order = order
+        for number, frame in zip(places or range(len(frames)), frames, strict=True):
             frame.pts, frame.time_base = number, Fraction(1, rate)
             file.mux(stream.encode(frame))
         file.mux(stream.encode())
+    return path
+
+
+def write_jpegs(path: Path, pictures: list[bytes], *, container: str = "mov", rate: int = 8) -> Path:
+    """A video of JPEG files as they are, with all that they say, as cameras write it."""
+    with av.open(str(path), "w", format=container) as file:
+        stream = file.add_stream("mjpeg", rate=rate)
+        stream.width, stream.height, stream.pix_fmt = *Image.open(io.BytesIO(pictures[0])).size, "yuvj420p"
+        for number, picture in enumerate(pictures):
+            packet = av.Packet(picture)
+            packet.stream, packet.time_base, packet.duration = stream, Fraction(1, rate), 1
+            packet.pts = packet.dts = number
+            packet.is_keyframe = True
+            file.mux(packet)
     return path
 
 

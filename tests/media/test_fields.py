@@ -6,6 +6,7 @@ import av
 import numpy as np
 import pytest
 
+from refilm.data.checking.declared import declared_by_video
 from refilm.media import open_frames, open_video
 from refilm.media.fields import progressive
 from refilm.media.inspecting import inspect_video
@@ -29,12 +30,14 @@ def woven(number: int, top_first: bool, **size: int) -> np.ndarray:
     return frame
 
 
-def interlaced(path, codec, container, top_first):
-    frames = [av.VideoFrame.from_ndarray(woven(number, top_first), format="rgb24") for number in range(20)]
-    order = "tff" if top_first else "bff"
-    options = {"libx264": {"crf": "4", "x264-params": f"{order}=1"}}.get(codec, {"flags": "+ildct+ilme", "b": "8M"})
-    stored = list(flagged([frame.reformat(format="yuv420p") for frame in frames], order))
-    return write(path, stored, codec=codec, container=container, options=options, rate=25)
+def interlaced(path, codec, container, top_first, *, format="yuv420p", said=True, order=0, **size):
+    """Frames of two moments that say so, or with `said=False` say that they are progressive."""
+    frames = [av.VideoFrame.from_ndarray(woven(number, top_first, **size), format="rgb24") for number in range(20)]
+    fields = "tff" if top_first else "bff"
+    options = {"libx264": {"crf": "4", "x264-params": f"{fields}=1"}, "mjpeg": {"qmin": "1", "qmax": "1"}}
+    stored = list(flagged([frame.reformat(format=format) for frame in frames], fields if said else "prog"))
+    options = options.get(codec, {"flags": "+ildct+ilme", "b": "8M"} if said else {})
+    return write(path, stored, codec=codec, container=container, options=options, rate=25, order=order)
 
 
 def flagged(frames, order):
@@ -84,6 +87,55 @@ def test_combs_are_gone(tmp_path, codec, container, top_first):
         made = list(timed_frames(file))[8][1]
     assert np.array_equal(luma(made)[first::2], luma(raw[8])[first::2])  # this field is kept, the other is made
     assert not np.array_equal(luma(made), luma(raw[8]))
+
+
+PROFESSIONAL = [
+    ("dvvideo", "mov", False, {"height": 576, "width": 720}),
+    ("dvvideo", "avi", False, {"height": 576, "width": 720}),
+    ("prores_ks", "mov", True, {"format": "yuv422p10le"}),
+    ("ffv1", "matroska", True, {"order": 1}),  # the container says that it is progressive
+    ("ffv1", "avi", False, {}),
+]
+
+
+@pytest.mark.parametrize(("codec", "container", "top_first", "form"), PROFESSIONAL)
+def test_frames_speak_for_themselves(tmp_path, codec, container, top_first, form):
+    path = interlaced(tmp_path / "clip", codec, container, top_first, **form)
+    part = inspect_video(path)
+    assert (part.interlaced, part.contested) == (True, False)
+    assert max(combs(frame) for frame in open_video(path).frames) < 30
+
+
+@pytest.mark.parametrize(("order", "top_first"), [(2, True), (3, False), (4, False), (5, True)])
+def test_what_the_container_alone_knows(tmp_path, order, top_first):
+    """MOV's `fiel` says it of codecs that cannot; a picture that is stored in one piece keeps the earlier field."""
+    path = interlaced(tmp_path / "clip", "mjpeg", "mov", top_first, format="yuvj420p", said=False, order=order)
+    with av.open(str(path)) as file:
+        raw = list(file.decode(video=0))
+    assert not any(frame.interlaced_frame for frame in raw)
+    assert combs(raw[8].to_ndarray(format="rgb24")) > 60
+    assert max(combs(frame) for frame in open_video(path).frames) < 30
+    with reading(path) as file:
+        made = list(timed_frames(file))[8][1]
+    first = 0 if top_first else 1
+    assert np.array_equal(luma(made)[first::2], luma(raw[8])[first::2])
+    assert inspect_video(path).interlaced
+
+
+@pytest.mark.parametrize(("codec", "format"), [("mjpeg", "yuvj420p"), ("v210", "yuv422p10le"), ("rawvideo", "uyvy422")])
+def test_progressive_codecs_without_fields_are_left_alone(tmp_path, codec, format):
+    path = interlaced(tmp_path / "clip", codec, "mov", True, format=format, said=False, order=1)
+    part = inspect_video(path)
+    assert (part.interlaced, part.contested) == (False, False)
+
+
+def test_frames_are_believed_against_the_container(tmp_path):
+    path = interlaced(tmp_path / "clip", "prores_ks", "mov", True, format="yuv422p10le", said=False, order=2)
+    part = inspect_video(path)
+    assert (part.interlaced, part.contested) == (False, True)
+    (found,) = declared_by_video(path, part)
+    assert found.kind == "interlaced"
+    assert "says that it is interlaced, but its frames say that they are not, and are believed" in found.message
 
 
 def test_times_and_single_frames_stay(tmp_path):

@@ -173,6 +173,52 @@ def test_sixteen_bits_with_a_transparent_value(tmp_path):
     assert shown[0, 7].tolist() == [156, 156, 156]
 
 
+@pytest.mark.parametrize(
+    ("bits", "kind", "row", "clear", "expected"),
+    [
+        (2, 0, bytes([0b00011011]), [1], [0, 255, 170, 255]),
+        (4, 0, bytes([0x05, 0xAF]), [5], [0, 255, 170, 255]),
+        (4, 0, bytes([0x05, 0xAF]), [0], [255, 85, 170, 255]),
+        (8, 0, bytes([0, 85, 170, 255]), [85], [0, 255, 170, 255]),
+        (
+            16,
+            2,
+            struct.pack(">12H", *[0] * 3, *[21845] * 3, *[43690] * 3, *[65535] * 3),
+            [21845] * 3,
+            [0, 255, 170, 255],
+        ),
+        (16, 2, struct.pack(">12H", *[0] * 3, *[21845] * 3, *[43690] * 3, *[65535] * 3), [0] * 3, [255, 85, 170, 255]),
+    ],
+)
+def test_a_transparent_color_of_any_depth(tmp_path, bits, kind, row, clear, expected):
+    header = struct.pack(">IIBBBBB", 4, 4, bits, kind, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"tRNS", struct.pack(f">{len(clear)}H", *clear))]
+    chunks += [(b"IDAT", zlib.compress((b"\0" + row) * 4)), (b"IEND", b"")]
+    (tmp_path / "clear.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*one) for one in chunks))
+    assert np.asarray(open_picture(tmp_path / "clear.png"))[2, :, 1].tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("bits", "white", "row"),
+    [
+        (16, 0, struct.pack("<4H", 65535, 43690, 21845, 0)),
+        (16, 1, struct.pack("<4H", 0, 21845, 43690, 65535)),
+        (12, 1, bytes([0x00, 0x05, 0x55, 0xAA, 0xAF, 0xFF])),
+        (8, 0, bytes([255, 170, 85, 0])),
+    ],
+)
+@pytest.mark.parametrize("orientation", [1, 2])
+def test_deep_grays_of_tiff(tmp_path, bits, white, row, orientation):
+    """Scanners write negatives as "white is zero", microscopes 12 bits."""
+    strip = row * 4
+    tags = {256: 4, 257: 4, 258: bits, 259: 1, 262: white, 273: 8, 274: orientation, 277: 1, 278: 4, 279: len(strip)}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    content = b"II*\0" + struct.pack("<I", 8 + len(strip)) + strip
+    (tmp_path / "gray.tif").write_bytes(content + struct.pack("<H", len(tags)) + entries + bytes(4))
+    shown = np.asarray(open_picture(tmp_path / "gray.tif"))[2, :, 1].tolist()
+    assert shown == ([0, 85, 170, 255] if orientation == 1 else [255, 170, 85, 0])
+
+
 def test_premultiplied_tiffs_get_no_dark_edges(tmp_path):
     """Half of red, premultiplied, with the tag ExtraSamples = 1 that says so: mixed with white it is 255, 128, 128."""
     premultiplied = Image.new("RGBA", (8, 8), (128, 0, 0, 128))

@@ -1,11 +1,14 @@
 """Decoded frames are let go, and what rides along with them is known all the same."""
 
 import gc
+import io
 
 import av
 import numpy as np
 import pytest
+from PIL import Image, ImageCms
 
+from refilm.data.checking.declared import declared_by_video
 from refilm.media import open_video
 from refilm.media.inspecting import inspect_video
 from refilm.media.opening import reading, timed_frames
@@ -13,7 +16,7 @@ from refilm.media.sampling import sample_video
 from refilm.media.showing import shown
 from refilm.media.sides import Sides
 
-from .declaring import gray, write
+from .declaring import gray, write, write_jpegs
 
 FRAMES = 60
 
@@ -99,6 +102,35 @@ def test_mirrored_quarter_turns(tmp_path, degrees, mirrored):
 def test_stereo_is_known(tmp_path, mode, name):
     path = write(tmp_path / "clip.mkv", [gray(40)], codec="libx264", metadata={"stereo_mode": mode})
     assert inspect_video(path).sides.stereo == name
+
+
+def jpegs(**said) -> list[bytes]:
+    pictures = [io.BytesIO() for _ in range(12)]
+    for number, file in enumerate(pictures):
+        Image.new("RGB", (64, 48), (200, 9 * number, 30)).save(file, "JPEG", **said)
+    return [file.getvalue() for file in pictures]
+
+
+@pytest.mark.parametrize("container", ["mov", "avi"])
+def test_frames_of_cameras_with_exif_are_read(tmp_path, container):
+    """FFmpeg hands EXIF on, as a kind of side data that PyAV cannot list."""
+    exif = Image.Exif()
+    exif[0x010F], exif[0x0112] = "a camera", 6  # its maker; to be turned a quarter, clockwise
+    path = write_jpegs(tmp_path / "clip", jpegs(exif=exif), container=container)
+    assert open_video(path).frames.shape == (12, 64, 48, 3)
+    assert inspect_video(path).sides.turned
+
+
+def test_a_profile_in_a_video_is_told(tmp_path):
+    known = {name: ImageCms.ImageCmsProfile(ImageCms.createProfile(name)).tobytes() for name in ("sRGB", "LAB")}
+    names = {}
+    for name, content in {**known, "damaged": b"no profile" * 30}.items():
+        path = write_jpegs(tmp_path / name, jpegs(icc_profile=content))
+        part = inspect_video(path)
+        names[name] = part.sides.profile
+        told = [one.message for one in declared_by_video(path, part) if one.kind == "color"]
+        assert bool(told) == (name != "sRGB")
+    assert names == {"damaged": "a damaged one", "sRGB": "", "LAB": "Lab identity built-in"}
 
 
 def test_a_plain_frame_has_no_sides():

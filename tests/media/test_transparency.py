@@ -5,12 +5,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from refilm.media import open_video
+from refilm.media import open_frames, open_video
 from refilm.media.inspecting import inspect_video
+from refilm.media.opening import reading
 
 from .declaring import gray, tagged, write
 
 HEIGHT, WIDTH = 48, 64
+VPX = {"auto-alt-ref": "0", "crf": "4", "b": "2M"}
 
 
 def half_clear(format: str) -> av.VideoFrame:
@@ -28,10 +30,12 @@ def half_clear(format: str) -> av.VideoFrame:
         ("qtrle", "mov", "argb"),
         ("prores_ks", "mov", "yuva444p10le"),
         ("png", "mov", "rgba"),
+        ("libvpx", "webm", "yuva420p"),
+        ("libvpx-vp9", "webm", "yuva420p"),
     ],
 )
 def test_videos_with_alpha_lie_on_white(tmp_path, codec, container, format):
-    options = {"profile": "4444"} if codec == "prores_ks" else {}
+    options = {"prores_ks": {"profile": "4444"}, "libvpx": VPX, "libvpx-vp9": VPX}.get(codec, {})
     path = write(tmp_path / "clip", [half_clear(format)] * 2, codec=codec, container=container, options=options)
     shown = open_video(path).frames[1].astype(float)
     opacity = np.linspace(0, 1, WIDTH)[None, :, None]
@@ -49,6 +53,33 @@ def test_opaque_pixels_that_could_be_transparent_are_untouched(tmp_path):
     path = write(tmp_path / "clip.mkv", [tagged(pixels, "bgra")], codec="ffv1")
     assert np.array_equal(open_video(path).frames[0], pixels[..., 2::-1])
     assert not inspect_video(path).transparent
+
+
+def test_webm_with_alpha_keeps_its_other_claims(tmp_path):
+    """Its transparency needs another decoder, which does not hear what the container says of colors."""
+    frames = [half_clear("yuva420p") for _ in range(24)]
+    for number, frame in enumerate(frames):
+        frame.color_trc, frame.color_primaries = 8, 12  # linear light, P3
+        frame.planes[0].update(bytes([40 + 8 * number]) * frame.planes[0].buffer_size)
+    path = write(tmp_path / "clip.webm", frames, codec="libvpx-vp9", container="webm", options=VPX)
+    part = inspect_video(path)
+    assert part.transparent
+    assert part.colors is not None
+    assert part.colors.name == "linear, Display P3"
+    whole = open_video(path)
+    ((time, sought),) = open_frames(path, [20 / 8])  # sought: the decoder starts anew
+    assert time == pytest.approx(20 / 8)
+    assert np.array_equal(sought, whole.frames[20])
+
+
+def test_frames_larger_than_is_declared_never_reach_libvpx(tmp_path, monkeypatch):
+    path = write(tmp_path / "clip.webm", [half_clear("yuva420p")], codec="libvpx-vp9", container="webm", options=VPX)
+    monkeypatch.setattr("refilm.media.opening._bounded", lambda *_: None)  # what the container declares
+    monkeypatch.setattr("refilm.media.opening.MAX_PIXELS", WIDTH * HEIGHT - 1)
+    with reading(path) as video:
+        video.decoder = None
+        with pytest.raises(av.FFmpegError):
+            list(video.decoded())
 
 
 def test_gifs_with_clear_parts_and_their_disposal(tmp_path):

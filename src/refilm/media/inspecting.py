@@ -14,6 +14,7 @@ from PIL import Image
 from refilm.media.color import Colors
 from refilm.media.containers import Format
 from refilm.media.cropping import says_to_crop
+from refilm.media.fields import TOP_FIRST
 from refilm.media.opening import reading, timed_frames
 from refilm.media.pictures import WHITE, Color, Shown, opened, show
 from refilm.media.showing import colors_of
@@ -45,6 +46,8 @@ class VideoPart:
     """Of the frames as they are stored; None: those of SDR video."""
     interlaced: bool
     """Whether there were interlaced frames, which were made progressive."""
+    contested: bool
+    """Whether the container says that they are interlaced, and they that they are not."""
     transparent: bool
     """Whether there were transparent pixels, which were laid on white."""
     streams: int
@@ -126,12 +129,13 @@ def inspect_video(path: Path, *, start: float | None = None, end: float | None =
             sides=video.sides(frame),
             colors=colors_of(frame),
             interlaced=video.interlaced > 0,
+            contested=not video.interlaced and video.stream.codec_context.field_order in TOP_FIRST,
             transparent=video.transparent > 0,
             streams=video.streams,
             cropped=_cropped(path, video.kind),
             rate=(len(times) - 1) / (times[-1] - times[0]) if shown else video.rate,
             times=times,
-            declared=video.stream.frames or None,
+            declared=None if video.kind == "avi" else video.stream.frames or None,  # AVI counts empty places, too
             duration=video.duration,
             corrupt=corrupt,
             tiny=np.stack(tiny),

@@ -13,19 +13,23 @@ from typing import BinaryIO, NoReturn
 
 import av
 import numpy as np
+from av.codec import CodecContext
+from av.codec.codec import UnknownCodecError
 from av.container.input import InputContainer
 from av.stream import Disposition
+from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation
 from av.video.stream import VideoStream
 
 from refilm.media.containers import Format, recognize
-from refilm.media.fields import progressive
+from refilm.media.fields import progressive, top_first
 from refilm.media.showing import EXACT, Size, shown
 from refilm.media.sides import Sides
 
 MAX_PIXELS = 64 * 10**6  # of a frame, as stored and as shown; more are refused before they are decoded
 STILL = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image  # covers of music, previews
+WITH_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 UNSOUGHT = ("avi", "gif")  # read from the start: their times are counted or have no index
 
 
@@ -36,6 +40,7 @@ class OpenVideo:
     path: Path
     container: InputContainer
     stream: VideoStream
+    decoder: VideoCodecContext
     kind: Format
     streams: int
     """How many streams of moving frames the file has."""
@@ -44,6 +49,8 @@ class OpenVideo:
     transparent: int = 0
     """How many of the frames that were shown so far have transparent parts; they are laid on white."""
     _sides: dict[int, Sides] = field(default_factory=dict)
+    _slots: list[int] = field(default_factory=list)
+    """Of an AVI file: which places of its even rate the frames that came so far have."""
 
     @property
     def rate(self) -> float:
@@ -61,7 +68,19 @@ class OpenVideo:
         """Seconds that the container says the file lasts; None: it does not say."""
         if self.stream.duration and self.stream.time_base:
             return float(self.stream.duration * self.stream.time_base)
-        return self.container.duration / av.time_base if self.container.duration else None
+        if not self.container.duration:
+            return None
+        return self.container.duration / av.time_base - self.start  # Matroska counts from 0, wherever frames begin
+
+    @property
+    def start(self) -> float:
+        """Seconds of the first frame, as the file counts."""
+        return float((self.stream.start_time or 0) * (self.stream.time_base or 0))
+
+    @property
+    def top_first(self) -> bool | None:
+        """Whether the upper lines come first, where the container alone knows that frames are interlaced."""
+        return top_first(self.stream.codec_context.name, self.stream.codec_context.field_order)
 
     def pixels(self, frame: VideoFrame, size: Size | None = None, how: Interpolation = EXACT) -> np.ndarray:
         """A frame as it is meant to be seen, (H, W, 3) uint8 in sRGB: of `size`, or with square pixels.
@@ -89,6 +108,23 @@ class OpenVideo:
             self._sides[rotation] = Sides.of(frame)
         return self._sides[rotation]
 
+    def decoded(self) -> Iterator[VideoFrame]:
+        """The frames as they are stored, from where the container was sought on."""
+        unspoken = self.top_first is not None
+        for packet in self.container.demux(self.stream):
+            if self.kind == "avi" and packet.size and packet.dts is not None:
+                self._slots.append(packet.dts)
+            if self.decoder is not self.stream.codec_context:  # libvpx takes frames of any size
+                self.stream.codec_context.decode(packet)
+            for frame in self.decoder.decode(packet):
+                self.interlaced += frame.interlaced_frame or unspoken
+                yield frame
+
+    def slot(self, position: int) -> int:
+        """Which place the frame of that position has in an AVI file: some of an even rate are left empty."""
+        over = max(0, position - len(self._slots) + 1)  # packets can hold two frames
+        return self._slots[position - over] + over - self._slots[0]
+
 
 @contextmanager
 def reading(path: Path) -> Iterator[OpenVideo]:
@@ -97,7 +133,8 @@ def reading(path: Path) -> Iterator[OpenVideo]:
     try:
         with path.open("rb") as file, _opened(file, kind) as container:
             streams = [stream for stream in container.streams.video if not stream.disposition & STILL]
-            yield OpenVideo(path, container, _chosen(streams, path), kind, len(streams))
+            stream = _chosen(streams, path)
+            yield OpenVideo(path, container, stream, _decoder(stream, path), kind, len(streams))
     except av.FFmpegError as error:
         raise ValueError(f"{path}: damaged, or in a codec unknown here ({error.strerror}); convert it anew") from error
 
@@ -110,19 +147,14 @@ def timed_frames(video: OpenVideo, start: float = 0.0) -> Iterator[tuple[float, 
     if start > 1 and video.kind not in UNSOUGHT:
         # a second early: containers index by decoding order, in which the frames before a key frame may follow it
         video.container.seek(origin + int((start - 1) / stream.time_base), stream=stream)
-    for position, frame in enumerate(progressive(_decoded(video), stream.time_base)):
+        video.decoder.flush_buffers()  # the container has flushed its own
+    for position, frame in enumerate(progressive(video.decoded(), stream.time_base, video.top_first)):
         if video.kind == "avi":  # AVI stores no times, only a rate
-            yield position / video.rate, frame
+            yield float(video.slot(position) * stream.time_base), frame
         elif frame.time is None:
             raise ValueError(f"{video.path}: has frames without a time; convert it anew")
         else:
             yield frame.time - float(origin * stream.time_base), frame
-
-
-def _decoded(video: OpenVideo) -> Iterator[VideoFrame]:
-    for frame in video.container.decode(video.stream):
-        video.interlaced += frame.interlaced_frame
-        yield frame
 
 
 def _opened(file: BinaryIO, kind: Format) -> InputContainer:
@@ -142,9 +174,26 @@ def _chosen(streams: list[VideoStream], path: Path) -> VideoStream:
     if stream.codec_context is None:
         raise ValueError(f"{path}: in a codec unknown here; convert it anew")
     _bounded(path, stream.codec_context.height, stream.codec_context.width)
-    stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}  # frames may be larger than is declared
-    stream.thread_type = "AUTO"
     return stream
+
+
+def _decoder(stream: VideoStream, path: Path) -> VideoCodecContext:
+    """FFmpeg's own, or for WebM with transparency that of libvpx, which alone reads it."""
+    own = stream.codec_context
+    own.options = {"max_pixels": str(MAX_PIXELS)}  # frames may be larger than is declared
+    own.thread_type = "AUTO"
+    if stream.metadata.get("alpha_mode") != "1" or own.name not in WITH_ALPHA:
+        return own
+    name = WITH_ALPHA[own.name]
+    try:
+        decoder = CodecContext.create(name, "r")
+    except UnknownCodecError as error:
+        raise ValueError(f"{path}: is transparent, which {name} reads, but it is missing here; convert it") from error
+    assert isinstance(decoder, VideoCodecContext)
+    decoder.thread_type = "AUTO"
+    decoder.color_trc, decoder.color_primaries = own.color_trc, own.color_primaries
+    decoder.colorspace, decoder.color_range = own.colorspace, own.color_range
+    return decoder
 
 
 def _bounded(path: Path, height: int, width: int) -> None:

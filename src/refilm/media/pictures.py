@@ -9,6 +9,7 @@ from typing import Annotated, BinaryIO
 import numpy as np
 from annotated_types import Interval
 from PIL import Image, ImageOps
+from PIL.TiffImagePlugin import TiffImageFile
 
 from refilm.media.profiles import CICP, in_srgb
 
@@ -21,6 +22,7 @@ SLIMMEST = 10  # the longer side over the shorter; encoders see squares, in whic
 SCANS = 1024  # megapixels that a progressive JPEG may make its decoder go through, all of its scans counted
 WHITE: Color = (255, 255, 255)
 BLACK: Color = (0, 0, 0)
+BITS, PHOTOMETRIC, WHITE_IS_ZERO = 258, 262, 0  # TIFF
 SIXTEEN_BITS = ("I;16", "I;16B", "I;16L", "I;16N")
 AMBIGUOUS = ("I", "F")  # what would be white in 32 bits or floats?
 
@@ -127,7 +129,7 @@ def opened(file: BinaryIO, path: Path) -> Image.Image:
     if image.format in ("JPEG", "MPO"):
         _bound_scans(image, file, path)
     elif image.format == "PNG":
-        image.info |= _png_colors(file)
+        image.info |= _png_says(file)
     file.seek(place)
     return image
 
@@ -152,18 +154,28 @@ def _bound_scans(image: Image.Image, file: BinaryIO, path: Path) -> None:
         raise ValueError(f"{path}: a progressive JPEG of {scans} scans takes too long; save it as a plain one")
 
 
-def _png_colors(file: BinaryIO) -> dict[str, tuple[int, ...]]:
-    """PNG's chunk cICP, which Pillow does not read; it comes before the pixels."""
+def _png_says(file: BinaryIO) -> dict[str, tuple[int, ...] | int]:
+    """What Pillow does not read of a PNG, or not in the pixels' own terms: cICP, and a transparent color (tRNS)."""
+    says: dict[str, tuple[int, ...] | int] = {}
+    file.seek(24)
+    bits, kind = file.read(2)
     file.seek(8)
     while len(head := file.read(8)) == 8 and head[4:] != b"IDAT":
-        if head[4:] == b"cICP":
-            return {CICP: tuple(file.read(4))}
-        file.seek(int.from_bytes(head[:4], "big") + 4, os.SEEK_CUR)
-    return {}
+        length = int.from_bytes(head[:4], "big")
+        content = file.read(min(length, 6))
+        if head[4:] == b"cICP" and len(content) == 4:
+            says[CICP] = tuple(content)
+        elif head[4:] == b"tRNS" and kind == 0 and bits in (2, 4):  # gray, which Pillow widens to 8 bits
+            says["transparency"] = int.from_bytes(content[:2], "big") % 2**bits * (255 // (2**bits - 1))
+        elif head[4:] == b"tRNS" and kind == 2 and bits == 16 and len(content) == 6:  # it keeps the upper bytes
+            says["transparency"] = tuple(content[::2])
+        file.seek(length - len(content) + 4, os.SEEK_CUR)
+    return says
 
 
 def _shown(image: Image.Image, name: str, background: Color) -> Shown:
     _bounded(image, name)
+    depth, negative = _gray_of(image)
     try:
         image.load()
         image = ImageOps.exif_transpose(image)
@@ -172,7 +184,7 @@ def _shown(image: Image.Image, name: str, background: Color) -> Shown:
     if image.mode in AMBIGUOUS:
         raise ValueError(f"{name}: {image.mode} pixels have no known white; save it with 8 or 16 bits a channel")
     if image.mode in SIXTEEN_BITS:
-        image = _eight_bits(image)
+        image = _eight_bits(image, depth, negative)
     alpha = image.convert("RGBA").getchannel("A") if image.has_transparency_data else None
     image, colors, doubt = in_srgb(image if alpha is None else _without_alpha(image))
     if alpha is None or alpha.getextrema() == (255, 255):
@@ -187,10 +199,18 @@ def _without_alpha(image: Image.Image) -> Image.Image:
     return opaque
 
 
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """Gray of 16 bits; one value of it can be transparent."""
+def _gray_of(image: Image.Image) -> tuple[int, bool]:
+    """Bits of a gray deeper than 8, and whether 0 is white: of TIFF, whose deep grays Pillow gives as they are."""
+    tags = image.tag_v2 if isinstance(image, TiffImageFile) else {}
+    bits = tags.get(BITS, (16,))[0]
+    return bits, tags.get(PHOTOMETRIC) == WHITE_IS_ZERO
+
+
+def _eight_bits(image: Image.Image, depth: int, negative: bool) -> Image.Image:
+    """Gray of 12 or 16 bits; one value of it can be transparent."""
     pixels = np.asarray(image)
-    small = Image.fromarray((pixels.astype(np.float32) / 257).round().astype(np.uint8))
+    small = (pixels * np.float32(255 / (2**depth - 1))).round().clip(0, 255).astype(np.uint8)
+    small = Image.fromarray(255 - small if negative else small)
     if isinstance(clear := image.info.get("transparency"), int):
         alpha = Image.fromarray(np.where(pixels == clear, 0, 255).astype(np.uint8))
         small = Image.merge("LA", (small, alpha))

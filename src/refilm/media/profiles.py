@@ -40,7 +40,7 @@ def in_srgb(image: Image.Image) -> Converted:
     if profile and CICP not in image.info:
         try:
             source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-            return Converted(_by_profile(_profiled(image), source), _name_of(source))
+            return Converted(_by_profile(_profiled(image), source), name_of(profile))
         except (ImageCms.PyCMSError, OSError, ValueError):
             return Converted(
                 image.convert("RGB"), doubt="has a color profile that cannot be used; it is taken for sRGB"
@@ -50,6 +50,16 @@ def in_srgb(image: Image.Image) -> Converted:
         return Converted(_by_light(image, colors), colors.name)
     doubt = "is CMYK without a color profile, so that its colors are a guess" if image.mode == "CMYK" else ""
     return Converted(image.convert("RGB"), doubt=doubt)
+
+
+def name_of(profile: bytes) -> str:
+    """What an ICC profile calls itself; empty for sRGB."""
+    try:
+        name = ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(io.BytesIO(profile)))
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        return "a damaged one"
+    name = "".join(letter for letter in name if letter.isprintable())[:60].strip()  # whatever a file says
+    return "" if name.startswith("sRGB") else name or "a color profile"
 
 
 def _by_profile(image: Image.Image, source: ImageCms.ImageCmsProfile) -> Image.Image:
@@ -65,12 +75,6 @@ def _by_light(image: Image.Image, colors: Colors) -> Image.Image:
 def _profiled(image: Image.Image) -> Image.Image:
     """In a kind of pixels that a profile can speak of."""
     return image if image.mode in ("RGB", "L", "CMYK") else image.convert("L" if image.mode == "1" else "RGB")
-
-
-def _name_of(profile: ImageCms.ImageCmsProfile) -> str:
-    name = ImageCms.getProfileDescription(profile)
-    name = "".join(letter for letter in name if letter.isprintable())[:60].strip()  # whatever a file says
-    return "" if name.startswith("sRGB") else name or "a color profile"
 
 
 def _cicp(image: Image.Image) -> Colors | None:

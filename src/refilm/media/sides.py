@@ -6,13 +6,18 @@ on a copy of a few pixels, and never on the frame.
 """
 
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Self
 
 import numpy as np
-from av.sidedata.sidedata import SideData
+from av.filter import Graph
+from av.sidedata.sidedata import SideData, Type
 from av.video.frame import VideoFrame
 from av.video.reformatter import Colorspace, Interpolation
 
+from refilm.media.profiles import name_of
+
+NEWER = 32  # kinds of side data: more than FFmpeg gains in years
 STEREO = ("", "side by side", "one above the other", "one after the other", "as a checkerboard")
 STEREO += ("side by side, in quincunx", "line by line", "column by column")
 
@@ -29,6 +34,8 @@ class Sides:
     """How the views for two eyes lie in the frame; empty: there is one view."""
     spherical: bool = False
     dolby_vision: bool = False
+    profile: str = ""
+    """The name of an ICC profile other than sRGB's."""
 
     @property
     def turned(self) -> bool:
@@ -53,14 +60,29 @@ class Sides:
             dst_colorspace=Colorspace.ITU709,
             interpolation=Interpolation.POINT,
         )
-        sides = small.side_data
+        sides = _known(small).side_data
         stereo = _integers(sides.get("STEREO3D"), 1)[0]
         return cls(
             *_orientation(_integers(sides.get("DISPLAYMATRIX"), 5)),
             stereo=STEREO[stereo] if 0 <= stereo < len(STEREO) else "",
             spherical="SPHERICAL" in sides,
             dolby_vision="DOVI_METADATA" in sides or "DOVI_RPU_BUFFER" in sides,
+            profile=name_of(bytes(sides["ICC_PROFILE"])) if "ICC_PROFILE" in sides else "",
         )
+
+
+def _known(frame: VideoFrame) -> VideoFrame:
+    """The frame without side data of kinds that FFmpeg knows and PyAV does not, which it could not list (EXIF, ...)."""
+    graph = Graph()
+    source = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=Fraction(1))
+    newest = max(kind.value for kind in Type)
+    unknown = [graph.add("sidedata", f"mode=delete:type={kind}") for kind in range(newest + 1, newest + NEWER)]
+    graph.link_nodes(source, *unknown, graph.add("buffersink"))
+    graph.configure()
+    graph.push(frame)
+    known = graph.pull()
+    assert isinstance(known, VideoFrame)
+    return known
 
 
 def _orientation(matrix: list[int]) -> tuple[bool, bool, bool]:

@@ -22,6 +22,9 @@ def declared_by_video(path: Path, part: VideoPart) -> list[Finding]:
         tell("turned", f"is stored turned or mirrored; it is shown upright, {part.width} x {part.height} pixels")
     if part.interlaced:
         tell("interlaced", "is interlaced; it is read deinterlaced by bwdif, softer than progressive video would be")
+    if part.contested:
+        message = "says that it is interlaced, but its frames say that they are not, and are believed"
+        tell("interlaced", f"{message}; if the page shows combs, deinterlace it yourself")
     if colors is not None and colors.hdr:
         message = "it is read as SDR, with highlights compressed; if they matter, convert it to SDR (BT.709) yourself"
         tell("color", f"is HDR ({colors.name}); {message}")
@@ -32,6 +35,9 @@ def declared_by_video(path: Path, part: VideoPart) -> list[Finding]:
             "color",
             f"its light is stored as {colors.name}; it is converted to sRGB: look whether the page shows it right",
         )
+    if sides.profile:
+        message = f"has a color profile of its own ({sides.profile}), which is not applied"
+        tell("color", f"{message}; convert it to BT.709 if the page shows it wrong")
     if part.transparent:
         tell("transparent", "has transparent parts, which are laid on white; lay them on a background of your own")
     if sides.stereo:
