@@ -23,6 +23,9 @@ D50_P3 = {
 }
 
 
+DEEP = struct.pack(">12H", *[0] * 3, 0x5501, 0x5502, 0xAA03, *[0xAAAA] * 3, *[0xFFFF] * 3)
+
+
 def squares(colors: np.ndarray) -> Image.Image:
     return Image.fromarray(colors.astype(np.uint8)[None].repeat(16, axis=0).repeat(16, axis=1))
 
@@ -180,14 +183,8 @@ def test_sixteen_bits_with_a_transparent_value(tmp_path):
         (4, 0, bytes([0x05, 0xAF]), [5], [0, 255, 170, 255]),
         (4, 0, bytes([0x05, 0xAF]), [0], [255, 85, 170, 255]),
         (8, 0, bytes([0, 85, 170, 255]), [85], [0, 255, 170, 255]),
-        (
-            16,
-            2,
-            struct.pack(">12H", *[0] * 3, *[21845] * 3, *[43690] * 3, *[65535] * 3),
-            [21845] * 3,
-            [0, 255, 170, 255],
-        ),
-        (16, 2, struct.pack(">12H", *[0] * 3, *[21845] * 3, *[43690] * 3, *[65535] * 3), [0] * 3, [255, 85, 170, 255]),
+        (16, 2, DEEP, [0x5501, 0x5502, 0xAA03], [0, 255, 170, 255]),
+        (16, 2, DEEP, [0] * 3, [255, 85, 170, 255]),
     ],
 )
 def test_a_transparent_color_of_any_depth(tmp_path, bits, kind, row, clear, expected):

@@ -70,6 +70,8 @@ def test_webm_with_alpha_keeps_its_other_claims(tmp_path):
     ((time, sought),) = open_frames(path, [20 / 8])  # sought: the decoder starts anew
     assert time == pytest.approx(20 / 8)
     assert np.array_equal(sought, whole.frames[20])
+    late = [frame for _, frame in open_frames(path, [2.9, 9.0])]  # sought again after the end
+    assert [np.array_equal(frame, whole.frames[23]) for frame in late] == [True, True]
 
 
 def test_frames_larger_than_is_declared_never_reach_libvpx(tmp_path, monkeypatch):

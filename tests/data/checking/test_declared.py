@@ -70,6 +70,12 @@ def test_transparent(tmp_path):
     assert told(tmp_path, "1.gif", "transparent").startswith("has transparent parts, which are laid on white")
 
 
+def test_empty_places_of_avi_are_no_missing_frames(tmp_path):
+    frames = [gray(90 + 5 * n).reformat(format="yuvj420p") for n in range(12)]
+    write(tmp_path / "1.avi", frames, codec="mjpeg", container="avi", places=[*range(6), *range(10, 16)])
+    assert told(tmp_path, "1.avi", "variable rate")
+
+
 def test_two_eyes(tmp_path):
     frames = [gray(90 + n) for n in range(12)]
     write(tmp_path / "1.mkv", frames, codec="libx264", metadata={"stereo_mode": "left_right"})
