@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from refilm.data.examples import PICTURES, VIDEOS
+from refilm.data.importing.bombs import TooMuchError, bounded, bounded_memory
 from refilm.data.importing.columns import Columns, Files, row_of
 from refilm.data.importing.parquet import reason
 from refilm.data.importing.rows import Blob, File, Row
@@ -48,7 +49,7 @@ def hub_rows(name: str, split: str, columns: Columns) -> Iterator[Row]:
         ValueError: it cannot be reached or read, the datasets library is missing, or a row is at fault.
     """
     files = _HubFiles(Path(), allow_outside=False)
-    for number, row in enumerate(_streamed(name, split), start=1):
+    for number, row in enumerate(bounded(_streamed(name, split), name), start=1):
         yield row_of(row, columns, files, f"{name}, row {number}")
 
 
@@ -61,8 +62,10 @@ class _HubFiles(Files):
         if not (name.startswith("hf://datasets/") or re.fullmatch(r"zip://[^:]*::hf://datasets/.*", name)):
             raise ValueError(f"{place}: {name!r} is no file of the data set; only those are read")
         try:
-            with fsspec.open(name, "rb") as file:
+            with bounded_memory(f"{place}: {name!r}"), fsspec.open(name, "rb") as file:
                 return Blob(file.read(), name)  # pyright: ignore[reportAttributeAccessIssue]
+        except TooMuchError:
+            raise
         except Exception as error:  # of the network, of the Hub, or of the archive
             raise ValueError(f"{place}: {name!r} cannot be fetched ({reason(error)}); try again") from error
 
@@ -76,5 +79,7 @@ def _streamed(name: str, split: str) -> Iterator[dict[str, Any]]:
     try:
         stream: IterableDataset = datasets.load_dataset(name, split=split, streaming=True)  # pyright: ignore
         yield from stream.decode(False)
+    except MemoryError:
+        raise
     except Exception as error:  # of the network, of the Hub, or of the file
         raise ValueError(f"{name}: cannot be read ({reason(error)})") from error

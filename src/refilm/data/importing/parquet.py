@@ -4,10 +4,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from refilm.data.importing.bombs import bounded
 from refilm.data.importing.columns import Columns, Files, row_of
 from refilm.data.importing.rows import Row
 
-BATCH = 16  # rows that are in memory together, with their videos
+BUFFER = 2**20  # bytes of a column that are read at once; else it would be all of them
 
 
 def parquet_rows(paths: Sequence[Path], columns: Columns, *, allow_outside: bool) -> Iterator[Row]:
@@ -18,7 +19,7 @@ def parquet_rows(paths: Sequence[Path], columns: Columns, *, allow_outside: bool
     """
     for path in paths:
         files = Files(path.parent, allow_outside)
-        for number, row in enumerate(_rows(path, columns), start=1):
+        for number, row in enumerate(bounded(_rows(path, columns), str(path)), start=1):
             yield row_of(row, columns, files, f"{path}, row {number}")
 
 
@@ -30,10 +31,12 @@ def _rows(path: Path, columns: Columns) -> Iterator[dict[str, Any]]:
     except ImportError as error:
         raise ValueError(f"{path}: reading it needs pyarrow: pip install 'refilm[data]'") from error
     try:
-        with path.open("rb") as content, ParquetFile(content) as file:
+        with path.open("rb") as content, ParquetFile(content, buffer_size=BUFFER) as file:
             names = columns.found(file.schema_arrow.names, str(path)).values()
-            for batch in file.iter_batches(BATCH, columns=list(names)):
+            for batch in file.iter_batches(1, columns=list(names)):  # a row's videos are in memory together
                 yield from batch.to_pylist()
+    except MemoryError:
+        raise
     except (ArrowException, OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: cannot be read as Parquet ({reason(error)}); download or write it again") from error
 
