@@ -7,10 +7,10 @@ import struct
 from collections.abc import Iterator
 from typing import BinaryIO
 
+from refilm.media.boxes import boxes
 from refilm.media.containers import Format, variable_length
 
 MOST = 100_000  # elements that are looked at: files can nest any number
-NESTED = {b"moov": 8, b"trak": 8, b"mdia": 8, b"minf": 8, b"stbl": 8, b"stsd": 16}  # bytes before the boxes inside
 ENTRY = 86  # bytes of a description of video, before the boxes inside
 SEGMENT, TRACKS, TRACK, VIDEO = 0x18538067, 0x1654AE6B, 0xAE, 0xE0
 CROPS = (0x54AA, 0x54BB, 0x54CC, 0x54DD)
@@ -20,32 +20,10 @@ def says_to_crop(file: BinaryIO, kind: Format) -> bool:
     """Whether a track of the file has a crop that leaves something out."""
     size = file.seek(0, 2)
     if kind == "mov":
-        return any(_clapped(file, place) for place in _boxes(file, 0, size))
+        return any(_clapped(file, box.start) for box in boxes(file) if box.parent == b"stsd")
     if kind == "matroska":
         return any(_value(file, place, length) for place, length in _crops(file, size))
     return False
-
-
-def _boxes(file: BinaryIO, start: int, end: int) -> Iterator[int]:
-    """Where the descriptions of tracks are, in all boxes that contain some."""
-    stack = [(start, end, b"")]
-    for _ in range(MOST):
-        if not stack:
-            return
-        start, end, parent = stack.pop()
-        file.seek(start)
-        head = file.read(16)
-        if start >= end or len(head) < 8:
-            continue
-        length, kind = int.from_bytes(head[:4], "big"), head[4:8]
-        length = int.from_bytes(head[8:], "big") if length == 1 else length or end - start
-        if length < 8:
-            continue
-        stack.append((start + length, end, parent))
-        if parent == b"stsd":
-            yield start
-        elif kind in NESTED:
-            stack.append((start + NESTED[kind], start + length, kind))
 
 
 def _clapped(file: BinaryIO, place: int) -> bool:

@@ -22,6 +22,7 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation
 from av.video.stream import VideoStream
 
+from refilm.media.boxes import assert_plausible
 from refilm.media.containers import Format, recognize
 from refilm.media.fields import progressive, top_first
 from refilm.media.showing import EXACT, Size, shown
@@ -131,7 +132,7 @@ def reading(path: Path) -> Iterator[OpenVideo]:
     """A video file, open. What is wrong with it is a ValueError, on entering or while frames come."""
     kind = recognize(path)
     try:
-        with path.open("rb") as file, _opened(file, kind) as container:
+        with path.open("rb") as file, _opened(file, kind, path) as container:
             streams = [stream for stream in container.streams.video if not stream.disposition & STILL]
             stream = _chosen(streams, path)
             yield OpenVideo(path, container, stream, _decoder(stream, path), kind, len(streams))
@@ -157,8 +158,14 @@ def timed_frames(video: OpenVideo, start: float = 0.0) -> Iterator[tuple[float, 
             yield frame.time - float(origin * stream.time_base), frame
 
 
-def _opened(file: BinaryIO, kind: Format) -> InputContainer:
+def _opened(file: BinaryIO, kind: Format, path: Path) -> InputContainer:
     """The format is given, not guessed, and no other file opens. Titles in old encodings are no reason to refuse."""
+    if kind == "mov":
+        try:
+            assert_plausible(file)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+        file.seek(0)
     return av.open(file, "r", format=kind, io_open=_refuse, metadata_errors="replace")
 
 

@@ -1,0 +1,88 @@
+"""The boxes of MP4 and MOV (ISO/IEC 14496-12, 4.2), and whether they claim more frames than any file has.
+
+FFmpeg makes an index of all frames when it opens a file, with 72 bytes for each: a file of 2 KB could take gigabytes.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO, NamedTuple
+
+MOST = 1_000_000  # boxes that are looked at: files can nest any number
+LONGEST = 5_000_000  # frames of a track or fragment: 46 hours at 30 frames a second
+NESTED = b"moov trak mdia minf stbl stsd moof traf mvex edts dinf udta tref sinf schi iprp ipco tapt".split()
+STSD = 8  # bytes before the descriptions inside
+COUNTS = {b"stsz": 8, b"stz2": 8, b"trun": 4}  # where in them it says how many frames there are
+
+
+class Box(NamedTuple):
+    """A box, and where it is."""
+
+    parent: bytes
+    kind: bytes
+    start: int
+    inside: int
+    """Where its content begins."""
+
+
+def boxes(file: BinaryIO) -> Iterator[Box]:
+    """All boxes of a file, those inside of others too, but not of media.
+
+    Raises:
+        ValueError: they are too many.
+    """
+    stack = [(0, file.seek(0, 2), b"")]
+    for _ in range(MOST):
+        if not stack:
+            return
+        start, end, parent = stack.pop()
+        file.seek(start)
+        head = file.read(16)
+        if start >= end or len(head) < 8:
+            continue
+        length, kind = int.from_bytes(head[:4], "big"), head[4:8]
+        inside = start + (16 if length == 1 else 8)
+        length = int.from_bytes(head[8:], "big") if length == 1 else length or end - start
+        if length < 8:
+            continue
+        stack.append((start + length, end, parent))
+        yield Box(parent, kind, start, inside)
+        if kind in NESTED:
+            stack.append((inside + (STSD if kind == b"stsd" else 0), min(start + length, end), kind))
+    raise ValueError(f"more than {MOST:,} boxes; convert it anew")
+
+
+@dataclass
+class Track:
+    """What decides how long FFmpeg's index of a track is."""
+
+    sound: bool = True
+    even: bool = True
+    """Whether each of its frames lasts as long as any: of sound, these are single numbers, which are not indexed."""
+    frames: int = 0
+
+
+def assert_plausible(file: BinaryIO) -> None:
+    """Refuse a file that would take gigabytes before its first frame.
+
+    Raises:
+        ValueError: it has too many boxes, claims too many frames, or its index is compressed.
+    """
+    tracks = [Track()]
+    for box in boxes(file):
+        file.seek(box.inside)
+        head, track = file.read(16), tracks[-1]
+        if box.kind == b"trak":
+            tracks.append(Track())
+        elif box.kind == b"hdlr" and box.parent == b"mdia":
+            track.sound &= head[8:12] == b"soun"
+        elif box.kind == b"stts":
+            track.even &= head[4:8] == head[12:16] == b"\0\0\0\1"
+        elif box.kind in COUNTS:
+            frames = int.from_bytes(head[COUNTS[box.kind] :][:4], "big")
+            track.frames = max(track.frames, frames)
+            track.even &= box.kind != b"trun"
+        elif box.kind == b"cmov":
+            raise ValueError("its index is compressed, as very old QuickTime files have it; convert it anew")
+    most = max(0 if track.sound and track.even else track.frames for track in tracks)
+    if most > LONGEST:
+        raise ValueError(f"says that it has {most:,} frames; no video has, so convert it anew")
