@@ -18,11 +18,10 @@ from .test_containers import box
 def claiming(content: bytes, frames: int) -> bytes:
     """A real file that says it has so many frames, one byte each, in one chunk."""
     changed = bytearray(content)
-    for kind, place in ((b"stsz", 12), (b"stsc", 16), (b"stts", 12)):
+    numbers = ((b"stsz", 8, 1), (b"stsz", 12, frames), (b"stsc", 16, frames), (b"stts", 12, frames), (b"stts", 16, 1))
+    for kind, place, number in numbers:
         start = changed.index(kind) + place
-        changed[start : start + 4] = struct.pack(">I", frames)
-    start = changed.index(b"stsz") + 8
-    changed[start : start + 4] = struct.pack(">I", 1)
+        changed[start : start + 4] = struct.pack(">I", number)
     return bytes(changed)
 
 

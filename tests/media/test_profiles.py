@@ -250,6 +250,34 @@ def test_doubtful_colors_are_told(tmp_path, mode, told):
     assert told is None or told in found[0].message
 
 
+@pytest.mark.parametrize("format", ["TIFF", "PNG", "JPEG", "BMP"])
+def test_pixels_that_are_not_square_are_told(tmp_path, format):
+    for name, density in {"fax": (200, 100), "plain": (72, 72)}.items():
+        Image.new("RGB", (40, 40)).save(tmp_path / name, format, dpi=density)
+    Image.new("RGB", (40, 40)).save(tmp_path / "silent", format)
+    told = {}
+    for name in ("fax", "plain", "silent"):
+        findings = declared_by_picture(tmp_path / name, inspect_picture(tmp_path / name), mask=False)
+        told[name] = [(one.kind, one.message.split(": ")[1].partition(" as wide")[0]) for one in findings]
+    assert told == {
+        "fax": [("size", "says that its pixels are 0.5 times")],
+        "plain": [],
+        "silent": [],
+    }
+
+
+def test_a_ratio_of_pixels_alone(tmp_path):
+    """PNG and JFIF can say the shape of pixels without a unit."""
+    png(tmp_path / "a.png", Image.new("RGB", (40, 40)), (b"pHYs", struct.pack(">IIB", 3, 1, 0)))
+    assert inspect_picture(tmp_path / "a.png").pixel_aspect == pytest.approx(1 / 3)
+    Image.new("RGB", (40, 40)).save(buffer := io.BytesIO(), "JPEG")
+    content = bytearray(buffer.getvalue())
+    place = content.index(b"JFIF\0") + 7
+    content[place : place + 5] = struct.pack(">BHH", 0, 1, 2)
+    (tmp_path / "a.jpg").write_bytes(content)
+    assert inspect_picture(tmp_path / "a.jpg").pixel_aspect == 2
+
+
 def test_several_images_in_a_file_are_told(tmp_path):
     for name in ("pages.tif", "phone.mpo", "film.webp", "film.png", "film.gif"):
         squares(PURE).save(tmp_path / name, save_all=True, append_images=[squares(P3)])

@@ -24,6 +24,7 @@ MOST_FRAMES = 250_000  # of a part: their small pictures take 0.9 GB, and 2.3 ho
 TINY = 32, 36  # height and width of the small pictures
 MEAN = Interpolation.AREA | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP
 EXIF_ORIENTATION = 0x0112
+DENSITIES = ("dpi", "aspect", "resolution", "jfif_density")  # as Pillow calls them, in PNG, TIFF, JPEG and BMP
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,8 @@ class PictureFacts:
     """Whether EXIF says that it is stored turned or mirrored."""
     animated: bool
     """Whether it has more than one image."""
+    pixel_aspect: float
+    """Width of a pixel over its height, as the file says; it is shown with square ones."""
     shown: Shown
     """As `open_picture` gives it, and what was done for that."""
 
@@ -169,8 +172,15 @@ def inspect_picture(path: Path, background: Color = WHITE) -> PictureFacts:
             mode=raw.mode,
             turned=turned,
             animated=getattr(raw, "is_animated", False),
+            pixel_aspect=_pixel_aspect(raw),
             shown=shown,
         )
+
+
+def _pixel_aspect(image: Image.Image) -> float:
+    """By the pixels per inch, or per anything, that a file says across and down, as faxes and scans do."""
+    across, down = next((image.info[key] for key in DENSITIES if key in image.info), (1, 1))
+    return float(down) / float(across) if across and down else 1.0
 
 
 def tiny_picture(picture: Image.Image) -> np.ndarray:

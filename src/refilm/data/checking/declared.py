@@ -7,6 +7,7 @@ import numpy as np
 from refilm.data.checking.findings import Finding, Kind
 from refilm.media.inspecting import PictureFacts, VideoPart
 
+OBLONG = 0.05  # of a pixel's shape; less nobody sees
 FAINTEST = 128  # of the brightest pixel of a mask: labels of 1 or 38 are read as next to nothing
 
 
@@ -60,6 +61,9 @@ def declared_by_picture(path: Path, facts: PictureFacts, *, mask: bool) -> list[
     if facts.animated:
         message = f"{path}: has more than one image (an animation, pages, a preview); only the first is used"
         findings.append(Finding(kind="animated", message=message))
+    if abs(facts.pixel_aspect - 1) > OBLONG and not mask:
+        message = f"{path}: says that its pixels are {facts.pixel_aspect:.4g} times as wide as high, but is read with"
+        findings.append(Finding(kind="size", message=f"{message} square ones; scale it to its true shape"))
     if facts.shown.doubt and not mask:
         message = f"{path}: {facts.shown.doubt}; save it in sRGB if it looks wrong on the page"
         findings.append(Finding(kind="color", message=message))
