@@ -83,7 +83,6 @@ def test_a_frozen_weight_with_a_gradient_is_named():
 
 
 def test_a_weight_in_8_bits_is_all_of_its_parts():
-    pytest.importorskip("torchao")
     made = task(training=TrainSettings(base_dtype="int8"), dtype=torch.bfloat16, checkpointing="full")
     frozen = Frozen.of(made.module)
     frozen.check()

@@ -144,7 +144,6 @@ def test_a_damaged_checkpoint_and_a_missing_tracker_leave_the_records_alone(reci
 @pytest.mark.parametrize(("small", "large"), [(1, 8), (4, 8)])
 def test_a_weight_of_another_shape_is_never_spread(recipe, trained, tmp_path, small, large):
     """`copy_` would repeat the one row of a LoRA of rank 1 eight times."""
-    pytest.importorskip("peft")
     task, other = (read_recipe(recipe, {"train.lora": {"rank": rank}}).task() for rank in (small, large))
     loop = read_recipe(recipe, SHORT).loop
     made = begin(task, loop, tmp_path / "lora")
