@@ -133,6 +133,20 @@ def test_a_byte_order_mark_is_passed_over_and_another_encoding_named(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"x = " + b"[" * 100_000, r"deep\.toml: not TOML"),
+        (b"x = " + b"9" * 5_000, r"deep\.toml: not TOML"),
+        (b"\0" * (1 << 23), r"deep\.toml: 8,388,608 bytes are no recipe"),
+    ],
+)
+def test_files_that_would_cost_much_are_refused(tmp_path, content, words):
+    (tmp_path / "deep.toml").write_bytes(content)
+    with pytest.raises(ValueError, match=words):
+        read_recipe(tmp_path / "deep.toml")
+
+
+@pytest.mark.parametrize(
     ("changes", "words"),
     [
         ({"loop.step": 3}, r"loop\.step: unknown; did you mean loop\.steps\?"),

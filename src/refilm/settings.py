@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from refilm.files import read_text
 
+LARGEST = 1 << 22  # bytes of a file of settings: whoever gives weights in its place shall not wait for them to be read
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
 
@@ -78,9 +79,12 @@ def read_toml(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise ValueError(f"{path}: no such file; give the path of a recipe, a TOML file")
+    if (size := path.stat().st_size) > LARGEST:
+        raise ValueError(f"{path}: {size:,} bytes are no recipe, at most {LARGEST:,}; give the path of a TOML file")
+    text = read_text(path)
     try:
-        return tomllib.loads(read_text(path))
-    except tomllib.TOMLDecodeError as error:
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # numbers of thousands of digits are no TOMLDecodeErrors
         raise ValueError(f"{path}: not TOML: {error}") from error
 
 

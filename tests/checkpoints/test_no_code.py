@@ -3,6 +3,7 @@
 import ast
 import builtins
 import json
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -80,6 +81,12 @@ def test_every_call_that_could_run_code_forbids_it():
     found = []
     for path in Path(refilm.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if (
+                isinstance(node, ast.FunctionDef)
+                and re.search(r"\bAuto\w+\.from_pretrained", text := ast.unparse(node))
+                and "trust_remote_code=False" not in text
+            ):
+                found.append(f"{path.name}:{node.lineno} {node.name}")
             if not isinstance(node, ast.Call):
                 continue
             call, given = ast.unparse(node.func), {word.arg: ast.unparse(word.value) for word in node.keywords}

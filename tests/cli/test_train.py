@@ -26,6 +26,7 @@ def test_changes_are_toml_or_plain_words():
         "path": "a=b",
         "lr": 0.001,
     }
+    assert changes_of(["x=" + "[" * 10_000]) == {"x": "[" * 10_000}
     for text in ("loop.steps", "=1", "loop..steps=1"):
         with pytest.raises(ValueError, match="give a setting's dotted name and its value"):
             changes_of([text])

@@ -131,6 +131,8 @@ def test_names_that_ffmpeg_would_take_for_protocols_or_patterns(tmp_path, monkey
         ("absent/film.mp4", None, "there is no folder .*absent"),
         ("film.mp4", 0, "scale must be a whole number from 1 up, received 0"),
         ("film.mp4", 1.5, "received 1.5"),
+        ("film.mp4", True, "received True"),
+        ("film.mp4", "2", "received '2'"),
         ("film.mp4", 2000, "24000 x 24000 pixels are too many"),
     ],
 )

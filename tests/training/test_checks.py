@@ -1,5 +1,6 @@
 """What a run refuses it refuses before its first step, and a dry run refuses it in the same words."""
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -76,6 +77,28 @@ def test_a_dry_run_refuses_what_the_run_refuses(refilm, recipe, cache, tmp_path,
     assert dry.stderr == real.stderr
     assert "step 1" not in real.stdout
     assert not (tmp_path / "runs").exists() or not list((tmp_path / "runs").iterdir())
+
+
+@pytest.mark.parametrize("clips", ["are encoded", "are to be encoded"])
+@pytest.mark.parametrize(
+    ("file", "content", "words"),
+    [
+        ("text_encoder/model.safetensors", None, "model.safetensors: no such file"),
+        ("image_encoder/model.safetensors", b"\x00" * 100, "cut off or not a safetensors file"),
+        ("vae/config.json", b"no", "vae/config.json: not JSON"),
+        ("tokenizer/spiece.model", None, "tokenizer/tokenizer.json: no such file"),
+        ("image_processor/preprocessor_config.json", None, "preprocessor_config.json: no such file"),
+    ],
+)
+def test_a_dry_run_looks_at_encoders_as_the_run_does(refilm, recipe, tiny_base, tmp_path, clips, file, content, words):
+    base = Path(shutil.copytree(tiny_base, tmp_path / "base"))
+    (base / "tokenizer" / "tokenizer.json").unlink(missing_ok=True)
+    (base / file).unlink() if content is None else (base / file).write_bytes(content)
+    changes = ["--set", f"base={base}"] + (["--set", "data.cache=new"] if clips == "are to be encoded" else [])
+    real, dry = refilm("train", recipe, *changes), refilm("train", recipe, *changes, "--dry-run")
+    assert (real.exit_code, dry.exit_code) == (2, 2), real.output + dry.output
+    assert words in real.stderr
+    assert dry.stderr == real.stderr
 
 
 def test_a_dry_run_misses_peft_and_checkpoints_as_the_run_does(refilm, recipe, monkeypatch):

@@ -100,3 +100,21 @@ def test_a_tracker_that_is_not_installed_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(ValueError, match=r"--log-with wandb: is not installed; .* pip install refilm\[wandb\]"):
         open_tracker("wandb", run="fox", config={})
+
+
+def test_a_tracker_that_cannot_begin_is_one_line(monkeypatch):
+    def init(**settings):
+        raise RuntimeError("no API key")  # wandb's own errors are no ImportErrors
+
+    monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=init))
+    with pytest.raises(ValueError, match="--log-with wandb: cannot begin: no API key; mend that, or leave it out"):
+        open_tracker("wandb", run="fox", config={})
+
+
+def test_other_files_among_the_events_do_no_harm(tmp_path):
+    (tmp_path / "logs").mkdir()
+    for name in ("events.out.tfevents.mine", "notes.txt"):
+        (tmp_path / "logs" / name).touch()
+    with Records(tmp_path) as records:
+        records.write(steps(1, 1, loss=1.0)[0])
+    assert read(tmp_path).Scalars("train/loss")[0].step == 1

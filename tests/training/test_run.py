@@ -1,10 +1,12 @@
 """How a run starts: as it began, alone in its folder, and with nothing written before all of it is known to work."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -221,3 +223,49 @@ def test_a_full_disk_for_logs_and_films_is_told_once_and_the_run_goes_on(recipe,
     assert told[1].endswith("No space left on device; the run goes on without some of its logs")
     assert [path.name for path in checkpoints(run)] == ["step-00000004", "step-00000005"]
     assert (tmp_path / "adapter").is_dir()
+
+
+def test_a_tracker_that_fails_is_told_once_and_the_run_goes_on(recipe, tmp_path, monkeypatch, caplog):
+    def fails(*given, **named):
+        raise RuntimeError("the network is gone")
+
+    tracker = SimpleNamespace(log=fails, finish=fails)
+    monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=lambda **settings: tracker))
+    run = tmp_path / "run"
+    assert done(train(recipe, run, changes={**SHORT, "loop.steps": 3}, log_with="wandb")) == [1, 2, 3]
+    told = [record.getMessage() for record in caplog.records if "goes on without" in record.getMessage()]
+    assert told == ["RuntimeError: the network is gone; the run goes on without some of its logs"]
+    assert checkpoints(run)[-1].name == "step-00000003"
+    assert json.loads((run / "run.json").read_text())["parts"][-1]["end"] == "finished"
+
+
+def test_other_files_among_the_films_do_no_harm(recipe, tmp_path):
+    run = tmp_path / "run"
+    done(train(recipe, run, changes={**SHORT, "loop.steps": 1}))
+    (run / "films").mkdir(exist_ok=True)
+    mine = [run / "films" / name for name in ("step-mine.mp4", "step-00000009-mine.mp4")]
+    for path in mine:
+        path.touch()
+    assert done(train(recipe, run, resume=True, changes={**SHORT, "loop.steps": 2})) == [2]
+    assert all(path.exists() for path in mine)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("recipe", [], "recipe: Input should be a valid dictionary"),
+        ("parts", 3, "parts: Input should be a valid list"),
+        ("parts", [{"since": "yesterday", "until": "2026-01-01T00:00:00+00:00"}], "parts.0.since: "),
+        ("validations", [{"scores": {}, "words": ""}], "validations.0.step: Field required"),
+        ("validations", [{"step": 1, "scores": {"gap": "much"}, "words": ""}], "validations.0.scores.gap: "),
+    ],
+)
+def test_an_account_that_was_edited_is_refused_in_one_line(recipe, trained, name, value, words):
+    path = trained / "run.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {name: value}))
+    before = contents(trained)
+    with pytest.raises(
+        ValueError, match=rf"run\.json: damaged or edited \({re.escape(words)}.*put back what the run wrote"
+    ):
+        goes_on(recipe, trained)
+    assert contents(trained) == before

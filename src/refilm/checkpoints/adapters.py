@@ -13,6 +13,7 @@ import torch
 from pydantic import ConfigDict, JsonValue, PositiveInt
 from torch import Tensor
 
+from refilm.arguments import checked
 from refilm.checkpoints.configs import read_object, validated
 from refilm.checkpoints.foreign import refuse_foreign
 from refilm.checkpoints.lora import LoraSettings, TunedAdapter
@@ -64,6 +65,7 @@ class AdapterCard(Settings):
         return name if isinstance(name, str) else None
 
 
+@checked
 def save_adapter(
     adapter: Adapter,
     folder: Path | str,
@@ -119,6 +121,7 @@ def _stored(weights: Mapping[str, Tensor], folder: Path, dtype: torch.dtype | No
     return stored
 
 
+@checked
 def load_adapter(
     folder: Path | str,
     *,
@@ -188,6 +191,7 @@ def adapter_files(folder: Path | str) -> list[Path]:
     return files
 
 
+@checked
 def read_card(folder: Path | str) -> AdapterCard:
     """What `adapter.json` tells, without the weights.
 

@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
+from refilm.arguments import checked
 from refilm.checkpoints.adapters import adapter_folder, load_adapter, read_card
 from refilm.checkpoints.bases import Base
 from refilm.checkpoints.sources import CLIP
 from refilm.model import Adapter
 
 
+@checked
 def attach_adapter(
     base: Base, adapter: str | Path | None, *, image_encoder: str | Path | None = None
 ) -> Adapter | None:

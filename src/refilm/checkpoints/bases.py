@@ -21,7 +21,7 @@ from refilm.arguments import checked
 from refilm.checkpoints.defaults import load_defaults
 from refilm.checkpoints.fingerprints import fingerprint
 from refilm.checkpoints.sources import DiffusersSource, SatSource, open_image_encoder, open_source
-from refilm.checkpoints.tensors import DTYPES
+from refilm.checkpoints.tensors import DTYPES, unread
 from refilm.diffusion import Schedule
 from refilm.encoders import Encoders, Fit, HiddenState, ImageEncoder, TextEncoder, VideoAutoencoder
 from refilm.model import Adapter, Transformer
@@ -82,6 +82,11 @@ class _Encoders(Encoders):
     @property
     def autoencoder(self) -> VideoAutoencoder:
         return self._parts["autoencoder"]
+
+    @property
+    def unread(self) -> Encoders:
+        loaders = {name: unread()(load) for name, load in self._parts.loaders.items()}
+        return _Encoders(Parts(loaders, one_at_a_time=False))
 
 
 class Base:

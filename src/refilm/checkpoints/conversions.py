@@ -12,6 +12,7 @@ from typing import Literal
 import torch
 from torch import nn
 
+from refilm.arguments import checked
 from refilm.checkpoints.adapters import CARD, AdapterCard, load_adapter, read_card, save_adapter
 from refilm.checkpoints.defaults import Defaults, begin_base
 from refilm.checkpoints.denoisers import load_denoiser
@@ -42,6 +43,7 @@ class Conversion:
     """What was left out, and what nobody could know, a sentence each."""
 
 
+@checked
 def convert(
     source: str | Path,
     target: str | Path,

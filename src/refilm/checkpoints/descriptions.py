@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from refilm.arguments import checked
 from refilm.checkpoints.adapters import CARD, WEIGHTS, read_card
 from refilm.checkpoints.configs import KindConfig, read_config
 from refilm.checkpoints.diffusers_format import size_of
@@ -42,6 +43,7 @@ class Description:
     """What it is made of."""
 
 
+@checked
 def describe(source: str | Path) -> Description:
     """Say what a file or a folder is.
 

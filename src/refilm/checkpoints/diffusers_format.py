@@ -11,6 +11,7 @@ from huggingface_hub import save_torch_state_dict
 from pydantic import Field
 from torch import Tensor
 
+from refilm.arguments import checked
 from refilm.checkpoints.configs import Config, read_config, read_object, validated
 from refilm.checkpoints.fingerprints import base_weights
 from refilm.checkpoints.tensors import Piece, TensorFiles, fill, is_finite, saving
@@ -87,6 +88,7 @@ _BLOCK: dict[str, tuple[Piece, ...]] = {
 }
 
 
+@checked
 def load_transformer(
     folder: Path | str, *, dtype: torch.dtype | None = None, device: torch.device | str = "cpu"
 ) -> Transformer:
@@ -137,6 +139,7 @@ def _filled(
     return transformer
 
 
+@checked
 def save_transformer(
     transformer: Transformer,
     folder: Path | str,

@@ -13,6 +13,7 @@ from diffusers import AutoencoderKLCogVideoX
 from torch import nn
 from transformers import CLIPVisionConfig, CLIPVisionModel, T5Config, T5EncoderModel
 
+from refilm.arguments import checked
 from refilm.checkpoints.configs import AutoencoderFields, ClipConfig, ClipFields, T5Fields, read_config
 from refilm.checkpoints.processors import load_image_processor, load_tokenizer, tried
 from refilm.checkpoints.tensors import Piece, TensorFiles, fill
@@ -77,6 +78,7 @@ def load_image_encoder(
     return ImageEncoder(load_image_processor(processor), model.eval(), fit=fit, hidden_state=hidden_state)
 
 
+@checked
 def load_autoencoder(
     folder: Path, *, dtype: torch.dtype | None = None, device: torch.device | str = "cpu"
 ) -> AutoencoderKLCogVideoX:

@@ -18,7 +18,7 @@ from refilm.checkpoints.fingerprints import base_weights
 from refilm.checkpoints.pickles import SUFFIXES
 from refilm.checkpoints.sat_sizes import ROTATIONS, TABLE, StoredPosition, Told, layers_in, told_by
 from refilm.checkpoints.tensors import Layout, Piece, TensorFiles, fill, save_tensors, saving
-from refilm.files import atomic_file, atomic_folder, write_text
+from refilm.files import atomic_file, atomic_folder, read_text, write_text
 from refilm.model import Adapter, Transformer
 from refilm.model.position import sincos_table
 from refilm.sizes import AdapterSize, Grid, TransformerSize
@@ -213,7 +213,7 @@ def sat_path(source: Path) -> Path:
         if not places:
             raise ValueError(f"{latest}: no such file; it names the folder of a SAT checkpoint's weights")
         return places[0]
-    name = latest.read_text(errors="replace").strip()
+    name = read_text(latest).strip()
     if name in ("", "..") or Path(name).name != name:
         raise ValueError(f"{latest}: must name a folder beside it (received {name[:60]!r})")
     others = sorted(path.name for path in (folder / name).glob("mp_rank_*_model_states.pt"))[1:]

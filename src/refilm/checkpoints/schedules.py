@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from refilm.arguments import checked
 from refilm.checkpoints.configs import ScheduleFields, read_config
 from refilm.diffusion import Schedule, scaled_linear
 from refilm.files import atomic_folder, write_json
@@ -10,6 +11,7 @@ _SCHEDULE = "scheduler_config.json"
 _PROCESS = {"prediction_type": "v_prediction", "beta_schedule": "scaled_linear"}
 
 
+@checked
 def load_schedule(folder: Path | str) -> Schedule:
     """Read the schedule from a folder with `scheduler_config.json`: within a pipeline's, the one called `scheduler`.
 
@@ -30,6 +32,7 @@ def load_schedule(folder: Path | str) -> Schedule:
         raise ValueError(f"{path}: {error}") from error
 
 
+@checked
 def save_schedule(
     folder: Path | str,
     *,

@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -37,6 +38,22 @@ class Piece(NamedTuple):
 
 Layout = Mapping[str, Sequence[Piece]]
 """A module's weights by name, and the pieces of a file's tensors that each is made of, from its first row down."""
+
+
+_UNREAD: ContextVar[bool] = ContextVar("unread", default=False)
+
+
+@contextmanager
+def unread() -> Iterator[None]:
+    """Within the context models are loaded to be looked at, not to compute: their weights are as they lie in the files.
+
+    Names, shapes and dtypes are compared as ever; of the numbers none is read.
+    """
+    before = _UNREAD.set(True)
+    try:
+        yield
+    finally:
+        _UNREAD.reset(before)
 
 
 class TensorFiles:
@@ -132,6 +149,8 @@ class TensorFiles:
         Raises:
             ValueError: NaN or infinity among the values; names the file and the key.
         """
+        if _UNREAD.get() and len(pieces) == 1:
+            return self._mapped(pieces[0])
         stored = [self._finite(piece) for piece in pieces]
         rows = sum(len(piece) for piece in stored)
         target = torch.empty(0, dtype=dtype or stored[0].dtype, device=device)
@@ -144,11 +163,14 @@ class TensorFiles:
         return target
 
     def _finite(self, piece: Piece) -> Tensor:
-        path, tensor = self._where[piece.key]
-        tensor = tensor.chunk(piece.parts)[piece.part] if piece.parts > 1 else tensor
+        tensor = self._mapped(piece)
         if not is_finite(tensor):
-            raise ValueError(f"{path}: {piece.key} holds NaN or infinity")
+            raise ValueError(f"{self._where[piece.key][0]}: {piece.key} holds NaN or infinity")
         return tensor
+
+    def _mapped(self, piece: Piece) -> Tensor:
+        tensor = self._where[piece.key][1]
+        return tensor.chunk(piece.parts)[piece.part] if piece.parts > 1 else tensor
 
 
 def fill(

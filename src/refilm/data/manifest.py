@@ -12,6 +12,7 @@ from typing import Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
+from refilm.arguments import checked
 from refilm.data.examples import (
     LAYOUT,
     LONGEST_SOURCE,
@@ -55,6 +56,7 @@ class _Line(Settings):
         return self
 
 
+@checked
 def list_examples(path: Path | str, *, allow_outside: bool = False) -> list[Listed]:
     """All examples of a manifest or of a folder (`list_folder`), right or wrong. Opens none of their files.
 
@@ -80,6 +82,7 @@ def list_examples(path: Path | str, *, allow_outside: bool = False) -> list[List
     return [_listed(line, f"{path}:{number}", path.parent, allow_outside) for number, line in numbered]
 
 
+@checked
 def read_examples(path: Path | str, *, allow_outside: bool = False) -> list[Example]:
     """The examples of a manifest or of a folder; see `list_examples`.
 

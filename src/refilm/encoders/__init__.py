@@ -26,5 +26,10 @@ class Encoders(Protocol):
         """Videos to latents and back."""
         ...
 
+    @property
+    def unread(self) -> "Encoders":
+        """The same to be looked at, not to compute: none of their weights is read before it is asked for."""
+        ...
+
 
 __all__ = ["Encoders", "Fit", "HiddenState", "ImageEncoder", "TextEncoder", "VideoAutoencoder", "fold"]

@@ -18,6 +18,7 @@ from einops import rearrange
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from refilm.arguments import checked
 from refilm.data.critters import COLORS, EYES, MOTIONS, PATTERNS, SCENES, SHAPES, Story
 
 SIZE = 32
@@ -122,6 +123,7 @@ class Judge(nn.Module):
         return {**self.looks(films), "motion": self.motion(films)}
 
     @torch.inference_mode()
+    @checked
     def judge(self, films: Sequence[np.ndarray]) -> list[Verdict]:
         """What is to be seen in each film.
 
@@ -139,6 +141,7 @@ class Judge(nn.Module):
             verdicts.append(Verdict(**{name: ATTRIBUTES[name][int(logits[name].argmax())] for name in ATTRIBUTES}))
         return verdicts
 
+    @checked
     def save(self, path: Path | str) -> None:
         """Write the weights in fp16."""
         safetensors.torch.save_file(
@@ -147,6 +150,7 @@ class Judge(nn.Module):
         )
 
     @classmethod
+    @checked
     def load(cls, path: Path | str) -> Self:
         """A judge as `save` wrote it, in fp32.
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+from refilm.arguments import checked
+
 Z95 = 1.959963984540054  # the normal distribution's 97.5 % point
 
 
@@ -30,6 +32,7 @@ def accuracy(hits: Iterable[bool]) -> Accuracy:
     return Accuracy(sum(outcomes) / len(outcomes), low, high, len(outcomes))
 
 
+@checked
 def wilson(hits: int, count: int, *, z: float = Z95) -> tuple[float, float]:
     """The score interval of a share, which stays within 0..1 and holds for few trials (Wilson 1927).
 

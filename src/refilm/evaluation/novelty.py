@@ -3,11 +3,13 @@
 from functools import cache
 from typing import Literal
 
+from refilm.arguments import checked
 from refilm.data.critters import Split, Subject, subjects
 
 Novelty = Literal["eyes", "combination"]
 
 
+@checked
 def novelty(subject: Subject, training: Split = "train") -> Novelty:
     """What of a held-out subject a training split never shows.
 

@@ -3,6 +3,7 @@
 import os
 import warnings
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, BinaryIO
 
@@ -11,6 +12,7 @@ from annotated_types import Interval
 from PIL import Image, ImageOps
 from PIL.TiffImagePlugin import TiffImageFile
 
+from refilm.arguments import checked
 from refilm.media.profiles import CICP, in_srgb
 
 Byte = Annotated[int, Interval(ge=0, le=255)]
@@ -40,6 +42,7 @@ class Shown:
     transparent: bool = False
 
 
+@checked
 def open_picture(path: Path | str, *, background: Color = WHITE) -> Image.Image:
     """Read an image as it is meant to be seen: upright, in sRGB, its transparent parts laid on `background`.
 
@@ -56,6 +59,7 @@ def open_picture(path: Path | str, *, background: Color = WHITE) -> Image.Image:
     return show(path, background).image
 
 
+@checked
 def open_mask(path: Path | str) -> Image.Image:
     """Read a mask, white where the subject is: its grays ("L") as they are stored; what is transparent is black.
 
@@ -149,7 +153,7 @@ def _bounded(image: Image.Image, name: str) -> None:
 def _bound_scans(image: Image.Image, file: BinaryIO, path: Path) -> None:
     """A file of 0.3 MB can make its decoder go through 64 megapixels hundreds of times."""
     file.seek(0)
-    scans = file.read().count(b"\xff\xda")
+    scans = sum(part.count(b"\xff\xda") for part in iter(partial(file.read, 1 << 20), b""))
     if scans * image.width * image.height > SCANS * 10**6:
         raise ValueError(f"{path}: a progressive JPEG of {scans} scans takes too long; save it as a plain one")
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from av.video.frame import VideoFrame
 
+from refilm.arguments import checked
 from refilm.media.opening import UNSOUGHT, OpenVideo, reading, timed_frames
 from refilm.media.video import Video
 
@@ -19,6 +20,7 @@ MAX_BYTES = 4 * 2**30  # of frames in memory
 FAR = 2.0  # seconds, about the distance of key frames
 
 
+@checked
 def open_video(
     path: Path | str, *, start: float | None = None, end: float | None = None, frames: int | None = None
 ) -> Video:
@@ -56,6 +58,7 @@ def open_video(
         raise ValueError(f"{path}: {error}") from error
 
 
+@checked
 def open_frames(path: Path | str, seconds: Sequence[float]) -> list[tuple[float, np.ndarray]]:
     """Read single frames of a video, seeking, as `open_video` would show them.
 
@@ -82,6 +85,7 @@ def open_frames(path: Path | str, seconds: Sequence[float]) -> list[tuple[float,
     return [found[second] for second in seconds]
 
 
+@checked
 def duration(path: Path | str) -> float:
     """How many seconds a video lasts, as its container says, without decoding; `open_frames` tells the truth.
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, overload
 import numpy as np
 from PIL import Image
 
+from refilm.arguments import checked
 from refilm.media import writing
 
 if TYPE_CHECKING:
@@ -93,6 +94,7 @@ class Video:
 
         return torch.from_numpy(self.frames.transpose(0, 3, 1, 2).copy()).float() / 255
 
+    @checked
     def save(self, path: Path | str, *, scale: int | None = None, fps: float | None = None) -> list[Path]:
         """Write the video to `path` and return the files written. A file of that name is replaced, whole or not at all.
 
@@ -124,6 +126,7 @@ class Video:
         write(path, self.frames, self.fps, scale)
         return [path]
 
+    @checked
     def contact_sheet(self, columns: int = 6) -> Image.Image:
         """All frames on one white image, row by row, `columns` of them side by side."""
         if columns < 1:

@@ -17,12 +17,48 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import AwareDatetime, BaseModel, FiniteFloat, StrictInt, ValidationError
 
 from refilm.files import read_json, write_json
+from refilm.settings import explain
 from refilm.training.loop import Progress
 
 FILE = "run.json"
 PACKAGES = ("refilm", "torch", "transformers", "diffusers", "safetensors", "numpy", "av", "Pillow")
+
+
+class _Part(BaseModel):
+    since: AwareDatetime
+    until: AwareDatetime
+
+
+class _Validation(BaseModel):
+    step: StrictInt
+    scores: dict[str, FiniteFloat]
+    words: str
+
+
+class _Account(BaseModel):
+    """What of a run's account is read again; it holds more."""
+
+    id: str = ""
+    recipe: dict[str, Any]
+    parts: list[_Part] = []
+    validations: list[_Validation] = []
+
+
+def read_account(path: Path) -> dict[str, Any]:
+    """What a run told of itself.
+
+    Raises:
+        ValueError: it is missing, damaged, or was edited into something else; names it.
+    """
+    content = read_json(path)
+    try:
+        _Account.model_validate(content)
+    except ValidationError as error:
+        raise ValueError(f"{path}: damaged or edited ({explain(error)[:200]}); put back what the run wrote") from error
+    return content
 
 
 class Account:
@@ -48,7 +84,7 @@ class Account:
         changes: Mapping[str, Any] | None = None,
     ):
         self.path = folder / FILE
-        known = read_json(self.path) if step and self.path.exists() else {}
+        known = read_account(self.path) if step and self.path.exists() else {}
         self.content: dict[str, Any] = {
             "id": known.get("id", secrets.token_hex(4)),
             "recipe": dict(recipe),

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from refilm.files import read_json
 from refilm.settings import meant, names_of
-from refilm.training.account import FILE
+from refilm.training.account import FILE, read_account
 from refilm.training.recipes import Recipe, recipe_of
 
 FREE = (
@@ -36,8 +35,6 @@ FREE = (
     "loop.save_every",
     "loop.validate_every",
     "loop.keep",
-    "loop.silent_after",
-    "loop.give_up_after",
     "loop.silent_after",
     "loop.give_up_after",
 )
@@ -100,7 +97,7 @@ class Comparison:
             raise ValueError(
                 f"{self.path}: no such file; it has the recipe that the checkpoint was made with: put it back"
             )
-        self.record = read_json(self.path)
+        self.record = read_account(self.path)
         self._take(changes_of_recipe(self.record, recipe))
 
     def compare_contents(self, sources: Mapping[str, Any]) -> None:

@@ -1,7 +1,8 @@
 """Where a recipe's clips come from, and how they become encoded ones, to learn from and to validate on."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import asdict
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -74,7 +75,9 @@ class DataSettings(Settings):
         """
         films = defaults.model_dump(include={"frames", "fps", "height", "width"})
         settings = EncodeSettings.model_validate(films | self.encode.model_dump(exclude_unset=True))
-        identity, sources = identify(encoders, fingerprint), list(self._sources(settings, tokens))
+        found = encoders.unread
+        _ = found.text, found.image, found.autoencoder  # each is opened, so that what cannot be is refused
+        identity, sources = cache(partial(identify, encoders, fingerprint)), list(self._sources(settings, tokens))
         written = [folder for _, folder in sources]
         for folder in written:
             if not (folder / INDEX).is_file():
@@ -86,7 +89,7 @@ class DataSettings(Settings):
         self,
         encoders: Encoders,
         settings: EncodeSettings,
-        identity: EncoderIdentity,
+        identity: Callable[[], EncoderIdentity],
         sources: list[tuple[Source, Path]],
     ) -> Generator[EncodeProgress, None, None]:
         here = place()
@@ -96,7 +99,7 @@ class DataSettings(Settings):
                 encoders,
                 folder,
                 settings=settings,
-                encoder_identity=identity,
+                encoder_identity=identity(),
                 rank=here.rank,
                 ranks=here.size,
                 wait=wait_for_all,
@@ -118,9 +121,9 @@ class DataSettings(Settings):
     def _critters(self) -> tuple[Path, Path]:
         return self.cache / "train", self.cache / "held_out"
 
-    def _require_made_by(self, encoders: EncoderIdentity, folders: list[Path]) -> None:
-        own = asdict(encoders)
+    def _require_made_by(self, identity: Callable[[], EncoderIdentity], folders: list[Path]) -> None:
         for folder in folders:
+            own = asdict(identity())
             others = [name for name, made in read_index(folder).encoders.items() if made != own[name]]
             if others:
                 raise ValueError(

@@ -18,11 +18,19 @@ class Expendable:
 
     @contextmanager
     def __call__(self, what: str) -> Iterator[None]:
-        """An error of the system within the context is told, the first time, and goes no further."""
+        """An error within the context is told, the first time, and goes no further: whatever a tracker makes of a lost
+        network is no reason to end a run.
+        """
         try:
             yield
-        except OSError as error:
+        except Exception as error:
             if what not in self.missed:
                 self.missed.add(what)
-                where = f"{error.filename}: " if error.filename else ""
-                logger.warning("%s%s; the run goes on without %s", where, error.strerror or error, what)
+                logger.warning("%s; the run goes on without %s", _told(error), what)
+
+
+def _told(error: Exception) -> str:
+    if not isinstance(error, OSError):
+        return f"{type(error).__name__}: {error}"
+    where = f"{error.filename}: " if error.filename else ""
+    return f"{where}{error.strerror or error}"

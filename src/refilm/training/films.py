@@ -3,6 +3,7 @@
 Prompts and pictures are encoded once, before the first step, so that no text encoder stays in memory.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -110,7 +111,7 @@ def require_films(settings: FilmSettings, base: Base) -> None:
     for picture in settings.references:
         as_picture(picture)
     if count:
-        base.encoders.text.tokens(settings.prompts)
+        base.encoders.unread.text.tokens(settings.prompts)
 
 
 def prepare(
@@ -166,7 +167,8 @@ def geometry(settings: FilmSettings, learned: Bucket, compression: Compression) 
 def remove_later(folder: Path, step: int) -> None:
     """Remove the films of later steps, which a run that starts after `step` makes anew or has never come to."""
     for path in folder.glob("step-*.mp4"):
-        if int(path.name.split("-")[1]) > step:
+        made = re.fullmatch(r"step-(\d{8,})-\d+\.mp4", path.name)
+        if made and int(made[1]) > step:
             path.unlink()
 
 

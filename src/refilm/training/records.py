@@ -5,6 +5,7 @@ of what is trained.
 """
 
 import os
+import re
 import tempfile
 import time
 from collections.abc import Iterable, Mapping
@@ -81,7 +82,8 @@ class Records(AbstractContextManager):
 def _new_events(logs: Path) -> Path:
     """A file of events that TensorBoard reads after all others there: their names begin with a time, in seconds."""
     logs.mkdir(parents=True, exist_ok=True)
-    after = [int(path.name.split(".")[3]) + 1 for path in logs.glob("events.out.tfevents.*")]
+    dated = (re.match(r"events\.out\.tfevents\.(\d+)", path.name) for path in logs.iterdir())
+    after = [int(name[1]) + 1 for name in dated if name]
     return logs / f"events.out.tfevents.{max([int(time.time()), *after]):010d}.refilm"
 
 
@@ -126,7 +128,7 @@ def open_tracker(name: TrackerName, *, run: str, config: Mapping[str, Any]) -> T
     """A tracker, ready to log; the run of that name is continued if it has it.
 
     Raises:
-        ValueError: it is not installed.
+        ValueError: it is not installed, or cannot begin.
     """
     try:
         if name == "trackio":
@@ -138,3 +140,5 @@ def open_tracker(name: TrackerName, *, run: str, config: Mapping[str, Any]) -> T
         return wandb.init(project="refilm", id=run, name=run, config=dict(config), resume="allow")
     except ImportError as error:
         raise ValueError(f"--log-with {name}: is not installed; add it with: pip install refilm[{name}]") from error
+    except Exception as error:  # of any kind, and each tracker has its own
+        raise ValueError(f"--log-with {name}: cannot begin: {error}; mend that, or leave it out") from error

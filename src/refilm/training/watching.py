@@ -51,7 +51,8 @@ class Watch(AbstractContextManager):
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
-        self.open.close()
+        with self.expendable("some of its logs"):
+            self.open.close()
         if self.account is not None and error is not None:
             with self.expendable(FILE):
                 self.account.ended(self.step, "closed" if kind is GeneratorExit else str(error) or type(error).__name__)

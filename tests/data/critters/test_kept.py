@@ -35,3 +35,14 @@ def test_the_subjects_that_are_held_out_stay_the_same():
         "pink bellied green cat with sleepy eyes",
         "green split red heart with wide eyes",
     ]
+
+
+def test_the_combinations_that_are_held_out_stay_the_same():
+    held_out = critters.subjects("held_out_combinations")
+    assert (len(held_out), len(critters.subjects("train_combinations"))) == (660, 5483)
+    assert [one.looks for one in held_out[::200]] == [
+        "red bellied yellow ball with wide eyes",
+        "blue striped red cone with single eyes",
+        "red capped yellow bunny with sleepy eyes",
+        "blue spotted red heart with wide eyes",
+    ]

@@ -195,6 +195,18 @@ def test_parquet_with_contents_and_with_paths(home, tmp_path, mp4):
     assert (two.caption, two.video.name, len(two.references)) == ("a cat", "000002.mov", 2)
 
 
+@pytest.mark.parametrize("name", ["clips[1].parquet", "clips?.parquet", "a*.parquet", "[!c]::x/clips.parquet"])
+def test_a_path_of_a_parquet_file_is_no_pattern(home, tmp_path, mp4, name):
+    (home / name).parent.mkdir(exist_ok=True)
+    for path, caption in ((name, "a fox"), ("clips1.parquet", "another"), ("ab.parquet", "another")):
+        rows = {"video": [{"bytes": mp4, "path": "1.mp4"}], "caption": [caption]}
+        datasets.Dataset.from_dict(
+            rows, datasets.Features(video=datasets.Video(), caption=datasets.Value("string"))
+        ).to_parquet(home / path)
+    (one,) = imported(home / name, tmp_path / "out")
+    assert one.caption == "a fox"
+
+
 def test_what_is_no_parquet(home, tmp_path):
     (home / "clips.parquet").write_bytes(b"PAR1 and so on")
     with pytest.raises(

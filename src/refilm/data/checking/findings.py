@@ -1,6 +1,6 @@
 """What a check wants, and what it finds. Knows no files."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import AfterValidator, Field
 
@@ -8,7 +8,7 @@ from refilm.printable import printable
 from refilm.settings import Settings
 
 Level = Literal["error", "warning"]
-Kind = Literal[
+ErrorKind = Literal[
     "line",
     "missing",
     "outside",
@@ -19,9 +19,11 @@ Kind = Literal[
     "crash",
     "short",
     "caption",
-    "long caption",
     "no reference",
     "mask",
+]
+WarningKind = Literal[
+    "long caption",
     "rate",
     "variable rate",
     "turned",
@@ -36,22 +38,8 @@ Kind = Literal[
     "similar",
     "copy",
 ]
-WARNINGS: tuple[Kind, ...] = (
-    "long caption",
-    "rate",
-    "variable rate",
-    "turned",
-    "interlaced",
-    "color",
-    "transparent",
-    "spatial",
-    "streams",
-    "size",
-    "animated",
-    "duplicate",
-    "similar",
-    "copy",
-)
+Kind = ErrorKind | WarningKind
+WARNINGS: tuple[WarningKind, ...] = get_args(WarningKind)
 
 Printable = Annotated[str, AfterValidator(printable)]
 """Text with names of files in it, which may be any bytes: a report is read, and written, by everybody."""

@@ -73,7 +73,7 @@ def encode(
         ValueError: the settings do not fit the encoders, or a clip or picture cannot be used; names it.
         FloatingPointError: an encoder gave values that are not finite.
     """
-    whole = plan(source, settings, encoder_identity, encoders.autoencoder.compression)
+    whole = plan(source, settings, encoder_identity, encoders.unread.autoencoder.compression)
     folder.mkdir(parents=True, exist_ok=True)
     with only_writer(folder, on_wait) if rank == 0 else nullcontext():
         wait()

@@ -30,7 +30,11 @@ class EncoderIdentity:
 
 
 def identify(encoders: Encoders, fingerprint: Callable[[nn.Module], str]) -> EncoderIdentity:
-    """The encoders' weights, by `fingerprint`, and what beside the weights decides their output."""
+    """The encoders' weights, by `fingerprint`, and what beside the weights decides their output.
+
+    Of the weights only what `fingerprint` samples is read.
+    """
+    encoders = encoders.unread
     autoencoder = encoders.autoencoder
     latents = (fingerprint(autoencoder.model), autoencoder.model.config["scaling_factor"])
     text = encoders.text
