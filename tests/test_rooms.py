@@ -11,7 +11,8 @@ import torch
 
 from refilm.checkpoints import convert, describe, load_adapter, load_autoencoder, load_transformer, read_card
 from refilm.data import list_examples, read_examples
-from refilm.evaluation import Judge, novelty, wilson
+from refilm.diffusion import StepCache, min_snr_weights, scaled_linear
+from refilm.evaluation import Judge, accuracy, novelty, wilson
 from refilm.media import Video, duration, open_frames, open_mask, open_picture, open_video
 
 VIDEO = Video(np.zeros((2, 4, 4, 3), np.uint8), 8)
@@ -70,6 +71,15 @@ def test_every_public_function_is_a_door(room):
         (wilson, [2.5, 4], {}, "hits: "),
         (novelty, ["a cat"], {}, "subject: "),
         (Judge.load, [None], {}, "path: "),
+        (accuracy, [["no", "yes"]], {}, "hits are true or false, received 'no'"),
+        (Video, [VIDEO.frames, None], {}, "fps must lie between"),
+        (Video, [VIDEO.frames, [8]], {}, "fps must lie between"),
+        (StepCache, ["0.1"], {}, "threshold: "),
+        (StepCache, [True], {}, "threshold: "),
+        (scaled_linear().spaced, ["4"], {}, "steps: "),
+        (scaled_linear().spaced, [True], {}, "steps: "),
+        (min_snr_weights, [torch.tensor([1]), scaled_linear()], {"gamma": float("nan")}, "gamma must be above 0"),
+        (min_snr_weights, [torch.tensor([1]), scaled_linear()], {"gamma": "5"}, "gamma: "),
     ],
 )
 def test_other_kinds_are_refused(function: Any, given, named, message):

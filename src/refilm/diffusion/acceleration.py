@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from refilm.arguments import checked
 from refilm.model import Conditioning
 
 BRANCHES = 4  # more than guidance ever has: what a branch keeps is as large as the tokens
@@ -35,6 +36,7 @@ class StepCache:
         ValueError: a threshold below 0, or no number.
     """
 
+    @checked
     def __init__(self, threshold: float):
         if not threshold >= 0:
             raise ValueError(f"step_cache: the threshold must be 0 or more (received {threshold})")

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from refilm.arguments import checked
 from refilm.diffusion.schedule import Schedule
 
 
@@ -42,12 +43,18 @@ def velocity_loss(
     return torch.lerp(everywhere, inside, mask_share)
 
 
+@checked
 def min_snr_weights(timesteps: Tensor, schedule: Schedule, *, gamma: float) -> Tensor:
     """What each sample's loss counts: (B,) integers -> (B,) float32.
 
     min(SNR, gamma) / (SNR + 1), which for the velocity is what min(SNR, gamma) is for the clean estimate
     (Hang et al. 2023, arXiv:2303.09556, section 3.4): timesteps of little noise no longer outweigh the rest.
+
+    Raises:
+        ValueError: a gamma that is not above 0.
     """
+    if not gamma > 0:
+        raise ValueError(f"gamma must be above 0 (received {gamma})")
     alpha, sigma = (factor.flatten() for factor in schedule.alpha_sigma(timesteps, dtype=torch.float64))
     # over sigma^2, SNR = alpha^2 / sigma^2, and alpha^2 + sigma^2 = 1
     return torch.minimum(alpha.square(), gamma * sigma.square()).float()

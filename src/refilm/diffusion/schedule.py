@@ -72,6 +72,7 @@ class Schedule:
         alpha, sigma = self._factors(timesteps, noisy)
         return (sigma * noisy + alpha * velocity).to(noisy.dtype)
 
+    @checked
     def spaced(self, steps: int) -> tuple[int, ...]:
         """The timesteps of a sampling run, noise first: `steps` of them, evenly spaced back from the last.
 

@@ -25,9 +25,11 @@ def accuracy(hits: Iterable[bool]) -> Accuracy:
     """The share of hits, with its 95 % Wilson interval.
 
     Raises:
-        ValueError: there are no trials.
+        ValueError: there are no trials, or something else than true and false among them.
     """
-    outcomes = [bool(hit) for hit in hits]
+    outcomes = list(hits)
+    if odd := [hit for hit in outcomes if not isinstance(hit, bool | np.bool_)]:
+        raise ValueError(f"hits are true or false, received {odd[0]!r}")
     low, high = wilson(sum(outcomes), len(outcomes))
     return Accuracy(sum(outcomes) / len(outcomes), low, high, len(outcomes))
 

@@ -9,6 +9,7 @@ import operator
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
@@ -53,7 +54,8 @@ class Video:
             raise ValueError(
                 f"frames must be (F, H, W, 3) of uint8, none of them 0, received {shape} of {self.frames.dtype}"
             )
-        if isinstance(self.fps, bool | str) or not SLOWEST <= self.fps <= FASTEST:
+        known = isinstance(self.fps, int | float | np.number | Fraction) and not isinstance(self.fps, bool)
+        if not known or not SLOWEST <= self.fps <= FASTEST:
             raise ValueError(f"fps must lie between {SLOWEST} and {FASTEST:g} frames a second, received {self.fps!r}")
         object.__setattr__(self, "fps", float(self.fps))
 

@@ -177,7 +177,9 @@ def git_commit(folder: Path) -> dict[str, Any] | None:
 
 
 def _git(folder: Path, *words: str) -> str:
-    done = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, check=True, timeout=30)
+    quiet = ["-c", "core.fsmonitor=false"]  # which may name a program, in a folder that came from elsewhere
+    command = ["git", *quiet, "-C", str(folder), *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30, stdin=subprocess.DEVNULL)
     return done.stdout
 
 

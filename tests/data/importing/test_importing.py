@@ -198,11 +198,11 @@ def test_parquet_with_contents_and_with_paths(home, tmp_path, mp4):
 @pytest.mark.parametrize("name", ["clips[1].parquet", "clips?.parquet", "a*.parquet", "[!c]::x/clips.parquet"])
 def test_a_path_of_a_parquet_file_is_no_pattern(home, tmp_path, mp4, name):
     (home / name).parent.mkdir(exist_ok=True)
+    features = datasets.Features(video=datasets.Video(), caption=datasets.Value("string"))
     for path, caption in ((name, "a fox"), ("clips1.parquet", "another"), ("ab.parquet", "another")):
         rows = {"video": [{"bytes": mp4, "path": "1.mp4"}], "caption": [caption]}
-        datasets.Dataset.from_dict(
-            rows, datasets.Features(video=datasets.Video(), caption=datasets.Value("string"))
-        ).to_parquet(home / path)
+        datasets.Dataset.from_dict(rows, features).to_parquet(tmp_path / "new.parquet")
+        (tmp_path / "new.parquet").rename(home / path)
     (one,) = imported(home / name, tmp_path / "out")
     assert one.caption == "a fox"
 
