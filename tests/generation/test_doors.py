@@ -153,6 +153,7 @@ def test_what_people_have_at_hand_is_taken(tiny_base):
 def test_diffusers_names_are_answered(pipeline, refilm_arguments):
     refuses("num_frames: refilm calls it frames, in generate(...)", pipeline.generate, PROMPT, num_frames=9)
     refuses("generator: refilm calls it seed, in generate(...)", pipeline.generate, PROMPT, generator=1)
+    refuses("torch_dtype: refilm calls it dtype, in load(...)", refilm.load, torch_dtype=torch.float16)
     refuses("image: refilm calls it reference", pipeline.generate, PROMPT, image="fox.png")
     refuses("callback_on_step_end: iterate over pipeline.sample", pipeline.generate, PROMPT, callback_on_step_end=print)
     with pytest.raises(

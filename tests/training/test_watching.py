@@ -183,7 +183,12 @@ def test_a_dry_run_tells_the_plan_and_touches_nothing(refilm, folder):
     assert tree() == before
     assert "stage adapter, 6 steps, 24 samples\n" in early.stdout
     assert "\nclips are not encoded yet" in early.stdout
-    assert refilm("train", "tiny.toml").exit_code == 0
+    note = "note: query_norm = true: this adapter cannot be converted to SAT; set query_norm = false if it has to be"
+    assert note in early.stdout
+    assert "note:" not in refilm("train", "tiny.toml", "--dry-run", *fresh, "--set", "query_norm=false").stdout
+    real = refilm("train", "tiny.toml")
+    assert real.exit_code == 0, real.output
+    assert note in real.stdout
     before = tree()
     told = refilm("train", "tiny.toml", "--dry-run", "--run", "other", "--set", "loop.steps=12")
     assert told.exit_code == 0, told.output
