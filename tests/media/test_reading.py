@@ -177,7 +177,7 @@ def test_what_is_no_video_says_so(tmp_path):
 
 def test_impossible_parts_say_so(tmp_path):
     path = encode(tmp_path / "film.mp4", ramp(8))
-    for start, end in ((-1, None), (1, 1), (float("nan"), None), (2, 1)):
+    for start, end in ((-1.0, None), (1.0, 1.0), (float("nan"), None), (2.0, 1.0)):
         with pytest.raises(ValueError, match=f"0 <= start < end, received {start} and {end}"):
             open_video(path, start=start, end=end)
     with pytest.raises(ValueError, match="no frames between 60 s and inf s"):
