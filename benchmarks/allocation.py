@@ -17,7 +17,7 @@ from record import RESULTS, add_out, target, write
 
 from refilm.checkpoints import load_base
 from refilm.cli.allocation import keep_freed_memory
-from refilm.training.memory import most_memory
+from refilm.training.monitor.memory import most_memory
 
 RESULT = RESULTS / "allocation.json"
 TIMES, BATCH = 5, 16

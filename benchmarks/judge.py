@@ -23,8 +23,8 @@ from torch import Tensor
 from refilm.data import critters
 from refilm.evaluation import ATTRIBUTES, Accuracy, Judge, Row, Verdict, accuracy, as_json, markdown
 from refilm.evaluation.judge import as_seen
-from refilm.training.loop import LoopSettings, fit
-from refilm.training.optimizers import OptimizerSettings
+from refilm.training.engine.loop import LoopSettings, fit
+from refilm.training.engine.optimizers import OptimizerSettings
 
 RESULT = RESULTS / "judge.json"
 WEIGHTS = Path(__file__).parent / "judge.safetensors"

@@ -35,10 +35,10 @@ from refilm.data.encoding import EncodeSettings, encode, identify
 from refilm.data.samples import Critters, PictureFile, Sample, Source, hashed
 from refilm.encoders import HiddenState
 from refilm.evaluation import ATTRIBUTES, Judge, Verdict, accuracy
-from refilm.training.diffusion import DiffusionTask
-from refilm.training.loop import fit
+from refilm.training.checkpoint.checkpoints import checkpoints
+from refilm.training.engine.loop import fit
 from refilm.training.recipes import AdapterRecipe, read_recipe
-from refilm.training.resume import checkpoints
+from refilm.training.tasks.diffusion import DiffusionTask
 
 HERE = Path(__file__).parent
 JUDGE = HERE / "judge.safetensors"

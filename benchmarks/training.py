@@ -46,10 +46,10 @@ from refilm.data.manifest import read_examples
 from refilm.data.samples import Files
 from refilm.model import Adapter
 from refilm.sizes import AdapterSize
-from refilm.training.diffusion import DiffusionSettings, DiffusionTask
-from refilm.training.optimizers import OptimizerSettings
-from refilm.training.step import StepSettings, Trainer
-from refilm.training.stream import Batch, ClipLesson
+from refilm.training.batches.stream import Batch, ClipLesson
+from refilm.training.engine.optimizers import OptimizerSettings
+from refilm.training.engine.step import StepSettings, Trainer
+from refilm.training.tasks.diffusion import DiffusionSettings, DiffusionTask
 
 RESULT = RESULTS / "training.json"
 RATE, DROP = 1e-4, 0.1

@@ -30,10 +30,10 @@ from refilm.data.encoding.shards import KINDS, read_shards, write_shard
 from refilm.diffusion import scaled_linear
 from refilm.model import Adapter, Transformer
 from refilm.sizes import AdapterSize, TransformerSize
-from refilm.training.diffusion import DiffusionSettings, DiffusionTask, TrainSettings
-from refilm.training.optimizers import OptimizerSettings
-from refilm.training.step import StepSettings, Trainer
-from refilm.training.stream import ClipLesson
+from refilm.training.batches.stream import ClipLesson
+from refilm.training.engine.optimizers import OptimizerSettings
+from refilm.training.engine.step import StepSettings, Trainer
+from refilm.training.tasks.diffusion import DiffusionSettings, DiffusionTask, TrainSettings
 
 RESULT = RESULTS / "training_gpu.json"
 TARGETS = {"seconds_per_step": 1.0, "peak_gb": 16.0}

@@ -35,8 +35,8 @@ from torch.utils.flop_counter import FlopCounterMode, flop_registry
 from refilm import sizes
 from refilm.model import Adapter, JointAttention, ReferenceAttention, Step, Transformer, freeze_all_but
 from refilm.sizes import AdapterSize
-from refilm.training.checkpointing import Checkpointing, apply_checkpointing
-from refilm.training.quantized import parts_of, quantize_base
+from refilm.training.engine.quantized import parts_of, quantize_base
+from refilm.training.tasks.activation_checkpointing import Checkpointing, apply_checkpointing
 
 RESULT = RESULTS / "training_memory.json"
 COUNTED = {"tflop": {"none": 370, "full": 498}, "kept_gib": {"none": 30.5, "full": 2.0}}

@@ -11,7 +11,7 @@ import refilm
 from refilm import load
 from refilm.checkpoints import convert, describe, load_adapter, load_denoiser, read_card, save_adapter
 from refilm.model import Adapter
-from refilm.training.beginnings import begun_adapter
+from refilm.training.tasks.warm_start import begun_adapter
 
 from ..model.tiny import wild
 from .test_bases import PROMPT, cached, clip, hub, sat_base  # noqa: F401 - hub is a fixture

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from refilm.training.resume import load_checkpoint
+from refilm.training.checkpoint.checkpoints import load_checkpoint
 
 from ..tiny_recipe import write_recipe
 

@@ -26,8 +26,8 @@ from refilm.generation import Request
 from refilm.generation.request import CourseName, KernelName, SamplerName
 from refilm.settings import Settings
 from refilm.sizes import TransformerSize
-from refilm.training.diffusion import DiffusionTask
 from refilm.training.recipes import AdapterRecipe
+from refilm.training.tasks.diffusion import DiffusionTask
 
 ROOT = Path(__file__).parents[2]
 PAGES = ("names", "differences")

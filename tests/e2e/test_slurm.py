@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from refilm.training.resume import checkpoints
+from refilm.training.checkpoint.checkpoints import checkpoints
 
 from ..tiny_recipe import write_recipe
 

@@ -9,9 +9,9 @@ from refilm.data.encoding import EncodedSet, EncodeSettings, Subset, encode, ide
 from refilm.data.samples import Critters, Source
 from refilm.model import Adapter
 from refilm.sizes import AdapterSize
-from refilm.training.diffusion import DiffusionSettings, DiffusionTask, TrainSettings
-from refilm.training.stream import ClipLesson
-from refilm.training.validation import ValidationSettings
+from refilm.training.batches.stream import ClipLesson
+from refilm.training.tasks.diffusion import DiffusionSettings, DiffusionTask, TrainSettings
+from refilm.training.tasks.validation import ValidationSettings
 
 
 def encoded(base_folder: Path | str, cache: Path, source: Source | int) -> EncodedSet:

@@ -2,7 +2,7 @@
 
 import subprocess
 
-from refilm.training.account import git_commit
+from refilm.training.monitor.run_record import git_commit
 
 
 def test_the_commit_is_told_and_no_program_of_the_folder_runs(tmp_path):

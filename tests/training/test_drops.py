@@ -5,8 +5,8 @@ import torch
 
 from refilm.checkpoints import LoraSettings
 from refilm.data.encoding import EncodedSet
-from refilm.training.diffusion import TrainSettings
-from refilm.training.stream import ClipLesson, DropSettings
+from refilm.training.batches.stream import ClipLesson, DropSettings
+from refilm.training.tasks.diffusion import TrainSettings
 
 from .encoded import encoded, task_on
 

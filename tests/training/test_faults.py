@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 from torch.distributed.tensor import distribute_tensor, init_device_mesh
 
-from refilm.training.resume import checkpoints, load_checkpoint, save_checkpoint
+from refilm.training.checkpoint.checkpoints import checkpoints, load_checkpoint, save_checkpoint
 
 from ..disk import Disk
 

@@ -7,11 +7,11 @@ import torch
 
 from refilm.data.encoding import EncodedSet
 from refilm.data.samples import Critters, Sample
-from refilm.training.diffusion import DiffusionTask
-from refilm.training.optimizers import OptimizerSettings
+from refilm.training.batches.stream import DropSettings
+from refilm.training.engine.optimizers import OptimizerSettings
+from refilm.training.engine.step import StepSettings
 from refilm.training.overfit import Look, Outcome, explain, few_of, overfit
-from refilm.training.step import StepSettings
-from refilm.training.stream import DropSettings
+from refilm.training.tasks.diffusion import DiffusionTask
 
 from .encoded import encoded, task_on
 

@@ -10,9 +10,9 @@ import refilm
 from refilm.checkpoints import base_weights, copy_base, fingerprint, load_adapter, load_base, read_card, save_adapter
 from refilm.checkpoints.sources import POCKET
 from refilm.data.samples import Critters
-from refilm.training.diffusion import use_eager_attention
-from refilm.training.loop import fit
+from refilm.training.engine.loop import fit
 from refilm.training.recipes import read_recipe
+from refilm.training.tasks.diffusion import use_eager_attention
 
 from ..model.tiny import SINCOS
 
@@ -243,7 +243,7 @@ def test_settings_that_contradict_each_other_are_refused(trained, lines, words):
 def test_clips_of_another_kind_of_model_are_refused(trained, cache):
     task, _ = trained("")
     other = dataclasses.replace(SINCOS, text_length=task.transformer.size.text_length)
-    from refilm.training.datasets import DataSettings
+    from refilm.training.batches.datasets import DataSettings
 
     with pytest.raises(ValueError, match=r"train: holds captions of 128 channels, the base model reads captions of 24"):
         DataSettings(cache=cache / "train").encoded(other)
@@ -266,7 +266,7 @@ def test_an_adapter_is_asked_with_the_hidden_state_that_it_learned_from(trained,
 
 def test_a_cache_that_other_encoders_made_is_refused(trained, cache, tiny_base, tmp_path):
     trained("")
-    from refilm.training.datasets import DataSettings
+    from refilm.training.batches.datasets import DataSettings
 
     base = load_base(tiny_base, device="cpu")
     base.read_pictures_with(hidden_state="penultimate")  # as a recipe that says nothing else
@@ -280,7 +280,7 @@ def test_a_cache_that_other_encoders_made_is_refused(trained, cache, tiny_base, 
 
 def test_a_cache_alone_is_split_and_a_second_one_is_validated_on(trained, cache, tiny_base):
     trained("")
-    from refilm.training.datasets import DataSettings
+    from refilm.training.batches.datasets import DataSettings
 
     size = load_base(tiny_base, device="cpu", memory="low").size
     train, held_out = DataSettings(cache=cache / "train").encoded(size)

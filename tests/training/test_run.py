@@ -12,9 +12,9 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from refilm.training.loop import begin
+from refilm.training.checkpoint.checkpoints import checkpoints, load_checkpoint, save_checkpoint
+from refilm.training.engine.loop import begin
 from refilm.training.recipes import read_recipe
-from refilm.training.resume import checkpoints, load_checkpoint, save_checkpoint
 from refilm.training.run import LOCK, train
 
 from ..tiny_recipe import write_recipe

@@ -3,10 +3,10 @@
 from refilm.diffusion import scaled_linear
 from refilm.model import Adapter
 from refilm.sizes import AdapterSize
-from refilm.training.diffusion import DiffusionSettings, DiffusionTask, TrainSettings
-from refilm.training.optimizers import OptimizerSettings
-from refilm.training.step import StepSettings
-from refilm.training.stream import ClipLesson
+from refilm.training.batches.stream import ClipLesson
+from refilm.training.engine.optimizers import OptimizerSettings
+from refilm.training.engine.step import StepSettings
+from refilm.training.tasks.diffusion import DiffusionSettings, DiffusionTask, TrainSettings
 
 from ..model.tiny import REFERENCE_DIM, SINCOS, adapter, transformer
 from .clips import Clips

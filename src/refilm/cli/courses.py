@@ -16,12 +16,12 @@ from refilm.cli.encoding import EncodingPace
 from refilm.cli.showing import clock, say
 from refilm.hub import listening
 from refilm.printable import printable
-from refilm.training.memory import most_memory
+from refilm.training.monitor.memory import most_memory
 
 if TYPE_CHECKING:
     from refilm.data.encoding import EncodeProgress
-    from refilm.training.loop import Progress
-    from refilm.training.trained import TrainedTable
+    from refilm.training.engine.loop import Progress
+    from refilm.training.engine.parameters import TrainedTable
 
 WINDOW = 50  # steps over which loss and pace are averaged
 EVERY = 10.0  # seconds between plain lines

@@ -69,8 +69,8 @@ def encode(
     from refilm.data.encoding import encode as encodings
     from refilm.data.samples import Files
     from refilm.data.views import ViewSettings
-    from refilm.training.heartbeats import heartbeats
-    from refilm.training.parallel import joined, wait_for_all
+    from refilm.training.distributed.heartbeats import heartbeats
+    from refilm.training.distributed.parallel import joined, wait_for_all
 
     height, width = size_of(size)
     checked = require_checked(manifest, allow_outside=allow_outside)

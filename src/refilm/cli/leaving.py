@@ -15,7 +15,7 @@ from pathlib import Path
 import typer
 
 from refilm.cli.showing import complain
-from refilm.training.signals import Ended, Stopped
+from refilm.training.engine.signals import Ended, Stopped
 
 ENDED = 3
 SAVED = 75
@@ -62,7 +62,7 @@ def tell_stopping() -> None:
 
 
 def _kept(words: list[str], folder: Path) -> str:
-    from refilm.training.resume import checkpoints, step_of
+    from refilm.training.checkpoint.checkpoints import checkpoints, step_of
 
     kept = checkpoints(folder)
     if not kept:

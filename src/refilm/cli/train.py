@@ -16,8 +16,8 @@ from refilm.cli.streams import require_printed
 from refilm.cli.trials import notes_of, tell_plan, tell_self_test
 
 if TYPE_CHECKING:
-    from refilm.training.loop import Progress
-    from refilm.training.trained import TrainedTable
+    from refilm.training.engine.loop import Progress
+    from refilm.training.engine.parameters import TrainedTable
 
 
 def train(

@@ -48,7 +48,7 @@ def tell_plan(
     recipe: Path, folder: Path, *, changes: dict[str, Any], resume: bool | Path, allow_changes: list[str]
 ) -> None:
     """Say what a run would be, and how much memory it would need."""
-    from refilm.training.plan import plan_of
+    from refilm.training.dry_run import plan_of
 
     plan = plan_of(recipe, folder, changes=changes, resume=resume, allow_changes=allow_changes)
     samples = "" if plan.samples is None else f", {plan.samples:,} samples"

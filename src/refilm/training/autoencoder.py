@@ -14,7 +14,7 @@ from refilm.checkpoints import load_autoencoder
 from refilm.data import critters
 from refilm.encoders import fold
 from refilm.settings import Seed, Settings
-from refilm.training.curriculum import Lesson, lesson_at
+from refilm.training.batches.curriculum import Lesson, lesson_at
 from refilm.training.growing import grow
 from refilm.training.widening import widen
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from refilm.settings import meant, names_of
-from refilm.training.account import FILE, read_account
+from refilm.training.monitor.run_record import FILE, read_account
 from refilm.training.recipes import Recipe, recipe_of
 
 FREE = (

@@ -13,11 +13,11 @@ from torch import nn
 from refilm.files import require_writable
 from refilm.model import Adapter, Transformer
 from refilm.sizes import TransformerSize
-from refilm.training.curriculum import Lesson
-from refilm.training.optimizers import make_optimizers
-from refilm.training.parallel import own_device, shares
-from refilm.training.quantized import quantize_base
-from refilm.training.step import StepSettings
+from refilm.training.batches.curriculum import Lesson
+from refilm.training.distributed.parallel import own_device, shares
+from refilm.training.engine.optimizers import make_optimizers
+from refilm.training.engine.quantized import quantize_base
+from refilm.training.engine.step import StepSettings
 
 
 def require_delivery(folder: Path) -> None:

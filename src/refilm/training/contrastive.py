@@ -17,7 +17,7 @@ from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModel, 
 
 from refilm.data import critters
 from refilm.settings import Seed, Settings
-from refilm.training.parallel import place
+from refilm.training.distributed.parallel import place
 
 
 class EncodersSettings(Settings):

@@ -16,7 +16,7 @@ from refilm.settings import Settings
 from refilm.training.autoencoder import AutoencoderSettings, AutoencoderTask
 from refilm.training.checks import require_delivery, require_steps
 from refilm.training.contrastive import EncodersSettings, EncodersTask
-from refilm.training.loop import LoopSettings
+from refilm.training.engine.loop import LoopSettings
 
 
 class AutoencoderRecipe(Settings):

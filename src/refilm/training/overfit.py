@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from refilm.data.encoding import Subset
-from refilm.training.diffusion import DiffusionSettings, DiffusionTask
-from refilm.training.fixed import subject_of
-from refilm.training.parallel import place
-from refilm.training.step import StepSettings, Trainer
-from refilm.training.validation import ValidationSettings
-from refilm.training.verdicts import Verdict
+from refilm.training.batches.validation_set import subject_of
+from refilm.training.distributed.parallel import place
+from refilm.training.engine.step import StepSettings, Trainer
+from refilm.training.tasks.diffusion import DiffusionSettings, DiffusionTask
+from refilm.training.tasks.reference_usage import Verdict
+from refilm.training.tasks.validation import ValidationSettings
 
 STEPS = 200
 LOOK_EVERY = 25

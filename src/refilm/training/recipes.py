@@ -28,14 +28,14 @@ from refilm.encoders import HiddenState
 from refilm.model import Adapter, Transformer
 from refilm.settings import Settings, read_toml
 from refilm.sizes import AdapterSize, TransformerSize
-from refilm.training.beginnings import begun_adapter, begun_transformer, require_adapter, require_transformer
+from refilm.training.batches.datasets import DataSettings
 from refilm.training.checks import require_delivery, require_fitting, require_steps
-from refilm.training.datasets import DataSettings
-from refilm.training.diffusion import DiffusionSettings, DiffusionTask, TrainSettings
+from refilm.training.distributed.parallel import own_device, place, wait_for_all
 from refilm.training.encoder_recipes import AutoencoderRecipe, EncodersRecipe
-from refilm.training.films import FilmSettings, require_films
-from refilm.training.loop import LoopSettings
-from refilm.training.parallel import own_device, place, wait_for_all
+from refilm.training.engine.loop import LoopSettings
+from refilm.training.monitor.sample_videos import FilmSettings, require_films
+from refilm.training.tasks.diffusion import DiffusionSettings, DiffusionTask, TrainSettings
+from refilm.training.tasks.warm_start import begun_adapter, begun_transformer, require_adapter, require_transformer
 
 
 class BaseRecipe(Settings):

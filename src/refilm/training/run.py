@@ -7,21 +7,21 @@ from typing import Any, NamedTuple
 
 from refilm.data.encoding import EncodeProgress
 from refilm.files import locked, require_writable
-from refilm.training.agreement import agreed
 from refilm.training.changes import Comparison
-from refilm.training.diffusion import DiffusionTask
-from refilm.training.films import Filming, prepare
-from refilm.training.heartbeats import heartbeats
-from refilm.training.loop import Progress, begin, fit
+from refilm.training.checkpoint.checkpoints import starting_point
+from refilm.training.distributed.consensus import agreed
+from refilm.training.distributed.heartbeats import heartbeats
+from refilm.training.distributed.parallel import joined, place, wait_for_all
+from refilm.training.engine.loop import Progress, begin, fit
+from refilm.training.engine.parameters import TrainedTable
+from refilm.training.engine.signals import Stopped, stoppable
+from refilm.training.engine.step import Task
+from refilm.training.monitor.sample_videos import Filming, prepare
+from refilm.training.monitor.trackers import TrackerName
+from refilm.training.monitor.watch import sources_of, watch
 from refilm.training.overfit import Look, Outcome, overfit
-from refilm.training.parallel import joined, place, wait_for_all
 from refilm.training.recipes import AdapterRecipe, Recipe, read_recipe
-from refilm.training.records import TrackerName
-from refilm.training.resume import starting_point
-from refilm.training.signals import Stopped, stoppable
-from refilm.training.step import Task
-from refilm.training.trained import TrainedTable
-from refilm.training.watching import sources_of, watch
+from refilm.training.tasks.diffusion import DiffusionTask
 
 LOCK = ".lock"
 

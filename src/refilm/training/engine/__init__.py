@@ -1,0 +1,1 @@
+"""The loop and its steps. Knows nothing of what is trained, of data or of screens."""

@@ -1,0 +1,1 @@
+"""What is learned: the loss of a step, which parameters train, and whether the reference is used."""

@@ -1,0 +1,261 @@
+"""Training the transformer, or an adapter on a frozen one, by the velocity loss on encoded clips."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from copy import copy
+from typing import Any, Literal
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from refilm.checkpoints import LoraSettings
+from refilm.data.encoding import Subset
+from refilm.diffusion import Schedule, min_snr_weights, velocity_loss
+from refilm.model import Adapter, JointAttention, ReferenceAttention, Transformer, eager
+from refilm.settings import Settings
+from refilm.training.batches.stream import Batch, DropSettings, Stream, StreamSettings
+from refilm.training.engine.optimizers import OptimizerSettings
+from refilm.training.engine.parameters import Part, TrainedTable, assert_trained, table
+from refilm.training.engine.quantized import quantize_base
+from refilm.training.tasks.activation_checkpointing import Checkpointing, apply_checkpointing, compile_blocks
+from refilm.training.tasks.reference_usage import Verdict, verdict
+from refilm.training.tasks.validation import ValidationSettings, measure
+
+DROPS = DropSettings(text=0.05, reference=0.05, both=0.05)
+"""What is left out where a transformer trains and the recipe does not say. On a frozen one an adapter learns nothing
+from a clip without its reference, and what guidance pushes away from is that frozen model itself."""
+
+
+class LossSettings(Settings):
+    """What counts how much."""
+
+    weighting: Literal["uniform", "min-snr"] = "uniform"
+    """`uniform`: every timestep's velocity counts the same; `min-snr`: those of little noise count less
+    (Hang et al. 2023), and the last one, where schedules end in pure noise, not at all."""
+    gamma: float = Field(default=5.0, gt=0, le=1e6)
+    """The signal-to-noise ratio above which `min-snr` lets timesteps count less."""
+    mask_share: float = Field(default=0.0, ge=0, le=1)
+    """The share of the loss that is the mean over the subject's mask; a clip without a mask counts as all subject."""
+
+
+class DiffusionSettings(StreamSettings):
+    """What is learned from the encoded clips, and how."""
+
+    loss: LossSettings = LossSettings()
+    validation: ValidationSettings = ValidationSettings()
+    checkpointing: Checkpointing = "none"
+    """What blocks compute again for their backward: nothing; `selective`, all but attention; `full`, all."""
+    compile: bool = False
+    """Whether blocks are compiled at the first step."""
+
+
+class TrainSettings(Settings):
+    """What of the model trains."""
+
+    what: Literal["adapter", "all"] = "adapter"
+    """`adapter`: the adapter alone, on the frozen transformer; `all`: the transformer too."""
+    lora: LoraSettings | None = None
+    """Low-rank changes of the frozen transformer's linear layers, which train beside the adapter; none: no changes."""
+    base_dtype: Literal["fp32", "bf16", "int8"] = "fp32"
+    """What the frozen transformer's matrices are held in; int8 is torchao's and wants checkpointing."""
+
+    @model_validator(mode="after")
+    def _possible(self) -> "TrainSettings":
+        if self.what == "all" and self.lora is not None:
+            raise ValueError("lora: changes a frozen transformer, but what = 'all' trains it whole; leave one out")
+        if self.what == "all" and self.base_dtype != "fp32":
+            raise ValueError("base_dtype: weights that train are fp32; leave it out with what = 'all'")
+        return self
+
+    @property
+    def changes_transformer(self) -> bool:
+        """Whether the transformer's own layers become others, all of them or by low-rank changes."""
+        return self.what == "all" or self.lora is not None
+
+
+class DiffusionTask:
+    """The velocity loss of a transformer, with an adapter's reference attention where one is given.
+
+    Args:
+        settings: what is drawn, and what counts how much.
+        transformer: on the device where it shall compute.
+        schedule: of the noise.
+        adapter: attached to the transformer here, perhaps one that changes its layers too; none: it trains alone.
+        train: what is learned from.
+        held_out: what is validated on.
+        training: what trains, where there is an adapter.
+        base_fingerprint: of the transformer as it was read, where it is known.
+
+    Raises:
+        ValueError: data or settings that do not fit each other.
+    """
+
+    def __init__(
+        self,
+        settings: DiffusionSettings,
+        transformer: Transformer,
+        schedule: Schedule,
+        *,
+        adapter: Adapter | None,
+        train: Subset,
+        held_out: Subset,
+        training: TrainSettings | None = None,
+        base_fingerprint: str | None = None,
+    ):
+        self.training = training or TrainSettings(what="adapter" if adapter else "all")
+        if settings.drop is None and self.training.changes_transformer:
+            settings = settings.model_copy(update={"drop": DROPS})
+        self.settings, self.schedule, self.train, self.held_out = settings, schedule, train, held_out
+        self.stream = Stream(train, settings, timesteps=schedule.steps)
+        self._take(transformer.train(), adapter)
+        for module in transformer.modules():
+            if isinstance(module, nn.LayerNorm):
+                for weight in module.parameters():  # small; on a CPU autocast does not bring them to float32 tokens
+                    weight.data = weight.data.float()
+        for part in self.parts():
+            for _, parameter in part.parameters:
+                parameter.requires_grad_(part.trains)
+                if part.trains:
+                    parameter.data = parameter.data.float()
+        assert_trained(self.parts())
+        self.base_fingerprint = base_fingerprint
+        if self.training.base_dtype == "int8":
+            quantize_base(transformer)
+        apply_checkpointing(transformer, settings.checkpointing)
+        if settings.compile:
+            compile_blocks(transformer)
+
+    def _take(self, transformer: Transformer, adapter: Adapter | None) -> None:
+        self.transformer, self.adapter = transformer, adapter
+        self.device = transformer.text_embedding.weight.device
+        if adapter is not None:
+            if adapter.projection.weight.device != self.device:
+                adapter.to(self.device)
+            adapter.attach(transformer)
+        modules: dict[str, nn.Module] = {"transformer": transformer}
+        self.module: nn.Module = nn.ModuleDict(modules if adapter is None else {"adapter": adapter} | modules)
+        if self.device.type == "cpu":
+            use_eager_attention(transformer)
+
+    def on(self, train: Subset, held_out: Subset, settings: DiffusionSettings) -> "DiffusionTask":
+        """The same model, in training on other clips."""
+        other = copy(self)
+        other.train, other.held_out, other.settings = train, held_out, settings
+        other.stream = Stream(train, settings, timesteps=self.schedule.steps)
+        return other
+
+    def samples(self, step: int) -> range:
+        """The numbers of a step's samples."""
+        return self.stream.samples(step)
+
+    def loss(self, step: int, samples: Sequence[int]) -> dict[str, Tensor]:
+        """The mean loss of some of a step's samples."""
+        batch, settings = self.draw(self.stream, step, samples), self.settings.loss
+        losses = self.losses(batch, mask_share=settings.mask_share)
+        if settings.weighting == "min-snr":
+            losses = losses * min_snr_weights(batch.timesteps, self.schedule, gamma=settings.gamma)
+        return {"loss": losses.mean()}
+
+    def draw(self, stream: Stream, step: int, samples: Sequence[int]) -> Batch:
+        """Samples of a stream's step, where the transformer is."""
+        return stream.batch(step, samples).to(self.device)
+
+    def losses(self, batch: Batch, *, mask_share: float = 0.0) -> Tensor:
+        """The velocity loss of each clip, (B,), all timesteps counting the same."""
+        with self._arithmetic():
+            prediction = self.transformer(
+                self.schedule.add_noise(batch.latents, batch.noise, batch.timesteps),
+                batch.timesteps,
+                batch.text * batch.text_scale[:, None, None],
+                batch.reference if self.adapter else None,
+                reference_scale=batch.reference_scale,
+            )
+        return velocity_loss(
+            prediction,
+            batch.latents,
+            noise=batch.noise,
+            timesteps=batch.timesteps,
+            schedule=self.schedule,
+            mask=batch.mask,
+            mask_share=mask_share,
+        )
+
+    def _arithmetic(self) -> AbstractContextManager[Any]:
+        """A half-precision transformer needs autocast beside a float32 adapter, also where nobody trains."""
+        dtype = self.transformer.text_embedding.weight.dtype
+        if dtype == torch.float32 or torch.is_autocast_enabled(self.device.type):
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype)
+
+    def validate(self) -> dict[str, float]:
+        """Losses with the right picture, another's and none, on fixed held-out samples; see `measure`."""
+        return measure(self, self.settings.validation)
+
+    def verdict(self, scores: Mapping[str, float]) -> Verdict | None:
+        """What the scores of `validate` say of the picture."""
+        drop = self.settings.drop or DropSettings()
+        dropped = drop.reference + drop.both > 0
+        return verdict(scores, samples=self.settings.validation.samples, dropped=dropped)
+
+    def not_finite(self, step: int, samples: Sequence[int]) -> str | None:
+        """What of some of a step's samples holds infinities or NaN, and where it is stored; none: nothing."""
+        return self.stream.not_finite(step, samples)
+
+    def parts(self) -> tuple[Part, ...]:
+        """What trains and what is frozen."""
+        of: dict[str, list[tuple[str, nn.Parameter]]] = {}
+        for name, parameter in self.module.named_parameters():
+            of.setdefault(_part(name), []).append((name, parameter))
+        return tuple(
+            Part(name, name != TRANSFORMER or self.training.what == "all", tuple(of[name]))
+            for name in PARTS
+            if name in of
+        )
+
+    def trained(self, optimizer: OptimizerSettings | None = None) -> TrainedTable:
+        """The table of what trains and what is frozen, with its memory under an optimizer."""
+        return table(self.parts(), optimizer or OptimizerSettings())
+
+    def shards(self) -> Sequence[nn.Module]:
+        """Blocks one by one, then all of the transformer, which holds the adapter too.
+
+        Raises:
+            ValueError: a part of it is frozen, or blocks cannot be gathered one by one.
+        """
+        if self.training.what != "all":
+            raise ValueError("loop.shard: is for train.what = 'all'; an adapter is small enough for every process")
+        if self.settings.compile and self.settings.checkpointing == "selective":
+            raise ValueError(
+                "loop.shard: weights cannot be gathered within compiled selective blocks; take full, or none"
+            )
+        return [*self.transformer.trunk.blocks, self.transformer]
+
+    def gathered(self, weights: Mapping[str, Tensor]) -> None:
+        """Take whole weights, by their names in `module`, in place of weights spread over processes."""
+        with torch.device("meta"):
+            transformer = Transformer(self.transformer.size)
+            adapter = None if self.adapter is None else Adapter(self.adapter.size)
+        for prefix, module in (("transformer.", transformer), ("adapter.", adapter)):
+            if module is not None:
+                own = {name.removeprefix(prefix): w for name, w in weights.items() if name.startswith(prefix)}
+                module.load_state_dict(own, assign=True)
+        self._take(transformer.to(self.device), adapter)
+
+
+TRANSFORMER = "transformer"
+PARTS = ("reference attention", "projection of the picture", "low-rank changes", TRANSFORMER)
+
+
+def _part(name: str) -> str:
+    """Which of the parts a parameter belongs to."""
+    if name.startswith("adapter."):
+        return PARTS[1] if name.startswith("adapter.projection.") else PARTS[0]
+    return PARTS[2] if ".lora_" in name else TRANSFORMER
+
+
+def use_eager_attention(transformer: Transformer) -> None:
+    """On a CPU the plain formula trains faster than the fused kernel, whose backward pass is slow there."""
+    for module in transformer.modules():
+        if isinstance(module, JointAttention | ReferenceAttention):
+            module.kernel = eager
