@@ -10,7 +10,7 @@ table in percent with 95 % intervals and writes `benchmarks/results/critters.jso
 `critters-combination.json`), and beside it a `.csv` of what was asked for and what was seen, film by film.
 
 Most held-out critters have a twin in training that differs in the eyes alone. So the rows are told again for each kind
-apart (`refilm.evaluation.novelty`), and `--novelty combination` takes pairs of critters without a twin alone.
+apart (`refilm.pocket.novelty`), and `--novelty combination` takes pairs of critters without a twin alone.
 """
 
 import argparse
@@ -33,8 +33,10 @@ from rich.progress import track as progress
 
 import refilm
 from refilm.data import critters
-from refilm.evaluation import ATTRIBUTES, Judge, Novelty, Row, Verdict, accuracy, as_json, markdown, novelty
+from refilm.evaluation import Row, accuracy, as_json, markdown
 from refilm.generation import Request
+from refilm.pocket.judge import ATTRIBUTES, Judge, Verdict
+from refilm.pocket.novelty import Novelty, novelty
 
 HERE = Path(__file__).parent
 ROWS = {

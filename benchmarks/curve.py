@@ -16,11 +16,13 @@ from critters import COLUMNS, held_out_pairs, make_films
 
 import refilm
 from refilm.checkpoints import load_base
-from refilm.evaluation import ATTRIBUTES, Judge, Verdict, accuracy
+from refilm.evaluation import accuracy
+from refilm.pocket.judge import ATTRIBUTES, Judge, Verdict
+from refilm.recipes import read_recipe
 from refilm.training.batches.curriculum import samples_at
 from refilm.training.checkpoint.checkpoints import load_checkpoint
 from refilm.training.engine.step import Trainer
-from refilm.training.recipes import AdapterRecipe, BaseRecipe, read_recipe
+from refilm.training.recipes import AdapterRecipe, BaseRecipe
 
 HERE = Path(__file__).parent
 PAIRS_SEED = 1

@@ -21,8 +21,8 @@ from rich.progress import track as progress
 from torch import Tensor
 
 from refilm.data import critters
-from refilm.evaluation import ATTRIBUTES, Accuracy, Judge, Row, Verdict, accuracy, as_json, markdown
-from refilm.evaluation.judge import as_seen
+from refilm.evaluation import Accuracy, Row, accuracy, as_json, markdown
+from refilm.pocket.judge import ATTRIBUTES, Judge, Verdict, as_seen
 from refilm.training.engine.loop import LoopSettings, fit
 from refilm.training.engine.optimizers import OptimizerSettings
 

@@ -34,10 +34,12 @@ from refilm.data import critters
 from refilm.data.encoding import EncodeSettings, encode, identify
 from refilm.data.samples import Critters, PictureFile, Sample, Source, hashed
 from refilm.encoders import HiddenState
-from refilm.evaluation import ATTRIBUTES, Judge, Verdict, accuracy
+from refilm.evaluation import accuracy
+from refilm.pocket.judge import ATTRIBUTES, Judge, Verdict
+from refilm.recipes import read_recipe
 from refilm.training.checkpoint.checkpoints import checkpoints
 from refilm.training.engine.loop import fit
-from refilm.training.recipes import AdapterRecipe, read_recipe
+from refilm.training.recipes import AdapterRecipe
 from refilm.training.tasks.diffusion import DiffusionTask
 
 HERE = Path(__file__).parent

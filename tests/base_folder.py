@@ -16,8 +16,8 @@ from refilm import sizes
 from refilm.checkpoints import Defaults, begin_base, fingerprint, save_adapter, save_transformer
 from refilm.data import critters
 from refilm.model import Adapter, Transformer
-from refilm.training.autoencoder import AutoencoderSettings, make_autoencoder, whole
-from refilm.training.contrastive import EncodersSettings, make_image_encoder, make_text_encoder, train_tokenizer
+from refilm.pocket.autoencoder import AutoencoderSettings, make_autoencoder, whole
+from refilm.pocket.contrastive import EncodersSettings, make_image_encoder, make_text_encoder, train_tokenizer
 
 DEFAULTS = Defaults(frames=17, height=32, width=32, steps=4, guidance=3.0, decode_frames=0)
 

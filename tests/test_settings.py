@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 import refilm
+from refilm.recipes import read_recipe, recipe_of
 from refilm.settings import Seed, Settings
 from refilm.sizes import TransformerSize
-from refilm.training.recipes import read_recipe, recipe_of
 
 RECIPE = """
 stage = "adapter"

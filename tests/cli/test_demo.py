@@ -5,8 +5,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 from refilm.data import critters
-from refilm.generation.demo import Demo
 from refilm.media import open_picture, open_video
+from refilm.pocket.demo import Demo
 
 
 def test_the_page_shows_what_was_made(refilm, tiny_base, tmp_path, monkeypatch):

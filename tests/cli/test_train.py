@@ -10,9 +10,9 @@ from refilm.cli.courses import Lines, Live, course_of
 from refilm.cli.showing import clock
 from refilm.cli.train import changes_of
 from refilm.data.encoding import EncodeProgress
+from refilm.recipes import changed
 from refilm.training.engine.loop import Progress
 from refilm.training.engine.parameters import TrainedRow, TrainedTable
-from refilm.training.recipes import changed
 
 
 def test_changes_are_toml_or_plain_words():

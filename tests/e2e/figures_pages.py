@@ -3,7 +3,7 @@
 from itertools import pairwise
 from typing import Any
 
-from refilm.evaluation import Judge
+from refilm.pocket.judge import Judge
 
 from .results import ROOT, result
 

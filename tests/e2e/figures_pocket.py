@@ -5,12 +5,13 @@ import json
 import safetensors
 
 from refilm.data.critters import COLORS, EYES, MOTIONS, PATTERNS, SHAPES, subjects
-from refilm.evaluation import Accuracy, Row, markdown, novelty
-from refilm.training.recipes import read_recipe
+from refilm.evaluation import Accuracy, Row, markdown
+from refilm.pocket.novelty import novelty
+from refilm.recipes import read_recipe
 
 from .results import ROOT, result
 
-POCKET = ROOT / "src" / "refilm" / "pocket"
+POCKET = ROOT / "src" / "refilm" / "pocket" / "model"
 
 
 def rows(name: str, kind: str | None = None) -> list[Row]:

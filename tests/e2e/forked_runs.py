@@ -21,9 +21,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from disk import Disk
 
 from refilm.cli.train import changes_of
+from refilm.recipes import read_recipe
 from refilm.training.checkpoint.checkpoints import checkpoints
 from refilm.training.engine.loop import fit
-from refilm.training.recipes import read_recipe
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ from .figures_pocket import card, readme
 from .figures_study import study
 from .results import ROOT
 
-CARD = "src/refilm/pocket/README.md"
+CARD = "src/refilm/pocket/model/README.md"
 PAGES = ["README.md", CARD, "recipes/pocket/README.md", "benchmarks/README.md"]
 PAGES += [f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md"))]
 

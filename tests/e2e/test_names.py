@@ -212,8 +212,8 @@ def files(folder: Path) -> set[str]:
     for _ in write_clips(folder / "clips", clips=1, split="train", seed=0, size=32):
         pass
     places = (
-        ROOT / "src" / "refilm" / "pocket",
-        ROOT / "src" / "refilm" / "pocket" / "adapter",
+        ROOT / "src" / "refilm" / "pocket" / "model",
+        ROOT / "src" / "refilm" / "pocket" / "model" / "adapter",
         ROOT,
         folder / "clips",
     )

@@ -55,7 +55,7 @@ def test_a_model_is_trained_from_nothing_as_the_page_says(clone, refilm):
         if line.startswith("refilm train"):
             train(refilm, line.split("recipes/")[1].split(".toml")[0])
     model = clone / "runs" / "pocket" / "model"
-    shipped = RECIPES.parent / "src" / "refilm" / "pocket"
+    shipped = RECIPES.parent / "src" / "refilm" / "pocket" / "model"
     assert {path.name for path in shipped.iterdir() if path.is_dir()} <= {path.name for path in model.iterdir()}
     film = ("generate", "a critter bounces in the meadow", "--base", model, "--steps", 1, "-o", "film.mp4")
     assert refilm(*film).exit_code == 0
@@ -63,7 +63,7 @@ def test_a_model_is_trained_from_nothing_as_the_page_says(clone, refilm):
 
 
 def test_the_shipped_model_is_trained_further_as_the_page_says(clone, refilm):
-    shutil.copytree(RECIPES.parent / "src" / "refilm" / "pocket", clone / "runs" / "pocket" / "model")
+    shutil.copytree(RECIPES.parent / "src" / "refilm" / "pocket" / "model", clone / "runs" / "pocket" / "model")
     before = adapter(clone)
     for line in block("Trained further"):
         words = shlex.split(line)[1:]

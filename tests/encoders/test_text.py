@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from refilm.encoders import TextEncoder
-from refilm.training.contrastive import EncodersSettings, make_text_encoder, train_tokenizer
+from refilm.pocket.contrastive import EncodersSettings, make_text_encoder, train_tokenizer
 
 
 @pytest.fixture(scope="module")

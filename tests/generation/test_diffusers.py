@@ -14,7 +14,7 @@ from transformers import T5Config, T5EncoderModel
 
 import refilm
 from refilm.diffusion import gaussian
-from refilm.training.contrastive import EncodersSettings, train_tokenizer
+from refilm.pocket.contrastive import EncodersSettings, train_tokenizer
 
 from ..model.tiny import wild
 

@@ -14,7 +14,7 @@ from safetensors import safe_open
 import refilm
 from refilm.checkpoints.sources import POCKET
 from refilm.data import critters
-from refilm.evaluation import Judge, Verdict
+from refilm.pocket.judge import Judge, Verdict
 
 JUDGE = Path(__file__).parents[2] / "benchmarks" / "judge.safetensors"
 PAIRS, FEW = 24, 6

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from refilm.training.recipes import read_recipe
+from refilm.recipes import read_recipe
 
 from ..tiny_recipe import write_recipe
 

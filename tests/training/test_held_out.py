@@ -6,9 +6,9 @@ import pytest
 
 from refilm.data import critters
 from refilm.data.encoding import EncodedSet
-from refilm.training.autoencoder import AutoencoderSettings, AutoencoderTask
-from refilm.training.contrastive import EncodersSettings, EncodersTask
-from refilm.training.recipes import read_recipe
+from refilm.pocket.autoencoder import AutoencoderSettings, AutoencoderTask
+from refilm.pocket.contrastive import EncodersSettings, EncodersTask
+from refilm.recipes import read_recipe
 
 from ..tiny_recipe import write_recipe
 

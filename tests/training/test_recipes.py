@@ -10,8 +10,8 @@ import refilm
 from refilm.checkpoints import base_weights, copy_base, fingerprint, load_adapter, load_base, read_card, save_adapter
 from refilm.checkpoints.sources import POCKET
 from refilm.data.samples import Critters
+from refilm.recipes import read_recipe
 from refilm.training.engine.loop import fit
-from refilm.training.recipes import read_recipe
 from refilm.training.tasks.diffusion import use_eager_attention
 
 from ..model.tiny import SINCOS

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,9 +13,9 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from refilm.recipes import read_recipe
 from refilm.training.checkpoint.checkpoints import checkpoints, load_checkpoint, save_checkpoint
-from refilm.training.engine.loop import begin
-from refilm.training.recipes import read_recipe
+from refilm.training.engine.loop import Progress, begin
 from refilm.training.run import LOCK, train
 
 from ..tiny_recipe import write_recipe
@@ -38,11 +39,17 @@ def trained(recipe, tmp_path_factory, request) -> Path:
     """The folder of a run of two steps, made once."""
     made = request.config.stash.setdefault(RUN, tmp_path_factory.mktemp("made") / "run")
     if not made.exists():
-        done(train(recipe, made, changes=SHORT))
+        done(steps_of(recipe, made, changes=SHORT))
     return shutil.copytree(made, recipe.parent / "run")
 
 
 RUN = pytest.StashKey[Path]()
+
+
+def steps_of(recipe: Path, folder: Path, changes=None, **how):
+    """The steps of a run, without its other events."""
+    with closing(train(read_recipe(recipe, changes), folder, **how)) as events:
+        yield from (event for event in events if isinstance(event, Progress))
 
 
 def done(steps) -> list[int]:
@@ -55,7 +62,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def goes_on(recipe: Path, run: Path, allow=(), **changes) -> list[int]:
     changes = {name.replace("__", "."): value for name, value in changes.items()}
-    return done(train(recipe, run, resume=True, changes={**SHORT, "loop.steps": 3, **changes}, allow_changes=allow))
+    return done(steps_of(recipe, run, resume=True, changes={**SHORT, "loop.steps": 3, **changes}, allow_changes=allow))
 
 
 @pytest.mark.parametrize(
@@ -133,7 +140,7 @@ def test_a_damaged_checkpoint_and_a_missing_tracker_leave_the_records_alone(reci
     monkeypatch.setitem(sys.modules, "wandb", None)
     before = contents(trained)
     with pytest.raises(ValueError, match="--log-with wandb: is not installed"):
-        done(train(recipe, trained, resume=True, changes={**SHORT, "loop.steps": 3}, log_with="wandb"))
+        done(steps_of(recipe, trained, resume=True, changes={**SHORT, "loop.steps": 3}, log_with="wandb"))
     assert contents(trained) == before
     with (checkpoints(trained)[-1] / "state.pt").open("ab") as file:
         file.write(b"x")
@@ -155,7 +162,7 @@ def test_a_weight_of_another_shape_is_never_spread(recipe, trained, tmp_path, sm
 
 
 def test_a_second_process_is_told_that_the_folder_is_taken_and_touches_nothing(recipe, trained):
-    steps = train(recipe, trained, resume=True, changes={**SHORT, "loop.steps": 4})
+    steps = steps_of(recipe, trained, resume=True, changes={**SHORT, "loop.steps": 4})
     assert next(steps).step == 3
     before = contents(trained)
     second = "from refilm.cli import main; main()"
@@ -178,18 +185,18 @@ def test_a_refused_run_leaves_no_folder(recipe, tmp_path):
 
 def test_a_run_that_was_killed_before_its_first_checkpoint_starts_anew_with_records_of_its_own(recipe, tmp_path):
     run, late = tmp_path / "run", {**SHORT, "loop.steps": 4, "loop.save_every": 100}
-    steps = train(recipe, run, changes=late)
+    steps = steps_of(recipe, run, changes=late)
     assert [next(steps).step for _ in range(3)] == [1, 2, 3]
     steps.close()
     (run / "films").mkdir()
     (run / "films" / "step-00000003-1.mp4").touch()
-    assert done(train(recipe, run, changes={**late, "diffusion.seed": 5})) == [1, 2, 3, 4]
+    assert done(steps_of(recipe, run, changes={**late, "diffusion.seed": 5})) == [1, 2, 3, 4]
     events = EventAccumulator(str(run / "logs"), size_guidance={"scalars": 0})
     events.Reload()
     scalars = events.Scalars("train/loss")
     assert [scalar.step for scalar in scalars] == [1, 2, 3, 4]
     again = tmp_path / "again"
-    assert done(train(recipe, again, changes={**late, "diffusion.seed": 5})) == [1, 2, 3, 4]
+    assert done(steps_of(recipe, again, changes={**late, "diffusion.seed": 5})) == [1, 2, 3, 4]
     others = EventAccumulator(str(again / "logs"), size_guidance={"scalars": 0})
     others.Reload()
     assert [scalar.value for scalar in scalars] == [scalar.value for scalar in others.Scalars("train/loss")]
@@ -208,7 +215,7 @@ def test_what_is_allowed_really_goes_on_from_the_checkpoint(recipe, trained):
 def test_a_full_disk_for_logs_and_films_is_told_once_and_the_run_goes_on(recipe, tmp_path, caplog):
     run = tmp_path / "run"
     films = {"prompts": ["a critter waits", "a critter hops"], "steps": 1}
-    steps = train(recipe, run, changes={**SHORT, "loop.steps": 5, "loop.validate_every": 1, "films": films})
+    steps = steps_of(recipe, run, changes={**SHORT, "loop.steps": 5, "loop.validate_every": 1, "films": films})
     assert next(steps).films
     (events,) = (run / "logs").glob("events*")
     events.rename(tmp_path / "before")

@@ -25,7 +25,7 @@ from refilm.hub import fetched, is_hub_id
 from refilm.model import Adapter, Transformer
 from refilm.sizes import Compression, TransformerSize
 
-POCKET = Path(__file__).parents[1] / "pocket"
+POCKET = Path(__file__).parents[1] / "pocket" / "model"
 ADAPTER = ("adapter.json", "adapter.safetensors", "lora.safetensors", "README.md")
 CLIP = "openai/clip-vit-large-patch14"
 _WEIGHTED = ("transformer", "vae", "text_encoder", "image_encoder", "adapter")

@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from typing import TYPE_CHECKING, Self
 
@@ -67,6 +67,24 @@ class Course(AbstractContextManager):
     """Shows nothing; a context that is entered before the run begins."""
 
     def __exit__(self, *error: object) -> None: ...
+
+    def show(self, event: "EncodeProgress | TrainedTable | Progress", *, notes: Sequence[str] = ()) -> None:
+        """Show an event of a run.
+
+        Args:
+            notes: about the recipe, shown with what trains.
+        """
+        from refilm.data.encoding import EncodeProgress
+        from refilm.training.engine.parameters import TrainedTable
+
+        if isinstance(event, EncodeProgress):
+            self.encoded(event)
+        elif isinstance(event, TrainedTable):
+            self.begin(event)
+            for note in notes:
+                self.tell(f"note: {note}")
+        else:
+            self.step(event)
 
     def encoded(self, progress: "EncodeProgress") -> None:
         """Some captions, references or clips are encoded."""

@@ -23,7 +23,7 @@ def demo(
     """Make films of a critter that the model has never seen, from one picture, and a page that shows them."""
     with working("loading"):
         from refilm.generation import load
-        from refilm.generation.demo import Demo
+        from refilm.pocket.demo import Demo
 
         pipeline = load(base, device=device, dtype=dtype)
     plan = Demo(out, seed=seed)

@@ -15,11 +15,26 @@ from pathlib import Path
 import typer
 
 from refilm.cli.showing import complain
-from refilm.training.engine.signals import Ended, Stopped
+from refilm.training.engine.signals import Stopped
 
 ENDED = 3
 SAVED = 75
 AT_ONCE = 130
+
+
+class Left(Exception):  # noqa: N818  # it is no error
+    """A run stopped before its last step."""
+
+    def __init__(self, stopped: Stopped):
+        self.stopped = stopped
+        super().__init__(str(stopped))
+
+
+def stay() -> None:
+    """Let this process come to its own end: torchrun sends SIGTERM to the others as soon as one has left."""
+    if not _alone():
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
 
 
 @contextmanager
@@ -34,13 +49,8 @@ def leaving(words: list[str], folder: Path, *, first: bool) -> Iterator[None]:
     why = "stopped"
     try:
         yield
-    except Ended as ended:
-        code, why = ENDED, ended.words
-    except Stopped:
-        if not _alone():
-            for number in (signal.SIGTERM, signal.SIGHUP):
-                signal.signal(number, signal.SIG_IGN)  # torchrun sends it to the others when one has left
-        code = SAVED
+    except Left as left:
+        code, why = (SAVED, why) if left.stopped.signal else (ENDED, left.stopped.reason)
     except KeyboardInterrupt:
         code = AT_ONCE
     except FloatingPointError as error:

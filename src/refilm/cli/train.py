@@ -3,21 +3,21 @@
 import os
 import time
 import tomllib
-from collections.abc import Generator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from refilm.cli.courses import Course, course_of
-from refilm.cli.leaving import leaving, tell_stopping
+from refilm.cli.leaving import Left, leaving, stay, tell_stopping
 from refilm.cli.showing import clock, say, screen
 from refilm.cli.streams import require_printed
-from refilm.cli.trials import notes_of, tell_plan, tell_self_test
+from refilm.cli.trials import tell_plan, tell_self_test
+from refilm.training.engine.signals import Stopped, stoppable
 
 if TYPE_CHECKING:
-    from refilm.training.engine.loop import Progress
-    from refilm.training.engine.parameters import TrainedTable
+    from refilm.training.run import Event
 
 
 def train(
@@ -83,30 +83,22 @@ def train(
     words = ["train", str(recipe), "--run", str(folder)]
     words += [word for change in changes or [] for word in ("--set", change)]
     words += [] if log_with is None else ["--log-with", log_with]
-    notes = () if resume or resume_from else notes_of(recipe, settings)
+    with leaving(words, folder, first=first), course, stoppable(tell_stopping if first else lambda: None) as stop:
+        from refilm.recipes import read_recipe
+        from refilm.training import run as runs
 
-    def begin(trained: "TrainedTable") -> None:
-        course.begin(trained)
-        for note in notes:
-            course.tell(f"note: {note}")
-
-    with leaving(words, folder, first=first), course:
-        from refilm.training.run import train as steps
-
-        run_steps = steps(
-            recipe,
+        made = read_recipe(recipe, settings)
+        events = runs.train(
+            made,
             folder,
             resume=resume_from or resume,
-            changes=settings,
             allow_changes=allow_changes or (),
             log_with=log_with,
-            on_encoded=course.encoded,
-            on_trained=begin,
-            on_stop=tell_stopping if first else lambda: None,
+            stop=stop,
         )
-        out = _shown(run_steps, course)
+        result = _followed(events, course, notes=() if resume or resume_from else made.notes())
     if first:
-        say(f"{out}: trained, {clock(time.perf_counter() - started)}; the run is in {folder}")
+        say(f"{result}: trained, {clock(time.perf_counter() - started)}; the run is in {folder}")
 
 
 def changes_of(texts: list[str]) -> dict[str, Any]:
@@ -132,11 +124,23 @@ def _value(text: str) -> Any:
     return table["value"] if len(table) == 1 else text
 
 
-def _shown(steps: "Generator[Progress, None, Path]", course: Course) -> Path:
-    """Follow a run to its end, and return where the result is."""
-    while True:
-        try:
-            progress = next(steps)
-        except StopIteration as end:
-            return end.value
-        course.step(progress)
+def _followed(events: "Iterator[Event]", course: Course, *, notes: tuple[str, ...]) -> Path | None:
+    """Show a run's events to its end; where the result is, if this process delivered it.
+
+    Raises:
+        Left: the run stopped before its last step.
+    """
+    from refilm.training.run import Finished
+
+    result = stopped = None
+    for event in events:
+        if isinstance(event, Stopped):
+            stopped = event
+            stay()
+        elif isinstance(event, Finished):
+            result = event.result
+        else:
+            course.show(event, notes=notes)
+    if stopped:
+        raise Left(stopped)
+    return result

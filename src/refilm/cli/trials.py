@@ -15,26 +15,28 @@ if TYPE_CHECKING:
 def tell_self_test(recipe: Path, clips: int, changes: dict[str, Any], course: Course) -> None:
     """Try whether a recipe learns a few clips; leaves with exit code 1 if it does not."""
     with course:
+        from refilm.data.encoding import EncodeProgress
+        from refilm.recipes import read_recipe
+        from refilm.training.recipes import AdapterRecipe, BaseRecipe
         from refilm.training.run import self_test
 
-        looks = self_test(recipe, clips, changes=changes, on_encoded=course.encoded)
+        made = read_recipe(recipe, changes)
+        if not isinstance(made, AdapterRecipe | BaseRecipe):
+            raise ValueError(f"{recipe}: stage {made.stage} has no self-test; leave --overfit out")
+        looks = self_test(made, clips)
         while True:
             try:
-                course.tell(_line(next(looks)))
+                look = next(looks)
             except StopIteration as end:
                 outcome = end.value
                 break
+            if isinstance(look, EncodeProgress):
+                course.show(look)
+            else:
+                course.tell(_line(look))
     course.tell(f"{'passed' if outcome.passed else 'failed'}: {outcome.words}")
     if not outcome.passed:
         raise typer.Exit(1)
-
-
-def notes_of(recipe: Path, changes: dict[str, Any]) -> tuple[str, ...]:
-    """What is better known before a run than after."""
-    from refilm.training.notes import notes_on
-    from refilm.training.recipes import read_recipe
-
-    return notes_on(read_recipe(recipe, changes))
 
 
 def _line(look: "Look") -> str:
@@ -48,9 +50,10 @@ def tell_plan(
     recipe: Path, folder: Path, *, changes: dict[str, Any], resume: bool | Path, allow_changes: list[str]
 ) -> None:
     """Say what a run would be, and how much memory it would need."""
+    from refilm.recipes import read_recipe
     from refilm.training.dry_run import plan_of
 
-    plan = plan_of(recipe, folder, changes=changes, resume=resume, allow_changes=allow_changes)
+    plan = plan_of(read_recipe(recipe, changes), folder, resume=resume, allow_changes=allow_changes)
     samples = "" if plan.samples is None else f", {plan.samples:,} samples"
     say(f"{recipe}: stage {plan.stage}, {plan.steps:,} steps{samples}")
     for note in plan.notes:

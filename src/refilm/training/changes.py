@@ -11,7 +11,7 @@ from typing import Any
 
 from refilm.settings import meant, names_of
 from refilm.training.monitor.run_record import FILE, read_account
-from refilm.training.recipes import Recipe, recipe_of
+from refilm.training.recipes import Recipe
 
 FREE = (
     "out",
@@ -57,13 +57,14 @@ class Change:
         return f"{self.name} was {_shown(self.before)}, now it is {_shown(self.now)}"
 
 
-def changes_of_recipe(record: Mapping[str, Any], recipe: Recipe) -> list[Change]:
+def changes_of_recipe(record: Mapping[str, Any], recipe: Recipe[Any]) -> list[Change]:
     """What a recipe has otherwise than the one that a run recorded; settings that are newer count as left out then.
 
     Raises:
         ValueError: the recorded recipe is none that this refilm knows.
     """
-    return _differences(dict(_leaves(recipe_of(record["recipe"]).to_values())), dict(_leaves(recipe.to_values())))
+    recorded = type(recipe).from_values(record["recipe"])
+    return _differences(dict(_leaves(recorded.to_values())), dict(_leaves(recipe.to_values())))
 
 
 def changes_of_contents(record: Mapping[str, Any], sources: Mapping[str, Any]) -> list[Change]:
@@ -85,7 +86,7 @@ class Comparison:
             recorded; an allowed name that does not exist.
     """
 
-    def __init__(self, start: Path | None, recipe: Recipe, allowed: Collection[str] = ()):
+    def __init__(self, start: Path | None, recipe: Recipe[Any], allowed: Collection[str] = ()):
         self.path, self.allowed, self.record = None, tuple(allowed), {}
         self.changes: list[Change] = []
         """All that is otherwise than it was."""
@@ -121,7 +122,7 @@ class Comparison:
         self.changes += changes
 
 
-def _require_known(allowed: Collection[str], recipe: Recipe) -> None:
+def _require_known(allowed: Collection[str], recipe: Recipe[Any]) -> None:
     known = [*names_of(type(recipe)), *CONTENTS]
     for name in allowed:
         if not any(_within(each, (name,)) for each in known):

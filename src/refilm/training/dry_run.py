@@ -27,8 +27,7 @@ from refilm.training.distributed.parallel import own_device, shares
 from refilm.training.engine.parameters import TrainedTable
 from refilm.training.engine.precision import dtype_of
 from refilm.training.engine.step import StepSettings
-from refilm.training.notes import notes_on
-from refilm.training.recipes import AdapterRecipe, BaseRecipe, Recipe, read_recipe
+from refilm.training.recipes import AdapterRecipe, BaseRecipe, Recipe
 from refilm.training.run import checked
 from refilm.training.tasks.activation_checkpointing import is_self_attention
 from refilm.training.tasks.diffusion import DiffusionTask
@@ -70,10 +69,9 @@ class Plan:
 
 
 def plan_of(
-    recipe_path: Path,
+    recipe: Recipe[Any],
     folder: Path,
     *,
-    changes: Mapping[str, Any] | None = None,
     resume: bool | Path = False,
     allow_changes: Collection[str] = (),
 ) -> Plan:
@@ -82,7 +80,6 @@ def plan_of(
     Raises:
         ValueError: as `train` before its first step.
     """
-    recipe = read_recipe(recipe_path, changes)
     _require_fetched(recipe)
     checked(recipe, folder, resume=resume, allow_changes=allow_changes)
     if not isinstance(recipe, AdapterRecipe | BaseRecipe):
@@ -90,7 +87,7 @@ def plan_of(
         return Plan(recipe.stage, recipe.loop.steps, samples=None)
     samples = samples_at(recipe.diffusion.curriculum, recipe.loop.steps).start
     if not recipe.data.finished:
-        return Plan(recipe.stage, recipe.loop.steps, samples, notes=notes_on(recipe))
+        return Plan(recipe.stage, recipe.loop.steps, samples, notes=recipe.notes())
     trained = recipe.task(torch.device("meta")).trained(recipe.loop.optimizer)
     shapes = FakeTensorMode(allow_non_fake_inputs=True)
     task = _without_lora(recipe).task(_here(shapes))
@@ -104,12 +101,12 @@ def plan_of(
         held_out=len(task.held_out),
         buckets=buckets,
         trained=trained,
-        notes=notes_on(recipe),
+        notes=recipe.notes(),
         activations=activations,
     )
 
 
-def _require_fetched(recipe: Recipe) -> None:
+def _require_fetched(recipe: Recipe[Any]) -> None:
     models = (recipe.base, recipe.begin_from) if isinstance(recipe, AdapterRecipe | BaseRecipe) else ()
     for model in models:
         if model is not None and must_be_fetched(model):

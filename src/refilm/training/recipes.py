@@ -1,9 +1,9 @@
-"""Recipes: what `refilm train` can do, each a TOML file. A recipe makes its task and delivers what was trained."""
+"""Recipes: what can be trained, each a table of settings. A recipe makes its task and delivers what was trained."""
 
 from collections.abc import Generator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, Self, TypeVar
 
 import torch
 from pydantic import Field, model_validator
@@ -26,16 +26,70 @@ from refilm.data.encoding import EncodeProgress
 from refilm.diffusion import scaled_linear
 from refilm.encoders import HiddenState
 from refilm.model import Adapter, Transformer
-from refilm.settings import Settings, read_toml
+from refilm.settings import Settings
 from refilm.sizes import AdapterSize, TransformerSize
 from refilm.training.batches.datasets import DataSettings
 from refilm.training.checks import require_delivery, require_fitting, require_steps
 from refilm.training.distributed.parallel import own_device, place, wait_for_all
-from refilm.training.encoder_recipes import AutoencoderRecipe, EncodersRecipe
 from refilm.training.engine.loop import LoopSettings
-from refilm.training.monitor.sample_videos import FilmSettings, require_films
+from refilm.training.monitor.sample_videos import Filming, FilmSettings, prepare, require_films
 from refilm.training.tasks.diffusion import DiffusionSettings, DiffusionTask, TrainSettings
+from refilm.training.tasks.task import Task
 from refilm.training.tasks.warm_start import begun_adapter, begun_transformer, require_adapter, require_transformer
+
+T = TypeVar("T", bound=Task)
+
+
+class Recipe(Protocol[T]):
+    """What a run needs of a recipe, which derives from `Settings` and is written to TOML."""
+
+    @property
+    def stage(self) -> str:
+        """What is trained, in a word."""
+        ...
+
+    @property
+    def loop(self) -> LoopSettings:
+        """The course of the run."""
+        ...
+
+    @classmethod
+    def from_values(cls, values: Mapping[str, Any]) -> Self:
+        """As `Settings.from_values`."""
+        ...
+
+    def to_values(self) -> dict[str, Any]:
+        """As `Settings.to_values`."""
+        ...
+
+    def notes(self) -> tuple[str, ...]:
+        """What is better known before a run than after, in sentences."""
+        ...
+
+    def prepare(self) -> Generator[EncodeProgress, None, None]:
+        """See whether the run is possible. What is returned encodes the clips that are not encoded yet.
+
+        Raises:
+            ValueError: it is not.
+        """
+        ...
+
+    def task(self) -> T:
+        """What the loop trains."""
+        ...
+
+    def sample_videos(self, task: T, folder: Path) -> Filming | None:
+        """What makes videos at validations; None: there are none."""
+        ...
+
+    def deliver(self, task: T, facts: Mapping[str, Any]) -> Path:
+        """Save what was trained where the recipe says, and return where that is.
+
+        Args:
+            task: its averaged weights in place.
+            facts: about the run, for a model card.
+        """
+        ...
 
 
 class BaseRecipe(Settings):
@@ -54,6 +108,10 @@ class BaseRecipe(Settings):
     data: DataSettings
     diffusion: DiffusionSettings
     loop: LoopSettings
+
+    def notes(self) -> tuple[str, ...]:
+        """None."""
+        return ()
 
     def prepare(self) -> Generator[EncodeProgress, None, None]:
         """See whether the run is possible. What is returned lays out the base model's folder and encodes the clips."""
@@ -78,7 +136,15 @@ class BaseRecipe(Settings):
         schedule = scaled_linear(snr_shift=self.snr_shift)  # as the folder has it once it is laid out
         with within or nullcontext():
             transformer = Transformer(self.size) if within else self._beginning().to(own_device())
-            return DiffusionTask(self.diffusion, transformer, schedule, adapter=None, train=train, held_out=held_out)
+            return DiffusionTask(
+                self.diffusion,
+                transformer,
+                schedule,
+                adapter=None,
+                train=train,
+                held_out=held_out,
+                base_source=str(self.base),
+            )
 
     def _beginning(self) -> Transformer:
         return Transformer(self.size) if self.begin_from is None else begun_transformer(self.begin_from)
@@ -86,6 +152,9 @@ class BaseRecipe(Settings):
     def _require_beginning(self) -> None:
         if self.begin_from is not None:
             require_transformer(self.begin_from, self.size)
+
+    def sample_videos(self, task: DiffusionTask, folder: Path) -> None:
+        """None: there is no adapter to watch."""
 
     def deliver(self, task: DiffusionTask, facts: Mapping[str, Any]) -> Path:
         """Save the transformer in the base model's folder."""
@@ -121,6 +190,12 @@ class AdapterRecipe(Settings):
         if self.train.base_dtype != "fp32" and self.loop.precision == "fp32":
             raise ValueError("train.base_dtype: loop.precision fp32 needs weights in fp32; leave one of them out")
         return self
+
+    def notes(self) -> tuple[str, ...]:
+        """What this rules out for its result."""
+        if not self.query_norm:
+            return ()
+        return ("query_norm = true: this adapter cannot be converted to SAT; set query_norm = false if it has to be",)
 
     def open_base(self, dtype: str, device: torch.device) -> Base:
         """The base model, which reads pictures as the adapter shall; its parts are loaded when they are needed."""
@@ -161,6 +236,7 @@ class AdapterRecipe(Settings):
                 train=train,
                 held_out=held_out,
                 training=self.train,
+                base_source=self.base,
                 base_fingerprint=None if within else base.fingerprint(),
             )
 
@@ -180,6 +256,21 @@ class AdapterRecipe(Settings):
                 hidden_state=self.hidden_state,
                 lora=self.train.lora,
             )
+
+    def sample_videos(self, task: DiffusionTask, folder: Path) -> Filming | None:
+        """What makes the videos that `films` asks for."""
+        if not self.films.prompts:
+            return None
+        dtype = str(task.transformer.text_embedding.weight.dtype).removeprefix("torch.")
+        return prepare(
+            self.films,
+            self.open_base(dtype, task.device),
+            task.transformer,
+            adapter=task.adapter,
+            held_out=task.held_out,
+            learned=task.stream.most(),
+            folder=folder,
+        )
 
     def deliver(self, task: DiffusionTask, facts: Mapping[str, Any]) -> Path:
         """Save the adapter as a folder that `refilm generate --adapter` takes, or the whole model as one for --base.
@@ -209,59 +300,3 @@ def _shape(base: Base) -> Transformer:
     for weight in transformer.parameters():
         weight.data = weight.data.to(base.dtype)
     return transformer
-
-
-Recipe = AutoencoderRecipe | EncodersRecipe | BaseRecipe | AdapterRecipe
-STAGES: dict[str, type[Recipe]] = {
-    "autoencoder": AutoencoderRecipe,
-    "encoders": EncodersRecipe,
-    "base": BaseRecipe,
-    "adapter": AdapterRecipe,
-}
-
-
-def read_recipe(path: Path, changes: Mapping[str, Any] | None = None) -> Recipe:
-    """Read a recipe.
-
-    Args:
-        path: a TOML file.
-        changes: values by dotted name, such as "loop.steps", that take the place of the file's.
-
-    Raises:
-        ValueError: the file is missing, is not TOML, or holds an unknown or impossible setting; says which.
-    """
-    values = changed(read_toml(path), changes or {})
-    try:
-        return recipe_of(values)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
-
-
-def recipe_of(values: Mapping[str, Any]) -> Recipe:
-    """A recipe from plain values, as TOML and JSON have them.
-
-    Raises:
-        ValueError: an unknown or impossible setting; says which.
-    """
-    stage = values.get("stage")
-    if not isinstance(stage, str) or stage not in STAGES:
-        raise ValueError(f"stage: choose one of {', '.join(STAGES)} (received {stage!r})")
-    return STAGES[stage].from_values(values)
-
-
-def changed(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy of nested tables in which some values, by dotted name, are others.
-
-    Raises:
-        ValueError: a name leads through something that is no table.
-    """
-    copy = dict(values)
-    for name, value in changes.items():
-        key, _, rest = name.partition(".")
-        if rest:
-            table = copy.get(key, {})
-            if not isinstance(table, Mapping):
-                raise ValueError(f"{name}: {key} is {table!r}, no table of settings; change it as a whole")
-            value = changed(table, {rest: value})
-        copy[key] = value
-    return copy

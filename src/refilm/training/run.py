@@ -1,9 +1,11 @@
 """A run: a recipe, its task, the loop and its folder. The command line and the tests go through here."""
 
-from collections.abc import Callable, Collection, Generator, Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager, suppress
+from collections.abc import Collection, Generator, Iterator
+from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from signal import Signals
+from typing import NamedTuple
 
 from refilm.data.encoding import EncodeProgress
 from refilm.files import locked, require_writable
@@ -14,82 +16,95 @@ from refilm.training.distributed.heartbeats import heartbeats
 from refilm.training.distributed.parallel import joined, place, wait_for_all
 from refilm.training.engine.loop import Progress, begin, fit
 from refilm.training.engine.parameters import TrainedTable
-from refilm.training.engine.signals import Stopped, stoppable
-from refilm.training.engine.step import Task
-from refilm.training.monitor.sample_videos import Filming, prepare
+from refilm.training.engine.signals import Stop, Stopped, stoppable
 from refilm.training.monitor.trackers import TrackerName
-from refilm.training.monitor.watch import sources_of, watch
+from refilm.training.monitor.watch import watch
 from refilm.training.overfit import Look, Outcome, overfit
-from refilm.training.recipes import AdapterRecipe, Recipe, read_recipe
-from refilm.training.tasks.diffusion import DiffusionTask
+from refilm.training.recipes import AdapterRecipe, BaseRecipe, Recipe, T
 
 LOCK = ".lock"
 
 
+@dataclass(frozen=True)
+class Finished:
+    """All steps are done: the last event of a run that was not stopped."""
+
+    result: Path
+    """Where the result is."""
+
+
+Event = EncodeProgress | TrainedTable | Progress | Stopped | Finished
+"""What a run yields, in this order: how far encoding has come, what trains, a step done, and how it ended."""
+
+
 def train(
-    recipe_path: Path,
+    recipe: Recipe[T],
     folder: Path,
     *,
     resume: bool | Path = False,
-    changes: Mapping[str, Any] | None = None,
     allow_changes: Collection[str] = (),
     log_with: TrackerName | None = None,
-    on_encoded: Callable[[EncodeProgress], None] = lambda progress: None,
-    on_trained: Callable[[TrainedTable], None] = lambda table: None,
-    on_stop: Callable[[], None] = lambda: None,
-) -> Generator[Progress, None, Path]:
-    """Train a recipe, yielding after every step; after the last one the result is delivered where the recipe says.
+    stop: Stop | None = None,
+) -> Generator[Event, None, None]:
+    """Train a recipe; at the end the result is delivered where the recipe says.
 
-    Under `torchrun` all its processes take part.
+    Under `torchrun` all its processes take part; the first one yields `Finished`.
 
     Args:
-        recipe_path: a TOML file.
+        recipe: from `refilm.recipes.read_recipe`, or made of settings.
         folder: where checkpoints, records, films, the run's account and the recipe as it was understood are kept.
         resume: go on from this checkpoint, or from the newest of this run's folder; True: from the newest in `folder`.
-        changes: values by dotted name that take the place of the recipe's.
         allow_changes: settings, or tables of them, that may be others than in the run that is resumed.
         log_with: a tracker that gets the numbers beside TensorBoard.
-        on_encoded: told how far it has come while captions, references and clips are encoded, before the first step.
-        on_trained: told what trains and what is frozen, before the first step.
-        on_stop: called when SIGTERM, SIGHUP or Ctrl-C asks to stop, from the signal's handler.
+        stop: from `stoppable`, where the caller listens to signals; None: SIGTERM, SIGHUP and Ctrl-C stop the run.
 
-    Returns:
-        Where the result is.
+    Yields:
+        Events. `Stopped` is the last one where a signal asked for it, or where as many validations as the recipe
+        allows found that the picture is not used; the last step is saved, or so are the encodings made so far.
 
     Raises:
         ValueError: a recipe or data that cannot be used; `folder` holds a run already and `resume` is not set, or
             it is set and there is no sound checkpoint, or one of another recipe; another process trains in `folder`.
             The records of the run are as they were then.
-        Stopped: SIGTERM, SIGHUP or Ctrl-C asked for it; the last step is saved, or so are the encodings made so far.
-        Ended: as many validations as the recipe allows found that the picture is not used; the last step is saved.
     """
-    recipe: Any = read_recipe(recipe_path, changes)
     signs = {"silent_after": recipe.loop.silent_after, "give_up_after": recipe.loop.give_up_after}
-    with stoppable(on_stop) as stop, joined() as here, heartbeats(**signs), held(folder):
+    listening = stoppable() if stop is None else nullcontext(stop)
+    with listening as stop, joined() as here, heartbeats(**signs), held(folder):
         start, since, encodings = checked(recipe, folder, resume=resume, allow_changes=allow_changes)
         with closing(encodings):  # which keeps what is encoded
             for progress in encodings:
-                on_encoded(progress)
+                yield progress
                 if stop.asked:
-                    raise Stopped(None, stop.asked)
+                    yield Stopped(None, Signals(stop.asked))
+                    return
         wait_for_all()
         task = recipe.task()
-        since.compare_contents(sources_of(task, None))
-        if isinstance(task, DiffusionTask):
-            on_trained(task.trained(recipe.loop.optimizer))
-        filming = filming_of(recipe, task, folder)
+        since.compare_contents(task.sources())
+        if table := task.trained(recipe.loop.optimizer):
+            yield table
+        filming = recipe.sample_videos(task, folder)
         run = begin(task, recipe.loop, folder, resume=start or False)
         wait_for_all()  # the records that each has compared with are written now
-        watching = watch(task, recipe, folder, step=run.step, changes=since.changes, log_with=log_with, filming=filming)
+        watching = watch(
+            task,
+            recipe.loop,
+            folder,
+            recipe=recipe.to_values(),
+            step=run.step,
+            changes={change.name: [change.before, change.now] for change in since.changes},
+            log_with=log_with,
+            filming=filming,
+        )
         with watching:
-            for progress in fit(task, recipe.loop, folder, run=run, look=watching.look, stop=stop):
-                watching.note(progress)
-                yield progress
-            if not here.first:
-                return folder
-            out = recipe.deliver(task, watching.facts())
-            watching.finished(out)
-            return out
+            for event in fit(task, recipe.loop, folder, run=run, look=watching.look, stop=stop):
+                watching.note(event)
+                yield event
+                if isinstance(event, Stopped):
+                    return
+            if here.first:
+                result = recipe.deliver(task, watching.facts())
+                watching.finished(result)
+                yield Finished(result)
 
 
 class Checked(NamedTuple):
@@ -104,7 +119,7 @@ class Checked(NamedTuple):
 
 
 def checked(
-    recipe: Recipe, folder: Path, *, resume: bool | Path = False, allow_changes: Collection[str] = ()
+    recipe: Recipe[T], folder: Path, *, resume: bool | Path = False, allow_changes: Collection[str] = ()
 ) -> Checked:
     """See whether a run is possible. A dry run is this, and the run begins with it. Writes nothing.
 
@@ -149,41 +164,13 @@ def _held(folder: Path) -> Iterator[None]:
                         path.rmdir()
 
 
-def self_test(
-    recipe_path: Path,
-    clips: int,
-    *,
-    changes: Mapping[str, Any] | None = None,
-    on_encoded: Callable[[EncodeProgress], None] = lambda progress: None,
-) -> Generator[Look, None, Outcome]:
+def self_test(recipe: AdapterRecipe | BaseRecipe, clips: int) -> Generator[EncodeProgress | Look, None, Outcome]:
     """Try a recipe on a few of its clips, see `overfit`. Nothing is kept but encodings.
 
     Raises:
-        ValueError: as `train`; the recipe learns from no encoded clips, or has not so many.
+        ValueError: as `train`; the recipe has not so many clips.
     """
-    recipe: Any = read_recipe(recipe_path, changes)
-    if recipe.stage not in ("adapter", "base"):
-        raise ValueError(f"{recipe_path}: stage {recipe.stage} has no self-test; leave --overfit out")
     with joined(), heartbeats():
-        for progress in recipe.prepare():
-            on_encoded(progress)
+        yield from recipe.prepare()
         wait_for_all()
         return (yield from overfit(recipe.task(), recipe.loop, clips))
-
-
-def filming_of(recipe: Any, task: Task, folder: Path) -> Filming | None:
-    """What makes the films that an adapter's recipe asks for."""
-    if not isinstance(recipe, AdapterRecipe) or not recipe.films.prompts:
-        return None
-    assert isinstance(task, DiffusionTask)
-    dtype = str(task.transformer.text_embedding.weight.dtype).removeprefix("torch.")
-    base = recipe.open_base(dtype, task.device)
-    return prepare(
-        recipe.films,
-        base,
-        task.transformer,
-        adapter=task.adapter,
-        held_out=task.held_out,
-        learned=task.stream.most(),
-        folder=folder,
-    )

@@ -97,18 +97,14 @@ def fails_for_all_when_it_fails_for_one(folder: Path) -> None:
 
 
 def stops_after_the_same_step(folder: Path) -> None:
-    steps = []
-
-    def follow():
-        for progress in fit(Regression(), SETTINGS, folder):
-            steps.append(progress.step)
-            if progress.step == 4 and dist.get_rank() == 1:
-                os.kill(os.getpid(), signal.SIGTERM)
-
-    with pytest.raises(Stopped) as stopped:
-        follow()
-    assert (stopped.value.step, stopped.value.signal) == (5, signal.SIGTERM)
-    assert steps == [1, 2, 3, 4, 5]
+    events = []
+    for event in fit(Regression(), SETTINGS, folder):
+        events.append(event)
+        if event.step == 4 and dist.get_rank() == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+    *steps, stopped = events
+    assert stopped == Stopped(5, signal=signal.SIGTERM)
+    assert [progress.step for progress in steps] == [1, 2, 3, 4, 5]
     assert load_checkpoint(folder)["step"] == 5
 
 

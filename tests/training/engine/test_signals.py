@@ -28,20 +28,17 @@ def heard():
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_a_signal_stops_after_a_saved_step_and_the_run_goes_on_to_the_same_bits(tmp_path, number):
-    whole, resumed, told = Regression(), Regression(), []
+    whole, resumed, told, events = Regression(), Regression(), [], []
     losses = [progress.loss for progress in fit(whole, SETTINGS, tmp_path / "whole")]
-
-    def stopped_run():
-        with stoppable(lambda: told.append("stop")) as heard:
-            for progress in fit(Regression(), SETTINGS, tmp_path / "run", stop=heard):
-                first.append(progress.loss)
-                if progress.step == 16:
-                    signal.raise_signal(number)
-
-    first = []
-    with pytest.raises(Stopped, match=f"stopped by {number.name} after step 17, which is saved") as stop:
-        stopped_run()
-    assert (stop.value.step, stop.value.signal, told) == (17, number, ["stop"])
+    with stoppable(lambda: told.append("stop")) as heard:
+        for event in fit(Regression(), SETTINGS, tmp_path / "run", stop=heard):
+            events.append(event)
+            if event.step == 16:
+                signal.raise_signal(number)
+    *steps, stopped = events
+    first = [progress.loss for progress in steps]
+    assert (stopped, told) == (Stopped(17, signal=number), ["stop"])
+    assert str(stopped) == f"stopped by {number.name} after step 17, which is saved"
     assert [path.name for path in checkpoints(tmp_path / "run")] == ["step-00000010", "step-00000017"]
     second = [progress.loss for progress in fit(resumed, SETTINGS, tmp_path / "run", resume=True)]
     assert first + second == losses

@@ -13,12 +13,12 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from refilm.cli.courses import Lines
 from refilm.data.encoding import EncodeProgress
 from refilm.media import open_video
+from refilm.recipes import read_recipe, recipe_of
 from refilm.sizes import Compression
 from refilm.training.dry_run import plan_of, saved_bytes
 from refilm.training.engine.loop import Progress
 from refilm.training.monitor.run_record import Account
 from refilm.training.monitor.sample_videos import FilmSettings, geometry
-from refilm.training.recipes import read_recipe, recipe_of
 
 RECIPE = """
 stage = "adapter"
@@ -219,7 +219,7 @@ def test_a_dry_run_fetches_nothing(refilm, folder, encoded_clips):
 def test_a_plan_counts_what_a_model_with_weights_holds_and_keeps(folder, encoded_clips, changes):
     recipe, plan = (
         read_recipe(folder / "tiny.toml", changes),
-        plan_of(folder / "tiny.toml", folder / "run", changes=changes),
+        plan_of(read_recipe(folder / "tiny.toml", changes), folder / "run"),
     )
     task = recipe.task()
     assert plan.trained == task.trained(recipe.loop.optimizer)
@@ -229,7 +229,7 @@ def test_a_plan_counts_what_a_model_with_weights_holds_and_keeps(folder, encoded
 
 def test_a_plan_counts_what_selective_checkpointing_keeps(folder, encoded_clips):
     full, selective = (
-        plan_of(folder / "tiny.toml", folder / "run", changes={"diffusion.checkpointing": mode})
+        plan_of(read_recipe(folder / "tiny.toml", {"diffusion.checkpointing": mode}), folder / "run")
         for mode in ("full", "selective")
     )
     width, blocks, tokens = 2 * 64, 2, 24 + 2 * 4 * 4

@@ -1,6 +1,6 @@
 """The training loop: one generator for every kind of training; the caller owns progress and cancellation.
 
-Knows nothing of what is trained: a `Task` gives the weights and the loss of a step.
+Knows nothing of what is trained: a `Trainable` gives the weights and the loss of a step.
 """
 
 import time
@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
+from signal import Signals
 from typing import Annotated
 
 from pydantic import Field
@@ -17,8 +18,8 @@ from refilm.training.checkpoint.sharded import mesh_of
 from refilm.training.distributed.consensus import highest
 from refilm.training.distributed.heartbeats import GIVE_UP_AFTER, SILENT_AFTER
 from refilm.training.distributed.parallel import place
-from refilm.training.engine.signals import Ended, Stop, Stopped, stoppable
-from refilm.training.engine.step import StepSettings, Task, Trainer
+from refilm.training.engine.signals import Stop, Stopped, stoppable
+from refilm.training.engine.step import StepSettings, Trainable, Trainer
 
 Positive = Annotated[int, Field(ge=1)]
 
@@ -66,7 +67,7 @@ class Progress:
     words: str = ""
 
 
-def begin(task: Task, settings: LoopSettings, folder: Path, *, resume: bool | Path = False) -> Trainer:
+def begin(task: Trainable, settings: LoopSettings, folder: Path, *, resume: bool | Path = False) -> Trainer:
     """What trains `task`, where the run starts: at its first step, or where a checkpoint is. Writes nothing.
 
     Raises:
@@ -81,7 +82,7 @@ def begin(task: Task, settings: LoopSettings, folder: Path, *, resume: bool | Pa
 
 
 def fit(
-    task: Task,
+    task: Trainable,
     settings: LoopSettings,
     folder: Path,
     *,
@@ -89,11 +90,11 @@ def fit(
     run: Trainer | None = None,
     look: Callable[[int], Findings] | None = None,
     stop: Stop | None = None,
-) -> Iterator[Progress]:
+) -> Iterator[Progress | Stopped]:
     """Train `task`, yielding after every step; leaves the averaged weights in the task at the end.
 
-    SIGTERM, SIGHUP or Ctrl-C to any of the processes ends all of them after the same step. A second Ctrl-C is a
-    KeyboardInterrupt.
+    SIGTERM, SIGHUP or Ctrl-C to any of the processes stops all of them after the same step, and so does a validation
+    that finds it is enough: the step is saved, and `Stopped` is the last event. A second Ctrl-C is a KeyboardInterrupt.
 
     Args:
         task: what is trained.
@@ -109,8 +110,6 @@ def fit(
         ValueError: `resume` without a checkpoint or with a damaged one; none of it, and `folder` holds checkpoints.
         FloatingPointError: a loss that is not finite; the last checkpoint stays as it was.
         OSError: a checkpoint could not be written; those before it are kept.
-        Stopped: a signal asked for it; the last step is saved.
-        Ended: a look found that it is enough, before the last step; it is saved.
     """
     look = look or (lambda step: Findings(task.validate()))
     run, first = run or begin(task, settings, folder, resume=resume), place().first
@@ -133,8 +132,10 @@ def fit(
             if asked or enough or last or run.step % settings.save_every == 0:
                 save_checkpoint(folder, run.step, run.state(), keep=settings.keep)
             if asked:
-                raise Stopped(run.step, asked)
+                yield Stopped(run.step, signal=Signals(asked))
+                return
             if enough:
-                raise Ended(run.step, found.words)
+                yield Stopped(run.step, reason=found.words)
+                return
     run.take_average()
     run.check_frozen()  # what follows delivers them

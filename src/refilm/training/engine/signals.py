@@ -3,31 +3,32 @@
 Knows nothing of what is trained, and says nothing itself.
 """
 
-import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from signal import SIG_IGN, SIGINT, Signals, getsignal
+from signal import signal as handle
 from types import FrameType
 
 # SIGHUP: the terminal was closed, or the connection broke
-SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGINT") if hasattr(signal, name))
+SIGNALS = tuple(Signals[name] for name in ("SIGTERM", "SIGHUP", "SIGINT") if name in Signals.__members__)
 
 
-class Stopped(Exception):  # noqa: N818  # it is no error
-    """A run was asked to stop by a signal, and has saved where it was; step None: it had not begun."""
+@dataclass(frozen=True)
+class Stopped:
+    """A run stops before its last step: the last event that it yields. What it has done is saved."""
 
-    def __init__(self, step: int | None, number: int):
-        self.step, self.signal = step, signal.Signals(number)
-        where = "before the first step" if step is None else f"after step {step}, which is saved"
-        super().__init__(f"stopped by {self.signal.name} {where}")
+    step: int | None
+    """The last step; None: the run had not begun to train."""
+    signal: Signals | None = None
+    """What asked for it; None: the run's own validations did."""
+    reason: str = ""
+    """What they found."""
 
-
-class Ended(Exception):  # noqa: N818  # it is no error
-    """A run found that going on makes no sense, and has saved where it was."""
-
-    def __init__(self, step: int, words: str):
-        self.step, self.words = step, words
-        super().__init__(f"ended after step {step}, which is saved: {words}")
+    def __str__(self) -> str:
+        where = "before the first step" if self.step is None else f"after step {self.step}, which is saved"
+        return f"stopped {where}: {self.reason}" if self.signal is None else f"stopped by {self.signal.name} {where}"
 
 
 class Stop:
@@ -43,7 +44,7 @@ class Stop:
         if not self.asked:
             self.asked = number
             self.on_stop()
-        elif number == signal.SIGINT:
+        elif number == SIGINT:
             raise KeyboardInterrupt
 
 
@@ -61,10 +62,10 @@ def stoppable(on_stop: Callable[[], None] = lambda: None) -> Iterator[Stop]:
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
-    heard = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
-    before = {number: signal.signal(number, stop.take) for number in heard}
+    heard = [number for number in SIGNALS if getsignal(number) != SIG_IGN]
+    before = {number: handle(number, stop.take) for number in heard}
     try:
         yield stop
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            handle(number, handler)

@@ -55,7 +55,7 @@ class StepSettings(Settings):
     optimizer: OptimizerSettings = OptimizerSettings()
 
 
-class Task(Protocol):
+class Trainable(Protocol):
     """What is trained. Draws are functions of the samples' numbers alone, so that a run can resume, and any number of
     processes can share a batch."""
 
@@ -104,7 +104,7 @@ class Trainer:
         ValueError: settings that this task cannot be trained with.
     """
 
-    def __init__(self, task: Task, settings: StepSettings):
+    def __init__(self, task: Trainable, settings: StepSettings):
         self.task, self.settings, self.step = task, settings, 0
         self.run = _together(task, settings)
         self.trained = {name: p for name, p in task.module.named_parameters() if p.requires_grad}
@@ -288,7 +288,7 @@ def _put(tensor: Tensor, value: Tensor, name: str) -> None:
     tensor.copy_(like(value, tensor))
 
 
-def _together(task: Task, settings: StepSettings) -> Alone:
+def _together(task: Trainable, settings: StepSettings) -> Alone:
     """The task in the way its processes share the work."""
     if place().size == 1:
         return Alone(task)

@@ -19,7 +19,8 @@ from refilm.training.engine.optimizers import OptimizerSettings
 from refilm.training.engine.parameters import Part, TrainedTable, assert_trained, table
 from refilm.training.engine.quantized import quantize_base
 from refilm.training.tasks.activation_checkpointing import Checkpointing, apply_checkpointing, compile_blocks
-from refilm.training.tasks.reference_usage import Verdict, verdict
+from refilm.training.tasks.reference_usage import Verdict, unused_in_a_row, verdict
+from refilm.training.tasks.task import Task
 from refilm.training.tasks.validation import ValidationSettings, measure
 
 DROPS = DropSettings(text=0.05, reference=0.05, both=0.05)
@@ -74,7 +75,7 @@ class TrainSettings(Settings):
         return self.what == "all" or self.lora is not None
 
 
-class DiffusionTask:
+class DiffusionTask(Task):
     """The velocity loss of a transformer, with an adapter's reference attention where one is given.
 
     Args:
@@ -85,6 +86,7 @@ class DiffusionTask:
         train: what is learned from.
         held_out: what is validated on.
         training: what trains, where there is an adapter.
+        base_source: the base model's name, folder or Hub id, for the record.
         base_fingerprint: of the transformer as it was read, where it is known.
 
     Raises:
@@ -101,6 +103,7 @@ class DiffusionTask:
         train: Subset,
         held_out: Subset,
         training: TrainSettings | None = None,
+        base_source: str | None = None,
         base_fingerprint: str | None = None,
     ):
         self.training = training or TrainSettings(what="adapter" if adapter else "all")
@@ -119,7 +122,7 @@ class DiffusionTask:
                 if part.trains:
                     parameter.data = parameter.data.float()
         assert_trained(self.parts())
-        self.base_fingerprint = base_fingerprint
+        self.base_source, self.base_fingerprint = base_source, base_fingerprint
         if self.training.base_dtype == "int8":
             quantize_base(transformer)
         apply_checkpointing(transformer, settings.checkpointing)
@@ -197,6 +200,29 @@ class DiffusionTask:
         drop = self.settings.drop or DropSettings()
         dropped = drop.reference + drop.both > 0
         return verdict(scores, samples=self.settings.validation.samples, dropped=dropped)
+
+    def usage(self, scores: Mapping[str, float]) -> str:
+        """As in words."""
+        found = self.verdict(scores)
+        return found.words if found else ""
+
+    def useless(self, validations: Sequence[Mapping[str, float]]) -> bool:
+        """Whether as many validations in a row as the settings allow found that the picture is not used."""
+        patience = self.settings.validation.stop_if_unused
+        return patience > 0 and unused_in_a_row(validations) >= patience
+
+    def sources(self) -> dict[str, Any]:
+        """Seed, clips and base model."""
+        sets = {"train": self.train, "held_out": self.held_out}
+        return {
+            "seed": self.settings.seed,
+            "data": {name: {"clips": len(clips), "identity": clips.identity} for name, clips in sets.items()},
+            "base": {"source": self.base_source, "fingerprint": self.base_fingerprint},
+        }
+
+    def facts(self, step: int) -> dict[str, Any]:
+        """How many samples it has learned from."""
+        return {"samples": self.samples(step - 1).stop} if step else {}
 
     def not_finite(self, step: int, samples: Sequence[int]) -> str | None:
         """What of some of a step's samples holds infinities or NaN, and where it is stored; none: nothing."""

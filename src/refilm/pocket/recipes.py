@@ -12,10 +12,10 @@ from transformers import PreTrainedModel
 from refilm.checkpoints.tensors import saving
 from refilm.data.encoding import EncodeProgress
 from refilm.files import atomic_folder
+from refilm.pocket.autoencoder import AutoencoderSettings, AutoencoderTask
+from refilm.pocket.contrastive import EncodersSettings, EncodersTask
 from refilm.settings import Settings
-from refilm.training.autoencoder import AutoencoderSettings, AutoencoderTask
 from refilm.training.checks import require_delivery, require_steps
-from refilm.training.contrastive import EncodersSettings, EncodersTask
 from refilm.training.engine.loop import LoopSettings
 
 
@@ -33,6 +33,13 @@ class AutoencoderRecipe(Settings):
         require_delivery(self.out / "vae")
         require_steps(self.loop, self.autoencoder.curriculum)
         return (made for made in ())
+
+    def notes(self) -> tuple[str, ...]:
+        """None."""
+        return ()
+
+    def sample_videos(self, task: AutoencoderTask, folder: Path) -> None:
+        """None."""
 
     def task(self) -> AutoencoderTask:
         """What the loop trains."""
@@ -67,6 +74,13 @@ class EncodersRecipe(Settings):
             require_delivery(self.out / name)
         require_steps(self.loop, ())
         return (made for made in ())
+
+    def notes(self) -> tuple[str, ...]:
+        """None."""
+        return ()
+
+    def sample_videos(self, task: EncodersTask, folder: Path) -> None:
+        """None."""
 
     def task(self) -> EncodersTask:
         """What the loop trains."""

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from refilm.data.critters import EYES, subjects
-from refilm.evaluation import novelty
+from refilm.pocket.novelty import novelty
 
 
 def test_most_held_out_critters_have_a_twin_with_other_eyes():

@@ -13,10 +13,10 @@ from torch import Tensor
 from refilm.checkpoints import load_autoencoder
 from refilm.data import critters
 from refilm.encoders import fold
+from refilm.pocket.growing import grow
+from refilm.pocket.widening import widen
 from refilm.settings import Seed, Settings
 from refilm.training.batches.curriculum import Lesson, lesson_at
-from refilm.training.growing import grow
-from refilm.training.widening import widen
 
 Channels = Annotated[int, Field(ge=1, le=2**16)]
 

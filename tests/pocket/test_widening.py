@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from refilm.training.autoencoder import AutoencoderSettings, make_autoencoder, whole
-from refilm.training.widening import widen
+from refilm.pocket.autoencoder import AutoencoderSettings, make_autoencoder, whole
+from refilm.pocket.widening import widen
 
 
 def fresh(*channels: int, **changes):

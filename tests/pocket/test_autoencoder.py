@@ -11,7 +11,7 @@ from torch.distributions import Normal, kl_divergence
 from refilm.checkpoints import load_autoencoder
 from refilm.data import critters
 from refilm.evaluation import metrics
-from refilm.training.autoencoder import AutoencoderSettings, AutoencoderTask, CropLesson, psnr
+from refilm.pocket.autoencoder import AutoencoderSettings, AutoencoderTask, CropLesson, psnr
 from refilm.training.engine.loop import LoopSettings, fit
 from refilm.training.engine.optimizers import OptimizerSettings
 from refilm.training.recipes import AutoencoderRecipe

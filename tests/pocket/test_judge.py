@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from refilm.data import critters
-from refilm.evaluation import ATTRIBUTES, Judge, Verdict
+from refilm.pocket.judge import ATTRIBUTES, Judge, Verdict
 
 WEIGHTS = Path(__file__).parents[2] / "benchmarks" / "judge.safetensors"
 COUNT = 60

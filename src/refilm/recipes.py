@@ -1,0 +1,63 @@
+"""Recipe files: TOML whose `stage` says which recipe it is. All that `refilm train` can train is listed here."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from refilm.pocket.recipes import AutoencoderRecipe, EncodersRecipe
+from refilm.settings import read_toml
+from refilm.training.recipes import AdapterRecipe, BaseRecipe, Recipe
+
+STAGES: dict[str, type[Recipe[Any]]] = {
+    "autoencoder": AutoencoderRecipe,
+    "encoders": EncodersRecipe,
+    "base": BaseRecipe,
+    "adapter": AdapterRecipe,
+}
+
+
+def read_recipe(path: Path, changes: Mapping[str, Any] | None = None) -> Recipe[Any]:
+    """Read a recipe.
+
+    Args:
+        path: a TOML file.
+        changes: values by dotted name, such as "loop.steps", that take the place of the file's.
+
+    Raises:
+        ValueError: the file is missing, is not TOML, or holds an unknown or impossible setting; says which.
+    """
+    values = changed(read_toml(path), changes or {})
+    try:
+        return recipe_of(values)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def recipe_of(values: Mapping[str, Any]) -> Recipe[Any]:
+    """A recipe from plain values, as TOML and JSON have them.
+
+    Raises:
+        ValueError: an unknown or impossible setting; says which.
+    """
+    stage = values.get("stage")
+    if not isinstance(stage, str) or stage not in STAGES:
+        raise ValueError(f"stage: choose one of {', '.join(STAGES)} (received {stage!r})")
+    return STAGES[stage].from_values(values)
+
+
+def changed(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of nested tables in which some values, by dotted name, are others.
+
+    Raises:
+        ValueError: a name leads through something that is no table.
+    """
+    copy = dict(values)
+    for name, value in changes.items():
+        key, _, rest = name.partition(".")
+        if rest:
+            table = copy.get(key, {})
+            if not isinstance(table, Mapping):
+                raise ValueError(f"{name}: {key} is {table!r}, no table of settings; change it as a whole")
+            value = changed(table, {rest: value})
+        copy[key] = value
+    return copy
