@@ -54,7 +54,7 @@ def test_a_batch_drawn_at_once_is_what_its_samples_are_one_by_one(step, seed):
 @settings(max_examples=30)
 @given(st.integers(0, 30), st.integers(1, 3), st.integers(1, 2))
 def test_processes_and_parts_share_a_batch_without_rest(step, processes, parts):
-    from refilm.training import parallel
+    from refilm.training.distributed import parallel
 
     whole = stream()
     everything = dict(zip(whole.samples(step), rows(whole.batch(step, whole.samples(step))), strict=True))
