@@ -58,9 +58,12 @@ class Parts:
 
     def free(self, *names: str) -> None:
         """Let go of some, or of all; they are loaded again when they are asked for."""
-        for name in names or tuple(self._loaded):
-            self._loaded.pop(name, None)
-        gc.collect()
+        held = [name for name in names or tuple(self._loaded) if name in self._loaded]
+        if not held:
+            return
+        for name in held:
+            del self._loaded[name]
+        gc.collect()  # modules hold each other in circles
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
