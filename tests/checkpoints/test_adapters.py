@@ -146,7 +146,7 @@ def test_an_interrupted_write_leaves_the_older_adapter(tmp_path, folder, monkeyp
         path.write_bytes(b"half of it")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("refilm.checkpoints.tensors.save_file", full)
+    monkeypatch.setattr("refilm.weights.tensors.save_file", full)
     with pytest.raises(OSError, match="No space left"):
         save(adapter(ROTARY), folder)
     assert load_adapter(folder).size.heads == SINCOS.heads

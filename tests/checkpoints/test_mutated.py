@@ -23,11 +23,11 @@ from refilm.checkpoints import (
 )
 from refilm.checkpoints.defaults import load_defaults
 from refilm.checkpoints.parts import load_image_encoder, load_text_encoder
-from refilm.checkpoints.pickles import pickled_tensors
 from refilm.checkpoints.sat import save_sat
 from refilm.checkpoints.sat_autoencoder import load_sat_autoencoder
 from refilm.checkpoints.sources import POCKET, DiffusersSource
 from refilm.encoders import VideoAutoencoder
+from refilm.weights.pickles import pickled_tensors
 
 from ..model.tiny import SINCOS, adapter, transformer
 from ..parity.test_autoencoder import FIXTURES

@@ -15,12 +15,12 @@ from refilm.checkpoints.defaults import Defaults, begin_base
 from refilm.checkpoints.denoisers import Denoiser, load_denoiser
 from refilm.checkpoints.descriptions import Description, describe
 from refilm.checkpoints.diffusers_format import load_transformer, save_transformer
-from refilm.checkpoints.fingerprints import base_weights, fingerprint
 from refilm.checkpoints.lora import LoraSettings, TunedAdapter
 from refilm.checkpoints.parts import load_autoencoder
 from refilm.checkpoints.schedules import load_schedule, save_schedule
 from refilm.checkpoints.sources import copy_base, image_encoder_of, open_source, whole_base
 from refilm.hub import push
+from refilm.weights.fingerprints import base_weights, fingerprint
 
 __all__ = [
     "AdapterCard",

@@ -14,20 +14,20 @@ from pydantic import ConfigDict, JsonValue, PositiveInt
 from torch import Tensor
 
 from refilm.arguments import checked
-from refilm.checkpoints.configs import read_object, validated
 from refilm.checkpoints.foreign import refuse_foreign
 from refilm.checkpoints.lora import LoraSettings, TunedAdapter
 from refilm.checkpoints.model_card import model_card
-from refilm.checkpoints.pickles import SUFFIXES
 from refilm.checkpoints.sat import has_sat_keys, is_sat
 from refilm.checkpoints.sources import ADAPTER, POCKET
-from refilm.checkpoints.tensors import NAMES, DtypeName, Piece, TensorFiles, fill, is_finite, save_tensors
 from refilm.encoders import Fit, HiddenState
 from refilm.files import atomic_folder, write_text
 from refilm.hub import fetched, is_hub_id
 from refilm.model import Adapter
 from refilm.settings import Settings
 from refilm.sizes import AdapterSize
+from refilm.weights.configs import read_object, validated
+from refilm.weights.pickles import SUFFIXES
+from refilm.weights.tensors import NAMES, DtypeName, Piece, TensorFiles, fill, is_finite, save_tensors
 
 FORMAT = 1
 CARD, WEIGHTS, LORA, README = ADAPTER

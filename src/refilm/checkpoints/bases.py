@@ -19,13 +19,13 @@ import torch
 
 from refilm.arguments import checked
 from refilm.checkpoints.defaults import load_defaults
-from refilm.checkpoints.fingerprints import fingerprint
 from refilm.checkpoints.sources import DiffusersSource, SatSource, open_image_encoder, open_source
-from refilm.checkpoints.tensors import DTYPES, unread
 from refilm.diffusion import Schedule
 from refilm.encoders import Encoders, Fit, HiddenState, ImageEncoder, TextEncoder, VideoAutoencoder
 from refilm.model import Adapter, Transformer
 from refilm.sizes import Compression, TransformerSize
+from refilm.weights.fingerprints import fingerprint
+from refilm.weights.tensors import DTYPES, unread
 
 logger = logging.getLogger("refilm")
 

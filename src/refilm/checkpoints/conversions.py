@@ -17,15 +17,15 @@ from refilm.checkpoints.adapters import CARD, AdapterCard, load_adapter, read_ca
 from refilm.checkpoints.defaults import Defaults, begin_base
 from refilm.checkpoints.denoisers import load_denoiser
 from refilm.checkpoints.diffusers_format import frames_of, load_transformer, save_transformer
-from refilm.checkpoints.fingerprints import fingerprint
 from refilm.checkpoints.foreign import refuse_foreign
-from refilm.checkpoints.pickles import SUFFIXES
 from refilm.checkpoints.sat import SatFile, has_sat_keys, is_sat, open_sat, save_sat
 from refilm.checkpoints.sat_autoencoder import SCALES, find_sat_autoencoder, is_sat_autoencoder, load_sat_autoencoder
 from refilm.checkpoints.sources import CLIP, SNR_SHIFTS, find_t5, located
-from refilm.checkpoints.tensors import DTYPES, TensorFiles, saving
 from refilm.files import atomic_folder, require_empty
 from refilm.sizes import Compression
+from refilm.weights.fingerprints import fingerprint
+from refilm.weights.pickles import SUFFIXES
+from refilm.weights.tensors import DTYPES, TensorFiles, saving
 
 _TOKENIZER = ("spiece.model", "tokenizer*.json", "special_tokens_map.json", "added_tokens.json")
 _PARTS = ("transformer", "vae", "text_encoder", "tokenizer", "adapter", "scheduler", "model_index.json", "refilm.json")

@@ -5,11 +5,11 @@ from typing import Any
 
 from pydantic import Field
 
-from refilm.checkpoints.configs import read_config
 from refilm.checkpoints.domain import Domain
 from refilm.checkpoints.schedules import save_schedule
 from refilm.files import write_json, write_text
 from refilm.settings import Settings
+from refilm.weights.configs import read_config
 
 _INDEX = {
     "_class_name": "CogVideoXPipeline",

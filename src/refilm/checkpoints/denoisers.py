@@ -14,13 +14,13 @@ from refilm.arguments import checked
 from refilm.checkpoints.adapters import load_adapter
 from refilm.checkpoints.bases import choose_device, choose_dtype
 from refilm.checkpoints.diffusers_format import load_transformer, load_transformer_file
-from refilm.checkpoints.fingerprints import fingerprint
-from refilm.checkpoints.pickles import SUFFIXES
 from refilm.checkpoints.sat import has_sat_keys, is_sat, open_sat
 from refilm.checkpoints.sources import located
-from refilm.checkpoints.tensors import TensorFiles
 from refilm.model import Adapter, Transformer, swapped
 from refilm.sizes import TransformerSize
+from refilm.weights.fingerprints import fingerprint
+from refilm.weights.pickles import SUFFIXES
+from refilm.weights.tensors import TensorFiles
 
 
 class Denoiser:

@@ -8,16 +8,16 @@ from typing import Any
 
 from refilm.arguments import checked
 from refilm.checkpoints.adapters import CARD, WEIGHTS, read_card
-from refilm.checkpoints.configs import KindConfig, read_config
 from refilm.checkpoints.diffusers_format import size_of
 from refilm.checkpoints.foreign import foreign_kind
-from refilm.checkpoints.pickles import SUFFIXES
 from refilm.checkpoints.sat import has_sat_keys, is_sat, open_sat
 from refilm.checkpoints.sat_autoencoder import autoencoder_config, find_sat_autoencoder, is_sat_autoencoder
 from refilm.checkpoints.sources import find_t5, located
-from refilm.checkpoints.tensors import TensorFiles
-from refilm.checkpoints.weight_files import weight_files
 from refilm.sizes import AdapterSize, TransformerSize
+from refilm.weights.configs import KindConfig, read_config
+from refilm.weights.files import weight_files
+from refilm.weights.pickles import SUFFIXES
+from refilm.weights.tensors import TensorFiles
 
 _PARTS = ("transformer", "text_encoder", "image_encoder", "vae", "adapter")
 _STEMS = (("diffusion_pytorch_model", "diffusion_pytorch_model"), ("model", "pytorch_model"))

@@ -12,14 +12,14 @@ from pydantic import Field
 from torch import Tensor
 
 from refilm.arguments import checked
-from refilm.checkpoints.configs import Config, read_config, read_object, validated
-from refilm.checkpoints.fingerprints import base_weights
-from refilm.checkpoints.tensors import Piece, TensorFiles, fill, is_finite, saving
-from refilm.checkpoints.weight_files import weight_files
 from refilm.files import atomic_folder, write_json
 from refilm.model import Transformer
 from refilm.model.position import RotaryPosition, SincosPosition
 from refilm.sizes import TransformerSize
+from refilm.weights.configs import Config, read_config, read_object, validated
+from refilm.weights.files import weight_files
+from refilm.weights.fingerprints import base_weights
+from refilm.weights.tensors import Piece, TensorFiles, fill, is_finite, saving
 
 WEIGHTS = "diffusion_pytorch_model"
 

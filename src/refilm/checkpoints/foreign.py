@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from refilm.checkpoints.pickles import SUFFIXES
-from refilm.checkpoints.tensors import TensorFiles
+from refilm.weights.pickles import SUFFIXES
+from refilm.weights.tensors import TensorFiles
 
 _LORA = (".lora_A", ".lora_B", ".lora_down", ".lora_up", ".lora.down", ".lora.up", ".hada_", ".lokr_")
 _KOHYA = ("lora_unet", "lora_te", "lora_transformer", "lycoris")

@@ -14,11 +14,12 @@ from torch import nn
 from transformers import CLIPVisionConfig, CLIPVisionModel, T5Config, T5EncoderModel
 
 from refilm.arguments import checked
-from refilm.checkpoints.configs import AutoencoderFields, ClipConfig, ClipFields, T5Fields, read_config
+from refilm.checkpoints.fields import AutoencoderFields, ClipConfig, ClipFields, T5Fields
 from refilm.checkpoints.processors import load_image_processor, load_tokenizer, tried
-from refilm.checkpoints.tensors import Piece, TensorFiles, fill
-from refilm.checkpoints.weight_files import weight_files
 from refilm.encoders import Fit, HiddenState, ImageEncoder, TextEncoder
+from refilm.weights.configs import read_config
+from refilm.weights.files import weight_files
+from refilm.weights.tensors import Piece, TensorFiles, fill
 
 _TRANSFORMERS = ("model", "pytorch_model")
 _EMBEDDING = ("shared.weight", "encoder.embed_tokens.weight")  # one tensor, which files call by either name or both

@@ -16,8 +16,9 @@ from pydantic import Field
 from transformers import AutoImageProcessor, PreTrainedTokenizerBase, T5Tokenizer
 from transformers.image_processing_utils import BaseImageProcessor
 
-from refilm.checkpoints.configs import LARGEST, Config, ImageProcessorFields, Words, read_config, read_object, validated
-from refilm.checkpoints.weight_files import refuse_pointer
+from refilm.checkpoints.fields import ImageProcessorFields
+from refilm.weights.configs import LARGEST, Config, Words, read_config, read_object, validated
+from refilm.weights.files import refuse_pointer
 
 _VOCABULARIES = ("tokenizer.json", "spiece.model")
 Number = Annotated[int, Field(ge=0, le=1 << 20)]

@@ -13,15 +13,15 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from refilm.checkpoints.configs import validated
-from refilm.checkpoints.fingerprints import base_weights
-from refilm.checkpoints.pickles import SUFFIXES
 from refilm.checkpoints.sat_sizes import ROTATIONS, TABLE, StoredPosition, Told, layers_in, told_by
-from refilm.checkpoints.tensors import Layout, Piece, TensorFiles, fill, save_tensors, saving
 from refilm.files import atomic_file, atomic_folder, read_text, write_text
 from refilm.model import Adapter, Transformer
 from refilm.model.position import sincos_table
 from refilm.sizes import AdapterSize, Grid, TransformerSize
+from refilm.weights.configs import validated
+from refilm.weights.fingerprints import base_weights
+from refilm.weights.pickles import SUFFIXES
+from refilm.weights.tensors import Layout, Piece, TensorFiles, fill, save_tensors, saving
 
 PREFIX = "model.diffusion_model."
 PROJECTION = "conditioner.embedders.1.image_proj"  # where the research code has it

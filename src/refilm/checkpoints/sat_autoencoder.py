@@ -10,10 +10,11 @@ from typing import Any
 import torch
 from diffusers import AutoencoderKLCogVideoX
 
-from refilm.checkpoints.configs import AutoencoderFields, validated
-from refilm.checkpoints.pickles import SUFFIXES
+from refilm.checkpoints.fields import AutoencoderFields
 from refilm.checkpoints.sat_sizes import layers_in
-from refilm.checkpoints.tensors import Piece, TensorFiles, fill
+from refilm.weights.configs import validated
+from refilm.weights.pickles import SUFFIXES
+from refilm.weights.tensors import Piece, TensorFiles, fill
 
 SCALES = {"sincos": 1.15258426, "rotary": 0.7}  # of CogVideoX-2B's and 5B's latents; the files do not tell
 _FIRST = "encoder.conv_in.conv.weight"

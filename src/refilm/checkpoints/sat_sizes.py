@@ -15,10 +15,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from refilm.checkpoints.configs import validated
-from refilm.checkpoints.tensors import DTYPES, TensorFiles, is_finite
 from refilm.model.position import sincos_table
 from refilm.sizes import Grid, TransformerSize, cogvideox_2b, cogvideox_5b
+from refilm.weights.configs import validated
+from refilm.weights.tensors import DTYPES, TensorFiles, is_finite
 
 logger = logging.getLogger("refilm")
 

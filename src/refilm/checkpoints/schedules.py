@@ -3,9 +3,10 @@
 from pathlib import Path
 
 from refilm.arguments import checked
-from refilm.checkpoints.configs import ScheduleFields, read_config
+from refilm.checkpoints.fields import ScheduleFields
 from refilm.diffusion import Schedule, scaled_linear
 from refilm.files import atomic_folder, write_json
+from refilm.weights.configs import read_config
 
 _SCHEDULE = "scheduler_config.json"
 _PROCESS = {"prediction_type": "v_prediction", "beta_schedule": "scaled_linear"}

@@ -9,21 +9,22 @@ import torch
 from diffusers import AutoencoderKLCogVideoX
 from transformers import PreTrainedTokenizerBase
 
-from refilm.checkpoints.configs import AutoencoderFields, KindConfig, read_config, read_object, validated
 from refilm.checkpoints.diffusers_format import load_transformer, size_of
+from refilm.checkpoints.fields import AutoencoderFields
 from refilm.checkpoints.foreign import refuse_foreign
 from refilm.checkpoints.parts import load_autoencoder, load_image_encoder, load_text_encoder
 from refilm.checkpoints.processors import load_tokenizer
 from refilm.checkpoints.sat import is_sat, open_sat
 from refilm.checkpoints.sat_autoencoder import SCALES, autoencoder_config, find_sat_autoencoder, load_sat_autoencoder
 from refilm.checkpoints.schedules import load_schedule
-from refilm.checkpoints.tensors import TensorFiles
 from refilm.diffusion import Schedule, scaled_linear
 from refilm.encoders import Fit, HiddenState, ImageEncoder, TextEncoder
 from refilm.files import atomic_file, link_or_copy
 from refilm.hub import fetched, is_hub_id
 from refilm.model import Adapter, Transformer
 from refilm.sizes import Compression, TransformerSize
+from refilm.weights.configs import KindConfig, read_config, read_object, validated
+from refilm.weights.tensors import TensorFiles
 
 POCKET = Path(__file__).parents[1] / "pocket" / "model"
 ADAPTER = ("adapter.json", "adapter.safetensors", "lora.safetensors", "README.md")

@@ -9,7 +9,6 @@ from diffusers import AutoencoderKLCogVideoX, ModelMixin
 from pydantic import model_validator
 from transformers import PreTrainedModel
 
-from refilm.checkpoints.tensors import saving
 from refilm.data.encoding import EncodeProgress
 from refilm.files import atomic_folder
 from refilm.pocket.autoencoder import AutoencoderSettings, AutoencoderTask
@@ -17,6 +16,7 @@ from refilm.pocket.contrastive import EncodersSettings, EncodersTask
 from refilm.settings import Settings
 from refilm.training.checks import require_delivery, require_steps
 from refilm.training.engine.loop import LoopSettings
+from refilm.weights.tensors import saving
 
 
 class AutoencoderRecipe(Settings):

@@ -12,9 +12,9 @@ from safetensors.torch import save_file
 from refilm import sizes
 from refilm.checkpoints import save_transformer
 from refilm.checkpoints.sat import save_sat
-from refilm.checkpoints.tensors import Piece, TensorFiles, is_finite
-from refilm.checkpoints.weight_files import weight_files
 from refilm.model import Transformer
+from refilm.weights.files import weight_files
+from refilm.weights.tensors import Piece, TensorFiles, is_finite
 
 MEASURE = """
 import json, sys, torch

@@ -20,8 +20,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from refilm.checkpoints.pickles import SUFFIXES, pickled_tensors
-from refilm.checkpoints.weight_files import refuse_pointer
+from refilm.weights.files import refuse_pointer
+from refilm.weights.pickles import SUFFIXES, pickled_tensors
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 DtypeName = Literal["float32", "bfloat16", "float16"]

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from refilm.checkpoints.configs import read_object
+from refilm.weights.configs import read_object
 
 _LFS = b"version https://git-lfs.github.com/spec/"
 _PAGES = (b"<!doctype html", b"<html")

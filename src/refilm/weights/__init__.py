@@ -1,0 +1,1 @@
+"""Files of weights: tensors in safetensors, pickles and shards, their configs, and fingerprints. Knows no model."""
