@@ -12,8 +12,10 @@ import torch
 from refilm.checkpoints import convert, describe, load_adapter, load_autoencoder, load_transformer, read_card
 from refilm.data import list_examples, read_examples
 from refilm.diffusion import StepCache, min_snr_weights, scaled_linear
-from refilm.evaluation import Judge, accuracy, novelty, wilson
+from refilm.evaluation import accuracy, wilson
 from refilm.media import Video, duration, open_frames, open_mask, open_picture, open_video
+from refilm.pocket.judge import Judge
+from refilm.pocket.novelty import novelty
 
 VIDEO = Video(np.zeros((2, 4, 4, 3), np.uint8), 8)
 OTHERWISE = {

@@ -12,9 +12,9 @@ from refilm.checkpoints import load_autoencoder
 from refilm.data import critters
 from refilm.evaluation import metrics
 from refilm.pocket.autoencoder import AutoencoderSettings, AutoencoderTask, CropLesson, psnr
+from refilm.pocket.recipes import AutoencoderRecipe
 from refilm.training.engine.loop import LoopSettings, fit
 from refilm.training.engine.optimizers import OptimizerSettings
-from refilm.training.recipes import AutoencoderRecipe
 
 
 def decoded_from(noise: float) -> torch.Tensor:

@@ -239,7 +239,7 @@ def test_a_tracker_that_fails_is_told_once_and_the_run_goes_on(recipe, tmp_path,
     tracker = SimpleNamespace(log=fails, finish=fails)
     monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=lambda **settings: tracker))
     run = tmp_path / "run"
-    assert done(train(recipe, run, changes={**SHORT, "loop.steps": 3}, log_with="wandb")) == [1, 2, 3]
+    assert done(steps_of(recipe, run, changes={**SHORT, "loop.steps": 3}, log_with="wandb")) == [1, 2, 3]
     told = [record.getMessage() for record in caplog.records if "goes on without" in record.getMessage()]
     assert told == ["RuntimeError: the network is gone; the run goes on without some of its logs"]
     assert checkpoints(run)[-1].name == "step-00000003"
@@ -248,12 +248,12 @@ def test_a_tracker_that_fails_is_told_once_and_the_run_goes_on(recipe, tmp_path,
 
 def test_other_files_among_the_films_do_no_harm(recipe, tmp_path):
     run = tmp_path / "run"
-    done(train(recipe, run, changes={**SHORT, "loop.steps": 1}))
+    done(steps_of(recipe, run, changes={**SHORT, "loop.steps": 1}))
     (run / "films").mkdir(exist_ok=True)
     mine = [run / "films" / name for name in ("step-mine.mp4", "step-00000009-mine.mp4")]
     for path in mine:
         path.touch()
-    assert done(train(recipe, run, resume=True, changes={**SHORT, "loop.steps": 2})) == [2]
+    assert done(steps_of(recipe, run, resume=True, changes={**SHORT, "loop.steps": 2})) == [2]
     assert all(path.exists() for path in mine)
 
 
