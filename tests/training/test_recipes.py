@@ -1,10 +1,12 @@
 """From a recipe to what it delivers: the model that is loaded is the model that was trained, whatever of it trains."""
 
 import dataclasses
+import shutil
+from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 import refilm
 from refilm.checkpoints import base_weights, copy_base, fingerprint, load_adapter, load_base, read_card, save_adapter
@@ -268,14 +270,20 @@ def test_a_cache_that_other_encoders_made_is_refused(trained, cache, tiny_base, 
     trained("")
     from refilm.training.batches.datasets import DataSettings
 
-    base = load_base(tiny_base, device="cpu")
-    base.read_pictures_with(hidden_state="penultimate")  # as a recipe that says nothing else
-    data = DataSettings(cache=cache / "train", held_out=cache / "held_out")
-    assert list(data.prepare(base.encoders, base.defaults, tokens=24)) == []
-    with torch.no_grad():
-        base.encoders.image.model.embeddings.class_embedding.neg_()
+    def prepared(folder: Path) -> list:
+        base = load_base(folder, device="cpu")
+        base.read_pictures_with(hidden_state="penultimate")  # as a recipe that says nothing else
+        data = DataSettings(cache=cache / "train", held_out=cache / "held_out")
+        return list(data.prepare(base.encoders, base.defaults, tokens=24))
+
+    assert prepared(tiny_base) == []
+    other = shutil.copytree(tiny_base, tmp_path / "other")
+    (file,) = (other / "image_encoder").glob("*.safetensors")
+    weights = load_file(file)
+    (name,) = (name for name in weights if name.endswith("class_embedding"))
+    save_file(weights | {name: -weights[name]}, file)
     with pytest.raises(ValueError, match=r"train: its references come from other encoders than the base model's"):
-        list(data.prepare(base.encoders, base.defaults, tokens=24))
+        prepared(other)
 
 
 def test_a_cache_alone_is_split_and_a_second_one_is_validated_on(trained, cache, tiny_base):

@@ -17,6 +17,7 @@ from refilm.pocket.growing import grow
 from refilm.pocket.widening import widen
 from refilm.settings import Seed, Settings
 from refilm.training.batches.curriculum import Lesson, lesson_at
+from refilm.training.tasks.task import Reporting
 
 Channels = Annotated[int, Field(ge=1, le=2**16)]
 
@@ -146,7 +147,7 @@ def _begin(settings: AutoencoderSettings, small: AutoencoderKLCogVideoX | None) 
     return model
 
 
-class AutoencoderTask:
+class AutoencoderTask(Reporting):
     """Trains on critters drawn on the spot."""
 
     def __init__(self, settings: AutoencoderSettings):

@@ -18,6 +18,7 @@ from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModel, 
 from refilm.data import critters
 from refilm.settings import Seed, Settings
 from refilm.training.distributed.parallel import place
+from refilm.training.tasks.task import Reporting
 
 
 class EncodersSettings(Settings):
@@ -113,7 +114,7 @@ class Pair(nn.Module):
         return self.log_scale.exp().clamp(max=100) * text @ image.T
 
 
-class EncodersTask:
+class EncodersTask(Reporting):
     """Trains on portraits and looks captions of critters, drawn on the spot."""
 
     def __init__(self, settings: EncodersSettings):

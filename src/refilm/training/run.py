@@ -69,7 +69,7 @@ def train(
     """
     signs = {"silent_after": recipe.loop.silent_after, "give_up_after": recipe.loop.give_up_after}
     listening = stoppable() if stop is None else nullcontext(stop)
-    with listening as stop, joined() as here, heartbeats(**signs), held(folder):
+    with listening as stop, joined(), heartbeats(**signs), held(folder):
         start, since, encodings = checked(recipe, folder, resume=resume, allow_changes=allow_changes)
         with closing(encodings):  # which keeps what is encoded
             for progress in encodings:
@@ -78,33 +78,40 @@ def train(
                     yield Stopped(None, Signals(stop.asked))
                     return
         wait_for_all()
-        task = recipe.task()
-        since.compare_contents(task.sources())
-        if table := task.trained(recipe.loop.optimizer):
-            yield table
-        filming = recipe.sample_videos(task, folder)
-        run = begin(task, recipe.loop, folder, resume=start or False)
-        wait_for_all()  # the records that each has compared with are written now
-        watching = watch(
-            task,
-            recipe.loop,
-            folder,
-            recipe=recipe.to_values(),
-            step=run.step,
-            changes={change.name: [change.before, change.now] for change in since.changes},
-            log_with=log_with,
-            filming=filming,
-        )
-        with watching:
-            for event in fit(task, recipe.loop, folder, run=run, look=watching.look, stop=stop):
-                watching.note(event)
-                yield event
-                if isinstance(event, Stopped):
-                    return
-            if here.first:
-                result = recipe.deliver(task, watching.facts())
-                watching.finished(result)
-                yield Finished(result)
+        yield from _trained(recipe, folder, start, since, log_with=log_with, stop=stop)
+
+
+def _trained(
+    recipe: Recipe[T], folder: Path, start: Path | None, since: Comparison, *, log_with: TrackerName | None, stop: Stop
+) -> Generator[Event, None, None]:
+    """From the table of what trains on. What it makes is gone when it ends, as `joined` wants it."""
+    task = recipe.task()
+    since.compare_contents(task.sources())
+    if table := task.trained(recipe.loop.optimizer):
+        yield table
+    videos = recipe.sample_videos(task, folder)
+    run = begin(task, recipe.loop, folder, resume=start or False)
+    wait_for_all()  # the records that each has compared with are written now
+    watching = watch(
+        task,
+        recipe.loop,
+        folder,
+        recipe=recipe.to_values(),
+        step=run.step,
+        changes={change.name: [change.before, change.now] for change in since.changes},
+        log_with=log_with,
+        filming=videos,
+    )
+    with closing(run), watching:
+        for event in fit(task, recipe.loop, folder, run=run, look=watching.look, stop=stop):
+            watching.note(event)
+            yield event
+            if isinstance(event, Stopped):
+                return
+        if place().first:
+            result = recipe.deliver(task, watching.facts())
+            watching.finished(result)
+            yield Finished(result)
 
 
 class Checked(NamedTuple):
@@ -173,4 +180,8 @@ def self_test(recipe: AdapterRecipe | BaseRecipe, clips: int) -> Generator[Encod
     with joined(), heartbeats():
         yield from recipe.prepare()
         wait_for_all()
-        return (yield from overfit(recipe.task(), recipe.loop, clips))
+        return (yield from _tried(recipe, clips))
+
+
+def _tried(recipe: AdapterRecipe | BaseRecipe, clips: int) -> Generator[Look, None, Outcome]:
+    return (yield from overfit(recipe.task(), recipe.loop, clips))

@@ -141,7 +141,7 @@ def test_a_run_whose_picture_stays_unused_ends_itself_and_can_go_on(refilm, fold
     assert "the picture is not being used" in result.stderr
     assert "step 4 is kept, go on with: refilm train tiny.toml --run runs/tiny" in result.stderr
     run = folder / "runs" / "tiny"
-    assert "ended after step 4" in json.loads((run / "run.json").read_text())["parts"][0]["end"]
+    assert "stopped after step 4" in json.loads((run / "run.json").read_text())["parts"][0]["end"]
     assert not (folder / "adapter").exists()
     go_on = [*weak, "--set", "diffusion.validation.stop_if_unused=0", "--resume"]
     assert refilm("train", "tiny.toml", *go_on).exit_code == 0

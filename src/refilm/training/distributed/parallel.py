@@ -3,6 +3,7 @@
 Under `torchrun` a run uses all its processes; without it, it is the only one. Knows nothing of what is trained.
 """
 
+import gc
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -39,7 +40,11 @@ def place() -> Place:
 
 @contextmanager
 def joined() -> Iterator[Place]:
-    """Within the context the processes that `torchrun` started are a group; alone, nothing is set up."""
+    """Within the context the processes that `torchrun` started are a group; alone, nothing is set up.
+
+    Nothing that uses the group may outlive it: where a replica's destructor ends it, that waits for threads of the
+    group while it holds the interpreter, which one of them may need to end.
+    """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1 or dist.is_initialized():
         yield place()
         return
@@ -49,6 +54,7 @@ def joined() -> Iterator[Place]:
     try:
         yield place()
     finally:
+        gc.collect()  # replicas hold themselves in circles
         dist.destroy_process_group()
 
 

@@ -118,6 +118,10 @@ class Trainer:
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=settings.precision == "fp16")
         self.ema = MovingAverage(self.trained, settings.optimizer.ema)
 
+    def close(self) -> None:
+        """Let go of what several processes share, before their group is destroyed."""
+        self.run = Alone(self.task)
+
     @property
     def sharded(self) -> bool:
         """Whether weights are spread over the processes: then all must take part in validating and in saving."""

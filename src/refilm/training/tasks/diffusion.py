@@ -20,7 +20,7 @@ from refilm.training.engine.parameters import Part, TrainedTable, assert_trained
 from refilm.training.engine.quantized import quantize_base
 from refilm.training.tasks.activation_checkpointing import Checkpointing, apply_checkpointing, compile_blocks
 from refilm.training.tasks.reference_usage import Verdict, unused_in_a_row, verdict
-from refilm.training.tasks.task import Task
+from refilm.training.tasks.task import Reporting
 from refilm.training.tasks.validation import ValidationSettings, measure
 
 DROPS = DropSettings(text=0.05, reference=0.05, both=0.05)
@@ -75,7 +75,7 @@ class TrainSettings(Settings):
         return self.what == "all" or self.lora is not None
 
 
-class DiffusionTask(Task):
+class DiffusionTask(Reporting):
     """The velocity loss of a transformer, with an adapter's reference attention where one is given.
 
     Args:

@@ -11,8 +11,8 @@ from refilm.training.engine.parameters import TrainedTable
 from refilm.training.engine.step import Trainable
 
 
-class Task(Trainable, Protocol):
-    """What `Trainable` gives the loop, and what a run records of it. A task of its own derives from this."""
+class Reporting(Protocol):
+    """What a run records of a task."""
 
     def trained(self, optimizer: OptimizerSettings) -> TrainedTable | None:
         """Which parameters train and which are frozen, with their memory; None: nothing to report."""
@@ -33,3 +33,7 @@ class Task(Trainable, Protocol):
     def facts(self, step: int) -> dict[str, Any]:
         """What a model card reports of the task after so many steps."""
         return {}
+
+
+class Task(Trainable, Reporting, Protocol):
+    """What a run trains and records. A task derives from `Reporting` and overrides what it has to report."""
