@@ -43,7 +43,7 @@ def seconds(work: Callable[[AutoencoderKLCogVideoX], object], model: Autoencoder
 def times(model: AutoencoderKLCogVideoX, turns: int) -> dict[str, dict[str, float]]:
     """Median seconds a clip of what the autoencoder does, folded and as diffusers does it."""
     plain = unfolded(model)
-    video = torch.from_numpy(critters.draw_film(SEED, 0, "held_out"))[None].permute(0, 4, 1, 2, 3) / 127.5 - 1
+    video = torch.from_numpy(critters.draw_video(SEED, 0, "held_out"))[None].permute(0, 4, 1, 2, 3) / 127.5 - 1
     with torch.no_grad():
         latents = model.encode(video).latent_dist.mean
     works: dict[str, Callable[[AutoencoderKLCogVideoX], object]] = {
@@ -71,7 +71,7 @@ def main() -> None:
     autoencoder = load_base(options.base, device="cpu").encoders.autoencoder
     whole, first = [], []
     for index in range(options.clips):
-        video = torch.from_numpy(critters.draw_film(SEED, index, "held_out"))[None]
+        video = torch.from_numpy(critters.draw_video(SEED, index, "held_out"))[None]
         decoded = autoencoder.decode(autoencoder.posterior(video)[0])
         whole.append(psnr(decoded.numpy(), video.numpy()))
         first.append(psnr(decoded[:, :1].numpy(), video[:, :1].numpy()))

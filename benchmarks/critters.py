@@ -1,13 +1,13 @@
-"""Score a model on critters it has never seen: 200 pairs of a held-out subject's picture and a prompt.
+"""Score a model on critters it has never seen: 200 pairs of a held-out subject's image and a prompt.
 
     python benchmarks/critters.py                  # pocket and its adapter, beside the rows it is compared with
     python benchmarks/critters.py --rows model --pairs 50 --steps 20 --sheets sheets
     python benchmarks/critters.py --novelty combination --rows model,real
     python benchmarks/critters.py --looks          # the base model alone, told the looks in words
 
-A judge that was trained on real clips says what is to be seen in each film (`benchmarks/judge.py`). Prints a
+A judge that was trained on real clips says what is to be seen in each video (`benchmarks/judge.py`). Prints a
 table in percent with 95 % intervals and writes `benchmarks/results/critters.json` (`critters-looks.json`,
-`critters-combination.json`), and beside it a `.csv` of what was asked for and what was seen, film by film.
+`critters-combination.json`), and beside it a `.csv` of what was asked for and what was seen, video by video.
 
 Most held-out critters have a twin in training that differs in the eyes alone. So the rows are told again for each kind
 apart (`refilm.pocket.novelty`), and `--novelty combination` takes pairs of critters without a twin alone.
@@ -43,8 +43,8 @@ ROWS = {
     "model": "the model",
     "real": "real clips (the judge's ceiling)",
     "autoencoder": "real clips through the autoencoder",
-    "none": "no picture",
-    "wrong": "another subject's picture",
+    "none": "no image",
+    "wrong": "another subject's image",
     "scale0": "reference scale 0",
 }
 LOOKS_ROWS = {"model": "the base model, told the looks", "real": ROWS["real"], "autoencoder": ROWS["autoencoder"]}
@@ -53,11 +53,11 @@ COLUMNS = {"color": "body color", "second": "second color"}  # the others are ca
 
 @dataclass(frozen=True)
 class Pair:
-    """A held-out subject's picture, and the story that it is to appear in."""
+    """A held-out subject's image, and the story that it is to appear in."""
 
     index: int
     story: critters.Story
-    picture: Image.Image
+    image: Image.Image
 
 
 def held_out_pairs(
@@ -74,23 +74,23 @@ def held_out_pairs(
     ]
 
 
-def other_picture(pair: Pair, pairs: Sequence[Pair]) -> Image.Image:
-    """The picture of the next pair that shows another subject."""
+def other_image(pair: Pair, pairs: Sequence[Pair]) -> Image.Image:
+    """The image of the next pair that shows another subject."""
     place = pairs.index(pair)
     others = (pairs[(place + step) % len(pairs)] for step in range(1, len(pairs)))
-    return next(other.picture for other in others if other.story.subject != pair.story.subject)
+    return next(other.image for other in others if other.story.subject != pair.story.subject)
 
 
 def generate(
-    pipeline: refilm.Pipeline, pairs: Sequence[Pair], pictures: Sequence[Image.Image | None], options, *, scale: float
+    pipeline: refilm.Pipeline, pairs: Sequence[Pair], images: Sequence[Image.Image | None], options, *, scale: float
 ) -> list[np.ndarray]:
-    """One batch of films, (F, H, W, 3) uint8 each: the only place that knows how the library makes them.
+    """One batch of videos, (F, H, W, 3) uint8 each: the only place that knows how the library makes them.
 
     A pair starts from the same noise in every row.
     """
     videos = pipeline.generate_batch(
         [pair.story.looks_caption if options.looks else pair.story.caption for pair in pairs],
-        pictures,
+        images,
         seeds=[1000 * options.seed + pair.index for pair in pairs],
         steps=options.steps,
         guidance=options.guidance,
@@ -99,43 +99,45 @@ def generate(
     return [video.frames for video in videos]
 
 
-def through_autoencoder(pipeline: refilm.Pipeline, films: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Films to latents and back: what the transformer cannot do better."""
+def through_autoencoder(pipeline: refilm.Pipeline, videos: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Videos to latents and back: what the transformer cannot do better."""
     autoencoder = pipeline.base.encoders.autoencoder
-    latents = (autoencoder.posterior(torch.from_numpy(film)[None])[0] for film in films)
+    latents = (autoencoder.posterior(torch.from_numpy(video)[None])[0] for video in videos)
     return [autoencoder.decode(one)[0].cpu().numpy() for one in latents]
 
 
-def make_films(row: str, pairs: Sequence[Pair], pipeline: refilm.Pipeline, options) -> list[np.ndarray]:
-    """The films of a row, one for each pair."""
+def make_videos(row: str, pairs: Sequence[Pair], pipeline: refilm.Pipeline, options) -> list[np.ndarray]:
+    """The videos of a row, one for each pair."""
     if row in ("real", "autoencoder"):
-        films = [critters.film(pair.story, np.random.default_rng((options.seed, pair.index, 1))) for pair in pairs]
-        return films if row == "real" else through_autoencoder(pipeline, films)
-    films = []
+        videos = [critters.render(pair.story, np.random.default_rng((options.seed, pair.index, 1))) for pair in pairs]
+        return videos if row == "real" else through_autoencoder(pipeline, videos)
+    videos = []
     starts = range(0, len(pairs), options.batch)
     for start in progress(starts, f"{row:>8}", disable=not options.progress):
         batch = pairs[start : start + options.batch]
         if options.looks or row == "none":
-            pictures = [None] * len(batch)
+            images = [None] * len(batch)
         else:
-            pictures = [other_picture(pair, pairs) if row == "wrong" else pair.picture for pair in batch]
-        films += generate(pipeline, batch, pictures, options, scale=0.0 if row == "scale0" else 1.0)
-    return films
+            images = [other_image(pair, pairs) if row == "wrong" else pair.image for pair in batch]
+        videos += generate(pipeline, batch, images, options, scale=0.0 if row == "scale0" else 1.0)
+    return videos
 
 
-def kept_films(row: str, pairs: Sequence[Pair], pipeline: refilm.Pipeline, options, asked: Request) -> list[np.ndarray]:
-    """The films of a row; those that an earlier run kept in `--films`, if the same weights made them just so."""
-    if options.films is None:
-        return make_films(row, pairs, pipeline, options)
+def kept_videos(
+    row: str, pairs: Sequence[Pair], pipeline: refilm.Pipeline, options, asked: Request
+) -> list[np.ndarray]:
+    """The videos of a row; those that an earlier run kept in `--videos`, if the same weights made them just so."""
+    if options.videos is None:
+        return make_videos(row, pairs, pipeline, options)
     weights = hashlib.sha256()
     for module in (pipeline.base.transformer, pipeline.base.encoders.autoencoder.model):
         for tensor in module.state_dict().values():
             weights.update(tensor.float().numpy().tobytes())
     how = (row, [pair.index for pair in pairs], options.seed, options.looks, options.batch, asked.model_dump_json())
-    path = options.films / f"{row}-{hashlib.sha256(repr((weights.hexdigest(), how)).encode()).hexdigest()[:16]}.npy"
+    path = options.videos / f"{row}-{hashlib.sha256(repr((weights.hexdigest(), how)).encode()).hexdigest()[:16]}.npy"
     if not path.exists():
-        options.films.mkdir(parents=True, exist_ok=True)
-        np.save(path, np.stack(make_films(row, pairs, pipeline, options)))
+        options.videos.mkdir(parents=True, exist_ok=True)
+        np.save(path, np.stack(make_videos(row, pairs, pipeline, options)))
     return list(np.load(path))
 
 
@@ -177,7 +179,7 @@ def second_for_color(pairs: Sequence[Pair], verdicts: Sequence[Verdict]) -> int:
 
 
 def write_verdicts(path: Path, pairs: Sequence[Pair], seen: dict[str, Sequence[Verdict]]) -> None:
-    """What each row's films show, after what was asked for: a line a film."""
+    """What each row's videos show, after what was asked for: a line a video."""
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, ["row", "pair", *ATTRIBUTES], lineterminator="\n")
         writer.writeheader()
@@ -186,22 +188,22 @@ def write_verdicts(path: Path, pairs: Sequence[Pair], seen: dict[str, Sequence[V
                 writer.writerow({"row": row, "pair": pair.index, **asdict(verdict)})
 
 
-def contact_sheet(pairs: Sequence[Pair], films: Sequence[np.ndarray], verdicts: Sequence[Verdict]) -> Image.Image:
-    """A line a pair: its picture, every other frame, what was asked for, and in red what the judge saw instead."""
+def contact_sheet(pairs: Sequence[Pair], videos: Sequence[np.ndarray], verdicts: Sequence[Verdict]) -> Image.Image:
+    """A line a pair: its image, every other frame, what was asked for, and in red what the judge saw instead."""
     side, gap, text, font = 64, 4, 16, ImageFont.load_default(11)
-    count = (len(films[0]) + 1) // 2
+    count = (len(videos[0]) + 1) // 2
     sheet = Image.new("RGB", ((count + 1) * (side + gap) + 3 * gap, len(pairs) * (side + text + gap)), "white")
     pen = ImageDraw.Draw(sheet)
-    for line, (pair, film, seen) in enumerate(zip(pairs, films, verdicts, strict=True)):
+    for line, (pair, video, seen) in enumerate(zip(pairs, videos, verdicts, strict=True)):
         top = line * (side + text + gap)
         wanted = f"{pair.index}: {pair.story.caption}, {pair.story.subject.looks}"
         pen.text((gap, top + 1), wanted, "black", font)
         wrong = [getattr(seen, a) for a, hit in seen.matches(Verdict.of(pair.story)).items() if not hit]
         pen.text((2 * gap + pen.textlength(wanted, font), top + 1), " ".join(wrong), "red", font)
-        sheet.paste(pair.picture.resize((side, side), Image.Resampling.NEAREST), (gap, top + text))
-        for column, frame in enumerate(film[::2]):
-            picture = Image.fromarray(frame).resize((side, side), Image.Resampling.NEAREST)
-            sheet.paste(picture, (3 * gap + (column + 1) * (side + gap), top + text))
+        sheet.paste(pair.image.resize((side, side), Image.Resampling.NEAREST), (gap, top + text))
+        for column, frame in enumerate(video[::2]):
+            image = Image.fromarray(frame).resize((side, side), Image.Resampling.NEAREST)
+            sheet.paste(image, (3 * gap + (column + 1) * (side + gap), top + text))
     return sheet
 
 
@@ -216,15 +218,15 @@ def run(options) -> None:
     rows, seen = [], {}
     for row in options.rows:
         started = time.perf_counter()
-        films = kept_films(row, pairs, pipeline, options, asked)
+        videos = kept_videos(row, pairs, pipeline, options, asked)
         seconds = time.perf_counter() - started
-        verdicts = seen[row] = judge.judge(films)
+        verdicts = seen[row] = judge.judge(videos)
         rows.append(score(titles[row], pairs, verdicts, seconds=seconds))
         if options.sheets:
             options.sheets.mkdir(parents=True, exist_ok=True)
             for first in range(0, len(pairs), 16):
                 part = slice(first, first + 16)
-                sheet = contact_sheet(pairs[part], films[part], verdicts[part])
+                sheet = contact_sheet(pairs[part], videos[part], verdicts[part])
                 sheet.save(options.sheets / f"{'looks-' if options.looks else ''}{row}-{first:03d}.png")
     result = {
         "base": options.base,
@@ -252,7 +254,7 @@ def main() -> None:
     parser.add_argument("--base", default="pocket", help="base model: pocket, or a folder")
     parser.add_argument("--adapter", help="an adapter's folder; left out: the one that comes with the base")
     parser.add_argument("--rows", help=f"some of {','.join(ROWS)}; left out: all, with --looks model,real,autoencoder")
-    parser.add_argument("--looks", action="store_true", help="no pictures, no adapter: the prompt tells the looks")
+    parser.add_argument("--looks", action="store_true", help="no images, no adapter: the prompt tells the looks")
     parser.add_argument("--novelty", choices=get_args(Novelty), help="subjects that are new so; left out: all")
     parser.add_argument(
         "--training", choices=("train", "train_combinations"), default="train", help="what the model was trained on"
@@ -261,9 +263,9 @@ def main() -> None:
     parser.add_argument("--steps", type=int, help="sampler steps; left out: the base model's default")
     parser.add_argument("--guidance", type=float, help="guidance scale; left out: the base model's default")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--batch", type=int, default=10, help="films made at once")
+    parser.add_argument("--batch", type=int, default=10, help="videos made at once")
     parser.add_argument("--judge", type=Path, default=HERE / "judge.safetensors")
-    parser.add_argument("--films", type=Path, help="folder that keeps the films, for another judge to look at them")
+    parser.add_argument("--videos", type=Path, help="folder that keeps the videos, for another judge to look at them")
     parser.add_argument("--sheets", type=Path, help="folder for contact sheets")
     add_out(parser, RESULTS / "critters.json")
     parser.add_argument("--no-progress", dest="progress", action="store_false")

@@ -34,23 +34,23 @@ SEED = 7_000  # its own stream of stories: the model trains on others
 def real_clip(seed: int, index: int, split: critters.Split, *, size: int = 32) -> tuple[np.ndarray, Verdict]:
     """Clip `index` as the data set draws it, and what is to be seen in it."""
     story = critters.story(seed, index, split)
-    return critters.film(story, np.random.default_rng((seed, index, 1)), size=size), Verdict.of(story)
+    return critters.render(story, np.random.default_rng((seed, index, 1)), size=size), Verdict.of(story)
 
 
 class Pool:
     """A window over an endless stream of training clips: every step draws some new ones in place of the oldest."""
 
     def __init__(self, count: int):
-        self.films = torch.empty(count, critters.FRAMES, 3, 32, 32, dtype=torch.uint8)
+        self.videos = torch.empty(count, critters.FRAMES, 3, 32, 32, dtype=torch.uint8)
         self.labels = torch.empty(count, len(ATTRIBUTES), dtype=torch.long)
         self.drawn = 0
         self.draw(count)
 
     def draw(self, count: int) -> None:
         for index in range(self.drawn, self.drawn + count):
-            film, verdict = real_clip(SEED, index, "train", size=64 if index % 8 == 0 else 32)
-            place = index % len(self.films)
-            self.films[place] = (255 * as_seen(film)).round().to(torch.uint8)
+            video, verdict = real_clip(SEED, index, "train", size=64 if index % 8 == 0 else 32)
+            place = index % len(self.videos)
+            self.videos[place] = (255 * as_seen(video)).round().to(torch.uint8)
             self.labels[place] = torch.tensor([ATTRIBUTES[a].index(getattr(verdict, a)) for a in ATTRIBUTES])
         self.drawn += count
 
@@ -58,31 +58,31 @@ class Pool:
 class JudgeTask:
     """What `fit` trains: cross-entropy of the looks on worn single frames, and of the motion on worn clips."""
 
-    def __init__(self, *, pool: int, fresh: int, pictures: int, clips: int):
+    def __init__(self, *, pool: int, fresh: int, images: int, clips: int):
         self.module = Judge()
-        self.pool, self.fresh, self.pictures, self.clips = Pool(pool), fresh, pictures, clips
+        self.pool, self.fresh, self.images, self.clips = Pool(pool), fresh, images, clips
 
     def samples(self, step: int) -> range:
         """The numbers of a step's clips."""
         return range(step * self.clips, (step + 1) * self.clips)
 
     def loss(self, step: int, samples: range) -> dict[str, Tensor]:
-        """Of all of a step's pictures and clips, in a single process."""
+        """Of all of a step's images and clips, in a single process."""
         rng = torch.Generator().manual_seed(step)
         self.pool.draw(self.fresh)
         self.module.train()
 
-        # Looks: many clips, one frame of each, for the frames of a clip teach much the same.
-        chosen = torch.randint(len(self.pool.films), (self.pictures,), generator=rng)
-        moments = torch.randint(critters.FRAMES, (self.pictures,), generator=rng)
-        pictures = wear(stain(self.pool.films[chosen, moments][:, None].float() / 255, rng), rng)
-        losses = self._losses(self.module.looks(pictures), chosen)
+        # AttentionMaps: many clips, one frame of each, for the frames of a clip teach much the same.
+        chosen = torch.randint(len(self.pool.videos), (self.images,), generator=rng)
+        moments = torch.randint(critters.FRAMES, (self.images,), generator=rng)
+        images = wear(stain(self.pool.videos[chosen, moments][:, None].float() / 255, rng), rng)
+        losses = self._losses(self.module.looks(images), chosen)
 
         # Motion: fewer clips, whole or a part of them.
-        chosen = torch.randint(len(self.pool.films), (self.clips,), generator=rng)
+        chosen = torch.randint(len(self.pool.videos), (self.clips,), generator=rng)
         frames = (17, 17, 13, 9)[step % 4]
         start = int(torch.randint(critters.FRAMES - frames + 1, (), generator=rng))
-        clips = wear(self.pool.films[chosen, start : start + frames].float() / 255, rng)
+        clips = wear(self.pool.videos[chosen, start : start + frames].float() / 255, rng)
         losses |= self._losses({"motion": self.module.motion(clips)}, chosen)
         return {"loss": torch.stack(list(losses.values())).sum(), **losses}
 
@@ -94,58 +94,58 @@ class JudgeTask:
         return {name: score.share for name, score in measure(self.module, count=200).items()}
 
 
-def wear(films: Tensor, rng: torch.Generator) -> Tensor:
-    """Wear films (B, F, 3, H, W), 0..1, as an imperfect generator would: each film in its own way and strength."""
-    B, frames, _, H, W = films.shape
+def wear(videos: Tensor, rng: torch.Generator) -> Tensor:
+    """Wear videos (B, F, 3, H, W), 0..1, as an imperfect generator would: each video in its own way and strength."""
+    B, frames, _, H, W = videos.shape
     down, right = torch.randint(3, (2,), generator=rng).tolist()  # a pixel's shift
-    films = F.pad(films.flatten(0, 1), (1, 1, 1, 1), mode="replicate")[:, :, down : down + H, right : right + W]
-    films = films.unflatten(0, (B, frames))
-    films = films.lerp(_blur(films, 3), _strength(B, rng, -0.6, 0.8).clamp(min=0))  # over a third stay sharp
+    videos = F.pad(videos.flatten(0, 1), (1, 1, 1, 1), mode="replicate")[:, :, down : down + H, right : right + W]
+    videos = videos.unflatten(0, (B, frames))
+    videos = videos.lerp(_blur(videos, 3), _strength(B, rng, -0.6, 0.8).clamp(min=0))  # over a third stay sharp
     if frames > 1:
-        films = films.lerp(_smear(films), _strength(B, rng, -0.6, 0.6).clamp(min=0))
-    films = films * _strength(B, rng, 0.93, 1.07, 3) + _strength(B, rng, -0.03, 0.03, 3)  # tint
-    films = films + _patches(films, 4, rng) * _strength(B, rng, 0, 0.04)  # flicker
-    return (films + torch.randn(films.shape, generator=rng) * _strength(B, rng, 0, 0.04)).clamp(0, 1)
+        videos = videos.lerp(_smear(videos), _strength(B, rng, -0.6, 0.6).clamp(min=0))
+    videos = videos * _strength(B, rng, 0.93, 1.07, 3) + _strength(B, rng, -0.03, 0.03, 3)  # tint
+    videos = videos + _patches(videos, 4, rng) * _strength(B, rng, 0, 0.04)  # flicker
+    return (videos + torch.randn(videos.shape, generator=rng) * _strength(B, rng, 0, 0.04)).clamp(0, 1)
 
 
-def stain(films: Tensor, rng: torch.Generator) -> Tensor:
-    """What autoencoders do to the colors of films (B, F, 3, H, W): they bleed, and get stains.
+def stain(videos: Tensor, rng: torch.Generator) -> Tensor:
+    """What autoencoders do to the colors of videos (B, F, 3, H, W): they bleed, and get stains.
 
     For the looks alone: stains that come and go would teach the motion net to distrust what stands still.
     """
-    gray = films.mean(2, keepdim=True)
-    films = films.lerp(gray + _blur(films - gray, 5), _strength(len(films), rng, -0.5, 0.9).clamp(min=0))
-    return films + _patches(films, 8, rng) * _strength(len(films), rng, 0, 0.1)
+    gray = videos.mean(2, keepdim=True)
+    videos = videos.lerp(gray + _blur(videos - gray, 5), _strength(len(videos), rng, -0.5, 0.9).clamp(min=0))
+    return videos + _patches(videos, 8, rng) * _strength(len(videos), rng, 0, 0.1)
 
 
 def _strength(B: int, rng: torch.Generator, low: float, high: float, channels: int = 1) -> Tensor:
-    """A factor for each film, or for each of its channels: (B, 1, channels, 1, 1)."""
+    """A factor for each video, or for each of its channels: (B, 1, channels, 1, 1)."""
     return low + (high - low) * torch.rand(B, 1, channels, 1, 1, generator=rng)
 
 
-def _patches(films: Tensor, side: int, rng: torch.Generator) -> Tensor:
-    """Smooth noise of about `side` by `side` patches in every frame, like `films` in shape."""
-    noise = torch.randn(films.shape[0] * films.shape[1], 3, side, side, generator=rng)
-    return F.interpolate(noise, films.shape[-2:], mode="bilinear").unflatten(0, films.shape[:2])
+def _patches(videos: Tensor, side: int, rng: torch.Generator) -> Tensor:
+    """Smooth noise of about `side` by `side` patches in every frame, like `videos` in shape."""
+    noise = torch.randn(videos.shape[0] * videos.shape[1], 3, side, side, generator=rng)
+    return F.interpolate(noise, videos.shape[-2:], mode="bilinear").unflatten(0, videos.shape[:2])
 
 
-def _blur(films: Tensor, side: int) -> Tensor:
+def _blur(videos: Tensor, side: int) -> Tensor:
     """Each pixel as the mean of the square around it."""
     edge = side // 2
-    return F.avg_pool2d(F.pad(films.flatten(0, 1), (edge,) * 4, mode="replicate"), side, stride=1).unflatten(
-        0, films.shape[:2]
+    return F.avg_pool2d(F.pad(videos.flatten(0, 1), (edge,) * 4, mode="replicate"), side, stride=1).unflatten(
+        0, videos.shape[:2]
     )
 
 
-def _smear(films: Tensor) -> Tensor:
+def _smear(videos: Tensor) -> Tensor:
     """Each frame as the mean of its neighbors; the first and the last stay."""
-    return torch.cat((films[:, :1], (films[:, :-2] + films[:, 2:]) / 2, films[:, -1:]), dim=1)
+    return torch.cat((videos[:, :1], (videos[:, :-2] + videos[:, 2:]) / 2, videos[:, -1:]), dim=1)
 
 
 def measure(judge: Judge, *, count: int, size: int = 32) -> dict[str, Accuracy]:
     """The judge's accuracy on real held-out clips."""
     clips = [real_clip(SEED + 1, index, "held_out", size=size) for index in range(count)]
-    verdicts = judge.judge([film for film, _ in clips])
+    verdicts = judge.judge([video for video, _ in clips])
     hits = [seen.matches(truth) for seen, (_, truth) in zip(verdicts, clips, strict=True)]
     return {name: accuracy(hit[name] for hit in hits) for name in ATTRIBUTES}
 
@@ -165,13 +165,13 @@ def main() -> None:
     torch.manual_seed(0)
 
     started = time.perf_counter(), time.process_time()
-    task = JudgeTask(pool=options.pool, fresh=6, pictures=128, clips=24)
+    task = JudgeTask(pool=options.pool, fresh=6, images=128, clips=24)
     optimizer = OptimizerSettings(
         learning_rate=3e-3,
         muon_learning_rate=2e-2,  # thrice as fast as AdamW alone
         muon_names=r"^(looks\.trunk|motion\.eye)\.",
         weight_decay=0.02,
-        decay_share=0.5,
+        decay_fraction=0.5,
         warm_up=30,
         ema=0,  # batch norms keep means of their own
     )

@@ -36,7 +36,7 @@ def make(
     with swapped(trunk, Trunk, around=lambda _: cache) if cache else nullcontext():
         videos = pipeline.generate_batch(
             [pair.story.caption for pair in pairs],
-            [pair.picture for pair in pairs],
+            [pair.image for pair in pairs],
             seeds=[seed + pair.index for pair in pairs],
             sampler=sampler,
             steps=steps,

@@ -6,7 +6,7 @@
 
 Each run's result is a file in benchmarks/results/study, or in the folder `--out`; one that is there is left alone.
 Rows of one seed learn from the same samples, timesteps and noise. Each is told by its held-out loss under the right
-picture, another's and none, and by the judge on films of held-out subjects; these pairs are others than those of
+image, another's and none, and by the judge on videos of held-out subjects; these pairs are others than those of
 `critters.py`. Several at once, with disjoint rows and a thread each, share the cores well.
 """
 
@@ -32,7 +32,7 @@ import refilm
 from refilm.checkpoints import fingerprint, load_base
 from refilm.data import critters
 from refilm.data.encoding import EncodeSettings, encode, identify
-from refilm.data.samples import Critters, PictureFile, Sample, Source, hashed
+from refilm.data.samples import Critters, ImageFile, Sample, Source, hashed
 from refilm.encoders import HiddenState
 from refilm.evaluation import accuracy
 from refilm.pocket.judge import ATTRIBUTES, Judge, Verdict
@@ -86,7 +86,7 @@ def random_output(task: DiffusionTask) -> None:
 
 
 def as_the_research_code(task: DiffusionTask) -> None:
-    """What it did beside its settings: the picture's projection stays the random one that it begins as, too."""
+    """What it did beside its settings: the image's projection stays the random one that it begins as, too."""
     random_output(task)
     assert task.adapter is not None
     task.adapter.projection.requires_grad_(False)
@@ -105,7 +105,7 @@ ROWS = {
     "random-output": Row("output begins random, not at zero", prepare=random_output),
     "no-norm": Row("no norm before the reference attention", {"query_norm": False}),
     "penultimate": Row(
-        "the picture's penultimate hidden state",
+        "the image's penultimate hidden state",
         {"hidden_state": "penultimate"},
         clips="penultimate",
         held_out="penultimate",
@@ -117,14 +117,14 @@ ROWS = {
         held_out="penultimate",
     ),
     "no-drops": Row("nothing is dropped", drops(0.0, 0.0, 0.0)),
-    "more-drops": Row("text, picture and both dropped in 10 % each", drops(0.1, 0.1, 0.1)),
+    "more-drops": Row("text, image and both dropped in 10 % each", drops(0.1, 0.1, 0.1)),
     "own-frames": Row("references are frames of the clip itself", clips="own-frames"),
     "adamw-3e-3": Row("AdamW for all, learning rate 3e-3", adamw(3e-3)),
     "adamw-1e-3": Row("AdamW for all, learning rate 1e-3", adamw(1e-3)),
     "adamw-1e-4": Row("AdamW for all, learning rate 1e-4", adamw(1e-4)),
     "adamw-1e-5": Row("AdamW for all, learning rate 1e-5", adamw(1e-5)),
     "research": Row(
-        "as the research code: AdamW at 1e-5, no norm, random output, frozen projection, picture never dropped",
+        "as the research code: AdamW at 1e-5, no norm, random output, frozen projection, image never dropped",
         {**adamw(1e-5), **drops(0.1, 0.0, 0.0), "query_norm": False},
         prepare=as_the_research_code,
     ),
@@ -149,10 +149,10 @@ class OwnFrames(Source):
         chosen = np.random.default_rng((index, 5)).choice(critters.FRAMES, size=2, replace=False)
         paths = [self.folder / f"{index:05}-{frame:02}.png" for frame in chosen]
         if not all(path.exists() for path in paths):
-            pixels = critters.draw_film(self.clips.seed, index, self.clips.split)
+            pixels = critters.draw_video(self.clips.seed, index, self.clips.split)
             for frame, path in zip(chosen, paths, strict=True):
                 Image.fromarray(pixels[frame]).save(path)
-        references = tuple(PictureFile(path, hashed(path)) for path in paths)
+        references = tuple(ImageFile(path, hashed(path)) for path in paths)
         return replace(self.clips[index], references=references)
 
 
@@ -161,19 +161,19 @@ def prepare(folder: Path) -> None:
     base = load_base("pocket", device="cpu", dtype="float32")
     settings = EncodeSettings(**base.defaults.model_dump(include={"frames", "fps", "height", "width"}))
     train, held_out = Critters(CLIPS), Critters(HELD_OUT, "held_out", seed=1)
-    (pictures := folder / "frames").mkdir(parents=True, exist_ok=True)
+    (images := folder / "frames").mkdir(parents=True, exist_ok=True)
     sources: tuple[tuple[str, Source, HiddenState], ...] = (
         ("portraits", train, "last"),
         ("portraits-held-out", held_out, "last"),
         ("penultimate", train, "penultimate"),
         ("penultimate-held-out", held_out, "penultimate"),
-        ("own-frames", OwnFrames(train, pictures), "last"),
+        ("own-frames", OwnFrames(train, images), "last"),
     )
     for name, source, state in sources:
         first = folder / f"portraits{'-held-out' if 'held-out' in name else ''}"
         if not (folder / name).exists() and name != first.name:
             shutil.copytree(first, folder / name)
-        base.read_pictures_with(hidden_state=state)
+        base.read_images_with(hidden_state=state)
         identity = identify(base.encoders, fingerprint)
         steps = encode(source, base.encoders, folder / name, settings=settings, encoder_identity=identity)
         for done, total in steps:
@@ -189,20 +189,20 @@ def recipe_of(row: Row, seed: int, folder: Path) -> AdapterRecipe:
 
 
 def judged(task: DiffusionTask, recipe: AdapterRecipe, judge: Judge, pairs: Sequence[Pair]) -> dict[str, Any]:
-    """What the judge sees in films of held-out subjects, by the weights as they are."""
+    """What the judge sees in videos of held-out subjects, by the weights as they are."""
     base = recipe.open_base("float32", task.device)
     base.compute_with(task.transformer.eval(), task.adapter)
     pipeline = refilm.Pipeline(base, task.adapter)
-    films: list[np.ndarray] = []
+    videos: list[np.ndarray] = []
     for first in range(0, len(pairs), 20):
         part = pairs[first : first + 20]
         videos = pipeline.generate_batch(
             [pair.story.caption for pair in part],
-            base.encoders.image([pair.picture for pair in part]),
+            base.encoders.image([pair.image for pair in part]),
             seeds=[pair.index for pair in part],
         )
-        films += [video.frames for video in videos]
-    verdicts = judge.judge(films)
+        videos += [video.frames for video in videos]
+    verdicts = judge.judge(videos)
     hits = [seen.matches(Verdict.of(pair.story)) for seen, pair in zip(verdicts, pairs, strict=True)]
     return {name: vars(accuracy(hit[name] for hit in hits)) for name in ATTRIBUTES}
 

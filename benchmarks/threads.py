@@ -71,7 +71,7 @@ def main() -> None:
     out = target(parser, options.out, RESULT)
     taken: dict[tuple[str, str], list[dict[str, float]]] = {}
     with tempfile.TemporaryDirectory() as folder:
-        words = ["generate", "a critter bounces in the meadow", "--seed", "7", "-o", str(Path(folder) / "film.mp4")]
+        words = ["generate", "a critter bounces in the meadow", "--seed", "7", "-o", str(Path(folder) / "video.mp4")]
         for turn in range(options.turns):
             for place, others in (("as it is", 0), ("beside spinning processes", os.cpu_count() or 1)):
                 with beside(others):

@@ -75,8 +75,8 @@ class PlainEncoders:
         video = torch.from_numpy(np.stack(small)).permute(3, 0, 1, 2)[None] / 127.5 - 1
         latents, scale = self.vae.encode(video).latent_dist, self.vae.config["scaling_factor"]
         ids = self.tokenizer(example.caption, padding="max_length", max_length=tokens, return_tensors="pt").input_ids
-        pictures = [Image.open(reference.picture).convert("RGB") for reference in example.references]
-        pixels = self.processor(pictures, return_tensors="pt")["pixel_values"]
+        images = [Image.open(reference.image).convert("RGB") for reference in example.references]
+        pixels = self.processor(images, return_tensors="pt")["pixel_values"]
         return {
             "mean": (latents.mean[0].transpose(0, 1) * scale).half().contiguous(),
             "logvar": (latents.logvar[0].transpose(0, 1) + 2 * np.log(scale)).half().contiguous(),
@@ -101,8 +101,8 @@ def alternate(turns: int, ours: Callable[[], float], plain: Callable[[], float])
 
 def encoding(base: Base, source: Path, folder: Path, turns: int) -> tuple[dict[str, Any], Path]:
     """Clips a second, and where the last encodings are."""
-    films = base.defaults.model_dump(include={"frames", "fps", "height", "width"})
-    settings = EncodeSettings.model_validate(films)
+    videos = base.defaults.model_dump(include={"frames", "fps", "height", "width"})
+    settings = EncodeSettings.model_validate(videos)
     examples, plain_encoders = read_examples(source), PlainEncoders()
     identity, tokens = identify(base.encoders, fingerprint), base.size.text_length
     numbers = iter(range(1000))

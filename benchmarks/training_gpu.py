@@ -37,7 +37,7 @@ from refilm.training.tasks.diffusion import DiffusionSettings, DiffusionTask, Tr
 
 RESULT = RESULTS / "training_gpu.json"
 TARGETS = {"seconds_per_step": 1.0, "peak_gb": 16.0}
-LATENTS, TOKENS = (13, 60, 90), 257  # frames, height and width; of the picture
+LATENTS, TOKENS = (13, 60, 90), 257  # frames, height and width; of the image
 CLIPS = 4
 FULL = {"checkpointing": "full", "base_dtype": "int8"}
 CASES: dict[str, dict[str, Any]] = {

@@ -13,7 +13,7 @@ from torch import nn
 from transformers import CLIPImageProcessor
 
 from refilm import sizes
-from refilm.checkpoints import Defaults, begin_base, fingerprint, save_adapter, save_transformer
+from refilm.checkpoints import Defaults, create_base, fingerprint, save_adapter, save_transformer
 from refilm.data import critters
 from refilm.model import Adapter, Transformer
 from refilm.pocket.autoencoder import AutoencoderSettings, make_autoencoder, whole
@@ -37,7 +37,7 @@ def make_base(folder: Path) -> Path:
     size = replace(sizes.pocket(), layers=2, heads=2)
     transformer = Transformer(size)
     save_transformer(transformer, folder / "transformer")
-    begin_base(folder, DEFAULTS, snr_shift=1.0)
+    create_base(folder, DEFAULTS, snr_shift=1.0)
 
     adapter = Adapter(sizes.AdapterSize.of(size, reference_dim=settings.width))
     for layer in adapter.layers:
@@ -48,7 +48,7 @@ def make_base(folder: Path) -> Path:
 
 
 def _autoencoder() -> AutoencoderKLCogVideoX:
-    """Random, but with latents of unit variance that say something of the clip, and films that are not all gray."""
+    """Random, but with latents of unit variance that say something of the clip, and videos that are not all gray."""
     model = make_autoencoder(AutoencoderSettings(channels=(8, 16, 16), curriculum=()))
     with torch.no_grad():
         last = model.encoder.conv_out.conv  # means first, then logarithms of variances
@@ -62,5 +62,5 @@ def _autoencoder() -> AutoencoderKLCogVideoX:
 
 def _clip(index: int) -> torch.Tensor:
     """(3, F, H, W), -1..1."""
-    film = critters.film(critters.story(0, index, "train"), np.random.default_rng(index))
-    return torch.from_numpy(film).permute(3, 0, 1, 2) / 127.5 - 1
+    video = critters.render(critters.story(0, index, "train"), np.random.default_rng(index))
+    return torch.from_numpy(video).permute(3, 0, 1, 2) / 127.5 - 1

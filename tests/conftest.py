@@ -31,13 +31,13 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def fox(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A picture of a critter that no training clip shows."""
+    """An image of a critter that no training clip shows."""
     import numpy as np
     from PIL import Image
 
     from refilm.data import critters
 
-    path = tmp_path_factory.mktemp("picture") / "fox.png"
+    path = tmp_path_factory.mktemp("image") / "fox.png"
     Image.fromarray(critters.portrait(critters.subjects("held_out")[0], np.random.default_rng(0), size=256)).save(path)
     return path
 

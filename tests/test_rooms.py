@@ -13,7 +13,7 @@ from refilm.checkpoints import convert, describe, load_adapter, load_autoencoder
 from refilm.data import list_examples, read_examples
 from refilm.diffusion import StepCache, min_snr_weights, scaled_linear
 from refilm.evaluation import accuracy, wilson
-from refilm.media import Video, duration, open_frames, open_mask, open_picture, open_video
+from refilm.media import Video, duration, open_frames, open_image, open_mask, open_video
 from refilm.pocket.judge import Judge
 from refilm.pocket.novelty import novelty
 
@@ -22,11 +22,11 @@ OTHERWISE = {
     "checkpoints": {
         *("base_weights", "fingerprint"),  # a module's
         *("adapter_files", "adapter_folder", "copy_base", "image_encoder_of", "load_encoders", "whole_base"),  # paths
-        *("begin_base", "open_source", "push"),  # for recipes and commands
+        *("create_base", "open_source", "push"),  # for recipes and commands
     },
     "data": {"write_manifest"},  # compares what it writes with what is read back
     "evaluation": {"accuracy", "as_json", "machine", "markdown", "psnr"},  # anything that counts or compares
-    "media": {"as_picture", "border_color", "check_target", "pad_to_square"},  # refuse for themselves, or take images
+    "media": {"as_image", "border_color", "check_target", "pad_to_square"},  # refuse for themselves, or take images
     "generation": set(),
 }
 """Functions that look at their arguments in another way, by room."""
@@ -59,8 +59,8 @@ def test_every_public_function_is_a_door(room):
         (open_video, ["a.mp4"], {"end": float("nan")}, "end must be seconds"),
         (open_frames, ["a.mp4", 1.0], {}, "seconds: Input should be a valid list (received 1.0)"),
         (open_frames, ["a.mp4", ["1"]], {}, "seconds[0]: "),
-        (open_picture, [["a.png"]], {}, "path: "),
-        (open_picture, ["a.png"], {"background": "white"}, "background: "),
+        (open_image, [["a.png"]], {}, "path: "),
+        (open_image, ["a.png"], {"background": "white"}, "background: "),
         (open_mask, [None], {}, "path: "),
         (duration, [3], {}, "path: "),
         (VIDEO.save, [None], {}, "path: "),

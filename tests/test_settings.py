@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tomli_w
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -112,7 +113,7 @@ def test_files_have_lists_and_text_where_python_has_tuples_and_paths():
 
 @given(st.text(st.characters(codec="utf-8")), st.lists(st.text(st.characters(codec="utf-8")).map(str)))
 def test_any_text_comes_back_from_toml(tmp_path_factory, words, prompts):
-    recipe = recipe_of(read_values() | {"films": {"prompts": prompts}, "out": f"out/{words}".replace("\0", "")})
+    recipe = recipe_of(read_values() | {"videos": {"prompts": prompts}, "out": f"out/{words}".replace("\0", "")})
     path = tmp_path_factory.mktemp("text") / "recipe.toml"
     path.write_text(recipe.to_toml(), encoding="utf-8")
     assert read_recipe(path) == recipe
@@ -182,3 +183,18 @@ def test_a_run_of_no_steps_is_refused_at_the_command_line(refilm, tmp_path):
 def test_text_that_no_file_can_hold_is_refused():
     with pytest.raises(ValueError, match=r"'\\udc80' is no character"):
         recipe_of(json.loads('{"stage": "adapter", "out": "out\\udc80"}'))
+
+
+def test_names_of_earlier_versions_are_read_with_one_line_that_tells_the_new_ones(caplog, tmp_path):
+    values = read_values()
+    values["diffusion"] |= {"still_share": 0.25, "loss": {"mask_share": 0.5}}
+    values["loop"] |= {"optimizer": {"decay_share": 0.1}}
+    (tmp_path / "old.toml").write_text(tomli_w.dumps(values | {"begin_from": "me/mine", "films": {"prompts": ["hop"]}}))
+    recipe = read_recipe(tmp_path / "old.toml")
+    assert (recipe.diffusion.still_fraction, recipe.diffusion.loss.mask_fraction) == (0.25, 0.5)
+    assert (recipe.loop.optimizer.decay_fraction, recipe.init_from) == (0.1, Path("me/mine"))
+    assert recipe.videos.prompts == ("hop",)
+    assert recipe == recipe_of(recipe.to_values())
+    assert "begin_from is called init_from now; the old name is still read" in caplog.messages
+    with pytest.raises(ValueError, match="begin_from: is called init_from now, and both are given; remove begin_from"):
+        recipe_of(values | {"begin_from": "a", "init_from": "b"})

@@ -1,4 +1,4 @@
-"""refilm puts the subject of a picture into a video that follows a prompt."""
+"""refilm puts the subject of an image into a video that follows a prompt."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -9,7 +9,8 @@ GENERATE = {
     "guidance_scale": "guidance",
     "cfg": "guidance",
     "cfg_scale": "guidance",
-    "use_dynamic_cfg": "guidance_course=by-timestep",
+    "guidance_course": "guidance_schedule",  # as 0.1 called it
+    "use_dynamic_cfg": "guidance_schedule=by-timestep",
     "generator": "seed",
     "image": "reference",
     "images": "reference",

@@ -5,17 +5,20 @@ Knows nothing of what the settings are for: each room declares its own by derivi
 
 import difflib
 import json
+import logging
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
+from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Self, get_args
+from typing import Annotated, Any, ClassVar, Self, get_args
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from refilm.files import read_text
 
+logger = logging.getLogger("refilm")
 LARGEST = 1 << 22  # bytes of a file of settings: whoever gives weights in its place shall not wait for them to be read
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
@@ -32,6 +35,8 @@ class Settings(BaseModel):
     model_config = ConfigDict(
         strict=True, frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
     )
+    RENAMED: ClassVar[Mapping[str, str]] = {}
+    """Names that settings had in earlier versions: old -> new. Both are read."""
 
     @classmethod
     def from_toml(cls, path: Path | str) -> Self:
@@ -54,7 +59,9 @@ class Settings(BaseModel):
             ValueError: an unknown or impossible setting; says which.
         """
         try:
-            return cls.model_validate_json(json.dumps(values, default=_plain, ensure_ascii=False).encode())
+            return cls.model_validate_json(
+                json.dumps(renamed(cls, values), default=_plain, ensure_ascii=False).encode()
+            )
         except ValidationError as error:
             raise ValueError(explain(error, cls)) from error
         except UnicodeEncodeError as error:
@@ -69,6 +76,35 @@ class Settings(BaseModel):
     def to_toml(self) -> str:
         """These settings as TOML that `from_toml` reads back as equal."""
         return tomli_w.dumps(self.to_values())
+
+
+def renamed(kind: type[Settings], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Plain values by the names that settings have now, in all tables; a warning reports each old name once.
+
+    Raises:
+        ValueError: a setting is given by its old name and by its new one.
+    """
+    for old, new in kind.RENAMED.items():
+        if old in values:
+            if new in values:
+                raise ValueError(f"{old}: is called {new} now, and both are given; remove {old}")
+            _warn_of(old, new)
+    now = {kind.RENAMED.get(name, name): value for name, value in values.items()}
+    inner = {name: next(_tables_in(field.annotation), None) for name, field in kind.model_fields.items()}
+    return {name: _renamed_in(inner.get(name), value) for name, value in now.items()}
+
+
+def _renamed_in(kind: type | None, value: Any) -> Any:
+    if kind is None or not issubclass(kind, Settings):
+        return value
+    if isinstance(value, list | tuple):
+        return [_renamed_in(kind, item) for item in value]
+    return renamed(kind, value) if isinstance(value, Mapping) else value
+
+
+@cache
+def _warn_of(old: str, new: str) -> None:
+    logger.warning("%s is called %s now; the old name is still read", old, new)
 
 
 def read_toml(path: Path) -> dict[str, Any]:

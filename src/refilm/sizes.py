@@ -47,7 +47,7 @@ class TransformerSize:
     position: Literal["sincos", "rotary"] = "sincos"
     """A fixed table added to the video tokens (2B), or rotations of queries and keys (5B)."""
     base_height: Width = 60
-    """Height in latent pixels of the films in training; rotary positions are stretched to it."""
+    """Height in latent pixels of the videos in training; rotary positions are stretched to it."""
     base_width: Width = 90
     spatial_interpolation: Divisor = 1.875
     """Table positions in space are divided by it."""
@@ -82,7 +82,7 @@ class TransformerSize:
 
 @dataclass(frozen=True)
 class AdapterSize:
-    """Everything that decides an adapter's weights: each layer's reference attention, and the picture's projection."""
+    """Everything that decides an adapter's weights: each layer's reference attention, and the image's projection."""
 
     __pydantic_config__: ClassVar = _STRICT
 

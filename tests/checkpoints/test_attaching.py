@@ -11,7 +11,7 @@ import refilm
 from refilm import load
 from refilm.checkpoints import convert, describe, load_adapter, load_denoiser, read_card, save_adapter
 from refilm.model import Adapter
-from refilm.training.tasks.warm_start import begun_adapter
+from refilm.training.tasks.warm_start import initial_adapter
 
 from ..model.tiny import wild
 from .test_bases import PROMPT, cached, clip, hub, sat_base  # noqa: F401 - hub is a fixture
@@ -29,7 +29,7 @@ def test_an_adapter_of_the_hub_is_taken_wherever_a_folder_is(tiny_base, tmp_path
     assert is_own(load_adapter(MINE))
     assert is_own(load_denoiser(tiny_base, adapter=MINE).adapter)
     assert is_own(load(tiny_base, adapter=MINE).adapter)
-    assert is_own(begun_adapter(MINE, load_adapter(MINE).size))
+    assert is_own(initial_adapter(MINE, load_adapter(MINE).size))
     assert describe(MINE).kind == "adapter"
     convert(MINE, tmp_path / "sat.pt")
     assert is_own(load_denoiser(tiny_base, adapter=MINE).adapter)
@@ -62,9 +62,9 @@ def test_the_adapter_in_a_sat_checkpoint_is_loaded(tmp_path, hub, fox):  # noqa:
     ours, theirs = refilm.load(folder), refilm.load(tmp_path / "base")
     assert ours.adapter is not None
     assert theirs.adapter is not None
-    films = [pipeline.generate(PROMPT, fox, **asked).frames for pipeline in (ours, theirs)]
-    assert np.array_equal(*films)
-    assert not np.array_equal(films[0], ours.generate(PROMPT, **asked).frames)  # the picture counts
+    videos = [pipeline.generate(PROMPT, fox, **asked).frames for pipeline in (ours, theirs)]
+    assert np.array_equal(*videos)
+    assert not np.array_equal(videos[0], ours.generate(PROMPT, **asked).frames)  # the image counts
     assert refilm.load(folder, adapter=None).adapter is None
 
 

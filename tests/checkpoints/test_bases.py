@@ -20,7 +20,7 @@ import refilm
 from refilm.checkpoints import Base, load_adapter, load_base, load_denoiser, read_card, save_adapter
 from refilm.checkpoints.parts import load_autoencoder, load_image_encoder, load_text_encoder
 from refilm.checkpoints.sat import save_sat
-from refilm.media import as_picture
+from refilm.media import as_image
 from refilm.model import Adapter
 from refilm.sizes import AdapterSize, TransformerSize
 
@@ -124,7 +124,7 @@ def test_only_what_is_needed_is_fetched(monkeypatch):
         "tokenizer/tokenization_t5.py": False,
         "transformer/transformer.py": False,
         "text_encoder/pytorch_model.bin": False,
-        "assets/film.mp4": False,
+        "assets/video.mp4": False,
     }
     assert {name: any(fnmatch(name, pattern) for pattern in patterns) for name in published} == published
 
@@ -135,16 +135,16 @@ def test_parts_come_and_go_where_memory_is_low(tiny_base, fox):
     _ = ours.base.encoders.text
     assert seen() is None
     theirs = refilm.load(tiny_base)
-    films = [p.generate(PROMPT, fox, seed=3, steps=2).frames for p in (ours, ours, theirs)]
-    assert np.array_equal(films[0], films[1])
-    assert np.array_equal(films[1], films[2])
+    videos = [p.generate(PROMPT, fox, seed=3, steps=2).frames for p in (ours, ours, theirs)]
+    assert np.array_equal(videos[0], videos[1])
+    assert np.array_equal(videos[1], videos[2])
     assert list(ours.base._parts._loaded) == ["autoencoder"]
     assert sorted(theirs.base._parts._loaded) == ["autoencoder", "image", "text", "transformer"]
     with pytest.raises(ValueError, match=r"memory: Input should be 'high' or 'low' \(received 'some'\)"):
         refilm.load(tiny_base, memory="some")
 
 
-def test_the_image_encoder_waits_for_a_picture(tiny_base):
+def test_the_image_encoder_waits_for_a_image(tiny_base):
     base = load_base(tiny_base)
     assert "image" not in base._parts._loaded
     assert "image" in (base.encoders.image, base._parts._loaded)[1]
@@ -168,13 +168,13 @@ def test_adapters_that_do_not_fit_are_refused_at_once(tiny_base):
 def test_a_published_base_takes_the_image_encoder_of_the_adapters_card(tiny_base, tmp_path, hub, fox):
     folder = shutil.copytree(tiny_base, tmp_path / "published", ignore=shutil.ignore_patterns("image_*", "adapter"))
     bare = refilm.load(folder)
-    assert bare.generate(PROMPT, seed=1, steps=1).frames.shape[0] == 17  # without a picture no encoder is missed
+    assert bare.generate(PROMPT, seed=1, steps=1).frames.shape[0] == 17  # without an image no encoder is missed
     made = load_adapter(tiny_base / "adapter")
     size = replace(made.size, reference_dim=16)
     for name in ("Owner/Clip", None):
         save_adapter(
             wild(Adapter(size)), tmp_path / "a", base_fingerprint=bare.base.fingerprint(), facts={},
-            image_encoder=name, picture_fit="squash-bilinear",
+            image_encoder=name, image_fit="squash-bilinear",
         )  # fmt: skip
         ours = refilm.load(folder, adapter=tmp_path / "a")
         wanted = name or "openai/clip-vit-large-patch14"
@@ -182,11 +182,11 @@ def test_a_published_base_takes_the_image_encoder_of_the_adapters_card(tiny_base
             ours.generate(PROMPT, fox, seed=1, steps=1)
         theirs = clip(tmp_path / "clip")
         cached(hub, wanted, tmp_path / "clip")
-        picture = as_picture(fox).resize((50, 30))
-        tokens = ours.encode_references([picture])
+        image = as_image(fox).resize((50, 30))
+        tokens = ours.encode_references([image])
         squashed = CLIPImageProcessor(
             size={"height": 32, "width": 32}, resample=Image.Resampling.BILINEAR, do_center_crop=False
-        )(picture, return_tensors="pt")
+        )(image, return_tensors="pt")
         with torch.no_grad():
             expected = theirs.vision_model(**squashed).last_hidden_state
         assert torch.equal(tokens, expected)
@@ -305,8 +305,8 @@ def test_a_sat_folder_is_a_base_model(tmp_path, place, fox):
     folder = sat_base(tmp_path / "sat") / place
     pipeline = refilm.load(folder)
     assert pipeline.base.size == SAT_SIZE
-    film = pipeline.generate(PROMPT, seed=1, steps=2, frames=5, height=32, width=48)
-    assert film.frames.shape == (5, 32, 48, 3)
+    video = pipeline.generate(PROMPT, seed=1, steps=2, frames=5, height=32, width=48)
+    assert video.frames.shape == (5, 32, 48, 3)
     assert refilm.load(folder, memory="low").base.compression == pipeline.base.compression
 
 
@@ -325,6 +325,6 @@ def test_missing_parts_of_a_sat_folder_are_told(tmp_path):
 def test_the_card_of_old_adapters_is_still_read(tmp_path, tiny_base):
     folder = shutil.copytree(tiny_base / "adapter", tmp_path / "a")
     content = json.loads((folder / "adapter.json").read_text())
-    del content["picture_fit"]
+    del content["image_fit"]
     (folder / "adapter.json").write_text(json.dumps(content))
-    assert read_card(folder).picture_fit == "pad"
+    assert read_card(folder).image_fit == "pad"

@@ -84,7 +84,7 @@ def test_an_adapter_there_and_back(tmp_path):
     assert done.written == (tmp_path / "adapter",)
     card = read_card(tmp_path / "adapter")
     assert card.base_fingerprint == fingerprint(transformer(SIZE))
-    assert (card.image_encoder, card.picture_fit) == ("openai/clip-vit-large-patch14", "squash-bilinear")
+    assert (card.image_encoder, card.image_fit) == ("openai/clip-vit-large-patch14", "squash-bilinear")
     assert card.size.reference_dim == REFERENCE_DIM
     page = (tmp_path / "adapter" / "README.md").read_text()
     assert card.base_fingerprint in page
@@ -137,7 +137,7 @@ def test_a_published_adapter_alone_is_for_any_base_of_its_size(tmp_path):
 
 def test_back_to_the_research_code_it_is_told_what_that_does_otherwise(tmp_path):
     reads = {"base_fingerprint": None, "facts": {}}
-    save_adapter(adapter(SIZE), tmp_path / "same", picture_fit="squash-bilinear", **reads)
+    save_adapter(adapter(SIZE), tmp_path / "same", image_fit="squash-bilinear", **reads)
     assert convert(tmp_path / "same", tmp_path / "same.pt").notes == ()
     save_adapter(adapter(SIZE), tmp_path / "other", hidden_state="penultimate", **reads)
     padded, penultimate = convert(tmp_path / "other", tmp_path / "other.pt").notes
@@ -154,7 +154,7 @@ def test_an_autoencoder(tmp_path):
     assert close.abs().max() < 2e-5
 
 
-def test_a_whole_sat_folder_makes_the_same_films_converted(tmp_path):
+def test_a_whole_sat_folder_makes_the_same_videos_converted(tmp_path):
     source = sat_base(tmp_path / "sat")
     convert(source, tmp_path / "base")
     asked = {"seed": 1, "steps": 2, "frames": 5, "height": 32, "width": 48}
@@ -184,7 +184,7 @@ def test_nothing_stays_where_a_conversion_fails(tmp_path):
     ("name", "message"),
     [
         ("nothing", "nothing: no such file or folder"),
-        ("film.mp4", r"film\.mp4: neither a folder nor a file of weights"),
+        ("video.mp4", r"video\.mp4: neither a folder nor a file of weights"),
         ("plain.safetensors", r"plain\.safetensors: weights of no format that is converted \(its first key is x\)"),
         ("empty", r"config\.json: no such file"),
     ],
@@ -192,7 +192,7 @@ def test_nothing_stays_where_a_conversion_fails(tmp_path):
 def test_what_cannot_be_converted_is_told(tmp_path, name, message):
     from safetensors.torch import save_file
 
-    (tmp_path / "film.mp4").write_bytes(b"")
+    (tmp_path / "video.mp4").write_bytes(b"")
     (tmp_path / "empty").mkdir()
     save_file({"x": torch.ones(1)}, tmp_path / "plain.safetensors")
     with pytest.raises(ValueError, match=message):

@@ -45,7 +45,7 @@ def words(base):
     encoder(["a critter bounces"])
 
 
-def pictures(base):
+def images(base):
     encoder = load_image_encoder(base / "image_encoder", base / "image_processor", **PLACES)
     encoder([Image.new("RGB", (40, 30), "red")])
 
@@ -55,21 +55,21 @@ def videos(base):
     VideoAutoencoder(load_autoencoder(base / "vae"))
 
 
-def films(base):
+def denoiser(base):
     size = load_transformer(base / "transformer").size
     tokens = torch.zeros(1, 1, size.channels, 2 * size.patch, 2 * size.patch), torch.zeros(1, dtype=torch.long)
     load_denoiser(base, adapter=None)(*tokens, torch.zeros(1, size.text_length, size.text_dim))
 
 
 READERS = {
-    "transformer/config.json": films,
+    "transformer/config.json": denoiser,
     "vae/config.json": videos,
     "text_encoder/config.json": words,
     "tokenizer/tokenizer_config.json": words,
     "tokenizer/special_tokens_map.json": words,
     "tokenizer/added_tokens.json": words,
-    "image_encoder/config.json": pictures,
-    "image_processor/preprocessor_config.json": pictures,
+    "image_encoder/config.json": images,
+    "image_processor/preprocessor_config.json": images,
     "scheduler/scheduler_config.json": lambda base: load_schedule(base / "scheduler"),
     "refilm.json": load_defaults,
     "adapter/adapter.json": lambda base: load_adapter(base / "adapter"),

@@ -169,7 +169,7 @@ REFUSED = {
     ),
     "image-to-video": (
         lambda w: w.update({PATCHES: torch.ones(64, 32, 2, 2)}),
-        r"an image-to-video CogVideoX, which takes a picture as 32 - 16 further channels",
+        r"an image-to-video CogVideoX, which takes an image as 32 - 16 further channels",
     ),
     "two projections": (
         lambda w: w.update({"conditioner.embedders.2.image_proj.weight": torch.ones(2, 2)}),

@@ -1,11 +1,11 @@
-"""`refilm demo` writes the films, the pictures and a page that needs nothing else."""
+"""`refilm demo` writes the videos, the images and a page that needs nothing else."""
 
 import re
 from html.parser import HTMLParser
 from pathlib import Path
 
 from refilm.data import critters
-from refilm.media import open_picture, open_video
+from refilm.media import open_image, open_video
 from refilm.pocket.demo import Demo
 
 
@@ -16,21 +16,21 @@ def test_the_page_shows_what_was_made(refilm, tiny_base, tmp_path, monkeypatch):
     assert str(tmp_path / "demo" / "index.html") in result.stdout
     page = Links((tmp_path / "demo" / "index.html").read_text())
     assert page.videos == [
-        *(f"film-{n}.mp4" for n in range(1, 7)),
-        "film-1.mp4",
-        "without-picture.mp4",
-        "another-picture.mp4",
+        *(f"video-{n}.mp4" for n in range(1, 7)),
+        "video-1.mp4",
+        "without-image.mp4",
+        "another-image.mp4",
     ]
     for link in page.links:
         assert re.fullmatch(r"[\w-]+\.(mp4|gif|png)", link), "beside the page, and nowhere else"
         path = tmp_path / "demo" / link
         if path.suffix == ".png":
-            assert open_picture(path).size == (512, 512)
+            assert open_image(path).size == (512, 512)
         else:
             assert open_video(path).frames.shape == (17, 256, 256, 3)
     assert {Path(link).suffix for link in page.links} == {".mp4", ".gif", ".png"}
-    films = [(tmp_path / "demo" / name).read_bytes() for name in {*page.videos}]
-    assert len({*films}) == 8  # each a film of its own
+    videos = [(tmp_path / "demo" / name).read_bytes() for name in {*page.videos}]
+    assert len({*videos}) == 8  # each a video of its own
     assert all(take.prompt in page.text for take in Demo(Path("demo"), seed=7).takes)
 
 

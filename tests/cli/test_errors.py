@@ -15,7 +15,7 @@ PROMPT = "a critter bounces in the meadow"
 @pytest.fixture
 def folder(tmp_path, monkeypatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "text.png").write_text("no picture")
+    (tmp_path / "text.png").write_text("no image")
     (tmp_path / "recipe.toml").write_text('stage = "adapter"\n')
     (tmp_path / "typo.toml").write_text('stage = "encoders"\nout = "x"\nencoders = {}\nloop = {steps = 1, stepz = 1}\n')
     return tmp_path
@@ -24,9 +24,9 @@ def folder(tmp_path, monkeypatch) -> Path:
 @pytest.mark.parametrize(
     ("words", "what"),
     [
-        ("--reference fox.png", "fox.png: no such file; give the path of a picture"),
-        ("--reference text.png", "text.png: not a sound picture of these formats: PNG, JPEG"),
-        ("--reference .", "is a folder; give the path of one picture"),
+        ("--reference fox.png", "fox.png: no such file; give the path of an image"),
+        ("--reference text.png", "text.png: not a sound image of these formats: PNG, JPEG"),
+        ("--reference .", "is a folder; give the path of one image"),
         ("--frames 10", "10 frames: the number must be 4k + 1, for instance 9 or 13"),
         ("--size 30x32", "both must be multiples of 8"),
         ("--size large", "--size 'large': give width x height in pixels, for instance 720x480"),
@@ -34,36 +34,36 @@ def folder(tmp_path, monkeypatch) -> Path:
         ("--guidance nan", "guidance: "),
         ("--base giant", "unknown base model 'giant': give 'pocket', or a folder in diffusers' layout"),
         ("--adapter giant", "giant/adapter.json: no such file"),
-        ("--explain", "--explain shows where a film looked in its reference picture: give one with --reference"),
+        ("--explain", "--explain shows where a video looked in its reference image: give one with --reference"),
         ("--device toaster", "device 'toaster' cannot be used here"),
     ],
 )
 def test_generate_refuses(refilm, folder, tiny_base, words, what):
-    refused(refilm("generate", PROMPT, "-o", "film.mp4", "--base", tiny_base, *words.split()), what)
-    assert not Path("film.mp4").exists()
+    refused(refilm("generate", PROMPT, "-o", "video.mp4", "--base", tiny_base, *words.split()), what)
+    assert not Path("video.mp4").exists()
 
 
 def test_generate_refuses_a_reference_without_an_adapter(refilm, folder, tiny_base, fox):
-    words = ("generate", PROMPT, "-o", "film.mp4", "--base", tiny_base, "--adapter", "none")
+    words = ("generate", PROMPT, "-o", "video.mp4", "--base", tiny_base, "--adapter", "none")
     refused(refilm(*words, "--reference", fox), "no adapter is loaded")
 
 
 def test_generate_refuses_to_explain_by_steps_that_are_not_run(refilm, folder, tiny_base, fox):
-    words = ("generate", PROMPT, "-o", "film.mp4", "--base", tiny_base, "--reference", fox, "--explain-steps", "3-9")
+    words = ("generate", PROMPT, "-o", "video.mp4", "--base", tiny_base, "--reference", fox, "--explain-steps", "3-9")
     refused(refilm(*words), "--explain-steps '3-9': give the first and the last of 4 steps, for instance 1-4")
 
 
 def test_generate_refuses_a_prompt_that_is_too_long(refilm, folder, tiny_base):
-    result = refilm("generate", "a critter waits " * 20, "-o", "film.mp4", "--base", tiny_base)
+    result = refilm("generate", "a critter waits " * 20, "-o", "video.mp4", "--base", tiny_base)
     refused(result, "tokens, this model reads 24: shorten 'a critter waits")
 
 
 @pytest.mark.parametrize(
     ("output", "what"),
     [
-        ("film.avi", "film.avi: cannot write .avi; name it .mp4, .webm, .gif, .webp or .png"),
-        ("film", "film: cannot write a file without suffix; name it .mp4, .webm, .gif, .webp or .png"),
-        ("nowhere/film.mp4", "there is no folder nowhere; make it first"),
+        ("video.avi", "video.avi: cannot write .avi; name it .mp4, .webm, .gif, .webp or .png"),
+        ("video", "video: cannot write a file without suffix; name it .mp4, .webm, .gif, .webp or .png"),
+        ("nowhere/video.mp4", "there is no folder nowhere; make it first"),
     ],
 )
 def test_generate_refuses_an_output_before_anything_is_loaded(refilm, folder, output, what):
@@ -98,7 +98,7 @@ def test_train_refuses(refilm, folder, words, what):
 )
 def test_options_of_others_are_answered_with_ours(refilm, words, what, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
-    result = refilm("generate", PROMPT, "-o", "film.mp4", *words.split())
+    result = refilm("generate", PROMPT, "-o", "video.mp4", *words.split())
     assert result.exit_code == 2
     assert what in " ".join(result.stderr.split())
 
@@ -111,9 +111,9 @@ def test_options_that_stand_for_others_are_there(refilm, monkeypatch):
 
 
 def test_generate_refuses_a_prompt_that_is_not_utf8(refilm, folder, tiny_base):
-    words = ("generate", "caf\udce9", "-o", "film.mp4", "--base", tiny_base)
+    words = ("generate", "caf\udce9", "-o", "video.mp4", "--base", tiny_base)
     refused(refilm(*words), "prompts[0]: holds bytes that are not UTF-8; type it again, in UTF-8")
-    words = ("generate", PROMPT, "--negative-prompt", "caf\udce9", "-o", "film.mp4", "--base", tiny_base)
+    words = ("generate", PROMPT, "--negative-prompt", "caf\udce9", "-o", "video.mp4", "--base", tiny_base)
     refused(refilm(*words), "negative_prompt: holds bytes that are not UTF-8")
 
 
@@ -132,7 +132,7 @@ def test_the_process_says_one_line_and_ends_with_2(folder, tiny_base, monkeypatc
     """Nothing of what libraries have to say comes with it, though here they are loaded."""
     for name in QUIET:
         monkeypatch.delenv(name, raising=False)
-    words = [Path(sys.executable).with_name("refilm"), "generate", PROMPT, "-o", "film.mp4", "--base", tiny_base]
+    words = [Path(sys.executable).with_name("refilm"), "generate", PROMPT, "-o", "video.mp4", "--base", tiny_base]
     done = subprocess.run([*words, "--frames", "10"], capture_output=True, text=True, timeout=600)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "error: 10 frames: the number must be 4k + 1, for instance 9 or 13\n"

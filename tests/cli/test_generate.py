@@ -1,4 +1,4 @@
-"""`refilm generate` writes the film that was asked for, and says all that is needed to make it again."""
+"""`refilm generate` writes the video that was asked for, and says all that is needed to make it again."""
 
 import re
 from pathlib import Path
@@ -25,26 +25,26 @@ def generate(refilm, tiny_base, tmp_path, monkeypatch):
     return run
 
 
-def test_the_film_has_the_frames_and_the_size(generate, fox):
-    said = generate("--reference", fox, "-o", "film.mp4", "--seed", 3)
-    film = open_video("film.mp4")
-    assert film.frames.shape == (17, 256, 256, 3)  # enlarged
-    assert film.fps == 8
-    assert said.startswith("film.mp4: 17 frames of 32 x 32 pixels, seed 3, ")
-    generate("-o", "film.gif", "--frames", 9, "--size", "40x24", "--scale", 2, "--sampler", "ddim")
-    assert open_video("film.gif").frames.shape == (9, 48, 80, 3)
+def test_the_video_has_the_frames_and_the_size(generate, fox):
+    said = generate("--reference", fox, "-o", "video.mp4", "--seed", 3)
+    video = open_video("video.mp4")
+    assert video.frames.shape == (17, 256, 256, 3)  # enlarged
+    assert video.fps == 8
+    assert said.startswith("video.mp4: 17 frames of 32 x 32 pixels, seed 3, ")
+    generate("-o", "video.gif", "--frames", 9, "--size", "40x24", "--scale", 2, "--sampler", "ddim")
+    assert open_video("video.gif").frames.shape == (9, 48, 80, 3)
 
 
-def test_the_film_is_the_librarys(generate, fox, tiny_base):
-    generate("--reference", fox, "-o", "film.png", "--seed", 3, "--reference-scale", 0.5, "--guidance", 2)
+def test_the_video_is_the_librarys(generate, fox, tiny_base):
+    generate("--reference", fox, "-o", "video.png", "--seed", 3, "--reference-scale", 0.5, "--guidance", 2)
     video = library.load(tiny_base).generate(
-        PROMPT, fox, seed=3, steps=2, reference_scale=0.5, guidance=2.0, guidance_course="constant"
+        PROMPT, fox, seed=3, steps=2, reference_scale=0.5, guidance=2.0, guidance_schedule="constant"
     )
-    frames = [np.asarray(Image.open(f"film-{number:03}.png")) for number in range(17)]
+    frames = [np.asarray(Image.open(f"video-{number:03}.png")) for number in range(17)]
     assert np.array_equal(np.stack(frames), video.frames)
 
 
-def test_a_seed_of_its_own_is_said_and_makes_the_same_film(generate):
+def test_a_seed_of_its_own_is_said_and_makes_the_same_video(generate):
     seed = re.search(r"seed (\d+),", generate("-o", "one.png", "--frames", 1))
     generate("-o", "two.png", "--frames", 1, "--seed", seed[1])
     generate("-o", "three.png", "--frames", 1)
@@ -64,8 +64,8 @@ def test_every_setting_of_a_request_has_an_option_with_its_sentence(refilm, monk
             assert field.description in told
 
 
-def test_explain_writes_where_the_film_looked(generate, fox):
-    said = generate("--reference", fox, "-o", "film.mp4", "--explain-steps", "2-2")
-    assert said.splitlines()[1] == "where it looked: film.looks.mp4, film.looks.png"
-    assert open_video("film.looks.mp4").frames.shape == (17, 256, 792, 3)
-    assert Image.open("film.looks.png").mode == "RGB"
+def test_explain_writes_where_the_video_looked(generate, fox):
+    said = generate("--reference", fox, "-o", "video.mp4", "--explain-steps", "2-2")
+    assert said.splitlines()[1] == "where it looked: video.looks.mp4, video.looks.png"
+    assert open_video("video.looks.mp4").frames.shape == (17, 256, 792, 3)
+    assert Image.open("video.looks.png").mode == "RGB"

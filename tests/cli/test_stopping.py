@@ -25,7 +25,7 @@ def at_the_last_moment(monkeypatch):
     def arm(number: int) -> None:
         def armed(real):
             def told(source, target, *rest, **named):
-                if Path(os.fsdecode(target)).name.startswith("film") or Path(os.fsdecode(target)).name == "out":
+                if Path(os.fsdecode(target)).name.startswith("video") or Path(os.fsdecode(target)).name == "out":
                     os.kill(os.getpid(), number)
                 return real(source, target, *rest, **named)
 
@@ -38,7 +38,7 @@ def at_the_last_moment(monkeypatch):
 
 
 COMMANDS = {
-    "generate": ("generate", "a critter", "-o", "film.mp4", "--steps", 1, "--base", "{base}"),
+    "generate": ("generate", "a critter", "-o", "video.mp4", "--steps", 1, "--base", "{base}"),
     "demo": ("demo", "--out", ".", "--steps", 1, "--base", "{base}"),
     "import": ("data", "import", "clips", "out"),
     "convert": ("convert", "{base}/transformer", "out", "--dtype", "bfloat16"),
@@ -72,4 +72,4 @@ def test_what_is_ignored_stays_ignored(refilm, tiny_base, tmp_path, monkeypatch,
         assert refilm(*(str(word).format(base=tiny_base) for word in COMMANDS["generate"])).exit_code == 0
     finally:
         signal.signal(signal.SIGHUP, before)
-    assert Path("film.mp4").exists()
+    assert Path("video.mp4").exists()

@@ -65,10 +65,10 @@ def test_commands_do_their_work(how, tiny_base, fox, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_recipe(Path("tiny.toml"), base=tiny_base, cache=Path("drawn"))
     few = ("--set", "loop.steps=2", "--set", "loop.save_every=2")
-    film = ("generate", PROMPT, "--base", tiny_base, "--reference", fox, "--steps", 1)
+    video = ("generate", PROMPT, "--base", tiny_base, "--reference", fox, "--steps", 1)
     imported = "imported/manifest.jsonl"
     commands: dict[tuple[object, ...], tuple[int, str]] = {
-        (*film, "-o", "film.png"): (0, "film-016.png"),
+        (*video, "-o", "video.png"): (0, "video-016.png"),
         ("demo", "--base", tiny_base, "--steps", 1, "--out", "demo"): (0, "demo/index.html"),
         ("data", "critters", "clips", "--clips", 2): (0, "clips/videos"),
         ("data", "import", "clips", "imported"): (0, imported),

@@ -6,13 +6,13 @@ import re
 import pytest
 from rich.console import Console
 
-from refilm.cli.courses import Lines, Live, course_of
+from refilm.cli.run_display import Lines, Live, course_of
 from refilm.cli.showing import clock
 from refilm.cli.train import changes_of
 from refilm.data.encoding import EncodeProgress
 from refilm.recipes import changed
 from refilm.training.engine.loop import Progress
-from refilm.training.engine.parameters import TrainedRow, TrainedTable
+from refilm.training.engine.parameters import ParameterRow, ParameterTable
 
 
 def test_changes_are_toml_or_plain_words():
@@ -59,16 +59,19 @@ def test_where_nobody_looks_there_are_few_lines(capsys):
 
 def test_a_terminal_shows_the_gap_and_what_trains():
     console = Console(force_terminal=True, width=140, file=io.StringIO(), highlight=False, color_system=None)
-    rows = (TrainedRow("adapter", True, 1500, 6000, 6000, 12_000), TrainedRow("transformer", False, 9000, 2**20, 0, 0))
+    rows = (
+        ParameterRow("adapter", True, 1500, 6000, 6000, 12_000),
+        ParameterRow("transformer", False, 9000, 2**20, 0, 0),
+    )
     with Live(console) as course:
-        course.begin(TrainedTable(rows))
+        course.begin(ParameterTable(rows))
         course.step(Progress(1, 2, 0.5, 2.0, samples=8, scores={"right": 0.25, "gap": 0.02, "gap_error": 0.001}))
-        course.step(Progress(2, 2, 0.5, 2.0, samples=8, words="[the picture] is used"))
+        course.step(Progress(2, 2, 0.5, 2.0, samples=8, words="[the image] is used"))
     told = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", console.file.getvalue())
     assert re.search(r"adapter\s+trains\s+1,500\s+6 KiB\s+6 KiB\s+12 KiB", told)
     assert re.search(r"transformer\s+frozen\s+9,000\s+1 MiB\s+-\s+-", told)
     assert "step 1: right 0.2500" in told
-    assert "[the picture] is used" in told
+    assert "[the image] is used" in told
     assert re.search(
         r"2/2\s+loss 0\.5000\s+gap 0\.0200 ± 0\.0010\s+pace 4\.0 clips/s\s+left 0\.0 s\s+memory \d\.\d GiB", told
     )

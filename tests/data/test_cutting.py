@@ -1,4 +1,4 @@
-"""Films are cut to the size nearest in shape and to the length that they have; masks follow them; views repeat."""
+"""Videos are cut to the size nearest in shape and to the length that they have; masks follow them; views repeat."""
 
 import os
 from pathlib import Path
@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from refilm.data.cutting import CutFilm, Views, cut_film, fitted, nearest_size, pooled, views
-from refilm.data.samples import FilmFile, PictureFile, StillFile, hashed
+from refilm.data.cutting import CutClip, Views, cut_clip, fitted, nearest_size, pooled, views
+from refilm.data.samples import ClipFile, ImageFile, StillFile, hashed
 from refilm.data.views import ViewSettings
 from refilm.media import Video, open_video
 from refilm.sizes import Compression
@@ -19,29 +19,29 @@ SMALL = Compression(space=4)
 WHITE = (255, 255, 255)
 
 
-def saved(path: Path, frames: np.ndarray) -> FilmFile:
+def saved(path: Path, frames: np.ndarray) -> ClipFile:
     Video(frames, 8).save(path, scale=1)
-    return FilmFile(path, hashed(path))
+    return ClipFile(path, hashed(path))
 
 
-def cut(film, mask=None, *, frames=9, flexible=False, sizes=((32, 32),)) -> CutFilm:
-    return CutFilm(film, mask, 8, frames, flexible, sizes, SMALL)
+def cut(video, mask=None, *, frames=9, flexible=False, sizes=((32, 32),)) -> CutClip:
+    return CutClip(video, mask, 8, frames, flexible, sizes, SMALL)
 
 
-def masked(home: Path) -> PictureFile:
-    """A picture and its mask."""
-    return PictureFile(home / "a.png", hashed(home / "a.png"), home / "m.png", hashed(home / "m.png"))
+def masked(home: Path) -> ImageFile:
+    """An image and its mask."""
+    return ImageFile(home / "a.png", hashed(home / "a.png"), home / "m.png", hashed(home / "m.png"))
 
 
 def noise(*shape: int) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
 
 
-def test_a_film_of_that_size_is_left_as_it_is(tmp_path):
-    film = saved(tmp_path / "a.mp4", noise(12, 32, 32))
-    pixels, mask = cut_film(cut(film))
+def test_a_video_of_that_size_is_left_as_it_is(tmp_path):
+    video = saved(tmp_path / "a.mp4", noise(12, 32, 32))
+    pixels, mask = cut_clip(cut(video))
     assert mask is None
-    assert np.array_equal(pixels, open_video(film.path).frames[:9])
+    assert np.array_equal(pixels, open_video(video.path).frames[:9])
 
 
 def test_pixels_that_were_enlarged_by_a_whole_factor_come_back():
@@ -49,37 +49,37 @@ def test_pixels_that_were_enlarged_by_a_whole_factor_come_back():
     assert np.array_equal(fitted(small.repeat(7, 0).repeat(7, 1), (32, 32)), small)
 
 
-def test_a_wide_film_loses_its_sides(tmp_path):
+def test_a_wide_video_loses_its_sides(tmp_path):
     frames = np.zeros((9, 64, 128, 3), np.uint8)
     frames[:, :, 32:96] = 200
-    pixels, _ = cut_film(cut(saved(tmp_path / "wide.mp4", frames)))
+    pixels, _ = cut_clip(cut(saved(tmp_path / "wide.mp4", frames)))
     assert pixels.shape == (9, 32, 32, 3)
     assert pixels.min() > 150
 
 
 def test_with_buckets_it_keeps_its_shape_and_length(tmp_path):
-    film = saved(tmp_path / "a.mp4", noise(7, 48, 96))
+    video = saved(tmp_path / "a.mp4", noise(7, 48, 96))
     sizes = ((24, 40), (32, 32), (40, 24))
-    assert cut_film(cut(film, flexible=True, sizes=sizes))[0].shape == (5, 24, 40, 3)
+    assert cut_clip(cut(video, flexible=True, sizes=sizes))[0].shape == (5, 24, 40, 3)
     with pytest.raises(ValueError, match=r"a.mp4: has 7 frames at 8 a second where 9 are needed; .* allow buckets"):
-        cut_film(cut(film, sizes=sizes))
+        cut_clip(cut(video, sizes=sizes))
 
 
-def test_masks_are_cut_as_their_film_is(tmp_path):
-    film = saved(tmp_path / "a.mp4", noise(9, 64, 128))
+def test_masks_are_cut_as_their_video_is(tmp_path):
+    video = saved(tmp_path / "a.mp4", noise(9, 64, 128))
     right = np.zeros((9, 64, 128, 3), np.uint8)
     right[5:, :, 64:] = 255
-    moving = cut_film(cut(film, saved(tmp_path / "m.mp4", right)))[1]
+    moving = cut_clip(cut(video, saved(tmp_path / "m.mp4", right)))[1]
     assert moving.shape == (3, 8, 8)
     assert np.abs(moving[:2]).max() < 0.1
     assert np.abs(moving[2] - (np.arange(8) >= 4)).max() < 0.1
 
     Image.fromarray(right[8]).save(tmp_path / "m.png")
-    still = cut_film(cut(film, StillFile(tmp_path / "m.png", hashed(tmp_path / "m.png"))))[1]
+    still = cut_clip(cut(video, StillFile(tmp_path / "m.png", hashed(tmp_path / "m.png"))))[1]
     assert np.abs(still - (np.arange(8) >= 4)).max() < 0.1
 
     with pytest.raises(ValueError, match=r"m.mp4: the mask has 3 frames, the clip 9"):
-        cut_film(cut(film, saved(tmp_path / "m.mp4", right[:3])))
+        cut_clip(cut(video, saved(tmp_path / "m.mp4", right[:3])))
 
 
 def test_pooling_is_the_mean_of_each_latent_pixels_own():
@@ -100,14 +100,14 @@ def test_no_size_is_nearer_in_shape(height, width):
 
 def test_views_are_the_same_every_time_and_differ_from_each_other(tmp_path):
     Image.fromarray(noise(48, 64)).save(tmp_path / "a.png")
-    job = Views(PictureFile(tmp_path / "a.png", hashed(tmp_path / "a.png")), ViewSettings(count=2), WHITE)
+    job = Views(ImageFile(tmp_path / "a.png", hashed(tmp_path / "a.png")), ViewSettings(count=2), WHITE)
     plain, *others = views(job)
     assert np.array_equal(np.asarray(plain), noise(48, 64))
     again = views(job)[1:]
     assert [view.tobytes() for view in again] == [view.tobytes() for view in others]
     assert others[0].tobytes() != others[1].tobytes()
-    Image.fromarray(noise(48, 64)).save(tmp_path / "b.png", compress_level=0)  # the same picture in another file
-    moved = Views(PictureFile(tmp_path / "b.png", hashed(tmp_path / "b.png")), ViewSettings(count=2), WHITE)
+    Image.fromarray(noise(48, 64)).save(tmp_path / "b.png", compress_level=0)  # the same image in another file
+    moved = Views(ImageFile(tmp_path / "b.png", hashed(tmp_path / "b.png")), ViewSettings(count=2), WHITE)
     assert views(moved)[1].tobytes() != others[0].tobytes()
 
 
@@ -121,11 +121,11 @@ def test_a_masked_reference_is_cut_out(tmp_path):
     assert (plain.getpixel((32, 32)), plain.getpixel((2, 2))) == ((255, 0, 0), (0, 0, 255))
 
 
-def test_a_mask_of_another_shape_is_told_with_its_picture(tmp_path):
+def test_a_mask_of_another_shape_is_told_with_its_image(tmp_path):
     Image.new("RGB", (64, 64), "red").save(tmp_path / "a.png")
     Image.new("L", (64, 32), 255).save(tmp_path / "m.png")
     reference = masked(tmp_path)
-    with pytest.raises(ValueError, match=r"a.png: the mask has 64 x 32 pixels and the picture 64 x 64"):
+    with pytest.raises(ValueError, match=r"a.png: the mask has 64 x 32 pixels and the image 64 x 64"):
         views(Views(reference, ViewSettings(), WHITE))
 
 
@@ -136,12 +136,12 @@ def test_what_changes_under_an_encoding_does_not_come_in(tmp_path, changed):
         Video(np.full((5, 32, 32, 3), 90, np.uint8), 8).save(tmp_path / name, scale=1)
     Image.new("RGB", (32, 32)).save(tmp_path / "1.png")
     paths = [tmp_path / name for name in ("1.mp4", "mask.mp4", "1.png")]
-    video, mask, picture = (
-        file(path, hashed(path)) for file, path in zip((FilmFile, FilmFile, PictureFile), paths, strict=True)
+    video, mask, image = (
+        file(path, hashed(path)) for file, path in zip((ClipFile, ClipFile, ImageFile), paths, strict=True)
     )
 
     def read():
-        return cut_film(cut(video, mask, frames=5)), views(Views(picture, ViewSettings(), WHITE))
+        return cut_clip(cut(video, mask, frames=5)), views(Views(image, ViewSettings(), WHITE))
 
     read()
     path = tmp_path / changed

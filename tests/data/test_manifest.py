@@ -16,17 +16,17 @@ from refilm.data.examples import LOST
 def folder(tmp_path) -> Path:
     """The layout of the research code, with three clips. Nothing is decoded when examples are listed."""
     home = tmp_path / "mine"
-    for name, pictures in {"1": ["1_masked.jpg"], "2": ["b.PNG", "a.webp"], "a.b": ["x.png"]}.items():
+    for name, images in {"1": ["1_masked.jpg"], "2": ["b.PNG", "a.webp"], "a.b": ["x.png"]}.items():
         add(home / "videos" / f"{name}.mp4")
         add(home / "labels" / f"{name}.txt", f"  a dog\n runs {name}\n")
-        for picture in pictures:
-            add(home / "ref_images" / name / picture)
+        for image in images:
+            add(home / "ref_images" / name / image)
     add(home / "videos" / ".DS_Store")
     add(home / "README.md")
     return home
 
 
-def pictures(*paths: Path) -> tuple[Reference, ...]:
+def images(*paths: Path) -> tuple[Reference, ...]:
     return tuple(Reference(path) for path in paths)
 
 
@@ -52,13 +52,13 @@ def walled(tmp_path_factory) -> Path:
 
 def test_a_folder_is_matched_by_name(folder):
     assert read_examples(folder) == [
-        Example(folder / "videos/1.mp4", "a dog runs 1", pictures(folder / "ref_images/1/1_masked.jpg")),
+        Example(folder / "videos/1.mp4", "a dog runs 1", images(folder / "ref_images/1/1_masked.jpg")),
         Example(
             folder / "videos/2.mp4",
             "a dog runs 2",
-            pictures(folder / "ref_images/2/a.webp", folder / "ref_images/2/b.PNG"),
+            images(folder / "ref_images/2/a.webp", folder / "ref_images/2/b.PNG"),
         ),
-        Example(folder / "videos/a.b.mp4", "a dog runs a.b", pictures(folder / "ref_images/a.b/x.png")),
+        Example(folder / "videos/a.b.mp4", "a dog runs a.b", images(folder / "ref_images/a.b/x.png")),
     ]
     assert read_examples(str(folder)) == read_examples(folder)
 
@@ -145,7 +145,7 @@ def test_everything_is_listed_with_all_of_its_faults(folder):
     text = json.dumps({"video": "3.mp4", "caption": "", "references": ["../../x.png", "ref_images/2/a.webp"]})
     (folder / "all.jsonl").write_text(f"{text}\n?\n")
     first, second = list_examples(folder / "all.jsonl")
-    assert first.example.references[1].picture == folder / "ref_images/2/a.webp"
+    assert first.example.references[1].image == folder / "ref_images/2/a.webp"
     assert [fault.kind for fault in first.faults] == ["missing", "outside", "caption"]
     assert [fault.file for fault in first.faults] == [folder / "3.mp4", folder / "../../x.png", None]
     assert (second.place, second.example) == (f"{folder / 'all.jsonl'}:2", None)
@@ -178,7 +178,7 @@ def test_all_that_a_line_can_say_comes_back(folder):
     assert read_examples(folder / "all.jsonl") == examples
     first, second = (json.loads(row) for row in (folder / "all.jsonl").read_text().splitlines())
     assert first["references"] == [
-        {"picture": "ref_images/1/1_masked.jpg", "mask": "ref_images/2/b.PNG"},
+        {"image": "ref_images/1/1_masked.jpg", "mask": "ref_images/2/b.PNG"},
         "ref_images/2/a.webp",
     ]
     assert second == {"video": "videos/2.mp4", "caption": "no reference yet", "references": []}
@@ -195,7 +195,7 @@ def test_all_that_a_line_can_say_comes_back(folder):
     )
 )
 def test_any_caption_comes_back(walled, captions):
-    examples = [Example(walled / "1.mp4", caption, pictures(walled / "ü 1.png")) for caption in captions]
+    examples = [Example(walled / "1.mp4", caption, images(walled / "ü 1.png")) for caption in captions]
     write_manifest(walled / "captions.jsonl", examples)
     assert read_examples(walled / "captions.jsonl") == examples
 
@@ -204,7 +204,7 @@ def test_a_manifest_by_hand_may_have_a_mark_empty_lines_and_windows_ends(folder)
     text = f"\n{line(caption=' a  dog ')}\r\n\r\n{line(video='./videos/../videos/2.mp4')}"
     (folder / "manifest.jsonl").write_bytes(text.encode("utf-8-sig"))
     first, second = read_examples(folder / "manifest.jsonl")
-    assert first == Example(folder / "videos/1.mp4", "a dog", pictures(folder / "ref_images/2/a.webp"))
+    assert first == Example(folder / "videos/1.mp4", "a dog", images(folder / "ref_images/2/a.webp"))
     assert second.video.samefile(folder / "videos/2.mp4")
 
 
@@ -216,8 +216,8 @@ def test_a_manifest_by_hand_may_have_a_mark_empty_lines_and_windows_ends(folder)
         ('"videos/1.mp4"', r"Input should be an object \(received 'videos/1\.mp4'\)"),
         ('{"video": "videos/1.mp4", "caption": "a dog"}', r"references: Field required"),
         (line(references="ref_images/2/a.webp"), r"references: Input should be a valid array"),
-        (line(references=[{"mask": "ref_images/2/a.webp"}]), r"references\..*picture: Field required"),
-        (line(references=[{"picture": "ref_images/2/a.webp", "mask": "m.png"}]), r"'m\.png' is no file in"),
+        (line(references=[{"mask": "ref_images/2/a.webp"}]), r"references\..*image: Field required"),
+        (line(references=[{"image": "ref_images/2/a.webp", "mask": "m.png"}]), r"'m\.png' is no file in"),
         (line(mask="m.mp4"), r"'m\.mp4' is no file in"),
         (line(start=-1), r"start: Input should be greater than or equal to 0 \(received -1\)"),
         (line(start=2, end=2), r"end must come after start, 2 s, but is 2 s"),

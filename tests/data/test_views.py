@@ -24,19 +24,19 @@ def portrait() -> Image.Image:
 
 def disc(width: int, height: int, radius: float) -> Image.Image:
     """A red disc in the middle of `GROUND`."""
-    picture = Image.new("RGB", (width, height), GROUND)
+    image = Image.new("RGB", (width, height), GROUND)
     x, y = width / 2 - 0.5, height / 2 - 0.5
-    ImageDraw.Draw(picture).ellipse((x - radius, y - radius, x + radius, y + radius), fill=(220, 20, 20))
-    return picture
+    ImageDraw.Draw(image).ellipse((x - radius, y - radius, x + radius, y + radius), fill=(220, 20, 20))
+    return image
 
 
-def seen(picture: Image.Image) -> np.ndarray:
+def seen(image: Image.Image) -> np.ndarray:
     """Where the disc is: (H, W) of bool."""
-    pixels = np.asarray(picture, dtype=int)
+    pixels = np.asarray(image, dtype=int)
     return pixels[..., 0] > pixels[..., 1]
 
 
-def test_settings_that_change_nothing_give_the_picture_back(portrait):
+def test_settings_that_change_nothing_give_the_image_back(portrait):
     assert np.array_equal(view(portrait, STILL, np.random.default_rng(0), GROUND), portrait)
 
 
@@ -63,27 +63,27 @@ def test_a_view_is_its_draw(portrait):
     n=st.integers(0),
 )
 def test_what_is_made_smaller_stays_whole(scale, shift, rotation, flip, n):
-    picture = disc(90, 70, 34)
+    image = disc(90, 70, 34)
     settings = ViewSettings(scale=(scale, scale), shift=shift, rotation=rotation, color=0, flip=flip)
-    made = view(picture, settings, np.random.default_rng(n), GROUND)
-    assert made.size == picture.size
-    assert seen(made).sum() == pytest.approx(scale**2 * seen(picture).sum(), rel=0.1)
+    made = view(image, settings, np.random.default_rng(n), GROUND)
+    assert made.size == image.size
+    assert seen(made).sum() == pytest.approx(scale**2 * seen(image).sum(), rel=0.1)
 
 
 @given(low=st.floats(0.5, 1.5), more=st.floats(0, 0.5), n=st.integers(0))
 def test_scales_lie_in_their_range(low, more, n):
-    picture = disc(96, 96, 20)
+    image = disc(96, 96, 20)
     settings = ViewSettings(scale=(low, low + more), shift=0, color=0)
-    scale = math.sqrt(seen(view(picture, settings, np.random.default_rng(n), GROUND)).sum() / seen(picture).sum())
+    scale = math.sqrt(seen(view(image, settings, np.random.default_rng(n), GROUND)).sum() / seen(image).sum())
     assert low - 0.05 <= scale <= low + more + 0.05
 
 
 @given(shift=st.floats(0, 0.2), n=st.integers(0))
 def test_shifts_reach_as_far_as_their_share_of_each_side(shift, n):
     settings = ViewSettings(scale=(1, 1), shift=shift, rotation=0, color=0)
-    picture = disc(120, 80, 12)
+    image = disc(120, 80, 12)
     (rows, columns), (top, left) = (
-        np.nonzero(seen(made)) for made in (view(picture, settings, np.random.default_rng(n), GROUND), picture)
+        np.nonzero(seen(made)) for made in (view(image, settings, np.random.default_rng(n), GROUND), image)
     )
     assert abs(columns.mean() - left.mean()) <= shift * 120 + 0.5
     assert abs(rows.mean() - top.mean()) <= shift * 80 + 0.5
@@ -155,7 +155,7 @@ def test_a_mask_of_another_size_must_have_the_same_shape(portrait):
     assert np.array_equal(made[14:46, 24:56], np.asarray(portrait)[14:46, 24:56])
     assert (made[60:] == GROUND).all()
     assert cut_out(portrait.crop((0, 0, 127, 95)), Image.new("L", (32, 24), 255), GROUND).size == (127, 95)
-    with pytest.raises(ValueError, match="mask has 96 x 128 pixels and the picture 128 x 96; give a mask of the"):
+    with pytest.raises(ValueError, match="mask has 96 x 128 pixels and the image 128 x 96; give a mask of the"):
         cut_out(portrait, Image.new("L", (96, 128), 255), GROUND)
     with pytest.raises(ValueError, match="black everywhere; paint it white"):
         cut_out(portrait, Image.new("L", (64, 48)), GROUND)

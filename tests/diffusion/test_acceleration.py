@@ -17,7 +17,7 @@ def model():
 
 
 def sample(model, cache, seeds=(1,), steps=8):
-    """The final latents of films side by side, guided away from nothing."""
+    """The final latents of videos side by side, guided away from nothing."""
     _, _, text, reference = inputs(batch=max(seeds) + 1)
     text, reference = text[list(seeds)], reference[list(seeds)]
     nothing = Condition(torch.zeros_like(text), torch.zeros_like(reference))
@@ -61,7 +61,7 @@ def test_branches_share_nothing_and_reuse_what_was_added(model):
 
 
 def adds(model, latents, timestep, told):
-    """Advice that adds what the trunk adds to these latents."""
+    """WrapPrediction that adds what the trunk adds to these latents."""
     seen = []
 
     def note(run, x, conditioning):
@@ -73,7 +73,7 @@ def adds(model, latents, timestep, told):
     return lambda run, x, conditioning: x + seen[0]
 
 
-def test_films_side_by_side_skip_each_by_itself(model):
+def test_videos_side_by_side_skip_each_by_itself(model):
     """One sample moves, the other hardly: what comes out is what comes out alone."""
     latents, timestep, text, reference = inputs()
     later = latents + torch.tensor([0.001, 1.0]).view(2, 1, 1, 1, 1)

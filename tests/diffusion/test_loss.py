@@ -49,6 +49,6 @@ def test_the_masks_share_of_the_loss_is_the_mean_over_the_mask(case):
     error = (prediction - SCHEDULE.velocity(clean, of["noise"], of["timesteps"])).square()
     inside = torch.stack([error[0, :, :, 1:3, 2:5].mean(), error[1, 0, :, 0, 0].mean(), error[2].mean()])
     everywhere = error.flatten(1).mean(1)
-    found = velocity_loss(prediction, clean, **of, mask=mask, mask_share=0.75)
+    found = velocity_loss(prediction, clean, **of, mask=mask, mask_fraction=0.75)
     assert torch.allclose(found, 0.25 * everywhere + 0.75 * inside, rtol=1e-5)
     assert torch.equal(velocity_loss(prediction, clean, **of, mask=mask), velocity_loss(prediction, clean, **of))

@@ -65,27 +65,27 @@ def test_ddim_is_that_of_diffusers(steps, snr_shift):
 
 @pytest.mark.parametrize("name", SAMPLERS)
 @pytest.mark.parametrize("steps", [3, 7, 30])
-def test_a_perfect_model_gives_the_film_and_the_start_is_left_alone(name, steps):
+def test_a_perfect_model_gives_the_video_and_the_start_is_left_alone(name, steps):
     """Its velocity always means the same clean latents; the step counts do not divide 1000."""
-    schedule, film = scaled_linear(), torch.randn(*SHAPE, generator=seeded(1))
+    schedule, video = scaled_linear(), torch.randn(*SHAPE, generator=seeded(1))
 
-    def knows_the_film(latents, timestep, share):
+    def knows_the_video(latents, timestep, share):
         alpha, sigma = schedule.alpha_sigma(timestep)
-        return (alpha * latents - film) / sigma
+        return (alpha * latents - video) / sigma
 
     draw = gaussian(SHAPE, seeded(0))
     start = draw()
     kept = start.clone()
-    run = SAMPLERS[name](knows_the_film, start, schedule=schedule, timesteps=schedule.spaced(steps), draw=draw)
+    run = SAMPLERS[name](knows_the_video, start, schedule=schedule, timesteps=schedule.spaced(steps), draw=draw)
     *_, last = run
-    torch.testing.assert_close(last.latents, film, rtol=0, atol=1e-5)
+    torch.testing.assert_close(last.latents, video, rtol=0, atol=1e-5)
     assert torch.equal(start, kept)
     assert not last.latents.requires_grad
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_the_latents_between_have_the_noise_of_their_timestep(name):
-    """Around a film of zeros the latents are noise of standard deviation sigma at the timestep asked at next."""
+    """Around a video of zeros the latents are noise of standard deviation sigma at the timestep asked at next."""
     schedule, shape = scaled_linear(), (1, 8, 16, 32, 32)
 
     def knows_zeros(latents, timestep, share):
@@ -104,7 +104,7 @@ def test_steps_are_summed_in_float32():
     assert last.latents.dtype == torch.float32
 
 
-def test_a_film_does_not_depend_on_those_beside_it():
+def test_a_video_does_not_depend_on_those_beside_it():
     both = gaussian(SHAPE, [seeded(1), seeded(2)])
     alone = gaussian(SHAPE[1:], seeded(2))
     for _ in range(3):

@@ -40,7 +40,12 @@ def _product(shape: list[int]) -> int:
 
 
 def card() -> list[str]:
-    told, made, film, alone = result("critters"), result("autoencoder"), result("film"), result("critters-combination")
+    told, made, video, alone = (
+        result("critters"),
+        result("autoencoder"),
+        result("video"),
+        result("critters-combination"),
+    )
     option = told["model_by_option"]
     of = lambda attribute, name: "{right} of {of}".format(**option[attribute][name])  # noqa: E731
     wrong = sum(one["of"] - one["right"] for one in option["color"].values())
@@ -53,7 +58,7 @@ def card() -> list[str]:
     assert (len(COLORS), len(SHAPES), len(PATTERNS), len(EYES), len(MOTIONS)) == (8, 8, 5, 3, 10)
     return [
         f"| `transformer/` | CogVideoX's, 8 layers of 3 x 64 channels | {parameters('transformer'):,} |",
-        f"picture's projection | {parameters('adapter'):,} |",
+        f"image's projection | {parameters('adapter'):,} |",
         f"16 channels | {parameters('vae'):,} |",
         f"24 tokens | {parameters('text_encoder'):,} |",
         f"65 tokens | {parameters('image_encoder'):,} |",
@@ -65,10 +70,10 @@ def card() -> list[str]:
         *lines(rows("critters-combination")),
         f"The autoencoder keeps {made['clips']} held-out clips at {made['psnr_mean']:.1f} dB PSNR in the mean "
         f"({made['psnr_lowest']:.1f} at the lowest; first frames {made['psnr_first_frame_mean']:.1f})",
-        f"A film takes {film['process_seconds']:.1f} s on two idle cores of an AMD EPYC of the first generation with "
-        f"the process's start; of that {film['sampling_seconds']:.1f} s are {film['steps']} sampler steps with "
+        f"A video takes {video['process_seconds']:.1f} s on two idle cores of an AMD EPYC of the first generation with "
+        f"the process's start; of that {video['sampling_seconds']:.1f} s are {video['steps']} sampler steps with "
         "guidance and "
-        f"{film['decoding_seconds']:.1f} s the decoding",
+        f"{video['decoding_seconds']:.1f} s the decoding",
         "- Shapes, as the judge counts them: "
         + ", ".join(f"{_plural(name)} {of('shape', name)}" for name in _best_first(option["shape"]))
         + ".",
@@ -76,7 +81,7 @@ def card() -> list[str]:
         "- Eyes: " + ", ".join(f"{name} {of('eyes', name)}" for name in _best_first(option["eyes"])) + ".",
         f"Of {wrong} wrong body colors {told['model_second_for_color']} are the critter's second color.",
         f"Held-out loss of the adapter at its end, on 256 samples: {facts['scores']['right']:.4f} with the right "
-        f"picture, {facts['scores']['wrong']:.4f} with another's, {facts['scores']['none']:.4f} with none.",
+        f"image, {facts['scores']['wrong']:.4f} with another's, {facts['scores']['none']:.4f} with none.",
         f"28 dB for the autoencoder, which stands at {made['psnr_mean']:.2f}",
         *courses(),
     ]

@@ -102,12 +102,12 @@ def test_the_judge_is_trained_and_used(measure, tmp_path):
     measure("critters.py", *few, "--sheets", tmp_path / "sheets")
     assert len(json.loads((tmp_path / "critters.json").read_text())["rows"]) == 6
     with (tmp_path / "critters.csv").open() as file:
-        films = list(csv.DictReader(file))
-    assert [(film["row"], film["pair"]) for film in films[:4]] == [
+        videos = list(csv.DictReader(file))
+    assert [(video["row"], video["pair"]) for video in videos[:4]] == [
         ("asked", "0"),
         ("asked", "1"),
         ("model", "0"),
         ("model", "1"),
     ]
-    assert len(films) == 2 * 7
+    assert len(videos) == 2 * 7
     assert len(list((tmp_path / "sheets").iterdir())) == 6

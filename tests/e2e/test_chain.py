@@ -1,4 +1,4 @@
-"""The whole chain by its commands: clips are drawn, a base and an adapter are trained on them, a film is made."""
+"""The whole chain by its commands: clips are drawn, a base and an adapter are trained on them, a video is made."""
 
 import json
 import shutil
@@ -47,8 +47,8 @@ def folder(tiny_base, tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_forty_steps_on_four_clips_teach_the_right_picture(refilm, folder, fox):
-    """All captions are made the same, so that the picture alone tells which clip it is."""
+def test_forty_steps_on_four_clips_teach_the_right_image(refilm, folder, fox):
+    """All captions are made the same, so that the image alone tells which clip it is."""
 
     def run(*words: object) -> str:
         result = refilm(*words)
@@ -67,5 +67,5 @@ def test_forty_steps_on_four_clips_teach_the_right_picture(refilm, folder, fox):
     assert scores["right"] < 0.97 * scores["none"]  # what the frozen base does, before and after
     assert scores["wrong"] > 1.03 * scores["none"]
 
-    run("generate", "a critter", "--reference", fox, "--base", "model", "--adapter", "adapter", "-o", "film.mp4")
-    assert (folder / "film.mp4").stat().st_size > 0
+    run("generate", "a critter", "--reference", fox, "--base", "model", "--adapter", "adapter", "-o", "video.mp4")
+    assert (folder / "video.mp4").stat().st_size > 0

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 DOCS = Path(__file__).parents[2] / "docs"
-FILMS = {"film.mp4", "film.looks.mp4", "film.looks.png"}
-ROAD = {"mine", "clips", "cache", "mine.toml", "runs", "film.mp4"}
+FILMS = {"video.mp4", "video.looks.mp4", "video.looks.png"}
+ROAD = {"mine", "clips", "cache", "mine.toml", "runs", "video.mp4"}
 FASTER = {
     "refilm generate": ("--steps", 2),
     "refilm train": (

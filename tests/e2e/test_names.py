@@ -23,7 +23,7 @@ from refilm.data.critters.files import write_clips
 from refilm.diffusion import Schedule
 from refilm.encoders import Encoders, VideoAutoencoder
 from refilm.generation import Request
-from refilm.generation.request import CourseName, KernelName, SamplerName
+from refilm.generation.request import GuidanceScheduleName, KernelName, SamplerName
 from refilm.settings import Settings
 from refilm.sizes import TransformerSize
 from refilm.training.recipes import AdapterRecipe
@@ -33,7 +33,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = ("names", "differences")
 ROOMS = ("checkpoints", "data", "diffusion", "encoders", "generation", "media", "model", "sizes", "training")
 CLASSES = {"Pipeline": refilm.Pipeline, "DiffusionTask": DiffusionTask, "Schedule": Schedule, "refilm": refilm}
-VALUES = {*get_args(SamplerName), *get_args(CourseName), *get_args(KernelName), ""}
+VALUES = {*get_args(SamplerName), *get_args(GuidanceScheduleName), *get_args(KernelName), ""}
 
 
 def ours():
@@ -56,9 +56,9 @@ def test_it_exists(name, tmp_path):
         "refilm invent",
         '"dpm++"',
         "adapter.yaml",
-        "pictures/",
+        "images/",
         "guidance_scale",
-        "guidance_course='steep'",
+        "guidance_schedule='steep'",
         "diffusion.drops",
         "model.Projector",
         "transformer.heads",

@@ -1,4 +1,4 @@
-"""What must hold from one process to the next: a seed makes the same film, and a killed run goes on where it was."""
+"""What must hold from one process to the next: a seed makes the same video, and a killed run goes on where it was."""
 
 import json
 import os
@@ -20,7 +20,7 @@ COMMAND = Path(sys.executable).with_name("refilm")
 PROMPT = "a critter bounces in the meadow"
 
 
-def test_a_seed_makes_the_same_film_in_every_process(refilm, tiny_base, fox, tmp_path):
+def test_a_seed_makes_the_same_video_in_every_process(refilm, tiny_base, fox, tmp_path):
     def words(name: str, seed: int) -> list[object]:
         return ["generate", PROMPT, "--reference", fox, "--base", tiny_base, "--seed", seed, "-o", tmp_path / name]
 

@@ -19,7 +19,7 @@ SHORTER = {
 
 
 def test_it_runs_from_top_to_bottom(tmp_path, monkeypatch):
-    """In a folder like a fresh clone: no picture is there but those that the commands before have written."""
+    """In a folder like a fresh clone: no image is there but those that the commands before have written."""
     monkeypatch.chdir(tmp_path)
     shutil.copytree(ROOT / "recipes", tmp_path / "recipes")
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
@@ -30,11 +30,11 @@ def test_it_runs_from_top_to_bottom(tmp_path, monkeypatch):
     for kind, code in BLOCKS[1:3]:
         if kind == "python":
             exec(compile(code, "README.md", "exec"), {})
-            assert Path("film.mp4").stat().st_size > 0
-            Path("film.mp4").unlink()
+            assert Path("video.mp4").stat().st_size > 0
+            Path("video.mp4").unlink()
         else:
             run(code)
-    for made in ("demo/index.html", "film.mp4", "OUT/manifest.jsonl"):
+    for made in ("demo/index.html", "video.mp4", "OUT/manifest.jsonl"):
         assert Path(made).is_file()
 
 

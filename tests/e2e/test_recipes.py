@@ -50,16 +50,16 @@ def test_each_recipe_is_tried():
 
 
 def test_a_model_is_trained_from_nothing_as_the_page_says(clone, refilm):
-    """All five stages, one on the other; what comes of it makes a film."""
+    """All five stages, one on the other; what comes of it makes a video."""
     for line in block("from nothing"):
         if line.startswith("refilm train"):
             train(refilm, line.split("recipes/")[1].split(".toml")[0])
     model = clone / "runs" / "pocket" / "model"
     shipped = RECIPES.parent / "src" / "refilm" / "pocket" / "model"
     assert {path.name for path in shipped.iterdir() if path.is_dir()} <= {path.name for path in model.iterdir()}
-    film = ("generate", "a critter bounces in the meadow", "--base", model, "--steps", 1, "-o", "film.mp4")
-    assert refilm(*film).exit_code == 0
-    assert (clone / "film.mp4").stat().st_size > 0
+    video = ("generate", "a critter bounces in the meadow", "--base", model, "--steps", 1, "-o", "video.mp4")
+    assert refilm(*video).exit_code == 0
+    assert (clone / "video.mp4").stat().st_size > 0
 
 
 def test_the_shipped_model_is_trained_further_as_the_page_says(clone, refilm):

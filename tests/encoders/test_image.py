@@ -21,8 +21,8 @@ def encoder():
     return ImageEncoder(CLIPImageProcessor(size={"shortest_edge": 32}, crop_size=32), CLIPVisionModel(config).eval())
 
 
-def test_a_picture_keeps_its_shape():
-    """A circle in a wide picture stays as wide as it is high, on a ground of the picture's own border color."""
+def test_a_image_keeps_its_shape():
+    """A circle in a wide image stays as wide as it is high, on a ground of the image's own border color."""
     y, x = np.mgrid[:64, :128]
     pixels = np.full((64, 128, 3), (40, 160, 220), dtype=np.uint8)
     pixels[(x - 64) ** 2 + (y - 32) ** 2 < 24**2] = (255, 0, 0)
@@ -37,17 +37,17 @@ def test_a_picture_keeps_its_shape():
 @pytest.mark.parametrize(("state", "place"), [("last", 2), ("penultimate", 1)])
 def test_tokens_are_a_hidden_state_class_token_first(state, place):
     encode = encoder()
-    picture = Image.new("RGB", (32, 32), (200, 100, 50))
-    tokens = ImageEncoder(encode.processor, encode.model, hidden_state=state)([picture, picture])
+    image = Image.new("RGB", (32, 32), (200, 100, 50))
+    tokens = ImageEncoder(encode.processor, encode.model, hidden_state=state)([image, image])
     assert tokens.shape == (2, 17, 16)
     found = []
     encode.model.encoder.layers[place - 1].register_forward_hook(lambda *of: found.append(of[-1]))
-    encode([picture])
+    encode([image])
     assert torch.allclose(tokens[:1], found[0], atol=1e-6)
 
 
 def test_the_border_color_is_the_median_of_the_outermost_pixels():
-    picture = Image.new("RGB", (9, 5), (10, 20, 30))
-    picture.putpixel((0, 0), (255, 255, 255))
-    picture.putpixel((4, 2), (200, 0, 0))
-    assert border_color(picture) == (10, 20, 30)
+    image = Image.new("RGB", (9, 5), (10, 20, 30))
+    image.putpixel((0, 0), (255, 255, 255))
+    image.putpixel((4, 2), (200, 0, 0))
+    assert border_color(image) == (10, 20, 30)

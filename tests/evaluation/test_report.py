@@ -6,7 +6,7 @@ from refilm.evaluation import Row, accuracy, as_json, machine, markdown
 
 ROWS = [
     Row("the model", {"shape": accuracy([True] * 9 + [False]), "motion": accuracy([True] * 10)}, {"seconds": 3.5}),
-    Row("no picture", {"shape": accuracy([False] * 10), "motion": accuracy([True] * 10)}),
+    Row("no image", {"shape": accuracy([False] * 10), "motion": accuracy([True] * 10)}),
 ]
 
 
@@ -15,7 +15,7 @@ def test_a_table_tells_percent_and_intervals():
         "|  | shape | motion |",
         "| --- | ---: | ---: |",
         "| the model | 90.0 (60–98) | 100.0 (72–100) |",
-        "| no picture | 0.0 (0–28) | 100.0 (72–100) |",
+        "| no image | 0.0 (0–28) | 100.0 (72–100) |",
     ]
 
 

@@ -1,4 +1,4 @@
-"""A whole pipeline that diffusers saved makes, in refilm, the films that it makes in diffusers."""
+"""A whole pipeline that diffusers saved makes, in refilm, the videos that it makes in diffusers."""
 
 import pytest
 import torch
@@ -61,7 +61,7 @@ def ours(theirs, tmp_path_factory) -> refilm.Pipeline:
     return refilm.load(folder)
 
 
-def film_of_theirs(pipeline, monkeypatch, *, steps, kind, frames=9, **settings):
+def video_of_theirs(pipeline, monkeypatch, *, steps, kind, frames=9, **settings):
     """Latents and pixels, from the noise that our seed draws, in our order: diffusers draws more often."""
     pipeline.scheduler = kind.from_config(pipeline.scheduler.config)
     pipeline.set_progress_bar_config(disable=True)
@@ -81,7 +81,7 @@ def film_of_theirs(pipeline, monkeypatch, *, steps, kind, frames=9, **settings):
     return final, pipeline.video_processor.postprocess_video(pipeline.decode_latents(final), output_type="pt")
 
 
-def film_of_ours(pipeline, *, frames=9, **settings):
+def video_of_ours(pipeline, *, frames=9, **settings):
     request = pipeline.request(frames=frames, **SIZE, **settings)
     *_, last = pipeline.sample([PROMPT], [None], seeds=[SEED], request=request)
     (video,) = pipeline.decode(last.latents)
@@ -97,14 +97,14 @@ def film_of_ours(pipeline, *, frames=9, **settings):
         (
             "dpmpp-2m-sde",
             CogVideoXDPMScheduler,
-            {"guidance": 3.0, "guidance_course": "by-timestep", "negative_prompt": NEGATIVE, "frames": 17},
+            {"guidance": 3.0, "guidance_schedule": "by-timestep", "negative_prompt": NEGATIVE, "frames": 17},
             {"guidance_scale": 3.0, "use_dynamic_cfg": True, "negative_prompt": NEGATIVE, "frames": 17},
         ),
     ],
 )
-def test_films_are_those_of_diffusers(theirs, ours, monkeypatch, sampler, kind, settings, same):
-    expected, pixels = film_of_theirs(theirs, monkeypatch, steps=10, kind=kind, **same)
-    latents, frames = film_of_ours(ours, steps=10, sampler=sampler, **{"negative_prompt": "", **settings})
+def test_videos_are_those_of_diffusers(theirs, ours, monkeypatch, sampler, kind, settings, same):
+    expected, pixels = video_of_theirs(theirs, monkeypatch, steps=10, kind=kind, **same)
+    latents, frames = video_of_ours(ours, steps=10, sampler=sampler, **{"negative_prompt": "", **settings})
     assert expected.std() > 0.3
     assert pixels.std() > 0.02
     assert (latents - expected).abs().max() <= 1e-4
@@ -119,5 +119,5 @@ def test_prompts_are_read_as_diffusers_reads_them(theirs, ours):
 
 
 def test_no_prompt_is_zeros_and_not_an_empty_text(ours):
-    nothing, empty = (film_of_ours(ours, steps=2, negative_prompt=text)[0] for text in (None, ""))
+    nothing, empty = (video_of_ours(ours, steps=2, negative_prompt=text)[0] for text in (None, ""))
     assert (nothing - empty).abs().max() > 0.01

@@ -51,13 +51,13 @@ def predict(latents, timestep, share):
             {"reference_scale": float("inf")},
             "reference_scale: Input should be a finite number (received inf)",
         ),
-        ([PROMPT, ["fox.png"]], {}, "a picture must be a path, a PIL image or a numpy array, received list"),
-        ([PROMPT, b"fox.png"], {}, "a picture must be a path, a PIL image or a numpy array, received bytes"),
-        ([PROMPT, torch.zeros(3, 8, 8)], {}, "a picture must be a path, a PIL image or a numpy array, received Tensor"),
-        ([PROMPT, np.zeros((8, 8, 3))], {}, "a picture must be (H, W, 3) of uint8, 0..255, received (8, 8, 3)"),
-        ([PROMPT, np.zeros((8, 8), np.uint8)], {}, "a picture must be (H, W, 3) of uint8, 0..255, received (8, 8)"),
-        ([PROMPT, "nowhere.png"], {}, "nowhere.png: no such file; give the path of a picture"),
-        ([PROMPT, ""], {}, "is a folder; give the path of one picture"),
+        ([PROMPT, ["fox.png"]], {}, "an image must be a path, a PIL image or a numpy array, received list"),
+        ([PROMPT, b"fox.png"], {}, "an image must be a path, a PIL image or a numpy array, received bytes"),
+        ([PROMPT, torch.zeros(3, 8, 8)], {}, "an image must be a path, a PIL image or a numpy array, received Tensor"),
+        ([PROMPT, np.zeros((8, 8, 3))], {}, "an image must be (H, W, 3) of uint8, 0..255, received (8, 8, 3)"),
+        ([PROMPT, np.zeros((8, 8), np.uint8)], {}, "an image must be (H, W, 3) of uint8, 0..255, received (8, 8)"),
+        ([PROMPT, "nowhere.png"], {}, "nowhere.png: no such file; give the path of an image"),
+        ([PROMPT, ""], {}, "is a folder; give the path of one image"),
     ],
 )
 def test_generate_refuses(pipeline, given, named, message):
@@ -88,7 +88,7 @@ def test_sample_and_the_rest_refuse_when_they_are_called(pipeline):
     refuses("request: Input should be an instance of Request", pipeline.sample, *given, seeds=[1], request={"steps": 1})
     refuses("advice: Input should be callable", pipeline.sample, *given, seeds=[1], request=request, advice=3)
     refuses("latents: Input should be an instance of Tensor", pipeline.decode, [1])
-    refuses("looks: Input should be an instance of Looks", pipeline.explain, None, None, None)
+    refuses("looks: Input should be an instance of AttentionMaps", pipeline.explain, None, None, None)
     refuses("base: Input should be an instance of Base", refilm.Pipeline, "pocket")
 
 
@@ -140,14 +140,14 @@ def test_what_people_have_at_hand_is_taken(tiny_base):
         pipeline = refilm.load(tiny_base, device=torch.device("cpu"), dtype=dtype)
         assert pipeline.base.dtype == torch.bfloat16
     assert load_denoiser("pocket", dtype="fp32").transformer.text_embedding.weight.dtype == torch.float32
-    picture = Image.new("RGB", (8, 8), "red")
+    image = Image.new("RGB", (8, 8), "red")
     same = {"seed": np.int64(3), "steps": np.int32(1), "guidance": np.float64(2), "reference_scale": 1}
     made = [
         pipeline.generate(PROMPT, one, **same).frames
-        for one in (picture, np.asarray(picture), picture.convert("P"), picture.convert("RGBA"))
+        for one in (image, np.asarray(image), image.convert("P"), image.convert("RGBA"))
     ]
     assert all(np.array_equal(frames, made[0]) for frames in made)
-    assert np.array_equal(made[0], pipeline.generate(PROMPT, picture, seed=3, steps=1, guidance=2.0).frames)
+    assert np.array_equal(made[0], pipeline.generate(PROMPT, image, seed=3, steps=1, guidance=2.0).frames)
 
 
 def test_diffusers_names_are_answered(pipeline, refilm_arguments):

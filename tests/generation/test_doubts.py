@@ -32,8 +32,8 @@ def test_words_that_no_caption_had(prompt, strange):
     assert Domain(subject="critters", words=critters.caption_words()).strange_words(prompt) == strange
 
 
-def test_the_command_says_it_once_and_makes_the_film(refilm, tmp_path):
-    out = ("-o", tmp_path / "film.mp4", "--steps", 1)
+def test_the_command_says_it_once_and_makes_the_video(refilm, tmp_path):
+    out = ("-o", tmp_path / "video.mp4", "--steps", 1)
     result = refilm("generate", "a fox waits at night", *out)
     assert result.exit_code == 0, result.output
     assert result.stderr == f"note: {NOTE}'fox'\n"

@@ -1,4 +1,4 @@
-"""Heat maps: collected without a trace on the film, and right where it is known where a film looks."""
+"""Heat maps: collected without a trace on the video, and right where it is known where a video looks."""
 
 import numpy as np
 import pytest
@@ -7,9 +7,9 @@ from PIL import Image
 
 import refilm
 from refilm.data import critters
-from refilm.generation import Looks
+from refilm.generation import AttentionMaps
+from refilm.generation.attention_maps import information, shares
 from refilm.generation.explain import Explanation, color_chart
-from refilm.generation.looks import information, shares
 from refilm.media import Video, open_video
 from refilm.model import eager
 
@@ -22,14 +22,14 @@ def pipeline(tiny_base) -> refilm.Pipeline:
 
 
 @pytest.fixture(scope="module")
-def picture() -> Image.Image:
+def image() -> Image.Image:
     portrait = critters.portrait(critters.subjects("held_out")[0], np.random.default_rng(0), size=96)
     return Image.fromarray(portrait[:, 20:70])  # not square
 
 
-def film(pipeline, picture, looks=None, count=1, **settings):
+def generated(pipeline, image, looks=None, count=1, **settings):
     request = pipeline.request(steps=3, **settings)
-    given = ([PROMPT] * count, [picture] * count)
+    given = ([PROMPT] * count, [image] * count)
     *_, last = pipeline.sample(*given, seeds=[*range(count)], request=request, advice=looks)
     return last.latents
 
@@ -42,21 +42,21 @@ def test_shares_are_the_weights_of_the_formula():
 
 
 @pytest.mark.parametrize("sampler", ["ddim", "sat"])  # the branches apart, and in one batch
-def test_looking_leaves_no_trace_and_sees_the_conditional_branch(pipeline, picture, sampler):
-    looks, some = (Looks(steps=steps) for steps in (None, {1}))
-    watched = film(pipeline, picture, looks, count=2, sampler=sampler)
-    assert torch.equal(watched, film(pipeline, picture, count=2, sampler=sampler))
+def test_looking_leaves_no_trace_and_sees_the_conditional_branch(pipeline, image, sampler):
+    looks, some = (AttentionMaps(steps=steps) for steps in (None, {1}))
+    watched = generated(pipeline, image, looks, count=2, sampler=sampler)
+    assert torch.equal(watched, generated(pipeline, image, count=2, sampler=sampler))
     seen = looks.blocks()
-    assert seen.shape == (2, 2, 5 * 4 * 4, 65)  # blocks, films, video tokens, reference tokens
+    assert seen.shape == (2, 2, 5 * 4 * 4, 65)  # blocks, videos, video tokens, reference tokens
     torch.testing.assert_close(seen.sum(dim=-1), torch.ones(2, 2, 80))
     assert seen.std(dim=-1).min() > 1e-4  # where zeros are looked at, all shares are equal
-    film(pipeline, picture, some, count=2, sampler=sampler)
+    generated(pipeline, image, some, count=2, sampler=sampler)
     assert not torch.equal(some.blocks(), seen)
 
 
-def test_nothing_looked_at_is_said(pipeline, picture):
-    looks = Looks()
-    film(pipeline, picture, looks, reference_scale=0.0)
+def test_nothing_looked_at_is_said(pipeline, image):
+    looks = AttentionMaps()
+    generated(pipeline, image, looks, reference_scale=0.0)
     with pytest.raises(ValueError, match="nothing looked at a reference: give one, a reference_scale above 0"):
         looks.blocks()
 
@@ -66,7 +66,7 @@ def explanation(looks):
     return Explanation(Video(frames, 8.0), np.full((56, 56, 3), 200, dtype=np.uint8), looks)
 
 
-def test_information_is_shared_out_between_film_and_picture():
+def test_information_is_shared_out_between_video_and_image():
     looks = torch.rand(50, 9, generator=torch.Generator().manual_seed(0))
     looks = looks / looks.sum(dim=1, keepdim=True)
     bits = information(looks)
@@ -78,7 +78,7 @@ def test_information_is_shared_out_between_film_and_picture():
 
 
 def test_parts_glow_in_the_color_of_what_they_look_at():
-    """The second frame's left part looks at the picture's corner above left, all else anywhere."""
+    """The second frame's left part looks at the image's corner above left, all else anywhere."""
     looks = torch.full((2, 4, 6, 8, 8), 1 / 64)
     looks[1, :, 0] = 0
     looks[1, :, 0, 0, 0] = 1
@@ -92,7 +92,7 @@ def test_parts_glow_in_the_color_of_what_they_look_at():
     assert max(told.glow[0].max(), told.glow[1, :, 2:].max()) < 0.1
     assert {tuple(place) for place in np.argwhere(told.light[1] > 0.5)} == {(0, 0), (7, 4)}
     assert told.light[0].max() < 0.1
-    first, second, *_ = told.film().frames.astype(int)
+    first, second, *_ = told.side_by_side().frames.astype(int)
     assert np.ptp(first[:, :, :], axis=-1)[:, 300:760].max() < 30  # gray where nothing is told
     assert np.ptp(second, axis=-1).max() > 100
 
@@ -102,12 +102,12 @@ def test_glow_lies_where_the_token_and_the_place_are():
     looks = torch.full((3, 4, 6, 8, 8), 1 / 64)
     looks[1, 2, 3] = 0
     looks[1, 2, 3, 5, 1] = 1
-    film = np.ptp(explanation(looks).film().frames.astype(int), axis=-1)  # how far from gray: (F, H, W)
-    assert [bright for bright in range(9) if film[bright].max() > 100] == [1, 2, 3, 4]
+    video = np.ptp(explanation(looks).side_by_side().frames.astype(int), axis=-1)  # how far from gray: (F, H, W)
+    assert [bright for bright in range(9) if video[bright].max() > 100] == [1, 2, 3, 4]
     for frame in (1, 4):
-        video, picture = film[frame, :, 396:780], film[frame, :, 792:]
+        video, image = video[frame, :, 396:780], video[frame, :, 792:]
         assert center(video) == pytest.approx((2.5 / 4 * 256, 3.5 / 6 * 384), abs=2)  # of the token's cell
-        assert center(picture) == pytest.approx((5.5 / 8 * 256, 1.5 / 8 * 256), abs=2)
+        assert center(image) == pytest.approx((5.5 / 8 * 256, 1.5 / 8 * 256), abs=2)
 
 
 def center(light: np.ndarray) -> tuple[float, float]:
@@ -116,23 +116,23 @@ def center(light: np.ndarray) -> tuple[float, float]:
     return y.mean() + 0.5, x.mean() + 0.5
 
 
-def test_looks_are_those_of_the_patches_and_not_of_the_class_token(pipeline, picture):
+def test_looks_are_those_of_the_patches_and_not_of_the_class_token(pipeline, image):
     """Video token n looks at patch 3 n of 64, and twice as much at the class token, which has no place."""
     video = Video(np.zeros((17, 32, 32, 3), np.uint8), 8.0)
     places = 3 * torch.arange(80) % 64
     weights = torch.zeros(1, 80, 65)
     weights[0, :, 0] = 2 / 3
     weights[0, torch.arange(80), 1 + places] = 1 / 3
-    looks = Looks()
+    looks = AttentionMaps()
     looks._sums, looks._counts = {0: weights}, {0: 1}
-    looked = pipeline.explain(looks, video, picture).looks
+    looked = pipeline.explain(looks, video, image).looks
     for t, y, x in ((0, 0, 0), (0, 0, 1), (0, 3, 2), (4, 3, 3)):
         place = int(places[16 * t + 4 * y + x])
         assert looked[t, y, x].nonzero().tolist() == [[place // 8, place % 8]]
         assert looked[t, y, x].sum() == 1
 
 
-def test_a_film_that_looks_everywhere_alike_stays_dark():
+def test_a_video_that_looks_everywhere_alike_stays_dark():
     told = explanation(torch.full((1, 4, 6, 8, 8), 1 / 64))
     assert told.glow.max() == told.light.max() == 0
     assert np.isfinite(told.colors).all()
@@ -146,15 +146,15 @@ def test_colors_of_places_differ():
     assert min(np.abs(one - two).max() for i, one in enumerate(corners) for two in corners[:i]) > 0.2
 
 
-@pytest.mark.parametrize(("output", "name"), [("film.mp4", "film.looks.mp4"), ("film.gif", "film.looks.gif")])
-def test_it_is_written_beside_the_film(pipeline, picture, tmp_path, output, name):
-    looks = Looks()
-    (video,) = pipeline.decode(film(pipeline, picture, looks))
-    explained = pipeline.explain(looks, video, picture)
+@pytest.mark.parametrize(("output", "name"), [("video.mp4", "video.looks.mp4"), ("video.gif", "video.looks.gif")])
+def test_it_is_written_beside_the_video(pipeline, image, tmp_path, output, name):
+    looks = AttentionMaps()
+    (video,) = pipeline.decode(generated(pipeline, image, looks))
+    explained = pipeline.explain(looks, video, image)
     assert explained.looks.shape == (5, 4, 4, 8, 8)
-    assert explained.picture.shape == (32, 32, 3)
+    assert explained.image.shape == (32, 32, 3)
     moving, still = explained.save(tmp_path / output)
-    assert (moving.name, still.name) == (name, "film.looks.png")
+    assert (moving.name, still.name) == (name, "video.looks.png")
     assert open_video(moving).frames.shape == (17, 256, 3 * 256 + 2 * 12, 3)
     assert Image.open(still).size == (6 * 256 + 7 * 12, 3 * (256 + 34) + 12)
-    assert np.array_equal(explained.film().frames[:, :, :256], video.frames.repeat(8, 1).repeat(8, 2))
+    assert np.array_equal(explained.side_by_side().frames[:, :, :256], video.frames.repeat(8, 1).repeat(8, 2))

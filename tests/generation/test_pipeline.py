@@ -9,7 +9,7 @@ from torch import nn
 
 import refilm
 from refilm.data import critters
-from refilm.diffusion import COURSES, SAMPLERS, Condition, by_timestep, gaussian, guided, run
+from refilm.diffusion import GUIDANCE_SCHEDULES, SAMPLERS, Condition, by_timestep, gaussian, guided, run
 from refilm.generation import Pipeline, request
 from refilm.model import KERNELS, JointAttention, ReferenceAttention, Transformer, eager, fused, swapped
 
@@ -20,7 +20,7 @@ def pipeline(tiny_base) -> Pipeline:
 
 
 @pytest.fixture(scope="module")
-def picture() -> Image.Image:
+def image() -> Image.Image:
     subject = critters.subjects("held_out")[0]
     return Image.fromarray(critters.portrait(subject, np.random.default_rng(0), size=96))
 
@@ -28,47 +28,47 @@ def picture() -> Image.Image:
 PROMPT = "a critter bounces in the meadow"
 
 
-def test_a_film_is_a_function_of_its_seed_and_not_of_its_batch(pipeline, picture):
-    alone = pipeline.generate(PROMPT, picture, seed=7)
+def test_a_video_is_a_function_of_its_seed_and_not_of_its_batch(pipeline, image):
+    alone = pipeline.generate(PROMPT, image, seed=7)
     assert alone.frames.shape == (17, 32, 32, 3)
-    assert np.array_equal(alone.frames, pipeline.generate(PROMPT, picture, seed=7).frames)
-    assert not np.array_equal(alone.frames, pipeline.generate(PROMPT, picture, seed=8).frames)
-    _, second = pipeline.generate_batch(["a critter waits at night", PROMPT], [picture, picture], seeds=[1, 7])
+    assert np.array_equal(alone.frames, pipeline.generate(PROMPT, image, seed=7).frames)
+    assert not np.array_equal(alone.frames, pipeline.generate(PROMPT, image, seed=8).frames)
+    _, second = pipeline.generate_batch(["a critter waits at night", PROMPT], [image, image], seeds=[1, 7])
     difference = np.abs(alone.frames.astype(int) - second.frames.astype(int))
     assert difference.max() <= 2  # other batch sizes sum in another order
 
 
-def test_the_reference_counts_and_scale_0_is_no_reference(pipeline, picture):
+def test_the_reference_counts_and_scale_0_is_no_reference(pipeline, image):
     without = pipeline.generate(PROMPT, seed=7).frames
-    assert np.array_equal(without, pipeline.generate(PROMPT, picture, seed=7, reference_scale=0.0).frames)
-    assert not np.array_equal(without, pipeline.generate(PROMPT, picture, seed=7).frames)
-    other = Image.fromarray(np.asarray(picture)[..., ::-1].copy())
+    assert np.array_equal(without, pipeline.generate(PROMPT, image, seed=7, reference_scale=0.0).frames)
+    assert not np.array_equal(without, pipeline.generate(PROMPT, image, seed=7).frames)
+    other = Image.fromarray(np.asarray(image)[..., ::-1].copy())
     assert not np.array_equal(
-        pipeline.generate(PROMPT, picture, seed=7).frames, pipeline.generate(PROMPT, other, seed=7).frames
+        pipeline.generate(PROMPT, image, seed=7).frames, pipeline.generate(PROMPT, other, seed=7).frames
     )
 
 
-def test_other_sizes_lengths_and_samplers(pipeline, picture):
-    film = pipeline.generate(PROMPT, picture, seed=1, frames=9, height=24, width=40, steps=2, sampler="ddim")
-    assert film.frames.shape == (9, 24, 40, 3)
-    assert pipeline.generate(PROMPT, picture, seed=1, frames=1, steps=2).frames.shape == (1, 32, 32, 3)
-    assert pipeline.generate(PROMPT, picture, seed=1, frames=13, steps=2).frames.shape == (13, 32, 32, 3)
+def test_other_sizes_lengths_and_samplers(pipeline, image):
+    video = pipeline.generate(PROMPT, image, seed=1, frames=9, height=24, width=40, steps=2, sampler="ddim")
+    assert video.frames.shape == (9, 24, 40, 3)
+    assert pipeline.generate(PROMPT, image, seed=1, frames=1, steps=2).frames.shape == (1, 32, 32, 3)
+    assert pipeline.generate(PROMPT, image, seed=1, frames=13, steps=2).frames.shape == (13, 32, 32, 3)
 
 
 def test_names_of_settings_are_names_of_things():
     assert get_args(request.SamplerName) == (*SAMPLERS, "sat")
-    assert get_args(request.CourseName) == tuple(COURSES)
+    assert get_args(request.GuidanceScheduleName) == tuple(GUIDANCE_SCHEDULES)
     assert get_args(request.KernelName) == tuple(KERNELS)
 
 
-def test_sat_is_the_research_code_with_zeros_after_the_projection(pipeline, picture):
+def test_sat_is_the_research_code_with_zeros_after_the_projection(pipeline, image):
     """Put together here from public parts; the adapter's projection has a bias, so zeros before it are others."""
     asked = pipeline.request(sampler="sat", steps=3, guidance=6.0)
-    assert asked.guidance_course == "by-timestep"
-    *_, last = pipeline.sample([PROMPT], [picture], seeds=[7], request=asked)
+    assert asked.guidance_schedule == "by-timestep"
+    *_, last = pipeline.sample([PROMPT], [image], seeds=[7], request=asked)
 
     text, transformer = pipeline.base.encoders.text, pipeline.base.transformer
-    reference = pipeline.adapter.projection(pipeline.encode_references([picture]))
+    reference = pipeline.adapter.projection(pipeline.encode_references([image]))
     nothing = Condition(text.dropped(1), torch.zeros_like(reference))
     shape = (1, *asked.latent_shape(transformer.size.channels, pipeline.base.compression))
     predict = guided(transformer, Condition(text([PROMPT]), reference), unconditional=nothing, guidance=by_timestep(3))
@@ -76,34 +76,34 @@ def test_sat_is_the_research_code_with_zeros_after_the_projection(pipeline, pict
     with torch.no_grad(), swapped(transformer, Transformer, reference_projection=lambda _: nn.Identity()):
         *_, expected = run("sat", predict, schedule=pipeline.base.schedule, steps=3, draw=draw)
     torch.testing.assert_close(last.latents, expected.latents, rtol=0, atol=1e-5)
-    *_, other = pipeline.sample([PROMPT], [picture], seeds=[7], request=asked.model_copy(update={"sampler": "ddim"}))
+    *_, other = pipeline.sample([PROMPT], [image], seeds=[7], request=asked.model_copy(update={"sampler": "ddim"}))
     assert (other.latents - last.latents).abs().max() > 0.01
 
 
-def test_a_kernel_by_name_makes_the_same_film_and_is_taken_off_again(pipeline, picture):
-    plain = pipeline.generate(PROMPT, picture, seed=7, steps=2).frames.astype(int)
+def test_a_kernel_by_name_makes_the_same_video_and_is_taken_off_again(pipeline, image):
+    plain = pipeline.generate(PROMPT, image, seed=7, steps=2).frames.astype(int)
     for name in ("eager", "math", "flash"):
-        film = pipeline.generate(PROMPT, picture, seed=7, steps=2, kernel=name).frames
-        assert np.abs(plain - film).max() <= 2
+        video = pipeline.generate(PROMPT, image, seed=7, steps=2, kernel=name).frames
+        assert np.abs(plain - video).max() <= 2
     seen, transformer = [], pipeline.base.transformer
     attentions = [m for m in transformer.modules() if isinstance(m, JointAttention | ReferenceAttention)]
     watch = lambda predict, _: lambda *asked: seen.extend(m.kernel for m in attentions) or predict(*asked)  # noqa: E731
-    steps = pipeline.sample([PROMPT], [picture], seeds=[7], request=pipeline.request(kernel="eager"), advice=watch)
+    steps = pipeline.sample([PROMPT], [image], seeds=[7], request=pipeline.request(kernel="eager"), advice=watch)
     next(steps)
     assert set(seen) == {eager}
     assert {m.kernel for m in attentions} == {fused}  # though the run is not over
     assert not torch.is_inference_mode_enabled()
     with pytest.raises(ValueError, match="attention kernel 'cudnn' cannot run here, on cpu"):
-        pipeline.generate(PROMPT, picture, seed=7, kernel="cudnn")
+        pipeline.generate(PROMPT, image, seed=7, kernel="cudnn")
 
 
-def test_a_step_cache_is_new_for_every_film(pipeline, picture, caplog):
-    films = []
+def test_a_step_cache_is_new_for_every_video(pipeline, image, caplog):
+    videos = []
     with caplog.at_level("INFO", logger="refilm"):
         for cache in (0.5, 0.5, 0.0):
-            films.append(pipeline.generate(PROMPT, picture, seed=7, steps=8, step_cache=cache).frames)
-    assert np.array_equal(films[0], films[1])
-    assert not np.array_equal(films[0], films[2])
+            videos.append(pipeline.generate(PROMPT, image, seed=7, steps=8, step_cache=cache).frames)
+    assert np.array_equal(videos[0], videos[1])
+    assert not np.array_equal(videos[0], videos[2])
     counts = re.findall(r"step cache: (\d+) of 16 runs", caplog.text)
     assert len(counts) == 2
     assert 0 < int(counts[0]) == int(counts[1]) < 16
@@ -130,18 +130,18 @@ def test_a_step_cache_is_new_for_every_film(pipeline, picture, caplog):
         ({"step": 4}, r"step: unknown; did you mean steps\?"),
     ],
 )
-def test_impossible_settings_are_refused_in_words(pipeline, picture, settings, message):
+def test_impossible_settings_are_refused_in_words(pipeline, image, settings, message):
     with pytest.raises(ValueError, match=message):
-        pipeline.generate(PROMPT, picture, seed=1, **settings)
+        pipeline.generate(PROMPT, image, seed=1, **settings)
 
 
-def test_a_reference_needs_an_adapter(tiny_base, picture):
+def test_a_reference_needs_an_adapter(tiny_base, image):
     bare = refilm.load(tiny_base, adapter=None)
     assert bare.generate(PROMPT, seed=1, steps=1).frames.shape == (17, 32, 32, 3)
     with pytest.raises(ValueError, match="no adapter is loaded"):
-        bare.generate(PROMPT, picture, seed=1)
+        bare.generate(PROMPT, image, seed=1)
     with pytest.raises(ValueError, match="a reference for every prompt, or for none"):
-        bare.generate_batch([PROMPT, PROMPT], [picture, None], seeds=[1, 2])
+        bare.generate_batch([PROMPT, PROMPT], [image, None], seeds=[1, 2])
 
 
 def test_unknown_bases_devices_and_dtypes_are_refused(tiny_base, tmp_path):

@@ -1,4 +1,4 @@
-"""Numbers that leave float16's range are an error that names the part, never a black film."""
+"""Numbers that leave float16's range are an error that names the part, never a black video."""
 
 import shutil
 from pathlib import Path
@@ -49,7 +49,7 @@ def test_it_is_an_error_that_names_the_part_and_no_file_is_written(refilm, broke
         library.load(base, dtype="float16").generate(PROMPT, fox if reference else None, steps=2)
 
 
-def test_a_demo_ends_at_the_first_film_that_is_not_finite(refilm, tiny_base, tmp_path):
+def test_a_demo_ends_at_the_first_video_that_is_not_finite(refilm, tiny_base, tmp_path):
     base = Path(shutil.copytree(tiny_base, tmp_path / "base"))
     (path,) = (base / "vae").glob("*.safetensors")
     weights = load_file(path)

@@ -50,13 +50,13 @@ def write(
     return path
 
 
-def write_jpegs(path: Path, pictures: list[bytes], *, container: str = "mov", rate: int = 8) -> Path:
+def write_jpegs(path: Path, images: list[bytes], *, container: str = "mov", rate: int = 8) -> Path:
     """A video of JPEG files as they are, with all that they say, as cameras write it."""
     with av.open(str(path), "w", format=container) as file:
         stream = file.add_stream("mjpeg", rate=rate)
-        stream.width, stream.height, stream.pix_fmt = *Image.open(io.BytesIO(pictures[0])).size, "yuvj420p"
-        for number, picture in enumerate(pictures):
-            packet = av.Packet(picture)
+        stream.width, stream.height, stream.pix_fmt = *Image.open(io.BytesIO(images[0])).size, "yuvj420p"
+        for number, image in enumerate(images):
+            packet = av.Packet(image)
             packet.stream, packet.time_base, packet.duration = stream, Fraction(1, rate), 1
             packet.pts = packet.dts = number
             packet.is_keyframe = True

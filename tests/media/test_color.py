@@ -22,7 +22,7 @@ def srgb(light: float) -> float:
 
 
 def shown(value: float, transfer: int, primaries: int = 9) -> np.ndarray:
-    """What a plain picture of a signal, 0..1, becomes."""
+    """What a plain image of a signal, 0..1, becomes."""
     colors = declared_colors(transfer, primaries)
     assert colors is not None
     return to_srgb(np.full((2, 2, 3), round(65535 * value), np.uint16), colors)[0, 0]

@@ -17,9 +17,9 @@ from .declaring import gray, write
 
 def moment(step: int, height: int = 96, width: int = 128) -> np.ndarray:
     """A bright square that moves quickly over gray."""
-    picture = np.full((height, width, 3), 110, np.uint8)
-    picture[24:72, 4 + 2 * step : 40 + 2 * step] = 245
-    return picture
+    image = np.full((height, width, 3), 110, np.uint8)
+    image[24:72, 4 + 2 * step : 40 + 2 * step] = 245
+    return image
 
 
 def woven(number: int, top_first: bool, **size: int) -> np.ndarray:
@@ -108,7 +108,7 @@ def test_frames_speak_for_themselves(tmp_path, codec, container, top_first, form
 
 @pytest.mark.parametrize(("order", "top_first"), [(2, True), (3, False), (4, False), (5, True)])
 def test_what_the_container_alone_knows(tmp_path, order, top_first):
-    """MOV's `fiel` says it of codecs that cannot; a picture that is stored in one piece keeps the earlier field."""
+    """MOV's `fiel` says it of codecs that cannot; an image that is stored in one piece keeps the earlier field."""
     path = interlaced(tmp_path / "clip", "mjpeg", "mov", top_first, format="yuvj420p", said=False, order=order)
     with av.open(str(path)) as file:
         raw = list(file.decode(video=0))

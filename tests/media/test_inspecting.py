@@ -6,26 +6,26 @@ import pytest
 from PIL import Image
 
 from refilm.media import open_video
-from refilm.media.inspecting import inspect_video, packets_left_out, tiny_picture
+from refilm.media.inspecting import inspect_video, packets_left_out, tiny_image
 
-from ..data.checking.damaged import film, write
+from ..data.checking.damaged import video, write
 
 
 @pytest.mark.parametrize(
     "turn", [None, {"degrees": 90}, {"degrees": -90}, {"degrees": 180}, {"degrees": 0, "hflip": True}]
 )
-def test_small_pictures_are_those_of_the_frames_as_they_are_shown(tmp_path, turn):
-    path = write(tmp_path / "1.mp4", film(0), turn=turn)
+def test_small_images_are_those_of_the_frames_as_they_are_shown(tmp_path, turn):
+    path = write(tmp_path / "1.mp4", video(0), turn=turn)
     part, shown = inspect_video(path), open_video(path).frames
     assert (part.height, part.width) == shown.shape[1:3]
     assert part.sides.turned == (turn is not None)
-    small = np.stack([tiny_picture(Image.fromarray(frame)) for frame in shown])
+    small = np.stack([tiny_image(Image.fromarray(frame)) for frame in shown])
     assert np.abs(part.tiny.astype(int) - small).mean() < 3
     assert np.array_equal(part.middle, shown[6])
 
 
 def test_a_part_is_that_of_reading(tmp_path):
-    path = write(tmp_path / "1.mp4", film(0, frames=24))
+    path = write(tmp_path / "1.mp4", video(0, frames=24))
     part = inspect_video(path, start=0.5, end=1.25)
     assert part.times == [0.5, 0.625, 0.75, 0.875, 1.0, 1.125]
     assert len(open_video(path, start=0.5, end=1.25).frames) == 6
@@ -33,7 +33,7 @@ def test_a_part_is_that_of_reading(tmp_path):
 
 
 def test_frames_that_a_lossless_cut_leaves_out_are_not_missing(tmp_path):
-    whole, cut = write(tmp_path / "whole.mp4", film(0, frames=24)), tmp_path / "cut.mp4"
+    whole, cut = write(tmp_path / "whole.mp4", video(0, frames=24)), tmp_path / "cut.mp4"
     with av.open(str(whole)) as source, av.open(str(cut), "w", options={"avoid_negative_ts": "disabled"}) as target:
         stream = source.streams.video[0]
         copy = target.add_stream_from_template(stream)
@@ -50,11 +50,11 @@ def test_frames_that_a_lossless_cut_leaves_out_are_not_missing(tmp_path):
 def test_frames_that_are_too_large_are_not_decoded(tmp_path, monkeypatch):
     monkeypatch.setattr("refilm.media.opening.MAX_PIXELS", 64 * 96 - 1)
     with pytest.raises(ValueError, match=r"1\.mp4: frames of 96 x 64 pixels are over"):
-        inspect_video(write(tmp_path / "1.mp4", film(0)))
+        inspect_video(write(tmp_path / "1.mp4", video(0)))
 
 
 def test_numbers_of_frames_are_bounded(tmp_path, monkeypatch):
-    path = write(tmp_path / "1.mp4", film(0))
+    path = write(tmp_path / "1.mp4", video(0))
     monkeypatch.setattr("refilm.media.inspecting.MOST_FRAMES", 12)
     assert len(inspect_video(path).times) == 12
     monkeypatch.setattr("refilm.media.inspecting.MOST_FRAMES", 11)

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from refilm.data.checking.declared import declared_by_picture
-from refilm.media import as_picture, open_mask, open_picture
-from refilm.media.inspecting import inspect_picture
+from refilm.data.checking.declared import declared_by_image
+from refilm.media import as_image, open_image, open_mask
+from refilm.media.inspecting import inspect_image
 
 # Pure red, green and blue of sRGB, as other color spaces have them: 0..255, with each space's own curve.
 P3 = np.array([(234, 51, 35), (117, 251, 76), (0, 0, 245)])
@@ -31,7 +31,7 @@ def squares(colors: np.ndarray) -> Image.Image:
 
 
 def read(path) -> np.ndarray:
-    return np.asarray(open_picture(path))[8, 8::16].astype(int)
+    return np.asarray(open_image(path))[8, 8::16].astype(int)
 
 
 def display_p3() -> bytes:
@@ -63,7 +63,7 @@ def test_display_p3(tmp_path, format):
     squares(P3).save(tmp_path / "photo", format, icc_profile=display_p3(), **more)
     assert np.abs(read(tmp_path / "photo") - PURE).max() <= 6
     with Image.open(tmp_path / "photo") as image:
-        assert np.abs(np.asarray(as_picture(image))[8, 8::16].astype(int) - PURE).max() <= 6
+        assert np.abs(np.asarray(as_image(image))[8, 8::16].astype(int) - PURE).max() <= 6
 
 
 def test_palettes_and_grays_have_profiles_too(tmp_path):
@@ -79,12 +79,12 @@ def test_png_gamma(tmp_path, depth):
     """Linear light: 0.5 is 188 in sRGB."""
     half = np.full((16, 16), 128 if depth == 8 else 32768, np.uint8 if depth == 8 else np.uint16)
     path = png(tmp_path / "linear.png", Image.fromarray(half), (b"gAMA", struct.pack(">I", 100000)))
-    assert np.abs(np.asarray(open_picture(path))[8, 8].astype(int) - 188).max() <= 1
-    assert inspect_picture(path).shown.colors == "gamma 1"
+    assert np.abs(np.asarray(open_image(path))[8, 8].astype(int) - 188).max() <= 1
+    assert inspect_image(path).shown.colors == "gamma 1"
     path = png(tmp_path / "usual.png", Image.fromarray(half), (b"gAMA", struct.pack(">I", 45455)))
-    assert open_picture(path).getpixel((8, 8)) == (128, 128, 128)
+    assert open_image(path).getpixel((8, 8)) == (128, 128, 128)
     path = png(tmp_path / "srgb.png", Image.fromarray(half), (b"gAMA", struct.pack(">I", 100000)), (b"sRGB", b"\0"))
-    assert open_picture(path).getpixel((8, 8)) == (128, 128, 128)  # sRGB rules over gAMA
+    assert open_image(path).getpixel((8, 8)) == (128, 128, 128)  # sRGB rules over gAMA
 
 
 def test_png_chromaticities(tmp_path):
@@ -101,7 +101,7 @@ def test_png_code_points(tmp_path):
     pq = squares(np.array([(148, 148, 148), (0, 0, 0), (255, 255, 255)]))  # 203, 0 and 10000 nits
     path = png(tmp_path / "hdr.png", pq, (b"tEXt", b"Comment\0" + bytes(5000)), (b"cICP", bytes([9, 16, 0, 1])))
     assert np.abs(read(path)[:, 0] - (243, 0, 255)).max() <= 2
-    shown = inspect_picture(path).shown
+    shown = inspect_image(path).shown
     assert (shown.colors, shown.doubt) == (
         "PQ, BT.2020",
         "is HDR (PQ, BT.2020); it is read as SDR, with highlights compressed",
@@ -131,7 +131,7 @@ def test_lab(tmp_path):
     colors = np.array([(128, 128, 128), (200, 100, 50), (40, 120, 90)])
     squares(colors).convert("LAB").save(tmp_path / "lab.tif")
     assert np.abs(read(tmp_path / "lab.tif") - colors).max() <= 3
-    assert inspect_picture(tmp_path / "lab.tif").shown.colors == "LAB"
+    assert inspect_image(tmp_path / "lab.tif").shown.colors == "LAB"
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_every_kind_of_pixels_is_read(mode):
     image = stripes.convert(through).convert(mode)
     if mode == "I;16":  # which convert() clips to 8 bits' values
         image = Image.fromarray(np.asarray(stripes.convert("L")).astype(np.uint16) * 257)
-    shown = np.asarray(as_picture(image))[8, 8::16]
+    shown = np.asarray(as_image(image))[8, 8::16]
     assert np.abs(shown.astype(int) - [(255,) * 3, (0,) * 3, (255,) * 3]).max() <= 2
 
 
@@ -163,15 +163,15 @@ def test_all_eight_orientations(tmp_path, orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
     Image.fromarray((10 * stored).astype(np.uint8)).save(tmp_path / "photo.png", exif=exif)
-    assert np.array_equal(np.asarray(open_picture(tmp_path / "photo.png"))[..., 0], 10 * marks)
-    assert inspect_picture(tmp_path / "photo.png").turned == (orientation != 1)
+    assert np.array_equal(np.asarray(open_image(tmp_path / "photo.png"))[..., 0], 10 * marks)
+    assert inspect_image(tmp_path / "photo.png").turned == (orientation != 1)
 
 
 def test_sixteen_bits_with_a_transparent_value(tmp_path):
     gray = np.full((8, 8), 40000, np.uint16)
     gray[:, :4] = 1234
     path = png(tmp_path / "gray.png", Image.fromarray(gray), (b"tRNS", struct.pack(">H", 1234)))
-    shown = np.asarray(open_picture(path, background=(1, 2, 3)))
+    shown = np.asarray(open_image(path, background=(1, 2, 3)))
     assert shown[0, 0].tolist() == [1, 2, 3]
     assert shown[0, 7].tolist() == [156, 156, 156]
 
@@ -192,7 +192,7 @@ def test_a_transparent_color_of_any_depth(tmp_path, bits, kind, row, clear, expe
     chunks = [(b"IHDR", header), (b"tRNS", struct.pack(f">{len(clear)}H", *clear))]
     chunks += [(b"IDAT", zlib.compress((b"\0" + row) * 4)), (b"IEND", b"")]
     (tmp_path / "clear.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*one) for one in chunks))
-    assert np.asarray(open_picture(tmp_path / "clear.png"))[2, :, 1].tolist() == expected
+    assert np.asarray(open_image(tmp_path / "clear.png"))[2, :, 1].tolist() == expected
 
 
 @pytest.mark.parametrize(
@@ -212,7 +212,7 @@ def test_deep_grays_of_tiff(tmp_path, bits, white, row, orientation):
     entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
     content = b"II*\0" + struct.pack("<I", 8 + len(strip)) + strip
     (tmp_path / "gray.tif").write_bytes(content + struct.pack("<H", len(tags)) + entries + bytes(4))
-    shown = np.asarray(open_picture(tmp_path / "gray.tif"))[2, :, 1].tolist()
+    shown = np.asarray(open_image(tmp_path / "gray.tif"))[2, :, 1].tolist()
     assert shown == ([0, 85, 170, 255] if orientation == 1 else [255, 170, 85, 0])
 
 
@@ -224,9 +224,9 @@ def test_premultiplied_tiffs_get_no_dark_edges(tmp_path):
     content = (tmp_path / "soft.tif").read_bytes()
     assert content.count(tag) == 1
     (tmp_path / "soft.tif").write_bytes(content.replace(tag, struct.pack("<HHIH", 338, 3, 1, 1)))
-    assert np.abs(np.array(open_picture(tmp_path / "soft.tif").getpixel((4, 4))) - (255, 127, 127)).max() <= 2
+    assert np.abs(np.array(open_image(tmp_path / "soft.tif").getpixel((4, 4))) - (255, 127, 127)).max() <= 2
     Image.new("RGBA", (8, 8), (255, 0, 0, 128)).save(tmp_path / "straight.png")
-    assert np.abs(np.array(open_picture(tmp_path / "straight.png").getpixel((4, 4))) - (255, 127, 127)).max() <= 2
+    assert np.abs(np.array(open_image(tmp_path / "straight.png").getpixel((4, 4))) - (255, 127, 127)).max() <= 2
 
 
 def test_soft_edges_mix_with_the_background_before_scaling(tmp_path):
@@ -234,7 +234,7 @@ def test_soft_edges_mix_with_the_background_before_scaling(tmp_path):
     pixels = np.zeros((64, 64, 4), np.uint8)
     pixels[:, 32:] = (250, 250, 250, 255)
     Image.fromarray(pixels).save(tmp_path / "edge.png")
-    small = open_picture(tmp_path / "edge.png").resize((7, 7))
+    small = open_image(tmp_path / "edge.png").resize((7, 7))
     assert np.asarray(small).min() >= 249
 
 
@@ -245,7 +245,7 @@ def test_soft_edges_mix_with_the_background_before_scaling(tmp_path):
 def test_doubtful_colors_are_told(tmp_path, mode, told):
     image = squares(PURE).convert("CMYK") if mode == "CMYK" else squares(PURE)
     image.save(tmp_path / "photo.jpg", icc_profile=b"not a profile" if mode == "broken" else None)
-    found = declared_by_picture(tmp_path / "photo.jpg", inspect_picture(tmp_path / "photo.jpg"), mask=False)
+    found = declared_by_image(tmp_path / "photo.jpg", inspect_image(tmp_path / "photo.jpg"), mask=False)
     assert [one.kind for one in found] == (["color"] if told else [])
     assert told is None or told in found[0].message
 
@@ -257,7 +257,7 @@ def test_pixels_that_are_not_square_are_told(tmp_path, format):
     Image.new("RGB", (40, 40)).save(tmp_path / "silent", format)
     told = {}
     for name in ("fax", "plain", "silent"):
-        findings = declared_by_picture(tmp_path / name, inspect_picture(tmp_path / name), mask=False)
+        findings = declared_by_image(tmp_path / name, inspect_image(tmp_path / name), mask=False)
         told[name] = [(one.kind, one.message.split(": ")[1].partition(" as wide")[0]) for one in findings]
     assert told == {
         "fax": [("size", "says that its pixels are 0.5 times")],
@@ -269,20 +269,20 @@ def test_pixels_that_are_not_square_are_told(tmp_path, format):
 def test_a_ratio_of_pixels_alone(tmp_path):
     """PNG and JFIF can say the shape of pixels without a unit."""
     png(tmp_path / "a.png", Image.new("RGB", (40, 40)), (b"pHYs", struct.pack(">IIB", 3, 1, 0)))
-    assert inspect_picture(tmp_path / "a.png").pixel_aspect == pytest.approx(1 / 3)
+    assert inspect_image(tmp_path / "a.png").pixel_aspect == pytest.approx(1 / 3)
     Image.new("RGB", (40, 40)).save(buffer := io.BytesIO(), "JPEG")
     content = bytearray(buffer.getvalue())
     place = content.index(b"JFIF\0") + 7
     content[place : place + 5] = struct.pack(">BHH", 0, 1, 2)
     (tmp_path / "a.jpg").write_bytes(content)
-    assert inspect_picture(tmp_path / "a.jpg").pixel_aspect == 2
+    assert inspect_image(tmp_path / "a.jpg").pixel_aspect == 2
 
 
 def test_several_images_in_a_file_are_told(tmp_path):
-    for name in ("pages.tif", "phone.mpo", "film.webp", "film.png", "film.gif"):
+    for name in ("pages.tif", "phone.mpo", "video.webp", "video.png", "video.gif"):
         squares(PURE).save(tmp_path / name, save_all=True, append_images=[squares(P3)])
         assert np.abs(read(tmp_path / name) - PURE).max() <= 40
-        found = declared_by_picture(tmp_path / name, inspect_picture(tmp_path / name), mask=False)
+        found = declared_by_image(tmp_path / name, inspect_image(tmp_path / name), mask=False)
         assert [one.kind for one in found] == ["animated"], name
 
 
@@ -299,5 +299,5 @@ def test_masks_are_what_is_stored_and_clear_parts_are_black(tmp_path):
 def test_masks_of_labels_are_refused(tmp_path, value, bad):
     """Labels 0 and 1, or a palette's dark red, are read as next to nothing."""
     Image.fromarray(np.full((8, 8), value, np.uint8)).save(tmp_path / "mask.png")
-    found = declared_by_picture(tmp_path / "mask.png", inspect_picture(tmp_path / "mask.png"), mask=True)
+    found = declared_by_image(tmp_path / "mask.png", inspect_image(tmp_path / "mask.png"), mask=True)
     assert [(one.kind, one.level) for one in found] == ([("mask", "error")] if bad else [])

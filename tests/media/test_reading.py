@@ -14,10 +14,10 @@ from refilm.media import Video, duration, open_frames, open_video, reading
 
 def ramp(frames: int = 40, height: int = 64, width: int = 96) -> np.ndarray:
     """Each frame has a gray of its own, each corner a color of its own."""
-    film = np.empty((frames, height, width, 3), dtype=np.uint8)
-    film[:] = (20 + 5 * np.arange(frames))[:, None, None, None]
-    film[:, :32, :32], film[:, :32, -32:], film[:, -32:, :32] = (250, 0, 0), (0, 250, 0), (0, 0, 250)
-    return film
+    video = np.empty((frames, height, width, 3), dtype=np.uint8)
+    video[:] = (20 + 5 * np.arange(frames))[:, None, None, None]
+    video[:, :32, :32], video[:, :32, -32:], video[:, -32:, :32] = (250, 0, 0), (0, 250, 0), (0, 0, 250)
+    return video
 
 
 def encode(path, frames, container="mp4", codec="libx264", aspect=None, **turn):
@@ -38,9 +38,9 @@ def encode(path, frames, container="mp4", codec="libx264", aspect=None, **turn):
     return path
 
 
-def numbers(film: Video) -> list[int]:
+def numbers(video: Video) -> list[int]:
     """Which frames of `ramp` these are."""
-    return ((film.frames[:, 40:60, 40:60].mean(axis=(1, 2, 3)) - 20) / 5).round().astype(int).tolist()
+    return ((video.frames[:, 40:60, 40:60].mean(axis=(1, 2, 3)) - 20) / 5).round().astype(int).tolist()
 
 
 CONTAINERS = [
@@ -55,34 +55,34 @@ CONTAINERS = [
 
 @pytest.mark.parametrize(("container", "codec"), CONTAINERS)
 def test_containers_are_known_by_content(tmp_path, container, codec):
-    path = encode(tmp_path / "film.misnamed", ramp(), container, codec)
-    film = open_video(path)
-    assert numbers(film) == list(range(40))
-    assert film.fps == 8
+    path = encode(tmp_path / "video.misnamed", ramp(), container, codec)
+    video = open_video(path)
+    assert numbers(video) == list(range(40))
+    assert video.fps == 8
     assert numbers(open_video(path, start=2, end=3.5)) == list(range(16, 28))
 
 
 @pytest.fixture(scope="module", params=["mp4", "matroska"])
-def long_film(request, tmp_path_factory):
-    return encode(tmp_path_factory.mktemp("films") / "film", ramp(), request.param)
+def long_video(request, tmp_path_factory):
+    return encode(tmp_path_factory.mktemp("videos") / "video", ramp(), request.param)
 
 
 @given(span=st.lists(st.integers(0, 40), min_size=2, max_size=2, unique=True).map(sorted))
-def test_parts_are_exact(long_film, span):
+def test_parts_are_exact(long_video, span):
     first, last = span
-    assert numbers(open_video(long_film, start=first / 8, end=last / 8)) == list(range(first, last))
+    assert numbers(open_video(long_video, start=first / 8, end=last / 8)) == list(range(first, last))
 
 
 @pytest.mark.parametrize(
     ("turn", "expected"),
     [
-        ({"degrees": 90}, lambda film: np.rot90(film, 1, axes=(1, 2))),
-        ({"degrees": -90}, lambda film: np.rot90(film, -1, axes=(1, 2))),
-        ({"degrees": 180}, lambda film: np.rot90(film, 2, axes=(1, 2))),
-        ({"degrees": 0, "hflip": True}, lambda film: film[:, :, ::-1]),
+        ({"degrees": 90}, lambda video: np.rot90(video, 1, axes=(1, 2))),
+        ({"degrees": -90}, lambda video: np.rot90(video, -1, axes=(1, 2))),
+        ({"degrees": 180}, lambda video: np.rot90(video, 2, axes=(1, 2))),
+        ({"degrees": 0, "hflip": True}, lambda video: video[:, :, ::-1]),
     ],
 )
-def test_films_are_turned_upright(tmp_path, turn, expected):
+def test_videos_are_turned_upright(tmp_path, turn, expected):
     raw = open_video(encode(tmp_path / "raw.mp4", ramp(3))).frames
     turned = open_video(encode(tmp_path / "turned.mp4", ramp(3), **turn)).frames
     assert np.array_equal(turned, expected(raw))
@@ -93,14 +93,14 @@ def test_pixels_are_made_square(tmp_path):
 
 
 def test_titles_in_old_encodings_do_no_harm(tmp_path):
-    with av.open(str(tmp_path / "film.mp4"), "w") as file:
+    with av.open(str(tmp_path / "video.mp4"), "w") as file:
         file.metadata["title"] = "Caf?"
         stream = file.add_stream("libx264", rate=8)
         stream.height, stream.width, stream.pix_fmt = 64, 96, "yuv420p"
         file.mux([*stream.encode(av.VideoFrame.from_ndarray(ramp(1)[0])), *stream.encode()])
-    latin = (tmp_path / "film.mp4").read_bytes().replace(b"Caf?", "Café".encode("latin-1"))
-    (tmp_path / "film.mp4").write_bytes(latin)
-    assert len(open_video(tmp_path / "film.mp4").frames) == 1
+    latin = (tmp_path / "video.mp4").read_bytes().replace(b"Caf?", "Café".encode("latin-1"))
+    (tmp_path / "video.mp4").write_bytes(latin)
+    assert len(open_video(tmp_path / "video.mp4").frames) == 1
 
 
 LIST = "ffconcat version 1.0\nfile secret.mp4\n"
@@ -141,20 +141,20 @@ def test_cut_short(tmp_path, container, codec, kept):
 
 def test_moov_first_cut_at_a_frame_is_noticed(tmp_path):
     """FFmpeg alone would return the frames that are left and say nothing."""
-    Video(ramp(), 8).save(tmp_path / "film.mp4", scale=1)
-    with av.open(str(tmp_path / "film.mp4")) as container:
+    Video(ramp(), 8).save(tmp_path / "video.mp4", scale=1)
+    with av.open(str(tmp_path / "video.mp4")) as container:
         third = [packet.pos for packet in container.demux(video=0) if packet.size][3]
-    data = (tmp_path / "film.mp4").read_bytes()
-    (tmp_path / "film.mp4").write_bytes(data[:third])
+    data = (tmp_path / "video.mp4").read_bytes()
+    (tmp_path / "video.mp4").write_bytes(data[:third])
     with pytest.raises(ValueError, match="cut short, its end is missing; copy"):
-        open_video(tmp_path / "film.mp4")
+        open_video(tmp_path / "video.mp4")
 
 
 def test_what_is_no_video_says_so(tmp_path):
-    (tmp_path / "text.mp4").write_text("a film about a text, in words")
+    (tmp_path / "text.mp4").write_text("a video about a text, in words")
     (tmp_path / "empty.mp4").touch()
-    encode(tmp_path / "film.mp4", ramp(4))
-    alien = (tmp_path / "film.mp4").read_bytes().replace(b"avc1", b"zzzz")
+    encode(tmp_path / "video.mp4", ramp(4))
+    alien = (tmp_path / "video.mp4").read_bytes().replace(b"avc1", b"zzzz")
     (tmp_path / "alien.mp4").write_bytes(alien)
     with av.open(str(tmp_path / "sound.mp4"), "w") as file:
         stream = file.add_stream("aac", rate=8000)
@@ -176,7 +176,7 @@ def test_what_is_no_video_says_so(tmp_path):
 
 
 def test_impossible_parts_say_so(tmp_path):
-    path = encode(tmp_path / "film.mp4", ramp(8))
+    path = encode(tmp_path / "video.mp4", ramp(8))
     for start, end in ((-1.0, None), (1.0, 1.0), (float("nan"), None), (2.0, 1.0)):
         with pytest.raises(ValueError, match=f"0 <= start < end, received {start} and {end}"):
             open_video(path, start=start, end=end)
@@ -186,7 +186,7 @@ def test_impossible_parts_say_so(tmp_path):
 
 def test_more_frames_than_memory_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(reading, "MAX_BYTES", 5 * 64 * 96 * 3)
-    path = encode(tmp_path / "film.mp4", ramp(8))
+    path = encode(tmp_path / "video.mp4", ramp(8))
     with pytest.raises(ValueError, match="read a part of it, with start and end"):
         open_video(path)
     assert len(open_video(path, end=0.5).frames) == 4
@@ -222,15 +222,15 @@ def variable(path, frames, stamps) -> Path:
 
 
 @pytest.fixture(scope="module")
-def films(tmp_path_factory) -> dict[str, Path]:
-    home = tmp_path_factory.mktemp("films")
+def videos(tmp_path_factory) -> dict[str, Path]:
+    home = tmp_path_factory.mktemp("videos")
     stamps = np.random.default_rng(0).choice(np.arange(1500), 40, replace=False)
-    Video(ramp(), 8).save(home / "film.gif", scale=1)
+    Video(ramp(), 8).save(home / "video.gif", scale=1)
     return {
         "mp4": encode(home / "mp4", ramp()),
         "matroska": encode(home / "matroska", ramp(), "matroska"),
         "avi": encode(home / "avi", ramp(), "avi", "mpeg4"),
-        "gif": home / "film.gif",
+        "gif": home / "video.gif",
         "turned": encode(home / "turned", ramp(), degrees=90),
         "variable": variable(home / "variable", ramp(), sorted(int(stamp) for stamp in stamps)),
     }
@@ -239,42 +239,42 @@ def films(tmp_path_factory) -> dict[str, Path]:
 @pytest.mark.parametrize("kind", ["mp4", "matroska", "avi", "gif", "turned", "variable"])
 @given(seconds=st.lists(st.floats(0, 18), min_size=1, max_size=4))
 @settings(max_examples=15)
-def test_single_frames_are_those_of_the_whole(films, kind, seconds):
-    found = open_frames(films[kind], seconds)
-    for (time, frame), (true_time, true_frame) in zip(found, plain_frames(films[kind], seconds), strict=True):
+def test_single_frames_are_those_of_the_whole(videos, kind, seconds):
+    found = open_frames(videos[kind], seconds)
+    for (time, frame), (true_time, true_frame) in zip(found, plain_frames(videos[kind], seconds), strict=True):
         assert time == pytest.approx(true_time)
         assert np.array_equal(frame, true_frame)
 
 
-def test_single_frames_are_sought(films, monkeypatch):
-    """The last second of a film is read without what comes before."""
+def test_single_frames_are_sought(videos, monkeypatch):
+    """The last second of a video is read without what comes before."""
     decoded = []
     timed = reading.timed_frames
     monkeypatch.setattr(
         reading, "timed_frames", lambda *given: (decoded.append(pair[0]) or pair for pair in timed(*given))
     )
-    open_frames(films["mp4"], [4.8])
+    open_frames(videos["mp4"], [4.8])
     assert min(decoded) >= 3
-    assert open_frames(films["mp4"], []) == []
+    assert open_frames(videos["mp4"], []) == []
 
 
 @pytest.mark.parametrize("kind", ["mp4", "matroska", "avi", "gif", "variable"])
-def test_durations(films, kind):
-    last = plain_frames(films[kind], [99])[0][0]
-    assert last < duration(films[kind]) < last + 0.5
+def test_durations(videos, kind):
+    last = plain_frames(videos[kind], [99])[0][0]
+    assert last < duration(videos[kind]) < last + 0.5
 
 
 @pytest.mark.parametrize("kind", ["mp4", "avi", "gif", "turned"])
 @pytest.mark.parametrize(("start", "frames"), [(None, 1), (None, 7), (2.5, 3), (4, 99)])
-def test_the_first_frames_alone(films, kind, start, frames):
-    whole, few = open_video(films[kind], start=start), open_video(films[kind], start=start, frames=frames)
+def test_the_first_frames_alone(videos, kind, start, frames):
+    whole, few = open_video(videos[kind], start=start), open_video(videos[kind], start=start, frames=frames)
     assert np.array_equal(few.frames, whole.frames[:frames])
 
 
-def test_impossible_frames_say_so(films, tmp_path):
+def test_impossible_frames_say_so(videos, tmp_path):
     with pytest.raises(ValueError, match="seconds of frames must be 0 or more, received"):
-        open_frames(films["mp4"], [1, -1])
+        open_frames(videos["mp4"], [1, -1])
     with pytest.raises(ValueError, match="frames must be 1 or more, received 0"):
-        open_video(films["mp4"], frames=0)
+        open_video(videos["mp4"], frames=0)
     with pytest.raises(ValueError, match="absent: no such file"):
         duration(tmp_path / "absent")

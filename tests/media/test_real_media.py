@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from refilm.evaluation import psnr
-from refilm.media import open_picture, open_video
+from refilm.media import open_image, open_video
 
 from ..real_media import PHOTOGRAPHS, VIDEOS
 
@@ -27,7 +27,7 @@ def test_a_real_video_has_its_frames_rate_and_size(name, fps, size):
 
 
 def test_two_photographs_of_one_subject_are_as_pillow_reads_them():
-    left, right = (open_picture(PHOTOGRAPHS[f"motorcycle_{side}"]) for side in ("left", "right"))
+    left, right = (open_image(PHOTOGRAPHS[f"motorcycle_{side}"]) for side in ("left", "right"))
     assert left.size == right.size == Image.open(PHOTOGRAPHS["motorcycle_left"]).size
     assert np.array_equal(left, Image.open(PHOTOGRAPHS["motorcycle_left"]).convert("RGB"))
     assert 5 < psnr(left, right) < 30  # another view, the same thing

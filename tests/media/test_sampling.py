@@ -32,7 +32,7 @@ def test_each_moment_gets_the_nearest_frame(frames, fps, start, hundredths):
 @pytest.fixture(scope="module")
 def counting(tmp_path_factory):
     """Two seconds at 24 frames a second; the gray of a frame tells its number."""
-    path = tmp_path_factory.mktemp("films") / "counting.mp4"
+    path = tmp_path_factory.mktemp("videos") / "counting.mp4"
     frames = np.stack([np.full((64, 64, 3), 4 * number + 10, np.uint8) for number in range(48)])
     Video(frames, 24).save(path, scale=1)
     return path

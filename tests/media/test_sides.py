@@ -105,10 +105,10 @@ def test_stereo_is_known(tmp_path, mode, name):
 
 
 def jpegs(**said) -> list[bytes]:
-    pictures = [io.BytesIO() for _ in range(12)]
-    for number, file in enumerate(pictures):
+    images = [io.BytesIO() for _ in range(12)]
+    for number, file in enumerate(images):
         Image.new("RGB", (64, 48), (200, 9 * number, 30)).save(file, "JPEG", **said)
-    return [file.getvalue() for file in pictures]
+    return [file.getvalue() for file in images]
 
 
 @pytest.mark.parametrize("container", ["mov", "avi"])

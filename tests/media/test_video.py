@@ -1,4 +1,4 @@
-"""Films saved and read again. Files are real; what a format loses is bounded, the rest must be equal."""
+"""Videos saved and read again. Files are real; what a format loses is bounded, the rest must be equal."""
 
 import base64
 import tempfile
@@ -32,22 +32,22 @@ def psnr(a: np.ndarray, b: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize("fps", [8, 29.97, 0.5])
-def test_mp4_keeps_the_film(tmp_path, fps):
-    film = Video(drift(17, 288, 352), fps)
-    assert film.save(tmp_path / "film.mp4") == [tmp_path / "film.mp4"]
-    again = open_video(tmp_path / "film.mp4")
-    assert again.frames.shape == film.frames.shape
+def test_mp4_keeps_the_video(tmp_path, fps):
+    video = Video(drift(17, 288, 352), fps)
+    assert video.save(tmp_path / "video.mp4") == [tmp_path / "video.mp4"]
+    again = open_video(tmp_path / "video.mp4")
+    assert again.frames.shape == video.frames.shape
     assert again.fps == pytest.approx(fps)
-    assert psnr(again.frames, film.frames) > 40
-    assert abs(np.mean(again.frames.astype(float) - film.frames)) < 0.5  # nothing darkens
-    head = (tmp_path / "film.mp4").read_bytes()
+    assert psnr(again.frames, video.frames) > 40
+    assert abs(np.mean(again.frames.astype(float) - video.frames)) < 0.5  # nothing darkens
+    head = (tmp_path / "video.mp4").read_bytes()
     assert head.index(b"moov") < head.index(b"mdat")  # plays before all of it has come
 
 
-def test_small_films_are_enlarged_without_smoothing(tmp_path):
+def test_small_videos_are_enlarged_without_smoothing(tmp_path):
     art = blocks()
-    Video(art, 8).save(tmp_path / "film.mp4")
-    again = open_video(tmp_path / "film.mp4").frames
+    Video(art, 8).save(tmp_path / "video.mp4")
+    again = open_video(tmp_path / "video.mp4").frames
     assert again.shape == (5, 264, 264, 3)
     cores = again.reshape(5, 12, 22, 12, 22, 3)[:, :, 4:-4, :, 4:-4]
     assert np.abs(cores.astype(int) - art[:, :, None, :, None]).max() < 16
@@ -55,18 +55,18 @@ def test_small_films_are_enlarged_without_smoothing(tmp_path):
 
 @given(st.integers(1, 5), st.integers(1, 40), st.integers(1, 40))
 def test_any_size_survives_mp4_but_for_the_pixel_that_makes_it_even(frames, height, width):
-    film = Video(drift(frames, height, width), 8)
+    video = Video(drift(frames, height, width), 8)
     with tempfile.TemporaryDirectory() as folder:
-        film.save(Path(folder) / "film.mp4", scale=1)
-        again = open_video(Path(folder) / "film.mp4")
+        video.save(Path(folder) / "video.mp4", scale=1)
+        again = open_video(Path(folder) / "video.mp4")
     assert again.fps == 8
     assert again.frames.shape == (frames, height + height % 2, width + width % 2, 3)
-    assert psnr(again.frames[:, :height, :width], film.frames) > 30
+    assert psnr(again.frames[:, :height, :width], video.frames) > 30
 
 
 def test_an_odd_side_repeats_its_edge(tmp_path):
-    Video(drift(3, 301, 259), 8).save(tmp_path / "film.mp4")
-    frames = open_video(tmp_path / "film.mp4").frames.astype(int)
+    Video(drift(3, 301, 259), 8).save(tmp_path / "video.mp4")
+    frames = open_video(tmp_path / "video.mp4").frames.astype(int)
     assert frames.shape == (3, 302, 260, 3)
     assert np.abs(frames[:, -1] - frames[:, -2]).max() < 16
     assert np.abs(frames[:, :, -1] - frames[:, :, -2]).max() < 16
@@ -75,8 +75,8 @@ def test_an_odd_side_repeats_its_edge(tmp_path):
 def test_gif_of_few_colors_is_exact_loops_and_keeps_time(tmp_path):
     art = blocks(frames=8)
     art[4] = art[3]  # equal frames become one, shown longer
-    Video(art, 8).save(tmp_path / "film.gif", scale=2)
-    with Image.open(tmp_path / "film.gif") as gif:
+    Video(art, 8).save(tmp_path / "video.gif", scale=2)
+    with Image.open(tmp_path / "video.gif") as gif:
         assert gif.info["loop"] == 0
         seen, durations = [], []
         for number in range(gif.n_frames):
@@ -89,30 +89,30 @@ def test_gif_of_few_colors_is_exact_loops_and_keeps_time(tmp_path):
 
 
 def test_gif_of_many_colors_stays_close_and_fast_ones_skip_frames(tmp_path):
-    film = Video(drift(12, 260, 256), 100)
-    film.save(tmp_path / "film.gif")
-    again = open_video(tmp_path / "film.gif")
+    video = Video(drift(12, 260, 256), 100)
+    video.save(tmp_path / "video.gif")
+    again = open_video(tmp_path / "video.gif")
     assert again.fps == 50
     assert again.frames.shape == (6, 260, 256, 3)
-    seen, meant = (film.reshape(6, 65, 4, 64, 4, 3).mean(axis=(2, 4)) for film in (again.frames, film.frames[::2]))
+    seen, meant = (video.reshape(6, 65, 4, 64, 4, 3).mean(axis=(2, 4)) for video in (again.frames, video.frames[::2]))
     assert psnr(seen, meant) > 30  # dots of the palette's colors mix to the right one
 
 
 def test_png_writes_numbered_frames_exactly(tmp_path):
     art = blocks()
-    paths = Video(art, 8).save(str(tmp_path / "film.png"))
-    assert [path.name for path in paths] == [f"film-{number:03}.png" for number in range(5)]
+    paths = Video(art, 8).save(str(tmp_path / "video.png"))
+    assert [path.name for path in paths] == [f"video-{number:03}.png" for number in range(5)]
     assert sorted(tmp_path.iterdir()) == paths
     assert np.array_equal(np.stack([np.asarray(Image.open(path)) for path in paths]), art)
 
 
 def test_a_failed_save_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
-    target = tmp_path / "film.gif"
-    target.write_bytes(b"the old film")
+    target = tmp_path / "video.gif"
+    target.write_bytes(b"the old video")
     monkeypatch.setattr(Image.Image, "save", lambda *_, **__: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(OSError, match="disk full"):
         Video(blocks(), 8).save(target)
-    assert target.read_bytes() == b"the old film"
+    assert target.read_bytes() == b"the old video"
     assert list(tmp_path.iterdir()) == [target]
 
 
@@ -126,14 +126,14 @@ def test_names_that_ffmpeg_would_take_for_protocols_or_patterns(tmp_path, monkey
 @pytest.mark.parametrize(
     ("name", "scale", "complaint"),
     [
-        ("film.mov", None, r"\.mov; name it \.mp4, \.webm, \.gif, \.webp or \.png"),
-        ("film", None, "without suffix"),
-        ("absent/film.mp4", None, "there is no folder .*absent"),
-        ("film.mp4", 0, "scale must be a whole number from 1 up, received 0"),
-        ("film.mp4", 1.5, "received 1.5"),
-        ("film.mp4", True, "received True"),
-        ("film.mp4", "2", "received '2'"),
-        ("film.mp4", 2000, "24000 x 24000 pixels are too many"),
+        ("video.mov", None, r"\.mov; name it \.mp4, \.webm, \.gif, \.webp or \.png"),
+        ("video", None, "without suffix"),
+        ("absent/video.mp4", None, "there is no folder .*absent"),
+        ("video.mp4", 0, "scale must be a whole number from 1 up, received 0"),
+        ("video.mp4", 1.5, "received 1.5"),
+        ("video.mp4", True, "received True"),
+        ("video.mp4", "2", "received '2'"),
+        ("video.mp4", 2000, "24000 x 24000 pixels are too many"),
     ],
 )
 def test_impossible_saves_say_so(tmp_path, name, scale, complaint):
@@ -167,7 +167,7 @@ def test_contact_sheet_reads_like_a_page():
     assert (sheet[12:, 24:] == 255).all()
 
 
-def test_notebooks_show_the_film():
+def test_notebooks_show_the_video():
     html = Video(blocks(), 8)._repr_html_()
     assert base64.b64decode(html.split("base64,")[1].split('"')[0])[4:8] == b"ftyp"
 

@@ -39,7 +39,7 @@ def weights():
 
 
 def model(overrides=None, *, without=(), size=None):
-    """The original's tiny model; its pictures come projected already. Some weights may be others, or left out."""
+    """The original's tiny model; its images come projected already. Some weights may be others, or left out."""
     if not overrides and not without:
         return load_denoiser(CHECKPOINT, size=size)
     changed = weights() | {PREFIX + name: weight for name, weight in (overrides or {}).items()}
@@ -64,8 +64,8 @@ FORWARDS = [
 def test_forward(out, frames, reference, scale):
     given = fixture("forward")
     given["zeros"] = torch.zeros_like(given["ref_image"])
-    picture = None if reference is None else given[reference]
-    ours = model()(given["x"][:, :frames], given["timesteps"], given["context"], picture, reference_scale=scale)
+    image = None if reference is None else given[reference]
+    ours = model()(given["x"][:, :frames], given["timesteps"], given["context"], image, reference_scale=scale)
     close(ours, given[out], 5e-5)
 
 

@@ -140,7 +140,7 @@ def test_settings_that_contradict_one_another_are_refused(settings, told):
 def learned_from(share: float) -> torch.Tensor:
     """The clips of the first step, (B, 3, F, H, W)."""
     lesson = {"until": 1, "batch": 8, "frames": 9, "crop": 32}
-    made = recipe(Path("unused"), curriculum=(lesson,), split="train_combinations", double_share=share)
+    made = recipe(Path("unused"), curriculum=(lesson,), split="train_combinations", double_fraction=share)
     task = made.task()
     seen = []
     task.module.encoder.register_forward_pre_hook(lambda _, given: seen.append(given[0].detach()))
@@ -157,5 +157,5 @@ def test_a_share_of_the_clips_shows_two_critters_and_the_others_stay_as_they_are
     rng = np.random.default_rng((0, 0, 1))
     start = int(rng.integers(0, critters.FRAMES - 8))
     story = critters.double_story(0, 0, "train_combinations")
-    film = torch.from_numpy(critters.film(story, rng, size=32, start=start, frames=9)) / 127.5 - 1
-    assert torch.equal(two[0], film.permute(3, 0, 1, 2))
+    video = torch.from_numpy(critters.render(story, rng, size=32, start=start, frames=9)) / 127.5 - 1
+    assert torch.equal(two[0], video.permute(3, 0, 1, 2))

@@ -1,4 +1,4 @@
-"""An autoencoder for larger films, begun as a trained one."""
+"""An autoencoder for larger videos, begun as a trained one."""
 
 import pytest
 import torch

@@ -21,28 +21,28 @@ def judge() -> Judge:
 @cache
 def clips(size: int = 32) -> tuple[list[np.ndarray], list[Verdict]]:
     stories = [critters.story(123, index, "held_out") for index in range(COUNT)]
-    films = [critters.film(s, np.random.default_rng((123, i)), size=size) for i, s in enumerate(stories)]
-    return films, [Verdict.of(story) for story in stories]
+    videos = [critters.render(s, np.random.default_rng((123, i)), size=size) for i, s in enumerate(stories)]
+    return videos, [Verdict.of(story) for story in stories]
 
 
-def shares(films: list[np.ndarray], truths: list[Verdict]) -> dict[str, float]:
-    hits = [seen.matches(truth) for seen, truth in zip(judge().judge(films), truths, strict=True)]
+def shares(videos: list[np.ndarray], truths: list[Verdict]) -> dict[str, float]:
+    hits = [seen.matches(truth) for seen, truth in zip(judge().judge(videos), truths, strict=True)]
     return {name: float(np.mean([hit[name] for hit in hits])) for name in ATTRIBUTES}
 
 
-def blurred(film: np.ndarray) -> np.ndarray:
+def blurred(video: np.ndarray) -> np.ndarray:
     """Each pixel as the mean of itself and its eight neighbors."""
-    around = [np.roll(film.astype(np.float32), (dy, dx), (1, 2)) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
+    around = [np.roll(video.astype(np.float32), (dy, dx), (1, 2)) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
     return np.mean(around, axis=0).round().astype(np.uint8)
 
 
-def shifted(film: np.ndarray) -> np.ndarray:
-    return np.roll(film, (1, -1), (1, 2))
+def shifted(video: np.ndarray) -> np.ndarray:
+    return np.roll(video, (1, -1), (1, 2))
 
 
-def noisy(film: np.ndarray) -> np.ndarray:
-    noise = np.random.default_rng(0).normal(0, 8, film.shape)
-    return np.clip(film + noise, 0, 255).astype(np.uint8)
+def noisy(video: np.ndarray) -> np.ndarray:
+    noise = np.random.default_rng(0).normal(0, 8, video.shape)
+    return np.clip(video + noise, 0, 255).astype(np.uint8)
 
 
 def test_it_tells_real_clips():
@@ -50,40 +50,40 @@ def test_it_tells_real_clips():
 
 
 def test_its_verdicts_fall_to_chance_against_other_stories():
-    films, truths = clips()
-    for name, share in shares(films, truths[7:] + truths[:7]).items():
+    videos, truths = clips()
+    for name, share in shares(videos, truths[7:] + truths[:7]).items():
         assert share < 3 / len(ATTRIBUTES[name]), name
 
 
 @pytest.mark.parametrize("worsen", [blurred, shifted, noisy], ids=lambda worsen: worsen.__name__)
 def test_it_forgives_what_a_small_generator_cannot_do_better(worsen):
-    films, truths = clips()
-    worn = shares([worsen(film) for film in films], truths)
+    videos, truths = clips()
+    worn = shares([worsen(video) for video in videos], truths)
     assert min(worn.values()) >= 0.8, worn
 
 
-def test_a_film_of_64_pixels_is_seen_at_32():
-    films, truths = clips(size=64)
-    assert min(shares(films[:30], truths[:30]).values()) >= 0.85
+def test_a_video_of_64_pixels_is_seen_at_32():
+    videos, truths = clips(size=64)
+    assert min(shares(videos[:30], truths[:30]).values()) >= 0.85
 
 
 def test_the_motion_needs_no_whole_clip():
-    films, truths = clips()
-    assert shares([film[4:13] for film in films], truths)["motion"] >= 0.9
+    videos, truths = clips()
+    assert shares([video[4:13] for video in videos], truths)["motion"] >= 0.9
 
 
 @pytest.mark.parametrize("worsen", [shifted, blurred, noisy], ids=lambda worsen: worsen.__name__)
 def test_a_still_has_no_motion(worsen):
-    films, _ = clips()
-    verdicts = judge().judge([worsen(np.repeat(film[8:9], 17, axis=0)) for film in films[:30]])
+    videos, _ = clips()
+    verdicts = judge().judge([worsen(np.repeat(video[8:9], 17, axis=0)) for video in videos[:30]])
     assert np.mean([verdict.motion == "waits" for verdict in verdicts]) >= 0.9
 
 
-def test_a_reversed_film_moves_the_other_way():
+def test_a_reversed_video_moves_the_other_way():
     opposite = {"moves left": "moves right", "rises": "falls", "grows": "shrinks"}
     opposite |= {there: here for here, there in opposite.items()}
-    chosen = [(film, truth.motion) for film, truth in zip(*clips(), strict=True) if truth.motion in opposite]
-    verdicts = judge().judge([film[::-1] for film, _ in chosen])
+    chosen = [(video, truth.motion) for video, truth in zip(*clips(), strict=True) if truth.motion in opposite]
+    verdicts = judge().judge([video[::-1] for video, _ in chosen])
     hits = [seen.motion == opposite[motion] for seen, (_, motion) in zip(verdicts, chosen, strict=True)]
     assert np.mean(hits) >= 0.9
 
@@ -95,7 +95,7 @@ def test_saved_and_loaded_it_says_the_same(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("film", "complaint"),
+    ("video", "complaint"),
     [
         (np.zeros((8, 32, 32, 3), np.uint8), "at least 9 frames"),
         (np.zeros((17, 16, 16, 3), np.uint8), "at least 32 pixels"),
@@ -104,9 +104,9 @@ def test_saved_and_loaded_it_says_the_same(tmp_path):
         (np.zeros((17, 3, 32, 32), np.uint8), r"\(F, H, W, 3\)"),
     ],
 )
-def test_other_films_are_refused(film, complaint):
+def test_other_videos_are_refused(video, complaint):
     with pytest.raises(ValueError, match=complaint):
-        judge().judge([film])
+        judge().judge([video])
 
 
 def test_a_file_that_is_no_judge_is_refused(tmp_path):

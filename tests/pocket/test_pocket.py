@@ -1,4 +1,4 @@
-"""The model that ships: small, in the field's own format, and it puts a picture's subject into a film."""
+"""The model that ships: small, in the field's own format, and it puts an image's subject into a video."""
 
 from collections.abc import Callable
 from itertools import accumulate
@@ -40,7 +40,7 @@ def test_diffusers_opens_it():
 
 @pytest.fixture(scope="module")
 def hits() -> Callable[[str, int], dict[str, int]]:
-    """How many films are as their story and its critter's picture have it: with that picture, another's, and none."""
+    """How many videos are as their story and its critter's image have it: with that image, another's, and none."""
     pipeline, judge = refilm.load("pocket"), Judge.load(JUDGE)
 
     def counted(row: str, pairs: int) -> dict[str, int]:
@@ -49,10 +49,10 @@ def hits() -> Callable[[str, int], dict[str, int]]:
             Image.fromarray(critters.portrait(story.subject, np.random.default_rng(index), size=96))
             for index, story in enumerate(stories)
         ]
-        pictures = {"right": right, "wrong": right[1:] + right[:1], "none": [None] * pairs}[row]
+        images = {"right": right, "wrong": right[1:] + right[:1], "none": [None] * pairs}[row]
         prompts = [story.caption for story in stories]
-        films = pipeline.generate_batch(prompts, pictures, seeds=range(pairs), steps=8)
-        verdicts = judge.judge([film.frames for film in films])
+        videos = pipeline.generate_batch(prompts, images, seeds=range(pairs), steps=8)
+        verdicts = judge.judge([video.frames for video in videos])
         matches = [seen.matches(Verdict.of(story)) for seen, story in zip(verdicts, stories, strict=True)]
         return {name: sum(match[name] for match in matches) for name in matches[0]}
 
@@ -65,12 +65,12 @@ def fewest(pairs: int, rate: float, *, risk: float = 1e-4) -> int:
     return next(k for k, chance in enumerate(below) if chance >= risk)
 
 
-def test_films_are_as_their_picture_and_their_prompt(hits):
-    """Other processors sum in another order, and a film may come out otherwise; a worse model is another thing."""
+def test_videos_are_as_their_image_and_their_prompt(hits):
+    """Other processors sum in another order, and a video may come out otherwise; a worse model is another thing."""
     counted = hits("right", PAIRS)
     assert {name: counted[name] for name, rate in RATES.items() if counted[name] < fewest(PAIRS, rate)} == {}
 
 
 @pytest.mark.parametrize("row", ["wrong", "none"])
-def test_another_picture_and_none_give_other_critters(hits, row):
+def test_another_image_and_none_give_other_critters(hits, row):
     assert hits(row, FEW)["color"] <= FEW - fewest(FEW, 7 / 8, risk=1e-2)  # 1 in 8 by chance

@@ -18,8 +18,8 @@ def encoded(base_folder: Path | str, cache: Path, source: Source | int) -> Encod
     """Clips of a source, or so many of critters that no training clip shows."""
     base = load_base(base_folder, device="cpu", dtype="float32")
     source = Critters(source, "held_out", seed=1) if isinstance(source, int) else source
-    films = base.defaults.model_dump(include={"frames", "fps", "height", "width"})
-    settings = EncodeSettings(**films, workers=1)
+    videos = base.defaults.model_dump(include={"frames", "fps", "height", "width"})
+    settings = EncodeSettings(**videos, workers=1)
     identity = identify(base.encoders, fingerprint)
     for _ in encode(source, base.encoders, cache, settings=settings, encoder_identity=identity):
         pass

@@ -84,11 +84,11 @@ class SamePicture(Critters):
 
 
 @pytest.mark.slow
-def test_one_that_learns_without_the_picture_fails(tiny_base, tmp_path):
-    """All references are the same picture: the loss falls, but not for what it shows."""
+def test_one_that_learns_without_the_image_fails(tiny_base, tmp_path):
+    """All references are the same image: the loss falls, but not for what it shows."""
     found, _ = outcome(task_on(encoded(tiny_base, tmp_path, SamePicture(6)), tiny_base))
     assert not found.passed
-    told = "but not for the picture's sake: right and wrong picture give the same loss (gap 0.0000 +- 0.0000)"
+    told = "but not for the image's sake: right and wrong image give the same loss (gap 0.0000 +- 0.0000)"
     assert told in found.words
 
 

@@ -41,7 +41,7 @@ optimizer = {{ learning_rate = 1e-2, warm_up = 0, ema = 0.5 }}
 BASE = """
 stage = "base"
 base = "{base}"
-begin_from = "{begin_from}"
+init_from = "{init_from}"
 size = {{}}
 defaults = {{ frames = 17, height = 32, width = 32 }}
 data = {{ cache = "{cache}", clips = 6, held_out_clips = 4 }}
@@ -121,21 +121,21 @@ def test_low_rank_changes_come_back_with_the_adapter(trained, tiny_base):
     assert not any("lora" in name for name, _ in base.transformer.named_parameters())
 
 
-def test_a_film_is_made_with_low_rank_changes_also_where_memory_is_low(trained, tiny_base, fox):
+def test_a_video_is_made_with_low_rank_changes_also_where_memory_is_low(trained, tiny_base, fox):
     import refilm
 
     _, out = trained("\n[train.lora]\nrank = 2\n")
-    films = [
+    videos = [
         refilm.load(tiny_base, adapter=out, device="cpu", memory=memory).generate("a critter", fox, seed=1).frames
         for memory in ("high", "low")
     ]
-    assert (films[0] == films[1]).all()
+    assert (videos[0] == videos[1]).all()
 
 
 def test_an_adapter_begins_as_another_and_goes_on(trained, tiny_base, tmp_path):
     lora = "\n[train.lora]\nrank = 4\n"
     _, first = trained(lora)
-    onward = {"begin_from": str(first), "out": str(tmp_path / "onward")}
+    onward = {"init_from": str(first), "out": str(tmp_path / "onward")}
     base = load_base(tiny_base, device="cpu", dtype="float32")
     base.attach(load_adapter(first, dtype=torch.float32))
     begun = read_recipe(tmp_path / "recipe.toml", onward).task()
@@ -152,7 +152,7 @@ def test_a_transformer_begins_as_another_and_goes_on(tiny_base, cache, tmp_path)
     begun = load_base(tiny_base, device="cpu", dtype="float32")
     copy_base(tiny_base, tmp_path / "base")
     path = tmp_path / "base.toml"
-    path.write_text(BASE.format(base=tmp_path / "base", begin_from=tiny_base, cache=cache))
+    path.write_text(BASE.format(base=tmp_path / "base", init_from=tiny_base, cache=cache))
     recipe = read_recipe(path, {"size": dataclasses.asdict(begun.size)})
     for _ in recipe.prepare():
         pass
@@ -166,7 +166,7 @@ def test_a_transformer_begins_as_another_and_goes_on(tiny_base, cache, tmp_path)
     assert torch.equal(said(onward.transformer, bare=True), said(task.transformer, bare=True))
     assert onward.fingerprint() != begun.fingerprint()
 
-    with pytest.raises(ValueError, match=r"begin_from: \S+ has size\.layers = 2, this recipe 3"):
+    with pytest.raises(ValueError, match=r"init_from: \S+ has size\.layers = 2, this recipe 3"):
         next(read_recipe(path, {"size": dataclasses.asdict(begun.size) | {"layers": 3}}).prepare())
 
 
@@ -176,30 +176,30 @@ def test_a_transformer_begins_as_another_and_goes_on(tiny_base, cache, tmp_path)
         ('hidden_state = "last"', "has hidden_state = 'penultimate', this recipe 'last'"),
         ("query_norm = false", "has query_norm = True, this recipe False"),
         ("train = { lora = {} }", "has train.lora = None, this recipe"),
-        ('begin_from = "nowhere"', r"nowhere/adapter\.json"),
+        ('init_from = "nowhere"', r"nowhere/adapter\.json"),
     ],
 )
 def test_an_adapter_of_another_kind_is_no_beginning(trained, tmp_path, lines, words):
     _, first = trained("")
     path = tmp_path / "recipe.toml"
     path.write_text(f"{lines}\n{path.read_text()}")
-    recipe = read_recipe(path, {} if "begin_from" in lines else {"begin_from": str(first)})
+    recipe = read_recipe(path, {} if "init_from" in lines else {"init_from": str(first)})
     with pytest.raises(ValueError, match=words):
         next(recipe.prepare())
 
 
-def test_an_adapter_that_reads_pictures_otherwise_is_no_beginning(trained, tmp_path):
+def test_an_adapter_that_reads_images_otherwise_is_no_beginning(trained, tmp_path):
     task, first = trained("")
-    save_adapter(task.adapter, first, base_fingerprint=None, facts={}, picture_fit="squash-bilinear")
-    recipe = read_recipe(tmp_path / "recipe.toml", {"begin_from": str(first), "hidden_state": "last"})
-    with pytest.raises(ValueError, match="has picture_fit = 'squash-bilinear', this recipe 'pad'"):
+    save_adapter(task.adapter, first, base_fingerprint=None, facts={}, image_fit="squash-bilinear")
+    recipe = read_recipe(tmp_path / "recipe.toml", {"init_from": str(first), "hidden_state": "last"})
+    with pytest.raises(ValueError, match="has image_fit = 'squash-bilinear', this recipe 'pad'"):
         next(recipe.prepare())
 
 
 def test_the_pocket_adapter_is_a_beginning_too(cache, tmp_path):
     path = tmp_path / "recipe.toml"
     path.write_text(RECIPE.format(base="pocket", out=tmp_path / "out", cache=cache / "pocket"))
-    recipe = read_recipe(path, {"begin_from": "pocket", "hidden_state": read_card(POCKET / "adapter").hidden_state})
+    recipe = read_recipe(path, {"init_from": "pocket", "hidden_state": read_card(POCKET / "adapter").hidden_state})
     for _ in recipe.prepare():
         pass
     base = load_base("pocket", device="cpu", dtype="float32")
@@ -254,12 +254,12 @@ def test_clips_of_another_kind_of_model_are_refused(trained, cache):
 @pytest.mark.parametrize(("state", "place", "other"), [("last", -1, "penultimate"), ("penultimate", -2, "last")])
 def test_an_adapter_is_asked_with_the_hidden_state_that_it_learned_from(trained, tiny_base, cache, state, place, other):
     size = load_base(tiny_base, device="cpu", memory="low").defaults.height
-    picture = Critters(6, size=size)[0].references[0].load((0, 0, 0))
+    image = Critters(6, size=size)[0].references[0].load((0, 0, 0))
     task, out = trained("", hidden_state=state)
     pipeline = refilm.load(tiny_base, adapter=out, dtype="float32")
-    tokens, encoder = pipeline.encode_references([picture]), pipeline.base.encoders.image
+    tokens, encoder = pipeline.encode_references([image]), pipeline.base.encoders.image
     with torch.no_grad():
-        states = encoder.model(encoder.pixels([picture]), output_hidden_states=True).hidden_states
+        states = encoder.model(encoder.pixels([image]), output_hidden_states=True).hidden_states
     assert torch.equal(tokens, states[place])
     assert torch.allclose(task.train[0].references[0, 0].float(), tokens[0], atol=2e-3, rtol=2e-3)  # kept in half
     with pytest.raises(ValueError, match=r"its references come from other encoders .* --hidden-state as the recipe's"):
@@ -272,7 +272,7 @@ def test_a_cache_that_other_encoders_made_is_refused(trained, cache, tiny_base, 
 
     def prepared(folder: Path) -> list:
         base = load_base(folder, device="cpu")
-        base.read_pictures_with(hidden_state="penultimate")  # as a recipe that says nothing else
+        base.read_images_with(hidden_state="penultimate")  # as a recipe that says nothing else
         data = DataSettings(cache=cache / "train", held_out=cache / "held_out")
         return list(data.prepare(base.encoders, base.defaults, tokens=24))
 

@@ -85,7 +85,7 @@ def test_a_changed_recipe_is_refused_and_nothing_is_written(recipe, trained, cha
 
 
 def test_what_changes_no_step_may_change_and_is_recorded(recipe, trained):
-    free = {"loop__save_every": 2, "out": "elsewhere", "diffusion__checkpointing": "full", "films": {"seed": 3}}
+    free = {"loop__save_every": 2, "out": "elsewhere", "diffusion__checkpointing": "full", "videos": {"seed": 3}}
     assert goes_on(recipe, trained, **free) == [3]
     part = json.loads((trained / "run.json").read_text())["parts"][-1]
     assert part["changes"] == {
@@ -93,7 +93,7 @@ def test_what_changes_no_step_may_change_and_is_recorded(recipe, trained):
         "loop.save_every": [1, 2],
         "out": ["adapter", "elsewhere"],
         "diffusion.checkpointing": ["none", "full"],
-        "films.seed": [0, 3],
+        "videos.seed": [0, 3],
     }
 
 
@@ -127,7 +127,7 @@ def test_a_run_of_an_older_version_goes_on(recipe, trained):
     account = json.loads((trained / "run.json").read_text())
     for part in account["parts"]:
         del part["changes"]  # which 0.1 did not have,
-    del account["recipe"]["films"]["every"]  # as it had not whatever came later
+    del account["recipe"]["videos"]["every"]  # as it had not whatever came later
     (trained / "run.json").write_text(json.dumps(account))
     (trained / LOCK).unlink()
     assert goes_on(recipe, trained) == [3]
@@ -188,8 +188,8 @@ def test_a_run_that_was_killed_before_its_first_checkpoint_starts_anew_with_reco
     steps = steps_of(recipe, run, changes=late)
     assert [next(steps).step for _ in range(3)] == [1, 2, 3]
     steps.close()
-    (run / "films").mkdir()
-    (run / "films" / "step-00000003-1.mp4").touch()
+    (run / "videos").mkdir()
+    (run / "videos" / "step-00000003-1.mp4").touch()
     assert done(steps_of(recipe, run, changes={**late, "diffusion.seed": 5})) == [1, 2, 3, 4]
     events = EventAccumulator(str(run / "logs"), size_guidance={"scalars": 0})
     events.Reload()
@@ -200,7 +200,7 @@ def test_a_run_that_was_killed_before_its_first_checkpoint_starts_anew_with_reco
     others = EventAccumulator(str(again / "logs"), size_guidance={"scalars": 0})
     others.Reload()
     assert [scalar.value for scalar in scalars] == [scalar.value for scalar in others.Scalars("train/loss")]
-    assert not list((run / "films").iterdir())
+    assert not list((run / "videos").iterdir())
     assert len(json.loads((run / "run.json").read_text())["parts"]) == 1
 
 
@@ -212,20 +212,20 @@ def test_what_is_allowed_really_goes_on_from_the_checkpoint(recipe, trained):
     assert torch.allclose(before[name], after[name], atol=1e-3)
 
 
-def test_a_full_disk_for_logs_and_films_is_told_once_and_the_run_goes_on(recipe, tmp_path, caplog):
+def test_a_full_disk_for_logs_and_videos_is_told_once_and_the_run_goes_on(recipe, tmp_path, caplog):
     run = tmp_path / "run"
-    films = {"prompts": ["a critter waits", "a critter hops"], "steps": 1}
-    steps = steps_of(recipe, run, changes={**SHORT, "loop.steps": 5, "loop.validate_every": 1, "films": films})
-    assert next(steps).films
+    videos = {"prompts": ["a critter waits", "a critter hops"], "steps": 1}
+    steps = steps_of(recipe, run, changes={**SHORT, "loop.steps": 5, "loop.validate_every": 1, "videos": videos})
+    assert next(steps).videos
     (events,) = (run / "logs").glob("events*")
     events.rename(tmp_path / "before")
     events.symlink_to("/dev/full")
-    shutil.rmtree(run / "films")
-    (run / "films").touch()
+    shutil.rmtree(run / "videos")
+    (run / "videos").touch()
     assert done(steps) == [2, 3, 4, 5]
     told = [record.getMessage() for record in caplog.records if "goes on without" in record.getMessage()]
     assert len(told) == 2
-    assert "films: File exists; the run goes on without some of its films" in told[0]
+    assert "videos: File exists; the run goes on without some of its videos" in told[0]
     assert told[1].startswith(str(events))
     assert told[1].endswith("No space left on device; the run goes on without some of its logs")
     assert [path.name for path in checkpoints(run)] == ["step-00000004", "step-00000005"]
@@ -246,11 +246,11 @@ def test_a_tracker_that_fails_is_told_once_and_the_run_goes_on(recipe, tmp_path,
     assert json.loads((run / "run.json").read_text())["parts"][-1]["end"] == "finished"
 
 
-def test_other_files_among_the_films_do_no_harm(recipe, tmp_path):
+def test_other_files_among_the_videos_do_no_harm(recipe, tmp_path):
     run = tmp_path / "run"
     done(steps_of(recipe, run, changes={**SHORT, "loop.steps": 1}))
-    (run / "films").mkdir(exist_ok=True)
-    mine = [run / "films" / name for name in ("step-mine.mp4", "step-00000009-mine.mp4")]
+    (run / "videos").mkdir(exist_ok=True)
+    mine = [run / "videos" / name for name in ("step-mine.mp4", "step-00000009-mine.mp4")]
     for path in mine:
         path.touch()
     assert done(steps_of(recipe, run, resume=True, changes={**SHORT, "loop.steps": 2})) == [2]

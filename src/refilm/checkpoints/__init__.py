@@ -11,7 +11,7 @@ from refilm.checkpoints.adapters import (
 from refilm.checkpoints.attaching import attach_adapter
 from refilm.checkpoints.bases import Base, Memory, load_base, load_encoders
 from refilm.checkpoints.conversions import Conversion, convert
-from refilm.checkpoints.defaults import Defaults, begin_base
+from refilm.checkpoints.defaults import Defaults, create_base
 from refilm.checkpoints.denoisers import Denoiser, load_denoiser
 from refilm.checkpoints.descriptions import Description, describe
 from refilm.checkpoints.diffusers_format import load_transformer, save_transformer
@@ -36,9 +36,9 @@ __all__ = [
     "adapter_folder",
     "attach_adapter",
     "base_weights",
-    "begin_base",
     "convert",
     "copy_base",
+    "create_base",
     "describe",
     "fingerprint",
     "image_encoder_of",

@@ -7,7 +7,7 @@ The last is a model card for people, made from the second. An adapter that also 
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from pydantic import ConfigDict, JsonValue, PositiveInt
@@ -36,6 +36,8 @@ CARD, WEIGHTS, LORA, README = ADAPTER
 class AdapterCard(Settings):
     """What `adapter.json` tells."""
 
+    RENAMED: ClassVar = {"picture_fit": "image_fit"}
+
     model_config = ConfigDict(allow_inf_nan=True)  # a fact may be infinite, and is null in the file
 
     format: PositiveInt
@@ -46,8 +48,8 @@ class AdapterCard(Settings):
     """Of the transformer that it was trained on; none: nobody knows, and any of its size is taken."""
     image_encoder: str | None
     """Whose tokens it reads, a Hub id or a folder; none: the one that comes with the base model."""
-    picture_fit: Fit = "pad"
-    """How a picture becomes a square for the image encoder."""
+    image_fit: Fit = "pad"
+    """How an image becomes a square for the image encoder."""
     hidden_state: HiddenState = "last"
     """Which of the image encoder's states it reads."""
     lora: LoraSettings | None = None
@@ -73,7 +75,7 @@ def save_adapter(
     base_fingerprint: str | None,
     facts: dict[str, Any],
     image_encoder: str | None = None,
-    picture_fit: Fit = "pad",
+    image_fit: Fit = "pad",
     hidden_state: HiddenState = "last",
     dtype: torch.dtype | None = torch.float16,
 ) -> None:
@@ -83,7 +85,7 @@ def save_adapter(
         base_fingerprint: `fingerprint` of the transformer that it was trained on, where it is known.
         facts: about its training, anything that JSON can hold.
         image_encoder: Hub id or folder of the encoder whose tokens it reads; none: the base model's own.
-        picture_fit: how a picture becomes a square for it, see `ImageEncoder`.
+        image_fit: how an image becomes a square for it, see `ImageEncoder`.
         hidden_state: which of its states the adapter reads.
         dtype: of the weights in the file; none: as they are.
 
@@ -99,7 +101,7 @@ def save_adapter(
         size=adapter.size,
         base_fingerprint=base_fingerprint,
         image_encoder=image_encoder,
-        picture_fit=picture_fit,
+        image_fit=image_fit,
         hidden_state=hidden_state,
         lora=lora,
         dtype=NAMES[weights["projection.weight"].dtype],

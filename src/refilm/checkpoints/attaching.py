@@ -13,7 +13,7 @@ from refilm.model import Adapter
 def attach_adapter(
     base: Base, adapter: str | Path | None, *, image_encoder: str | Path | None = None
 ) -> Adapter | None:
-    """Load an adapter, attach it to a base model, and let that read pictures as the adapter needs them.
+    """Load an adapter, attach it to a base model, and let that read images as the adapter needs them.
 
     Args:
         base: the base model.
@@ -31,11 +31,11 @@ def attach_adapter(
         folder = adapter_folder(source)
         loaded = load_adapter(folder, dtype=base.dtype, base_fingerprint=base.fingerprint(), base_name=base.name)
         card = read_card(folder)
-        encoder, fit, state = card.image_encoder, card.picture_fit, card.hidden_state
+        encoder, fit, state = card.image_encoder, card.image_fit, card.hidden_state
     elif adapter == "default" and (own := base.source.adapter(base.dtype)) is not None:
-        loaded, encoder, fit, state = own, CLIP, "squash-bilinear", "last"  # the research code's way with pictures
+        loaded, encoder, fit, state = own, CLIP, "squash-bilinear", "last"  # the research code's way with images
     else:
         return None
-    base.read_pictures_with(str(image_encoder) if image_encoder else encoder, fit, state)
+    base.read_images_with(str(image_encoder) if image_encoder else encoder, fit, state)
     base.attach(loaded.to(base.device))
     return loaded

@@ -3,7 +3,7 @@
 In diffusers' layout its folder holds
 
 model_index.json  scheduler/  text_encoder/  tokenizer/  transformer/  vae/
-image_encoder/  image_processor/      what reads reference pictures
+image_encoder/  image_processor/      what reads reference images
 refilm.json  adapter/                 defaults of generation, and the adapter that comes with the base
 
 and of these the published CogVideoX has the first line. Where parts come from otherwise is told in `sources`.
@@ -119,7 +119,7 @@ class Base:
         self.attached: Adapter | None = None
         """The adapter in the transformer, whenever that is loaded."""
         self._fingerprint: str | None = None
-        self._pictures: tuple[str | None, Fit, HiddenState] = None, "pad", "last"
+        self._images: tuple[str | None, Fit, HiddenState] = None, "pad", "last"
 
         def transformer() -> Transformer:
             loaded = source.transformer(dtype, device).eval()
@@ -128,7 +128,7 @@ class Base:
             return loaded
 
         def image() -> ImageEncoder:
-            name, fit, state = self._pictures
+            name, fit, state = self._images
             encoder = open_image_encoder(name, source.folder, fit=fit, hidden_state=state, dtype=dtype, device=device)
             if self.attached is not None and encoder.width != self.attached.size.reference_dim:
                 raise ValueError(
@@ -182,11 +182,11 @@ class Base:
         if attached is not None and "transformer" in self._parts:
             attached.detach(self.transformer)
 
-    def read_pictures_with(
+    def read_images_with(
         self, encoder: str | None = None, fit: Fit = "pad", hidden_state: HiddenState = "last"
     ) -> None:
-        """Choose the image encoder, as an adapter's card tells it. It is loaded when a picture is there to be read."""
-        self._pictures = encoder, fit, hidden_state
+        """Choose the image encoder, as an adapter's card tells it. It is loaded when an image is there to be read."""
+        self._images = encoder, fit, hidden_state
         self._parts.free("image")
 
     def fingerprint(self) -> str:

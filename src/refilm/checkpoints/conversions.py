@@ -14,7 +14,7 @@ from torch import nn
 
 from refilm.arguments import checked
 from refilm.checkpoints.adapters import CARD, AdapterCard, load_adapter, read_card, save_adapter
-from refilm.checkpoints.defaults import Defaults, begin_base
+from refilm.checkpoints.defaults import Defaults, create_base
 from refilm.checkpoints.denoisers import load_denoiser
 from refilm.checkpoints.diffusers_format import frames_of, load_transformer, save_transformer
 from refilm.checkpoints.foreign import refuse_foreign
@@ -118,9 +118,9 @@ def _write_base(file: SatFile, source: Path, folder: Path, dtype: torch.dtype | 
     assert file.told is not None
     size, notes = file.told.size, []
     pixels = {"height": size.base_height * 8, "width": size.base_width * 8}
-    films = {} if file.told.latent_frames is None else {"frames": Compression().frames(file.told.latent_frames)}
-    defaults = Defaults(**pixels, **films)  # pyright: ignore[reportArgumentType]
-    begin_base(folder, defaults, snr_shift=SNR_SHIFTS[size.position])
+    videos = {} if file.told.latent_frames is None else {"frames": Compression().frames(file.told.latent_frames)}
+    defaults = Defaults(**pixels, **videos)  # pyright: ignore[reportArgumentType]
+    create_base(folder, defaults, snr_shift=SNR_SHIFTS[size.position])
     transformer = file.transformer()
     save_transformer(transformer, folder / "transformer", dtype=dtype, frames=defaults.frames)
     if file.adapter_size is not None:
@@ -144,7 +144,7 @@ def _write_base(file: SatFile, source: Path, folder: Path, dtype: torch.dtype | 
 def _write_adapter(
     file: SatFile, target: Path, *, base_fingerprint: str | None, dtype: torch.dtype | None
 ) -> list[str]:
-    """With the research code's picture preprocessing; returns what is worth a note."""
+    """With the research code's image preprocessing; returns what is worth a note."""
     adapter, encoder, notes = file.adapter(), CLIP, []
     if file.projection is None:
         encoder = None
@@ -156,7 +156,7 @@ def _write_adapter(
     facts = {"converted_from": file.path.name}
     save_adapter(
         adapter, target, base_fingerprint=base_fingerprint, facts=facts, image_encoder=encoder,
-        picture_fit="squash-bilinear", dtype=dtype,
+        image_fit="squash-bilinear", dtype=dtype,
     )  # fmt: skip
     return notes
 
@@ -202,9 +202,9 @@ def _adapter_to_sat(source: Path, target: Path, dtype: torch.dtype | None) -> Co
 
 
 def _read_otherwise(card: AdapterCard) -> Iterator[str]:
-    """What the research code does to pictures that is not what the adapter was trained with."""
-    if card.picture_fit != "squash-bilinear":
-        yield "the adapter was trained on padded pictures; the research code squashes them"
+    """What the research code does to images that is not what the adapter was trained with."""
+    if card.image_fit != "squash-bilinear":
+        yield "the adapter was trained on padded images; the research code squashes them"
     if card.hidden_state != "last":
         yield "the adapter was trained on the penultimate hidden state; the research code takes the last"
 

@@ -40,7 +40,7 @@ class Defaults(Settings):
         return self.model_dump(include={"frames", "height", "width", "steps", "guidance"})
 
 
-def begin_base(folder: Path, defaults: Defaults, *, snr_shift: float) -> None:
+def create_base(folder: Path, defaults: Defaults, *, snr_shift: float) -> None:
     """Write what a base model's folder holds beside weights: schedule, defaults, and the index that diffusers reads."""
     folder.mkdir(parents=True, exist_ok=True)
     save_schedule(folder / "scheduler", snr_shift=snr_shift)

@@ -1,6 +1,6 @@
 """The low door: a transformer alone, from any format, run on plain tensors.
 
-For researchers and for comparisons: no encoders, no pictures, no prompts. The samplers of `refilm.diffusion` run on
+For researchers and for comparisons: no encoders, no images, no prompts. The samplers of `refilm.diffusion` run on
 what `load_denoiser` returns, as on any such callable.
 """
 

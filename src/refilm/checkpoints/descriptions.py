@@ -74,7 +74,7 @@ def describe(source: str | Path) -> Description:
 
 def _adapter(path: Path) -> Description:
     card = read_card(path)
-    facts = card.model_dump(include={"image_encoder", "picture_fit", "hidden_state"}) | card.facts
+    facts = card.model_dump(include={"image_encoder", "image_fit", "hidden_state"}) | card.facts
     return Description(path, "adapter", card.size, *_counts([path / WEIGHTS]), card.base_fingerprint, facts)
 
 

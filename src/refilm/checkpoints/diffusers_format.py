@@ -154,7 +154,7 @@ def save_transformer(
 
     Args:
         dtype: of the weights in the file; none: as they are.
-        frames: of a film, where diffusers' pipeline is not told.
+        frames: of a video, where diffusers' pipeline is not told.
         max_shard_size: of a file; more weights than that are spread over several.
 
     Raises:
@@ -214,7 +214,7 @@ def size_of(path: Path) -> TransformerSize:
 
 
 def frames_of(path: Path) -> int:
-    """The frames of a film that a `config.json` tells; 49 where it tells none.
+    """The frames of a video that a `config.json` tells; 49 where it tells none.
 
     Raises:
         ValueError: it tells something else; names the file and the key.
@@ -234,7 +234,7 @@ def _refuse_others(config: dict[str, Any], path: Path) -> None:
     channels = config.get("in_channels"), config.get("out_channels")
     if config.get("use_learned_positional_embeddings") or channels[0] != channels[1]:
         raise ValueError(
-            f"{path}: an image-to-video CogVideoX, which takes a picture as {channels[0]} - {channels[1]} further "
+            f"{path}: an image-to-video CogVideoX, which takes an image as {channels[0]} - {channels[1]} further "
             f"channels of the latents; {which}"
         )
     for key, value in _FIXED.items():

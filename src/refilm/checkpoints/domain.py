@@ -1,4 +1,4 @@
-"""What a base model was trained on, where its folder declares it: words and pictures that are strange to it are named.
+"""What a base model was trained on, where its folder declares it: words and images that are strange to it are named.
 
 CogVideoX declares nothing, for it has seen nearly everything. Knows nothing of where the declaration came from.
 """

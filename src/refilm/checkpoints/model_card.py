@@ -11,20 +11,20 @@ tags: [text-to-video, image-adapter, cogvideox]
 
 # A refilm adapter
 
-Puts the subject of a picture into a video that follows a prompt. It works on one frozen base model alone.
+Puts the subject of an image into a video that follows a prompt. It works on one frozen base model alone.
 
 | | |
 | --- | --- |
 | base model's fingerprint | {base} |
 | image encoder | {encoder} |
-| pictures are | {fit} |
+| images are | {fit} |
 | it reads | the {state} hidden state |
 | layers x heads x channels of a head | {layers} x {heads} x {head_dim} |
 | channels of a reference token | {reference_dim} |
 | parameters | {parameters:,} in {dtype} |
 
 ```
-refilm generate "PROMPT" --reference PICTURE --base {source} --adapter FOLDER -o film.mp4
+refilm generate "PROMPT" --reference PICTURE --base {source} --adapter FOLDER -o video.mp4
 ```
 
 ## Training
@@ -33,7 +33,7 @@ refilm generate "PROMPT" --reference PICTURE --base {source} --adapter FOLDER -o
 """
 _FITS = {"pad": "padded to a square, whole", "squash-bilinear": "squashed to a square, as the research code has it"}
 _NOISE = {"q1": "least", "q2": "little", "q3": "much", "q4": "most"}
-_PICTURES = {"right": "the right picture", "wrong": "another subject's", "none": "no picture"}
+_PICTURES = {"right": "the right image", "wrong": "another subject's", "none": "no image"}
 
 
 def model_card(card: Mapping[str, Any]) -> str:
@@ -44,7 +44,7 @@ def model_card(card: Mapping[str, Any]) -> str:
     return _PAGE.format(
         base=f"`{card['base_fingerprint']}`" if card["base_fingerprint"] else "unknown",
         encoder=card["image_encoder"] or "the base model's own",
-        fit=_FITS[card["picture_fit"]],
+        fit=_FITS[card["image_fit"]],
         state=card["hidden_state"],
         parameters=size["layers"] * layer + width * (size["reference_dim"] + 1),
         dtype=card["dtype"],
@@ -60,7 +60,7 @@ def _training(facts: Mapping[str, Any]) -> Iterator[str]:
         yield _table(("", ""), rows)
     scores = facts.get("scores")
     if isinstance(scores, Mapping) and _number(scores, "right"):
-        yield "Loss on held-out clips (velocity, the same clips, timesteps and noise under each picture), by noise:"
+        yield "Loss on held-out clips (velocity, the same clips, timesteps and noise under each image), by noise:"
         columns = [
             ("all", ""),
             *((_NOISE[quarter], f"/{quarter}") for quarter in _NOISE if f"right/{quarter}" in scores),

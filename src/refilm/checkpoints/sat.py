@@ -1,7 +1,7 @@
 """Weights as the original research code keeps them (SwissArmyTransformer's layout), both ways.
 
 A checkpoint is a folder: `latest` names a subfolder with `mp_rank_00_model_states.pt`, a pickle. It may hold a
-transformer, an adapter for reference pictures, or both, beside parts that refilm reads elsewhere. Values are the same
+transformer, an adapter for reference images, or both, beside parts that refilm reads elsewhere. Values are the same
 as ours, in the same order, for all weights: only names differ.
 """
 

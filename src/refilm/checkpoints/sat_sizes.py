@@ -33,7 +33,7 @@ class Told(NamedTuple):
 
     size: TransformerSize
     latent_frames: int | None
-    """Of the films it was made for; none: the file does not tell."""
+    """Of the videos it was made for; none: the file does not tell."""
     table: Tensor | None
     """Its position table (tokens, D) of video tokens, where it isn't the one that CogVideoX computes."""
 
@@ -92,7 +92,7 @@ def refuse_others(files: TensorFiles, prefix: str) -> None:
     out = files.shape(f"{prefix}mixins.final_layer.linear.weight", 2)[0] // patches[2] ** 2
     if patches[1] != out:
         raise ValueError(
-            f"{files.name}: an image-to-video CogVideoX, which takes a picture as {patches[1]} - {out} further "
+            f"{files.name}: an image-to-video CogVideoX, which takes an image as {patches[1]} - {out} further "
             f"channels of the latents; {_OURS}"
         )
 
@@ -203,7 +203,7 @@ def _is_computed(video: Tensor, geometry: Geometry) -> bool:
 
 
 class StoredPosition(nn.Module):
-    """A position table from a file, (tokens, D), in the place of the computed one; cut off for shorter films."""
+    """A position table from a file, (tokens, D), in the place of the computed one; cut off for shorter videos."""
 
     table: Tensor
 

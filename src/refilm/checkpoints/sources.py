@@ -120,7 +120,7 @@ class SatSource:
         """The adapter in the checkpoint, if there is one.
 
         Raises:
-            ValueError: it has no image projection, so that no picture can be given to it.
+            ValueError: it has no image projection, so that no image can be given to it.
         """
         file = open_sat(self.folder)
         if file.adapter_size is None:
@@ -230,7 +230,7 @@ def copy_base(folder: Path, out: Path) -> None:
 
 
 def image_encoder_of(source: str | Path) -> str | None:
-    """Which image encoder a base model reads pictures with, a Hub id; none: its own."""
+    """Which image encoder a base model reads images with, a Hub id; none: its own."""
     return None if (base_folder(source) / "image_encoder").is_dir() else CLIP
 
 
@@ -257,7 +257,7 @@ def open_image_encoder(
     Args:
         name: a Hub id or a folder, with the image processor's config in it; none: the base model's own, or CLIP ViT-L.
         folder: the base model's.
-        fit: how a picture becomes a square.
+        fit: how an image becomes a square.
         hidden_state: which of its states are the tokens.
         dtype: of the weights.
         device: where to.

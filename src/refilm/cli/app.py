@@ -100,7 +100,7 @@ def refilm(
         bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Tell the version and exit.")
     ] = False,
 ) -> None:
-    """Put the subject of a picture into a video that follows a prompt."""
+    """Put the subject of an image into a video that follows a prompt."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
 

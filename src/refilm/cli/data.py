@@ -41,7 +41,7 @@ def critters(
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="The same seed draws the same clips.")] = 0,
     subjects: Annotated[int, typer.Option(metavar="N", min=1, max=2, help="Subjects in each clip, 1 or 2.")] = 1,
 ) -> None:
-    """Draw clips of critters: videos, captions and reference pictures, in the layout of your own data."""
+    """Draw clips of critters: videos, captions and reference images, in the layout of your own data."""
     from refilm.data.critters.files import write_clips
 
     with bar("drawing", clips) as advance:
@@ -118,7 +118,7 @@ def check(
         ),
     ] = None,
 ) -> None:
-    """Look at every clip, caption and picture, and write a report beside the manifest. Exit code 1: not all usable."""
+    """Look at every clip, caption and image, and write a report beside the manifest. Exit code 1: not all usable."""
     from refilm.checkpoints.defaults import load_defaults
     from refilm.checkpoints.sources import open_source
     from refilm.data.checking import Words, keep_usable, report_paths

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from refilm.cli.courses import Course, Lines, Live
 from refilm.cli.options import Base, Device, ImageEncoder, size_of
+from refilm.cli.run_display import Course, Lines, Live
 from refilm.cli.showing import bar, complain, say, terminal
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def encode(
     checked = require_checked(manifest, allow_outside=allow_outside)
     with joined() as here, heartbeats():
         loaded = load_base(base, device=device, memory="low")
-        loaded.read_pictures_with(image_encoder, hidden_state=hidden_state)
+        loaded.read_images_with(image_encoder, hidden_state=hidden_state)
         own, tokens = loaded.defaults, loaded.size.text_length
         checked.require_tokens(manifest, tokens)
         if checked.long_captions and checked.settings.tokens == tokens and here.first:

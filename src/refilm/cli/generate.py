@@ -1,4 +1,4 @@
-"""`refilm generate`: a prompt and a picture become a film."""
+"""`refilm generate`: a prompt and an image become a video."""
 
 import random
 import time
@@ -9,7 +9,7 @@ import typer
 
 from refilm.cli.options import Base, Device, Dtype, ImageEncoder, Seed, size_of, steps_of
 from refilm.cli.showing import bar, clock, complain, named, say, told, working
-from refilm.generation.request import CourseName, KernelName, Request, SamplerName
+from refilm.generation.request import GuidanceScheduleName, KernelName, Request, SamplerName
 
 
 def setting(name: str) -> Any:
@@ -26,7 +26,7 @@ def generate(
         typer.Option("--output", "-o", help="The file: .mp4, .webm, .gif, .webp, or .png for one image a frame."),
     ],
     reference: Annotated[
-        Path | None, typer.Option(help="A picture of who or what appears; left out: whoever comes.", show_default=False)
+        Path | None, typer.Option(help="An image of who or what appears; left out: whoever comes.", show_default=False)
     ] = None,
     adapter: Annotated[
         str,
@@ -39,7 +39,7 @@ def generate(
     seed: Seed = None,
     steps: Annotated[int | None, setting("steps")] = None,
     guidance: Annotated[float | None, setting("guidance")] = None,
-    guidance_course: Annotated[CourseName | None, setting("guidance_course")] = None,
+    guidance_schedule: Annotated[GuidanceScheduleName | None, setting("guidance_schedule")] = None,
     negative_prompt: Annotated[str | None, setting("negative_prompt")] = None,
     reference_scale: Annotated[float | None, setting("reference_scale")] = None,
     frames: Annotated[int | None, setting("frames")] = None,
@@ -63,14 +63,14 @@ def generate(
         typer.Option(
             metavar="N",
             min=1,
-            help="Whole factor to enlarge the saved film by.",
+            help="Whole factor to enlarge the saved video by.",
             show_default="until it has 256 pixels; 1 for .png",
         ),
     ] = None,
     explain: Annotated[
         bool,
         typer.Option(
-            "--explain", help="Write, beside the film, a film and a sheet of where it looked in the reference picture."
+            "--explain", help="Write, beside the video, a video and a sheet of where it looked in the reference image."
         ),
     ] = False,
     explain_steps: Annotated[
@@ -80,28 +80,28 @@ def generate(
         ),
     ] = None,
 ) -> None:
-    """Make a film that follows a prompt, with the subject of a picture in it."""
+    """Make a video that follows a prompt, with the subject of an image in it."""
     from refilm.media import check_target
 
     started = time.perf_counter()
-    check_target(output)  # better known before the film is made than after
+    check_target(output)  # better known before the video is made than after
     height, width = size_of(size)
     explain = explain or explain_steps is not None
     if explain and reference is None:
-        raise ValueError("--explain shows where a film looked in its reference picture: give one with --reference")
+        raise ValueError("--explain shows where a video looked in its reference image: give one with --reference")
     seed = random.randrange(2**31) if seed is None else seed
     with working("loading"):
-        from refilm.generation import Looks, load
+        from refilm.generation import AttentionMaps, load
         from refilm.generation.doubts import doubts
-        from refilm.media import open_picture
+        from refilm.media import open_image
 
-        picture = None if reference is None else open_picture(reference)
+        image = None if reference is None else open_image(reference)
         chosen = None if adapter == "none" else adapter
         pipeline = load(base, adapter=chosen, image_encoder=image_encoder, device=device, dtype=dtype, memory=memory)
     request = pipeline.request(
         steps=steps,
         guidance=guidance,
-        guidance_course=guidance_course,
+        guidance_schedule=guidance_schedule,
         negative_prompt=negative_prompt,
         reference_scale=reference_scale,
         frames=frames,
@@ -113,18 +113,18 @@ def generate(
     )
     for doubt in doubts(pipeline.base, prompt):
         complain(f"note: {doubt}")
-    looks = Looks(steps=steps_of(explain_steps, request.steps)) if explain else None
+    looks = AttentionMaps(steps=steps_of(explain_steps, request.steps)) if explain else None
     latents, explained = None, []
     with bar("sampling", request.steps) as advance:
-        for step in pipeline.sample([prompt], [picture], seeds=[seed], request=request, advice=looks):
+        for step in pipeline.sample([prompt], [image], seeds=[seed], request=request, advice=looks):
             latents = step.latents
             advance("sampling")
     assert latents is not None
     with working("decoding"):
         video = pipeline.decode(latents)[0]
         files = video.save(output, scale=scale)
-        if looks is not None and picture is not None:
-            explained = pipeline.explain(looks, video, picture).save(output)
+        if looks is not None and image is not None:
+            explained = pipeline.explain(looks, video, image).save(output)
     what = f"{request.frames} frames of {request.width} x {request.height} pixels"
     say(f"{named(files)}: {what}, seed {seed}, {clock(time.perf_counter() - started)}")
     if explained:

@@ -26,7 +26,7 @@ Dtype = Annotated[
 Seed = Annotated[
     int | None,
     typer.Option(
-        metavar="N", min=0, max=2**63 - 1, help="The same seed makes the same film; left out: any.", show_default=False
+        metavar="N", min=0, max=2**63 - 1, help="The same seed makes the same video; left out: any.", show_default=False
     ),
 ]
 

@@ -16,7 +16,7 @@ from refilm.settings import explain
 def prepare(
     manifest: Manifest,
     out: Annotated[
-        Path, typer.Option(help="The new manifest; pictures come into references/ beside it.", show_default=False)
+        Path, typer.Option(help="The new manifest; images come into references/ beside it.", show_default=False)
     ],
     base: Base = "pocket",
     frames: Annotated[
@@ -64,7 +64,7 @@ def prepare(
     workers: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Processes that read videos.", show_default="one a core")
     ] = None,
-    patience: Annotated[float, typer.Option(metavar="SECONDS", min=1, help="How long one picture may take.")] = 120.0,
+    patience: Annotated[float, typer.Option(metavar="SECONDS", min=1, help="How long one image may take.")] = 120.0,
     allow_outside: AllowOutside = False,
 ) -> None:
     """Make references for the clips that have none: frames of other moments, on plain ground if you like."""

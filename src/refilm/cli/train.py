@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from refilm.cli.courses import Course, course_of
-from refilm.cli.leaving import Left, leaving, stay, tell_stopping
+from refilm.cli.run_display import Course, course_of
 from refilm.cli.showing import clock, say, screen
+from refilm.cli.stopped_runs import Left, leaving, report_stopping, stay
 from refilm.cli.streams import require_printed
-from refilm.cli.trials import tell_plan, tell_self_test
+from refilm.cli.trials import report_dry_run, report_self_test
 from refilm.training.engine.signals import Stopped, stoppable
 
 if TYPE_CHECKING:
@@ -72,18 +72,20 @@ def train(
     folder, settings = run or Path("runs") / recipe.stem, changes_of(changes or [])
     first = os.environ.get("RANK", "0") == "0"  # torchrun numbers its processes
     if dry_run:
-        tell_plan(recipe, folder, changes=settings, resume=resume_from or resume, allow_changes=allow_changes or [])
+        report_dry_run(
+            recipe, folder, changes=settings, resume=resume_from or resume, allow_changes=allow_changes or []
+        )
         require_printed()
         return
     started = time.perf_counter()
     course = course_of(screen(), first=first)
     if overfit is not None:
-        tell_self_test(recipe, overfit, settings, course)
+        report_self_test(recipe, overfit, settings, course)
         return
     words = ["train", str(recipe), "--run", str(folder)]
     words += [word for change in changes or [] for word in ("--set", change)]
     words += [] if log_with is None else ["--log-with", log_with]
-    with leaving(words, folder, first=first), course, stoppable(tell_stopping if first else lambda: None) as stop:
+    with leaving(words, folder, first=first), course, stoppable(report_stopping if first else lambda: None) as stop:
         from refilm.recipes import read_recipe
         from refilm.training import run as runs
 

@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from refilm.cli.courses import Course, size, table_of
+from refilm.cli.run_display import Course, size, table_of
 from refilm.cli.showing import say, screen
 
 if TYPE_CHECKING:
     from refilm.training.overfit import Look
 
 
-def tell_self_test(recipe: Path, clips: int, changes: dict[str, Any], course: Course) -> None:
+def report_self_test(recipe: Path, clips: int, changes: dict[str, Any], course: Course) -> None:
     """Try whether a recipe learns a few clips; leaves with exit code 1 if it does not."""
     with course:
         from refilm.data.encoding import EncodeProgress
@@ -46,14 +46,14 @@ def _line(look: "Look") -> str:
     )
 
 
-def tell_plan(
+def report_dry_run(
     recipe: Path, folder: Path, *, changes: dict[str, Any], resume: bool | Path, allow_changes: list[str]
 ) -> None:
     """Say what a run would be, and how much memory it would need."""
     from refilm.recipes import read_recipe
-    from refilm.training.dry_run import plan_of
+    from refilm.training.dry_run import dry_run_of
 
-    plan = plan_of(read_recipe(recipe, changes), folder, resume=resume, allow_changes=allow_changes)
+    plan = dry_run_of(read_recipe(recipe, changes), folder, resume=resume, allow_changes=allow_changes)
     samples = "" if plan.samples is None else f", {plan.samples:,} samples"
     say(f"{recipe}: stage {plan.stage}, {plan.steps:,} steps{samples}")
     for note in plan.notes:

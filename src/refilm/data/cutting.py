@@ -1,6 +1,6 @@
-"""Films cut to the size and length that an autoencoder takes, and pictures with their augmented views.
+"""Clips cut to the size and length that an autoencoder takes, and images with their augmented views.
 
-Runs in worker processes: knows neither torch nor encoders, and opens one film or picture at a time.
+Runs in worker processes: knows neither torch nor encoders, and opens one clip or image at a time.
 """
 
 import math
@@ -12,9 +12,9 @@ import numpy as np
 from einops import reduce
 from PIL import Image, ImageOps
 
-from refilm.data.samples import Film, Picture
+from refilm.data.samples import Clip, ImageSource
 from refilm.data.views import ViewSettings, view
-from refilm.media.pictures import Color, border_color
+from refilm.media.images import Color, border_color
 from refilm.sizes import Compression
 
 Size = tuple[int, int]
@@ -23,14 +23,14 @@ VIEWED = 512  # pixels of the shorter side that views are made from; encoders se
 
 
 @dataclass(frozen=True)
-class CutFilm:
-    """How a film is to be cut.
+class CutClip:
+    """How a clip is to be cut.
 
     `sizes` are those that it may get, in pixels; a `flexible` one may have fewer frames than `frames`.
     """
 
-    film: Film
-    mask: Film | None
+    clip: Clip
+    mask: Clip | None
     fps: float
     frames: int
     flexible: bool
@@ -38,31 +38,31 @@ class CutFilm:
     compression: Compression
 
     def __str__(self) -> str:
-        return self.film.name
+        return self.clip.name
 
 
 @dataclass(frozen=True)
 class Views:
-    """How a picture is to be seen."""
+    """How an image is to be seen."""
 
-    picture: Picture
+    image: ImageSource
     settings: ViewSettings
     background: Color
 
     def __str__(self) -> str:
-        return self.picture.name
+        return self.image.name
 
 
-def cut_film(cut: CutFilm) -> tuple[np.ndarray, np.ndarray | None]:
-    """The film's pixels (F, H, W, 3) uint8, and the mask's mean over each latent pixel (T, h, w) float32.
+def cut_clip(cut: CutClip) -> tuple[np.ndarray, np.ndarray | None]:
+    """The clip's pixels (F, H, W, 3) uint8, and the mask's mean over each latent pixel (T, h, w) float32.
 
     Raises:
-        ValueError: the film or its mask cannot be read, is too short, or has changed since it was listed.
+        ValueError: the clip or its mask cannot be read, is too short, or has changed since it was listed.
     """
-    pixels = _pixels(cut.film, cut)
+    pixels = _pixels(cut.clip, cut)
     frames = length(len(pixels), cut)
     pixels = pixels[:frames]
-    cut.film.verify()
+    cut.clip.verify()
     if cut.mask is None:
         return np.stack(pixels), None
     height, width, _ = pixels[0].shape
@@ -74,13 +74,13 @@ def cut_film(cut: CutFilm) -> tuple[np.ndarray, np.ndarray | None]:
 
 
 def views(job: Views) -> list[Image.Image]:
-    """The picture as it is, and its augmented views; the same ones every time."""
-    picture = job.picture.load(job.background)
-    job.picture.verify()
-    small = picture.reduce(max(1, min(picture.size) // VIEWED))
-    ground = border_color(picture)
-    rngs = (_rng(job.picture.identity, number) for number in range(job.settings.count))
-    return [picture, *(view(small, job.settings, rng, ground) for rng in rngs)]
+    """The image as it is, and its augmented views; the same ones every time."""
+    image = job.image.load(job.background)
+    job.image.verify()
+    small = image.reduce(max(1, min(image.size) // VIEWED))
+    ground = border_color(image)
+    rngs = (_rng(job.image.identity, number) for number in range(job.settings.count))
+    return [image, *(view(small, job.settings, rng, ground) for rng in rngs)]
 
 
 def nearest_size(height: int, width: int, sizes: Sequence[Size]) -> Size:
@@ -92,8 +92,8 @@ def nearest_size(height: int, width: int, sizes: Sequence[Size]) -> Size:
     return min(sizes, key=distance)
 
 
-def length(frames: int, cut: CutFilm) -> int:
-    """How many of a film's frames are taken: all that were asked for, or if it is flexible the most that fit.
+def length(frames: int, cut: CutClip) -> int:
+    """How many of a clip's frames are taken: all that were asked for, or if it is flexible the most that fit.
 
     Raises:
         ValueError: it has too few.
@@ -101,7 +101,7 @@ def length(frames: int, cut: CutFilm) -> int:
     if frames < (1 if cut.flexible else cut.frames):
         remedy = "give a longer clip" if cut.flexible else "give a longer clip, ask for fewer, or allow buckets"
         raise ValueError(
-            f"{cut.film.name}: has {frames} frames at {cut.fps:g} a second where {cut.frames} are needed; {remedy}"
+            f"{cut.clip.name}: has {frames} frames at {cut.fps:g} a second where {cut.frames} are needed; {remedy}"
         )
     step = cut.compression.time
     return (min(frames, cut.frames) - 1) // step * step + 1
@@ -128,9 +128,9 @@ def pooled(mask: np.ndarray, compression: Compression) -> np.ndarray:
     return np.concatenate([small[:1], others]).astype(np.float32)
 
 
-def _pixels(film: Film, cut: CutFilm, size: Size | None = None) -> list[np.ndarray]:
+def _pixels(clip: Clip, cut: CutClip, size: Size | None = None) -> list[np.ndarray]:
     pixels: list[np.ndarray] = []
-    for frame in film.frames(cut.fps):
+    for frame in clip.frames(cut.fps):
         size = size or nearest_size(frame.shape[0], frame.shape[1], cut.sizes)
         pixels.append(fitted(frame, size))
         if len(pixels) == cut.frames:

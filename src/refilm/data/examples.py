@@ -1,4 +1,4 @@
-"""What a data set lists: clips to learn from, each with its caption and its reference pictures.
+"""What a data set lists: clips to learn from, each with its caption and its reference images.
 
 Knows nothing of how they are listed, and opens no file.
 """
@@ -19,11 +19,11 @@ LOST = "\ufffd"  # stands where a program could not read a character
 
 @dataclass(frozen=True)
 class Reference:
-    """A picture of the subject."""
+    """An image of the subject."""
 
-    picture: Path
+    image: Path
     mask: Path | None = None
-    """A picture, white where the subject is in the other."""
+    """An image, white where the subject is in the other."""
 
 
 @dataclass(frozen=True)
@@ -41,15 +41,15 @@ class Example:
     subject: str | None = None
     """A name that all clips of one subject share."""
     mask: Path | None = None
-    """A video or picture, white where the subject is in the clip."""
+    """A video or image, white where the subject is in the clip."""
     source: str | None = None
     """What the clip is called where it was imported from; None: it was not."""
 
     @property
     def files(self) -> tuple[Path, ...]:
         """Every file of this example, the video first."""
-        pictures = (path for reference in self.references for path in (reference.picture, reference.mask))
-        return (self.video, *(path for path in (*pictures, self.mask) if path is not None))
+        images = (path for reference in self.references for path in (reference.image, reference.mask))
+        return (self.video, *(path for path in (*images, self.mask) if path is not None))
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from refilm.data.text import read_short
 def list_folder(folder: Path | str) -> list[Listed]:
     """Examples of a folder with `videos/1.mp4`, `labels/1.txt` and `ref_images/1/*.png`, right or wrong, by name.
 
-    Every picture in `ref_images/1/` is a reference for `videos/1.mp4`; there may be none. Files whose names begin
+    Every image in `ref_images/1/` is a reference for `videos/1.mp4`; there may be none. Files whose names begin
     with a dot are left alone, as everywhere; so is all that lies beside these three folders.
 
     Raises:
@@ -28,12 +28,12 @@ def list_folder(folder: Path | str) -> list[Listed]:
     videos, odd_videos = _by_name(folder / "videos", VIDEOS)
     labels, odd_labels = _by_name(folder / "labels", (".txt",))
     shown = folder / "ref_images"
-    pictures = {entry.name: entry for entry in _visible(shown)} if shown.is_dir() else {}
-    names = sorted({*videos, *labels, *pictures})
+    images = {entry.name: entry for entry in _visible(shown)} if shown.is_dir() else {}
+    names = sorted({*videos, *labels, *images})
     odd = [*odd_videos, *odd_labels]
     if not names and not odd:
         raise ValueError(f"{folder}: holds no videos; lay it out as {LAYOUT}")
-    return odd + [_listed(folder, name, videos.get(name), labels.get(name), pictures.get(name)) for name in names]
+    return odd + [_listed(folder, name, videos.get(name), labels.get(name), images.get(name)) for name in names]
 
 
 def _visible(folder: Path) -> list[Path]:
@@ -65,14 +65,14 @@ def _by_name(folder: Path, suffixes: tuple[str, ...]) -> tuple[dict[str, Path], 
     return named, [Listed(str(fault.file), None, (fault,)) for fault in faults]
 
 
-def _listed(folder: Path, name: str, video: Path | None, label: Path | None, pictures: Path | None) -> Listed:
+def _listed(folder: Path, name: str, video: Path | None, label: Path | None, images: Path | None) -> Listed:
     if video is None:
-        place = str(label or pictures)
+        place = str(label or images)
         fault = Fault("line", f"{place}: belongs to no video; add videos/{name}.mp4, or move this away")
         return Listed(place, None, (fault,))
     caption, faults = _caption(video, label, folder / "labels" / f"{name}.txt")
-    found, odd = _files(pictures, PICTURES) if pictures is not None and pictures.is_dir() else ([], [])
-    references = tuple(Reference(picture) for picture in found)
+    found, odd = _files(images, PICTURES) if images is not None and images.is_dir() else ([], [])
+    references = tuple(Reference(image) for image in found)
     return Listed(str(video), Example(video, caption, references), (*faults, *odd))
 
 

@@ -1,7 +1,7 @@
 """The examples of a data set in one canonical form: a manifest, JSON Lines, or a user's folder read as one.
 
 Nothing is skipped silently: what is missing or empty is told with its line. Knows nothing of
-encoders, and opens no video or picture.
+encoders, and opens no video or image.
 """
 
 import json
@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import AliasChoices, Field, ValidationError, model_validator
 
 from refilm.arguments import checked
 from refilm.data.examples import (
@@ -33,7 +33,7 @@ from refilm.settings import Settings, explain
 
 
 class _Reference(Settings):
-    picture: str
+    image: str = Field(validation_alias=AliasChoices("image", "picture"))  # as 0.1 called it
     mask: str | None = None
 
 
@@ -61,7 +61,7 @@ def list_examples(path: Path | str, *, allow_outside: bool = False) -> list[List
     """All examples of a manifest or of a folder (`list_folder`), right or wrong. Opens none of their files.
 
     A manifest is a file of JSON lines, an example a line:
-    `{"video": "1.mp4", "caption": "...", "references": ["1.png", {"picture": "2.png", "mask": "2m.png"}]}`, and where
+    `{"video": "1.mp4", "caption": "...", "references": ["1.png", {"image": "2.png", "mask": "2m.png"}]}`, and where
     known `"start": 0.5, "end": 3.0, "subject": "fox", "mask": "1m.mp4"`, and `"source"`, a name for messages alone.
 
     Its paths are relative to the manifest and may not leave its folder, by `..` or by links either, unless
@@ -129,10 +129,10 @@ def _listed(text: str, place: str, folder: Path, allow_outside: bool) -> Listed:
             faults.append(Fault(fault[0], f"{place}: {fault[1]}", path))
         return path
 
-    masked = [_Reference(picture=item) if isinstance(item, str) else item for item in line.references]
+    masked = [_Reference(image=item) if isinstance(item, str) else item for item in line.references]
     video = located(line.video)
     references = tuple(
-        Reference(located(item.picture), None if item.mask is None else located(item.mask)) for item in masked
+        Reference(located(item.image), None if item.mask is None else located(item.mask)) for item in masked
     )
     mask = None if line.mask is None else located(line.mask)
     caption = one_line(line.caption)
@@ -158,7 +158,7 @@ def _fault(
 def _as_line(example: Example, relative: Callable[[Path], str]) -> _Line:
     video = relative(example.video)
     references = [
-        _Reference(picture=relative(item.picture), mask=relative(item.mask)) if item.mask else relative(item.picture)
+        _Reference(image=relative(item.image), mask=relative(item.mask)) if item.mask else relative(item.image)
         for item in example.references
     ]
     return _Line(

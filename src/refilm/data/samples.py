@@ -1,6 +1,6 @@
-"""What there is to learn from, before encoding: clips with captions and reference pictures, none of them opened yet.
+"""What there is to learn from, before encoding: clips with captions and reference images, none of them opened yet.
 
-Each film and picture says what it is without being opened, as far as that can be, so that what is encoded already is
+Each clip and image says what it is without being opened, as far as that can be, so that what is encoded already is
 left alone; and all of them pickle, so that other processes open them.
 """
 
@@ -16,13 +16,13 @@ from refilm.data import critters
 from refilm.data.examples import VIDEOS, Example, Reference
 from refilm.data.views import cut_out
 from refilm.files import sha256_of
-from refilm.media import open_mask, open_picture
-from refilm.media.pictures import Color
+from refilm.media import open_image, open_mask
+from refilm.media.images import Color
 from refilm.media.sampling import sample_video
 
 
-class Film(Protocol):
-    """A moving picture."""
+class Clip(Protocol):
+    """A moving image."""
 
     @property
     def name(self) -> str:
@@ -46,8 +46,8 @@ class Film(Protocol):
         """
 
 
-class Picture(Protocol):
-    """A still picture."""
+class ImageSource(Protocol):
+    """A still image."""
 
     @property
     def name(self) -> str:
@@ -60,7 +60,7 @@ class Picture(Protocol):
         ...
 
     def load(self, background: Color) -> Image.Image:
-        """The picture in RGB, on `background` where it is transparent or cut out."""
+        """The image in RGB, on `background` where it is transparent or cut out."""
         ...
 
     def verify(self) -> None:
@@ -75,12 +75,12 @@ class Picture(Protocol):
 class Sample:
     """One clip. Its captions are alternatives; so are its references."""
 
-    film: Film
+    clip: Clip
     captions: tuple[str, ...]
-    references: tuple[Picture, ...]
+    references: tuple[ImageSource, ...]
     subject: str | None = None
     """Clips of one subject share it."""
-    mask: Film | None = None
+    mask: Clip | None = None
     """White where the subject is."""
 
 
@@ -111,16 +111,16 @@ class Critters(Source):
         story = critters.story(self.seed, index, self.split)
         clip = (self.seed, index, self.split, self.size)
         return Sample(
-            film=DrawnFilm(*clip),
+            clip=DrawnClip(*clip),
             captions=(story.caption, story.looks_caption, *([story.class_caption] if self.classes else [])),
-            references=tuple(DrawnPicture(*clip, number) for number in range(self.references)),
+            references=tuple(DrawnImage(*clip, number) for number in range(self.references)),
             subject=story.subject.looks,
         )
 
 
 @dataclass(frozen=True)
-class DrawnFilm(Film):
-    """The film of a clip of critters."""
+class DrawnClip(Clip):
+    """The clip of a clip of critters."""
 
     seed: int
     index: int
@@ -137,7 +137,7 @@ class DrawnFilm(Film):
 
     def pixels(self) -> np.ndarray:
         """All frames, (F, H, W, 3) uint8."""
-        return critters.draw_film(self.seed, self.index, self.split, size=self.size)
+        return critters.draw_video(self.seed, self.index, self.split, size=self.size)
 
     def frames(self, fps: float) -> Iterator[np.ndarray]:
         pixels = self.pixels()
@@ -147,7 +147,7 @@ class DrawnFilm(Film):
 
 
 @dataclass(frozen=True)
-class DrawnPicture(Picture):
+class DrawnImage(ImageSource):
     """A portrait of the subject of a clip of critters."""
 
     seed: int
@@ -186,22 +186,22 @@ class Files(Source):
     def __getitem__(self, index: int, /) -> Sample:
         example = self.examples[index]
         return Sample(
-            film=FilmFile(example.video, self._hash(example.video), example.start, example.end),
+            clip=ClipFile(example.video, self._hash(example.video), example.start, example.end),
             captions=(example.caption,),
-            references=tuple(self._picture(reference) for reference in example.references),
+            references=tuple(self._image(reference) for reference in example.references),
             subject=example.subject,
             mask=None if example.mask is None else self._mask(example.mask, example),
         )
 
-    def _mask(self, path: Path, example: Example) -> "FilmFile | StillFile":
+    def _mask(self, path: Path, example: Example) -> "ClipFile | StillFile":
         if path.suffix.lower() in VIDEOS:
-            return FilmFile(path, self._hash(path), example.start, example.end)
+            return ClipFile(path, self._hash(path), example.start, example.end)
         return StillFile(path, self._hash(path))
 
-    def _picture(self, reference: Reference) -> "PictureFile":
+    def _image(self, reference: Reference) -> "ImageFile":
         mask = reference.mask
         mask_hash = None if mask is None else self._hash(mask)
-        return PictureFile(reference.picture, self._hash(reference.picture), mask, mask_hash)
+        return ImageFile(reference.image, self._hash(reference.image), mask, mask_hash)
 
     def _hash(self, path: Path) -> str:
         if path not in self.hashes:
@@ -210,7 +210,7 @@ class Files(Source):
 
 
 @dataclass(frozen=True)
-class FilmFile(Film):
+class ClipFile(Clip):
     """A video file, or its part from `start` to `end`, in seconds."""
 
     path: Path
@@ -234,8 +234,8 @@ class FilmFile(Film):
 
 
 @dataclass(frozen=True)
-class StillFile(Film):
-    """A picture file as a film without an end, in which nothing moves: a mask that holds for every frame."""
+class StillFile(Clip):
+    """An image file as a clip without an end, in which nothing moves: a mask that holds for every frame."""
 
     path: Path
     sha256: str
@@ -258,8 +258,8 @@ class StillFile(Film):
 
 
 @dataclass(frozen=True)
-class PictureFile(Picture):
-    """A picture file; with a mask, the subject is cut out along it."""
+class ImageFile(ImageSource):
+    """An image file; with a mask, the subject is cut out along it."""
 
     path: Path
     sha256: str
@@ -275,11 +275,11 @@ class PictureFile(Picture):
         return self.sha256 if self.mask is None else f"{self.sha256} {self.mask_sha256}"
 
     def load(self, background: Color) -> Image.Image:
-        picture = open_picture(self.path, background=background)
+        image = open_image(self.path, background=background)
         if self.mask is None:
-            return picture
+            return image
         try:
-            return cut_out(picture, open_mask(self.mask), background)
+            return cut_out(image, open_mask(self.mask), background)
         except ValueError as error:
             raise ValueError(f"{self.path}: {error}") from error
 

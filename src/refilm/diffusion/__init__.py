@@ -12,13 +12,13 @@ from refilm.diffusion.guidance import (
     rising,
 )
 from refilm.diffusion.loss import min_snr_weights, velocity_loss
-from refilm.diffusion.presets import COURSES, denoise, nothing, run
+from refilm.diffusion.presets import GUIDANCE_SCHEDULES, denoise, nothing, run
 from refilm.diffusion.samplers import SAMPLERS, Draw, Sampler, SamplerStep, ddim, dpmpp_2m_sde, gaussian
 from refilm.diffusion.sat import sat
 from refilm.diffusion.schedule import Schedule, scaled_linear
 
 __all__ = [
-    "COURSES",
+    "GUIDANCE_SCHEDULES",
     "SAMPLERS",
     "Condition",
     "Draw",

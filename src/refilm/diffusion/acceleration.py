@@ -17,14 +17,14 @@ BRANCHES = 4  # more than guidance ever has: what a branch keeps is as large as 
 
 
 class StepCache:
-    """Advice around a trunk: while its input has hardly moved since it last ran, add what it added then.
+    """WrapPrediction around a trunk: while its input has hardly moved since it last ran, add what it added then.
 
     In the manner of TeaCache (Liu et al. 2024, arXiv:2411.19108): the video tokens' relative L1 changes from step to
     step are summed up, and when the sum reaches the threshold the trunk runs and the sum starts anew. The tokens are
     compared as they come, neither modulated by the timestep nor through TeaCache's polynomial, which is fitted to each
     model: a threshold is found by trying.
 
-    Every sample goes by its own sum, so that a film does not depend on those beside it. Branches of guidance share
+    Every sample goes by its own sum, so that a video does not depend on those beside it. Branches of guidance share
     nothing: one is known by its text and reference tokens, which stay the same through a run. One cache serves one
     run; `reset` makes it new.
 

@@ -37,7 +37,7 @@ class Condition:
     text: Tensor
     """The prompt's embedding, (B or 1, L, D)."""
     reference: Tensor | None = None
-    """The reference picture's tokens, (B or 1, N, E)."""
+    """The reference image's tokens, (B or 1, N, E)."""
 
 
 @checked
@@ -56,7 +56,7 @@ def rising(scale: float, *, power: float = 5.0) -> GuidanceScale:
 def by_timestep(steps: int, scale: float = 6.0, *, power: float = 5.0) -> GuidanceScale:
     """CogVideoX's "dynamic" guidance as published: `rising` with a timestep for the step's index.
 
-    The scale jumps about between 1 and 1 + `scale`. Only for making the films that the original research code and
+    The scale jumps about between 1 and 1 + `scale`. Only for making the videos that the original research code and
     diffusers' `use_dynamic_cfg` make.
 
     Args:
@@ -82,18 +82,18 @@ def guided(
 ) -> Predict:
     """A prediction guided away from `unconditional`.
 
-    Without `reference_guidance` text and picture are dropped together (Ho & Salimans 2022, eq. 6):
+    Without `reference_guidance` text and image are dropped together (Ho & Salimans 2022, eq. 6):
     `v_0 + s (v_text,ref - v_0)`. With it they are dropped one after the other, as in InstructPix2Pix (Brooks et al.
-    2023, eq. 3; there the picture comes first): `v_0 + s_text (v_text - v_0) + s_ref (v_text,ref - v_text)`.
+    2023, eq. 3; there the image comes first): `v_0 + s_text (v_text - v_0) + s_ref (v_text,ref - v_text)`.
     What plays no part is not run: at a scale of exactly 1 the model runs once. Conditions whose tensors have the same
     sizes run as one batch, unconditional first; one without a reference runs apart from those with.
 
     Args:
         model: (latents, timesteps, text, reference) -> velocity; it sees the latents in the dtype they are sampled in.
-        conditional: the prompt and the picture.
+        conditional: the prompt and the image.
         unconditional: what they are replaced by when dropped.
         guidance: the scale of both together, or of the text alone.
-        reference_guidance: the scale of the picture.
+        reference_guidance: the scale of the image.
     """
     text_only = Condition(conditional.text, unconditional.reference)
 

@@ -15,7 +15,7 @@ def velocity_loss(
     timesteps: Tensor,
     schedule: Schedule,
     mask: Tensor | None = None,
-    mask_share: float = 0.0,
+    mask_fraction: float = 0.0,
 ) -> Tensor:
     """The mean squared error of the predicted velocity, for each sample: (B,) float32.
 
@@ -30,17 +30,17 @@ def velocity_loss(
         timesteps: (B,) integers.
         schedule: the process the noise was added by.
         mask: where the subject is, 0..1, (B, T, H, W); one that is 0 everywhere counts as 1 everywhere.
-        mask_share: the share of the loss that is the mean over the mask; the rest is the mean over everything.
+        mask_fraction: the share of the loss that is the mean over the mask; the rest is the mean over everything.
     """
     target = schedule.velocity(clean.float(), noise.float(), timesteps)
     error = (prediction.float() - target).square()
     everywhere = error.flatten(1).mean(dim=1)
-    if mask is None or not mask_share:
+    if mask is None or not mask_fraction:
         return everywhere
     weight = mask.float()
     weight = torch.where(weight.flatten(1).sum(1).view(-1, 1, 1, 1) > 0, weight, 1.0)
     inside = (error.mean(dim=2) * weight).flatten(1).sum(1) / weight.flatten(1).sum(1)
-    return torch.lerp(everywhere, inside, mask_share)
+    return torch.lerp(everywhere, inside, mask_fraction)
 
 
 @checked

@@ -14,7 +14,7 @@ from refilm.diffusion.sat import sat
 from refilm.diffusion.schedule import Schedule
 from refilm.model import require_finite
 
-COURSES: dict[str, Callable[[float, int], GuidanceScale]] = {
+GUIDANCE_SCHEDULES: dict[str, Callable[[float, int], GuidanceScale]] = {
     "constant": lambda scale, steps: constant(scale),
     "rising": lambda scale, steps: rising(scale),
     "by-timestep": lambda scale, steps: by_timestep(steps, scale),
@@ -62,7 +62,7 @@ def denoise(
 
 @checked
 def nothing(sampler: str, condition: Condition) -> Condition:
-    """No prompt and no picture: zeros as the text's embedding, as in training, and no reference.
+    """No prompt and no image: zeros as the text's embedding, as in training, and no reference.
 
     With `sat` zeros as the projected reference, as the original has it. That is not the same as none: the reference
     attention still runs and adds a constant, which no training has ever shown to the model.

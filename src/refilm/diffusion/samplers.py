@@ -35,9 +35,9 @@ class SamplerStep:
     timestep: int
     """The timestep at which the model was asked."""
     latents: Tensor
-    """The latents after the step, (B, T, C, H, W); after the last step the film."""
+    """The latents after the step, (B, T, C, H, W); after the last step the video."""
     clean: Tensor
-    """What the film looked like to the model before the step: a preview, (B, T, C, H, W)."""
+    """What the video looked like to the model before the step: a preview, (B, T, C, H, W)."""
 
 
 class Sampler(Protocol):
@@ -62,7 +62,7 @@ def gaussian(
 
     Args:
         shape: (B, T, C, H, W).
-        generator: one for all samples, or one a sample, so that a film does not depend on those beside it.
+        generator: one for all samples, or one a sample, so that a video does not depend on those beside it.
         device: where the noise is needed.
         dtype: what it is cast to.
 

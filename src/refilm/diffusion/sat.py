@@ -1,4 +1,4 @@
-"""The sampler of the original research code (SAT), quirks included: for comparing with it, not for making films.
+"""The sampler of the original research code (SAT), quirks included: for comparing with it, not for making videos.
 
 Where it departs from `samplers.dpmpp_2m_sde`:
 - The zero-SNR rescale is done on the sampled timesteps alone instead of on all 1000, so the levels of a run are not
@@ -8,7 +8,7 @@ Where it departs from `samplers.dpmpp_2m_sde`:
 - Timesteps are cut from 999 down instead of rounded from 1000: others where the number of steps does not divide 1000.
 - Every step of second order draws noise twice and throws the first away.
 Its guidance is `guidance.by_timestep(steps, 6.0)`. Its unconditional branch has zeros for the text's embedding and for
-the picture's tokens *after* their projection: there the reference attention still runs and adds a constant, which is
+the image's tokens *after* their projection: there the reference attention still runs and adds a constant, which is
 not the same as no reference.
 """
 

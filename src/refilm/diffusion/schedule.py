@@ -1,4 +1,4 @@
-"""The diffusion process: how much picture and how much noise there is at each timestep, and how to go between them.
+"""The diffusion process: how much image and how much noise there is at each timestep, and how to go between them.
 
 The one place where training and sampling get their coefficients. A noisy latent is
 `alpha * clean + sigma * noise` with alpha^2 + sigma^2 = 1 (variance preserving); the model predicts the velocity
@@ -18,7 +18,7 @@ class Schedule:
     """A variance-preserving process over timesteps 0 (almost clean) to S - 1 (noise)."""
 
     alphas_cumprod: Tensor
-    """The share of the picture's variance left at each timestep, alpha^2: (S,) float64, falling."""
+    """The share of the image's variance left at each timestep, alpha^2: (S,) float64, falling."""
     before_rescale: Tensor | None = None
     """The same before the last timestep was made pure noise, if it was: only the `sat` sampler goes back to these."""
 
@@ -40,7 +40,7 @@ class Schedule:
         return len(self.alphas_cumprod)
 
     def alpha_sigma(self, timesteps: Tensor | int, *, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
-        """The factors of the picture and of the noise, each (B, 1, 1, 1, 1), on the timesteps' device.
+        """The factors of the image and of the noise, each (B, 1, 1, 1, 1), on the timesteps' device.
 
         Args:
             timesteps: (B,) integers, or one integer for all samples.

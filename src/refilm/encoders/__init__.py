@@ -1,4 +1,4 @@
-"""Encoders: text, picture and video to what the transformer reads, and latents back to video."""
+"""Encoders: text, image and video to what the transformer reads, and latents back to video."""
 
 from typing import Protocol
 

@@ -1,6 +1,6 @@
 """3-D convolutions as 2-D ones on a CPU, whose kernels for few channels are several times slower in 3-D.
 
-The steps of a kernel in time become channels: C channels at 3 times are 3 C channels of a picture. The arithmetic is
+The steps of a kernel in time become channels: C channels at 3 times are 3 C channels of an image. The arithmetic is
 the same, but for the order of its sums.
 """
 

@@ -1,4 +1,4 @@
-"""Reference pictures to CLIP tokens. A picture keeps its shape: it is padded to a square.
+"""Reference images to CLIP tokens. An image keeps its shape: it is padded to a square.
 
 It is squashed only for adapters that were trained so.
 """
@@ -24,7 +24,7 @@ class ImageEncoder:
     Args:
         processor: resizes and normalizes.
         model: the vision tower.
-        fit: how a picture becomes a square: `pad` adds ground in the color of its border; `squash-bilinear` stretches
+        fit: how an image becomes a square: `pad` adds ground in the color of its border; `squash-bilinear` stretches
             it, as the original research code does.
         hidden_state: which of the tower's states are the tokens: what its last layer gives, or the one before.
     """

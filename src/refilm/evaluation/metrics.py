@@ -53,7 +53,7 @@ def psnr(a: ArrayLike, b: ArrayLike, *, peak: float = 255.0) -> float:
     """Peak signal-to-noise ratio in dB over all elements; infinite for equal arrays.
 
     Args:
-        a, b: pictures or films of one shape.
+        a, b: images or videos of one shape.
         peak: the span of their values: 255 for uint8, 1 for 0..1, 2 for -1..1.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Generation: a prompt and a reference picture become a video."""
+"""Generation: a prompt and a reference image become a video."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 from refilm.generation.request import Request
 
 if TYPE_CHECKING:
+    from refilm.generation.attention_maps import AttentionMaps
     from refilm.generation.loading import load
-    from refilm.generation.looks import Looks
     from refilm.generation.pipeline import Pipeline
 
-__all__ = ["Looks", "Pipeline", "Request", "load"]
-_ROOMS = {"Looks": "looks", "Pipeline": "pipeline", "load": "loading"}
+__all__ = ["AttentionMaps", "Pipeline", "Request", "load"]
+_ROOMS = {"AttentionMaps": "looks", "Pipeline": "pipeline", "load": "loading"}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""What a base model cannot know of what it is asked for: said once, before a film of nothing is taken for a fault."""
+"""What a base model cannot know of what it is asked for: said once, before a video of nothing is taken for a fault."""
 
 from collections.abc import Iterator
 

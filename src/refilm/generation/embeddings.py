@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def require_embeddings(name: str, given: Sequence[Any] | Tensor, *, width: int | None) -> None:
-    """Refuse a tensor that cannot be (B, L, width): a batch of pictures, say. All that is no tensor passes.
+    """Refuse a tensor that cannot be (B, L, width): a batch of images, say. All that is no tensor passes.
 
     Raises:
         ValueError: another shape; says which.

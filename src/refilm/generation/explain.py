@@ -1,9 +1,9 @@
-"""Heat maps: which part of the reference picture each part of a film looked at, as a film and a contact sheet.
+"""Heat maps: which part of the reference image each part of a video looked at, as a video and a contact sheet.
 
-Each place of the picture has a color. A part of the film glows in the color of the places it looks at, as brightly as
-its look differs from that of the whole film; and the picture glows where a frame looks at it, in the same colors.
+Each place of the image has a color. A part of the video glows in the color of the places it looks at, as brightly as
+its look differs from that of the whole video; and the image glows where a frame looks at it, in the same colors.
 
-Letters: F frames, H x W pixels; T x h x w video tokens; P x P patches of the picture, S x S pixels.
+Letters: F frames, H x W pixels; T x h x w video tokens; P x P patches of the image, S x S pixels.
 Knows arrays; `looks` has the numbers.
 """
 
@@ -18,57 +18,57 @@ import torch.nn.functional as F
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from refilm.generation.looks import information
+from refilm.generation.attention_maps import information
 from refilm.media import Video
 
 SHORTER_SIDE = 256  # pixels of a panel, at least
 FAINTEST = 0.05  # bits that glow fully where nothing tells more: noise stays dark
 GAP = 12  # pixels between panels
-DIM = 0.35  # how bright a gray film or picture stays behind the colors
+DIM = 0.35  # how bright a gray video or image stays behind the colors
 COLUMNS = 5  # frames on the sheet
 GROUND, INK = (16, 16, 18), (225, 225, 225)
 
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
-    """Where one film looked."""
+    """Where one video looked."""
 
     video: Video
-    """The film."""
-    picture: np.ndarray
+    """The video."""
+    image: np.ndarray
     """The reference as the image encoder saw it, (S, S, 3) uint8."""
     looks: Tensor
-    """How each video token's look is shared out over the picture's patches: (T, h, w, P, P), sums to 1 over P x P."""
+    """How each video token's look is shared out over the image's patches: (T, h, w, P, P), sums to 1 over P x P."""
 
-    def film(self) -> Video:
-        """The film, where each part of it looks, and where the picture is looked at, side by side."""
+    def side_by_side(self) -> Video:
+        """The video, where each part of it looks, and where the image is looked at, side by side."""
         panels = (np.concatenate(_spaced(self._panels(f)), axis=1) for f in range(len(self.video.frames)))
         return Video(np.stack([*panels]), self.video.fps)
 
     def sheet(self) -> Image.Image:
-        """The picture, its colors, and some frames of `film` below each other, with words."""
+        """The image, its colors, and some frames of `side_by_side` below each other, with words."""
         frames = np.linspace(0, len(self.video.frames) - 1, min(COLUMNS, len(self.video.frames))).round().astype(int)
         rows = zip(*(self._panels(int(frame)) for frame in frames), strict=True)
         everywhere, on_the_whole = np.ones(self.light.shape[1:]), self.light.mean(axis=0)
-        firsts = (self._square(self.picture), self._lit(everywhere), self._lit(on_the_whole))
+        firsts = (self._square(self.image), self._lit(everywhere), self._lit(on_the_whole))
         words = (
-            "the picture, and frames of the film",
-            "its places by color, and where each part of the film looks",
-            "where the film looks, and each of the frames",
+            "the image, and frames of the video",
+            "its places by color, and where each part of the video looks",
+            "where the video looks, and each of the frames",
         )
         return _stacked([[first, *row] for first, row in zip(firsts, rows, strict=True)], words)
 
     def save(self, path: Path | str) -> list[Path]:
-        """Write both beside the film of that name: `name.looks.mp4` (or .gif, if the film is one), `name.looks.png`.
+        """Write both beside the video of that name: `name.looks.mp4` (or .gif, if the video is one), `name.looks.png`.
 
         Raises:
             ValueError: no such folder.
         """
         path = Path(path)
-        film, sheet = (path.with_name(f"{path.stem}.looks{suffix}") for suffix in (self._suffix(path), ".png"))
-        self.film().save(film)
+        video, sheet = (path.with_name(f"{path.stem}.looks{suffix}") for suffix in (self._suffix(path), ".png"))
+        self.side_by_side().save(video)
         self.sheet().save(sheet)
-        return [film, sheet]
+        return [video, sheet]
 
     @staticmethod
     def _suffix(path: Path) -> str:
@@ -76,7 +76,7 @@ class Explanation:
 
     @cached_property
     def bits(self) -> Tensor:
-        """What each look at each place tells beyond the film's mean look: (T, h, w, P, P)."""
+        """What each look at each place tells beyond the video's mean look: (T, h, w, P, P)."""
         return information(self.looks.flatten(0, 2).flatten(1)).view_as(self.looks)
 
     @cached_property
@@ -86,7 +86,7 @@ class Explanation:
 
     @cached_property
     def light(self) -> np.ndarray:
-        """How decidedly each place of the picture is looked at in a latent frame, 0..1: (T, P, P)."""
+        """How decidedly each place of the image is looked at in a latent frame, 0..1: (T, P, P)."""
         return _scaled(self.bits.mean(dim=(1, 2)) * self.bits[0, 0, 0].numel())
 
     @cached_property
@@ -112,12 +112,12 @@ class Explanation:
         scale = math.ceil(SHORTER_SIDE / min(SHORTER_SIDE, *frame.shape[:2]))
         return frame.repeat(scale, axis=0).repeat(scale, axis=1)
 
-    def _square(self, picture: np.ndarray) -> np.ndarray:
+    def _square(self, image: np.ndarray) -> np.ndarray:
         side = len(self._enlarged(self.video.frames[0]))
-        return np.asarray(Image.fromarray(picture).resize((side, side), Image.Resampling.BICUBIC))
+        return np.asarray(Image.fromarray(image).resize((side, side), Image.Resampling.BICUBIC))
 
     def _lit(self, light: np.ndarray) -> np.ndarray:
-        return _glowing(self._square(self.picture), color_chart(self.looks.shape[-1]), light)
+        return _glowing(self._square(self.image), color_chart(self.looks.shape[-1]), light)
 
 
 def color_chart(side: int) -> np.ndarray:
@@ -155,7 +155,7 @@ def _scaled(values: Tensor) -> np.ndarray:
 
 
 def _glowing(pixels: np.ndarray, colors: np.ndarray, glow: np.ndarray) -> np.ndarray:
-    """Colors over the gray of a film's frame or picture: (H, W, 3) uint8, (h, w, 3), (h, w) -> (H, W, 3) uint8."""
+    """Colors over the gray of a video's frame or image: (H, W, 3) uint8, (h, w, 3), (h, w) -> (H, W, 3) uint8."""
     layers = np.concatenate(
         [colors * glow[..., None], glow[..., None]], axis=-1
     )  # premultiplied, so that dark adds none

@@ -1,4 +1,4 @@
-"""The pipeline: prompts and pictures through encoders, sampler and autoencoder to videos.
+"""The pipeline: prompts and images through encoders, sampler and autoencoder to videos.
 
 Letters: B videos, T latent frames, C latent channels, h x w latent pixels.
 """
@@ -20,14 +20,24 @@ from torch import Tensor, nn
 
 from refilm.arguments import checked, plain
 from refilm.checkpoints import Base
-from refilm.diffusion import COURSES, Condition, Predict, SamplerStep, StepCache, gaussian, guided, nothing, run
+from refilm.diffusion import (
+    GUIDANCE_SCHEDULES,
+    Condition,
+    Predict,
+    SamplerStep,
+    StepCache,
+    gaussian,
+    guided,
+    nothing,
+    run,
+)
 from refilm.generation.answering import Answering
+from refilm.generation.attention_maps import AttentionMaps
 from refilm.generation.doubts import doubts
 from refilm.generation.embeddings import require_embeddings
 from refilm.generation.explain import Explanation
-from refilm.generation.looks import Looks
 from refilm.generation.request import Prompt, Request, Text
-from refilm.media import Video, as_picture
+from refilm.media import Video, as_image
 from refilm.model import (
     KERNELS,
     Adapter,
@@ -43,10 +53,10 @@ from refilm.settings import Seed, explain
 
 logger = logging.getLogger("refilm")
 
-Picture = Annotated[Path | str | Image.Image | np.ndarray, PlainValidator(lambda value: value)]
-"""What `as_picture` takes, which refuses all else."""
+ImageLike = Annotated[Path | str | Image.Image | np.ndarray, PlainValidator(lambda value: value)]
+"""What `as_image` takes, which refuses all else."""
 
-Advice = Callable[[Predict, Transformer], Predict]
+WrapPrediction = Callable[[Predict, Transformer], Predict]
 """What is put around the prediction of every step: it may watch it, or change the transformer meanwhile."""
 
 
@@ -98,18 +108,18 @@ class Pipeline(Answering):
 
     @checked
     def generate(
-        self, prompt: Prompt, reference: Picture | None = None, *, seed: Seed | None = None, **settings: Any
+        self, prompt: Prompt, reference: ImageLike | None = None, *, seed: Seed | None = None, **settings: Any
     ) -> Video:
         """Make one video.
 
         Args:
             prompt: what happens where.
-            reference: a picture of who or what appears: a path, a PIL image, or (H, W, 3) uint8.
+            reference: an image of who or what appears: a path, a PIL image, or (H, W, 3) uint8.
             seed: the same seed, from 0 up, makes the same video; none: a random one, which is logged.
             settings: any of `Request`: steps, guidance, reference_scale, frames, height, width, sampler, ...
 
         Raises:
-            ValueError: a picture, prompt or setting that cannot be used; says what and how to mend it.
+            ValueError: an image, prompt or setting that cannot be used; says what and how to mend it.
             FloatingPointError: numbers left the range of the dtype; names the part.
         """
         seed = random.randrange(2**31) if seed is None else seed
@@ -122,7 +132,7 @@ class Pipeline(Answering):
     def generate_batch(
         self,
         prompts: Sequence[Text] | Tensor,
-        references: Sequence[Picture | None] | Tensor,
+        references: Sequence[ImageLike | None] | Tensor,
         *,
         seeds: Sequence[Seed],
         **settings: Any,
@@ -142,20 +152,20 @@ class Pipeline(Answering):
     def sample(
         self,
         prompts: Sequence[Text] | Tensor,
-        references: Sequence[Picture | None] | Tensor,
+        references: Sequence[ImageLike | None] | Tensor,
         *,
         seeds: Sequence[Seed],
         request: Request,
-        advice: Advice | None = None,
+        advice: WrapPrediction | None = None,
     ) -> Iterator[SamplerStep]:
         """The sampler's steps, one by one; the caller owns progress, preview and cancellation.
 
         Args:
             prompts: one a video; or their embeddings, (B, L, text_dim).
-            references: a picture a video, or none for all; or the pictures' tokens, (B, M, reference_dim).
+            references: an image a video, or none for all; or the images' tokens, (B, M, reference_dim).
             seeds: one a video.
             request: the settings.
-            advice: put around the prediction of every step, to watch it or to change it: `Looks`, for instance.
+            advice: put around the prediction of every step, to watch it or to change it: `AttentionMaps`, for instance.
 
         Raises:
             ValueError: before the first step, if anything asked for is impossible.
@@ -177,7 +187,7 @@ class Pipeline(Answering):
             self._model(transformer, request.reference_scale),
             condition,
             unconditional=empty,
-            guidance=COURSES[request.guidance_course](request.guidance, request.steps),
+            guidance=GUIDANCE_SCHEDULES[request.guidance_schedule](request.guidance, request.steps),
         )
         if advice is not None:
             predict = advice(predict, transformer)
@@ -190,18 +200,18 @@ class Pipeline(Answering):
             logger.info("step cache: %d of %d runs of the transformer's blocks left out", cache.skipped, cache.asked)
 
     @checked
-    def encode_references(self, references: Sequence[Picture | None] | Tensor) -> Tensor | None:
-        """Tokens of the pictures, (B, M, E); none if there are none. Tokens stay what they are."""
+    def encode_references(self, references: Sequence[ImageLike | None] | Tensor) -> Tensor | None:
+        """Tokens of the images, (B, M, E); none if there are none. Tokens stay what they are."""
         if isinstance(references, Tensor):
             return references
-        pictures = [as_picture(reference) for reference in references if reference is not None]
-        if not pictures:
+        images = [as_image(reference) for reference in references if reference is not None]
+        if not images:
             return None
-        if len(pictures) < len(references):
+        if len(images) < len(references):
             raise ValueError("a batch needs a reference for every prompt, or for none")
         if self.adapter is None:
             raise ValueError("a reference was given, but no adapter is loaded: give one with adapter=...")
-        return self.base.encoders.image(pictures)
+        return self.base.encoders.image(images)
 
     @checked
     def decode(self, latents: Tensor) -> list[Video]:
@@ -213,14 +223,14 @@ class Pipeline(Answering):
         ]
 
     @checked
-    def explain(self, looks: Looks, video: Video, reference: Picture, *, index: int = 0) -> Explanation:
-        """Where a film looked in its reference picture.
+    def explain(self, looks: AttentionMaps, video: Video, reference: ImageLike, *, index: int = 0) -> Explanation:
+        """Where a video looked in its reference image.
 
         Args:
             looks: what was the `advice` to `sample` when it was made.
-            video: the film.
-            reference: its picture.
-            index: which of the films made together it is.
+            video: the video.
+            reference: its image.
+            index: which of the videos made together it is.
 
         Raises:
             ValueError: nothing looked at a reference, or its tokens are not a class token and a square of patches.
@@ -236,13 +246,13 @@ class Pipeline(Answering):
         encoder = self.base.encoders.image
         normal = encoder.processor.to_dict()
         mean, std = (torch.tensor(normal[name]).view(3, 1, 1) for name in ("image_mean", "image_std"))
-        pixels = encoder.pixels([as_picture(reference)])[0] * std + mean
-        picture = (pixels.clamp(0, 1) * 255).round().byte().permute(1, 2, 0)
-        return Explanation(video, picture.numpy(), looked)
+        pixels = encoder.pixels([as_image(reference)])[0] * std + mean
+        image = (pixels.clamp(0, 1) * 255).round().byte().permute(1, 2, 0)
+        return Explanation(video, image.numpy(), looked)
 
     @torch.no_grad()
     def _conditions(
-        self, prompts: Sequence[str] | Tensor, references: Sequence[Picture | None] | Tensor, request: Request
+        self, prompts: Sequence[str] | Tensor, references: Sequence[ImageLike | None] | Tensor, request: Request
     ) -> tuple[Condition, Condition]:
         """What is asked for, and what guidance leads away from. References are projected already."""
         reference = self.encode_references(references)

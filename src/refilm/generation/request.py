@@ -9,7 +9,7 @@ from refilm.settings import Settings
 from refilm.sizes import Compression
 
 SamplerName = Literal["dpmpp-2m-sde", "ddim", "sat"]
-CourseName = Literal["constant", "rising", "by-timestep"]
+GuidanceScheduleName = Literal["constant", "rising", "by-timestep"]
 KernelName = Literal["fused", "flash", "efficient", "cudnn", "math", "eager"]
 
 
@@ -37,13 +37,13 @@ class Request(Settings):
     steps: int = Field(ge=1, le=999)
     """Sampler steps; more is finer and slower."""
     guidance: float = Field(ge=0, le=50)
-    """Guidance scale: how strongly prompt and picture are obeyed; 1 is not at all more than learned."""
-    guidance_course: CourseName = "constant"
+    """Guidance scale: how strongly prompt and image are obeyed; 1 is not at all more than learned."""
+    guidance_schedule: GuidanceScheduleName = "constant"
     """Guidance stays constant, is rising from 1 to 1 + guidance, or jumps by-timestep as CogVideoX's code has it."""
     negative_prompt: Text | None = None
     """What guidance leads away from; left out: no prompt, as in training. An empty text is what diffusers takes."""
     reference_scale: float = Field(default=1.0, ge=0, le=10)
-    """Factor of what the reference picture adds; 0 is no picture."""
+    """Factor of what the reference image adds; 0 is no image."""
     frames: int = Field(ge=1)
     """Frames of the video."""
     height: int = Field(ge=1)
@@ -62,7 +62,7 @@ class Request(Settings):
     def _complete(cls, settings: Any) -> Any:
         """The sampler sat brings its course of guidance along."""
         if isinstance(settings, dict) and settings.get("sampler") == "sat":
-            return {"guidance_course": "by-timestep", **settings}
+            return {"guidance_schedule": "by-timestep", **settings}
         return settings
 
     def latent_shape(self, channels: int, compression: Compression) -> tuple[int, int, int, int]:

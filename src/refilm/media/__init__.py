@@ -1,19 +1,19 @@
-"""Videos and pictures: the only room that opens and writes them. Knows nothing of models or of training."""
+"""Videos and images: the only room that opens and writes them. Knows nothing of models or of training."""
 
-from refilm.media.pictures import as_picture, border_color, open_mask, open_picture, pad_to_square
+from refilm.media.images import as_image, border_color, open_image, open_mask, pad_to_square
 from refilm.media.reading import duration, open_frames, open_video
 from refilm.media.video import Video
 from refilm.media.writing import check_target
 
 __all__ = [
     "Video",
-    "as_picture",
+    "as_image",
     "border_color",
     "check_target",
     "duration",
     "open_frames",
+    "open_image",
     "open_mask",
-    "open_picture",
     "open_video",
     "pad_to_square",
 ]

@@ -40,12 +40,12 @@ BRIGHTEST = 90.0  # of SDR's white: more than PQ's 10000 cd/m2 in any one of BT.
 SHOULDER = 0.8  # of SDR's white: above it, highlights are compressed
 LUMINANCE = np.array([0.2627, 0.6780, 0.0593], dtype=np.float32)  # of BT.2020
 BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
-ROWS = 128  # worked on at once: floats need twelve times the memory of the picture
+ROWS = 128  # worked on at once: floats need twelve times the memory of the image
 
 
 @dataclass(frozen=True)
 class Colors:
-    """What the numbers of a picture mean, where it is not sRGB or BT.709."""
+    """What the numbers of an image mean, where it is not sRGB or BT.709."""
 
     name: str
     """For messages."""

@@ -1,6 +1,6 @@
-"""What a video or picture file really holds, beside what it says of itself. Knows nothing of what would be wrong.
+"""What a video or image file really holds, beside what it says of itself. Knows nothing of what would be wrong.
 
-A video is decoded frame by frame, and of the frames only small pictures are kept.
+A video is decoded frame by frame, and of the frames only small images are kept.
 """
 
 import math
@@ -15,13 +15,13 @@ from refilm.media.color import Colors
 from refilm.media.containers import Format
 from refilm.media.cropping import says_to_crop
 from refilm.media.fields import TOP_FIRST
+from refilm.media.images import WHITE, Color, Shown, opened, show
 from refilm.media.opening import reading, timed_frames
-from refilm.media.pictures import WHITE, Color, Shown, opened, show
 from refilm.media.showing import colors_of
 from refilm.media.sides import Sides
 
-MOST_FRAMES = 250_000  # of a part: their small pictures take 0.9 GB, and 2.3 hours at 30 frames a second
-TINY = 32, 36  # height and width of the small pictures
+MOST_FRAMES = 250_000  # of a part: their small images take 0.9 GB, and 2.3 hours at 30 frames a second
+TINY = 32, 36  # height and width of the small images
 MEAN = Interpolation.AREA | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP
 EXIF_ORIENTATION = 0x0112
 DENSITIES = ("dpi", "aspect", "resolution", "jfif_density")  # as Pillow calls them, in PNG, TIFF, JPEG and BMP
@@ -72,8 +72,8 @@ class VideoPart:
 
 
 @dataclass(frozen=True)
-class PictureFacts:
-    """A picture file."""
+class ImageFacts:
+    """An image file."""
 
     format: str
     mode: str
@@ -85,7 +85,7 @@ class PictureFacts:
     pixel_aspect: float
     """Width of a pixel over its height, as the file says; it is shown with square ones."""
     shown: Shown
-    """As `open_picture` gives it, and what was done for that."""
+    """As `open_image` gives it, and what was done for that."""
 
 
 def inspect_video(path: Path, *, start: float | None = None, end: float | None = None) -> VideoPart:
@@ -157,17 +157,17 @@ def packets_left_out(path: Path) -> int:
         return sum(packet.is_discard for packet in video.container.demux(video.stream))
 
 
-def inspect_picture(path: Path, background: Color = WHITE) -> PictureFacts:
-    """Read a picture as `open_picture` does, and tell about it.
+def inspect_image(path: Path, background: Color = WHITE) -> ImageFacts:
+    """Read an image as `open_image` does, and tell about it.
 
     Raises:
-        ValueError: as `open_picture`.
+        ValueError: as `open_image`.
     """
     shown = show(path, background)
     with path.open("rb") as file:
         raw = opened(file, path)
         turned = raw.getexif().get(EXIF_ORIENTATION, 1) not in (0, 1)
-        return PictureFacts(
+        return ImageFacts(
             format=raw.format or "",
             mode=raw.mode,
             turned=turned,
@@ -183,7 +183,7 @@ def _pixel_aspect(image: Image.Image) -> float:
     return float(down) / float(across) if across and down else 1.0
 
 
-def tiny_picture(picture: Image.Image) -> np.ndarray:
-    """A picture as small as the frames of `VideoPart.tiny`: (32, 36, 3) uint8."""
+def tiny_image(image: Image.Image) -> np.ndarray:
+    """An image as small as the frames of `VideoPart.tiny`: (32, 36, 3) uint8."""
     height, width = TINY
-    return np.asarray(picture.resize((width, height), Image.Resampling.BOX))
+    return np.asarray(image.resize((width, height), Image.Resampling.BOX))

@@ -46,14 +46,14 @@ def open_video(
     with reading(path) as video:
         rate = video.rate
         timed = _between(timed_frames(video, first), first, last, 0.5 / rate)
-        times, pictures = _collect(islice(timed, frames), video)
-    if not pictures:
+        times, images = _collect(islice(timed, frames), video)
+    if not images:
         part = "" if start is end is None else f" between {first:g} s and {last:g} s"
         raise ValueError(f"{path}: has no frames{part}; give a video that has")
     if video.kind == "gif" and len(times) > 1:  # GIF has no rate: each frame says how long it is shown
         rate = (len(times) - 1) / (times[-1] - times[0])
     try:
-        return Video(np.stack(pictures), rate)
+        return Video(np.stack(images), rate)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 

@@ -1,4 +1,4 @@
-"""One decoded frame to the picture that is meant: its matrix, range, transfer, primaries and transparency.
+"""One decoded frame to the image that is meant: its matrix, range, transfer, primaries and transparency.
 
 Knows frames, not files. Does not touch `frame.side_data`, which would keep every frame in memory (see `sides`).
 """

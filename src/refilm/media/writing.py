@@ -96,7 +96,7 @@ def write_webp(path: Path, frames: np.ndarray, fps: float, scale: int) -> None:
 
 
 def write_gif(path: Path, frames: np.ndarray, fps: float, scale: int) -> None:
-    """A looping GIF with one palette for the whole film, exact up to 255 colors. Above 50 fps it skips frames."""
+    """A looping GIF with one palette for the whole video, exact up to 255 colors. Above 50 fps it skips frames."""
     step = ceil(fps / GIF_FPS)
     frames = frames[::step]
     ticks = np.round(np.arange(len(frames) + 1) * 100 * step / fps).astype(int)  # GIF counts hundredths of a second
@@ -140,7 +140,7 @@ def _yuv(frame: np.ndarray) -> VideoFrame:
 
 
 def _indexed(frames: np.ndarray, scale: int) -> list[Image.Image]:
-    """The frames with the film's palette. Pixel art stays flat; only a film at its own size is dithered."""
+    """The frames with the video's palette. Pixel art stays flat; only a video at its own size is dithered."""
     count, height, width, _ = frames.shape
     strip = Image.fromarray(frames.reshape(count * height, width, 3))
     indexed = strip.quantize(GIF_COLORS)

@@ -1,4 +1,4 @@
-"""The adapter: reference attention for every block and the picture's projection. It owns what is trained.
+"""The adapter: reference attention for every block and the image's projection. It owns what is trained.
 
 Letters: B samples, N video tokens, M reference tokens, D channels of a token, H heads.
 """
@@ -34,7 +34,7 @@ class ReferenceAttention(nn.Module):
 
 
 class Adapter(nn.Module):
-    """Puts a picture's subject into a frozen transformer's films."""
+    """Puts an image's subject into a frozen transformer's videos."""
 
     def __init__(self, size: AdapterSize):
         super().__init__()

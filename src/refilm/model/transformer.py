@@ -19,7 +19,7 @@ from refilm.model.position import RotaryPosition, SincosPosition, timestep_embed
 from refilm.sizes import Grid, TransformerSize
 
 Around = Callable[[Callable[[Tensor, Conditioning], Tensor], Tensor, Conditioning], Tensor]
-"""Advice around the trunk, (run, x, conditioning) -> x; it may leave the run out."""
+"""WrapPrediction around the trunk, (run, x, conditioning) -> x; it may leave the run out."""
 
 Step = Callable[["Block", Tensor, Conditioning], Tensor]
 """How the trunk runs one of its blocks, (block, x, conditioning) -> x."""
@@ -29,7 +29,7 @@ Reference = Callable[[Tensor, Tensor], Tensor]
 
 
 class Transformer(nn.Module):
-    """Predicts the velocity of latents under a text and, through an attached adapter, a reference picture."""
+    """Predicts the velocity of latents under a text and, through an attached adapter, a reference image."""
 
     def __init__(self, size: TransformerSize):
         super().__init__()

@@ -1,7 +1,7 @@
 """Training the video autoencoder: from small stills to clips with motion, minding detail and what moves."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -48,6 +48,8 @@ class CropLesson(Lesson):
 class AutoencoderSettings(Settings):
     """The autoencoder's shape and the terms of its loss."""
 
+    RENAMED: ClassVar = {"double_share": "double_fraction"}
+
     size: int = Field(default=critters.SIZE, ge=8, le=2**14)
     """Height and width of the clips that it learns from, in pixels."""
     channels: tuple[Channels, ...] = Field(default=(16, 64, 96), min_length=1)
@@ -61,7 +63,7 @@ class AutoencoderSettings(Settings):
     detail_weight: float = Field(default=3.0, ge=0, le=1e6)
     """How much more a pixel counts that differs from its surroundings or from the next frame."""
     grown_from: Path | None = None
-    """Begin as this trained autoencoder for films of half the height and width; its folder. None: as nothing."""
+    """Begin as this trained autoencoder for videos of half the height and width; its folder. None: as nothing."""
     kept_latents: float = Field(default=0.0, ge=0, le=1e6)
     """Weight of how far the latents go from those of `grown_from`, in units of their standard deviation, squared, a
     latent value's mean. A transformer that was trained on those can go on with these."""
@@ -71,7 +73,7 @@ class AutoencoderSettings(Settings):
     """Train the decoder alone of this trained autoencoder, whose latents stay as they are; its folder."""
     split: critters.Split = "train"
     """Which subjects it learns from; it is validated on those of `held_out`."""
-    double_share: float = Field(default=0.0, ge=0, le=1)
+    double_fraction: float = Field(default=0.0, ge=0, le=1)
     """Share of the clips that show two critters."""
     curriculum: tuple[CropLesson, ...]
     seed: Seed = 0
@@ -157,14 +159,14 @@ class AutoencoderTask(Reporting):
         self.module = whole(_begin(settings, self.small))
         self.held_out = torch.stack([self._clip(10_000_000 + i, critters.FRAMES, "held_out") for i in range(8)])
 
-    def _clip(self, index: int, frames: int, split: critters.Split, *, double_share: float = 0.0) -> Tensor:
+    def _clip(self, index: int, frames: int, split: critters.Split, *, double_fraction: float = 0.0) -> Tensor:
         """A clip (3, F, H, W) in -1..1; shorter ones begin anywhere in the story."""
         seed = self.settings.seed
         rng = np.random.default_rng((seed, index, 1))
         start = int(rng.integers(0, critters.FRAMES - frames + 1))
-        double = np.random.default_rng((seed, index, 3)).random() < double_share
+        double = np.random.default_rng((seed, index, 3)).random() < double_fraction
         story = (critters.double_story if double else critters.story)(seed, index, split)
-        pixels = critters.film(story, rng, size=self.settings.size, start=start, frames=frames)
+        pixels = critters.render(story, rng, size=self.settings.size, start=start, frames=frames)
         return torch.from_numpy(pixels).permute(3, 0, 1, 2) / 127.5 - 1
 
     def samples(self, step: int) -> range:
@@ -174,8 +176,8 @@ class AutoencoderTask(Reporting):
     def _batch(self, lesson: CropLesson, samples: range) -> Tensor:
         crops = []
         for index in samples:
-            share = self.settings.double_share
-            clip = self._clip(index, lesson.frames, self.settings.split, double_share=share)
+            share = self.settings.double_fraction
+            clip = self._clip(index, lesson.frames, self.settings.split, double_fraction=share)
             rng = np.random.default_rng((self.settings.seed, index, 2))
             top, left = rng.integers(0, self.settings.size - lesson.crop + 1, size=2)
             crops.append(clip[:, :, top : top + lesson.crop, left : left + lesson.crop])

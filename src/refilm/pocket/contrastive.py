@@ -105,7 +105,7 @@ class Pair(nn.Module):
         self.log_scale = nn.Parameter(torch.tensor(2.6))
 
     def forward(self, tokens: Tensor, pixels: Tensor) -> Tensor:
-        """Similarities of every text with every picture: (B, L), (B, 3, H, W) -> (B, B)."""
+        """Similarities of every text with every image: (B, L), (B, 3, H, W) -> (B, B)."""
         said = (tokens != 0).float()[..., None]
         text = (self.text(input_ids=tokens).last_hidden_state * said).sum(1) / said.sum(1)
         image = self.image(pixel_values=pixels).last_hidden_state.mean(1)
@@ -148,10 +148,10 @@ class EncodersTask(Reporting):
         length = self.settings.text_length
         return self.tokenizer(captions, padding="max_length", max_length=length, return_tensors="pt").input_ids
 
-    def normalize(self, pictures: np.ndarray) -> Tensor:
+    def normalize(self, images: np.ndarray) -> Tensor:
         """(B, H, W, 3) uint8 at the encoder's own size -> (B, 3, H, W), as the image processor does it."""
         mean, std = torch.tensor(self.processor.image_mean), torch.tensor(self.processor.image_std)
-        return ((torch.from_numpy(pictures) / 255 - mean) / std).permute(0, 3, 1, 2).contiguous()
+        return ((torch.from_numpy(images) / 255 - mean) / std).permute(0, 3, 1, 2).contiguous()
 
     def samples(self, step: int) -> range:
         """The numbers of a step's pairs."""

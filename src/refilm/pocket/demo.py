@@ -1,4 +1,4 @@
-"""The demo: one picture of a critter that no training clip ever showed, films of it, and a page that shows them.
+"""The demo: one image of a critter that no training clip ever showed, videos of it, and a page that shows them.
 
 Makes files and yields as it goes; knows nothing of screens.
 """
@@ -33,13 +33,13 @@ PLOTS = (
 
 @dataclass(frozen=True)
 class Take:
-    """A film of the demo."""
+    """A video of the demo."""
 
     name: str
     """Of its files, without suffix."""
     prompt: str
-    picture: str | None
-    """The file of its reference picture, or none."""
+    image: str | None
+    """The file of its reference image, or none."""
 
 
 @dataclass(frozen=True)
@@ -47,14 +47,14 @@ class DemoStep:
     """A sampler's step is done."""
 
     take: int
-    """Of which film, from 1."""
+    """Of which video, from 1."""
     takes: int
-    """How many films there are."""
+    """How many videos there are."""
 
 
 @dataclass(frozen=True)
 class Demo:
-    """What is made where. The same seed chooses the same critters and makes the same films."""
+    """What is made where. The same seed chooses the same critters and makes the same videos."""
 
     folder: Path
     seed: int
@@ -77,21 +77,21 @@ class Demo:
 
     @cached_property
     def takes(self) -> tuple[Take, ...]:
-        """The films: of the critter, then twice the first prompt again, without the picture and with another's."""
+        """The videos: of the critter, then twice the first prompt again, without the image and with another's."""
         prompts = [critters.Story(self.cast[0], motion, scene).caption for motion, scene in PLOTS]
-        films = [Take(f"film-{n}", prompt, "critter.png") for n, prompt in enumerate(prompts, start=1)]
+        videos = [Take(f"video-{n}", prompt, "critter.png") for n, prompt in enumerate(prompts, start=1)]
         return (
-            *films,
-            Take("without-picture", prompts[0], None),
-            Take("another-picture", prompts[0], "another.png"),
+            *videos,
+            Take("without-image", prompts[0], None),
+            Take("another-image", prompts[0], "another.png"),
         )
 
     def make(self, pipeline: Pipeline, request: Request) -> Iterator[DemoStep]:
-        """Draw the pictures, make the films and write the page, yielding after every step of a sampler."""
+        """Draw the images, make the videos and write the page, yielding after every step of a sampler."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        pictures = self._draw()
+        images = self._draw()
         for number, take in enumerate(self.takes, start=1):
-            reference = pictures[take.picture] if take.picture else None
+            reference = images[take.image] if take.image else None
             latents = None
             for step in pipeline.sample([take.prompt], [reference], seeds=[self.seed], request=request):
                 latents = step.latents
@@ -103,27 +103,27 @@ class Demo:
         write_text(self.page, self._html(request))
 
     def _draw(self) -> dict[str, Image.Image]:
-        pictures = {}
+        images = {}
         for number, (name, subject) in enumerate(zip(("critter.png", "another.png"), self.cast, strict=True)):
             rng = np.random.default_rng((self.seed, number))
-            pictures[name] = Image.fromarray(critters.portrait(subject, rng, size=PICTURE_SIZE))
-            pictures[name].save(self.folder / name)
-        return pictures
+            images[name] = Image.fromarray(critters.portrait(subject, rng, size=PICTURE_SIZE))
+            images[name].save(self.folder / name)
+        return images
 
     def _html(self, request: Request) -> str:
         first, alone, another = self.takes[0], *self.takes[len(PLOTS) :]
         command = ["refilm", "generate", first.prompt, "--reference", str(self.folder / "critter.png")]
-        command += ["--seed", str(self.seed), "--steps", str(request.steps), "-o", "film.mp4"]
+        command += ["--seed", str(self.seed), "--steps", str(request.steps), "-o", "video.mp4"]
         settings = {"seed": self.seed, **request.model_dump(exclude_none=True)}
         return Template(read_text(TEMPLATE)).substitute(
             looks=escape(self.cast[0].looks),
-            films="\n".join(_figure(take, take.prompt) for take in self.takes[: len(PLOTS)]),
+            videos="\n".join(_figure(take, take.prompt) for take in self.takes[: len(PLOTS)]),
             prompt=escape(first.prompt),
             comparison="\n".join(
                 (
-                    _figure(first, "this picture", badge=True),
-                    _figure(alone, "no picture: whoever comes"),
-                    _figure(another, "another critter's picture", badge=True),
+                    _figure(first, "this image", badge=True),
+                    _figure(alone, "no image: whoever comes"),
+                    _figure(another, "another critter's image", badge=True),
                 )
             ),
             settings="\n".join(
@@ -135,9 +135,9 @@ class Demo:
 
 
 def _figure(take: Take, caption: str, *, badge: bool = False) -> str:
-    """A film with words below it, and on it the picture that it was made from."""
-    picture = f'<img class="reference" src="{take.picture}" alt="">' if badge else ""
+    """A video with words below it, and on it the image that it was made from."""
+    image = f'<img class="reference" src="{take.image}" alt="">' if badge else ""
     return (
-        f'<figure><video src="{take.name}.mp4" autoplay loop muted playsinline></video>{picture}'
+        f'<figure><video src="{take.name}.mp4" autoplay loop muted playsinline></video>{image}'
         f'<figcaption>{escape(caption)}<a href="{take.name}.gif">GIF</a></figcaption></figure>'
     )

@@ -1,4 +1,4 @@
-"""Growing an autoencoder: one for films of twice the height and width, begun as one that is trained already.
+"""Growing an autoencoder: one for videos of twice the height and width, begun as one that is trained already.
 
 Beside the pixels comes a new resolution, which at first only passes on what it gets, halved on the way in and doubled
 on the way out. What the small one learned need not be learned again.

@@ -1,8 +1,8 @@
-"""The judge: small networks that tell from a film which critter does what where.
+"""The judge: small networks that tell from a video which critter does what where.
 
 Two nets share nothing: one reads the looks from single frames and pools them over space and time, one
 reads the motion from what changes between frames. Both are trained on real training clips alone
-(`benchmarks/judge.py`), never on generated films. Knows nothing of how a film was made.
+(`benchmarks/judge.py`), never on generated videos. Knows nothing of how a video was made.
 """
 
 from collections.abc import Sequence
@@ -37,7 +37,7 @@ LOOKS = ("color", "second", "shape", "pattern", "eyes", "scene")
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the judge sees in a film, or what a story says is to be seen there."""
+    """What the judge sees in a video, or what a story says is to be seen there."""
 
     color: str
     second: str
@@ -49,7 +49,7 @@ class Verdict:
 
     @classmethod
     def of(cls, story: Story) -> Self:
-        """The verdict that a perfect judge gives on a perfect film of `story`."""
+        """The verdict that a perfect judge gives on a perfect video of `story`."""
         who = story.subject
         return cls(who.color, who.second, who.shape, who.pattern, who.eyes, story.scene, story.motion)
 
@@ -63,7 +63,7 @@ def _conv(into: int, out: int, stride: int = 1) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(into, out, 3, stride, 1, bias=False), nn.BatchNorm2d(out), nn.ReLU())
 
 
-class Looks(nn.Module):
+class AttentionMaps(nn.Module):
     """Subject and scene: every frame on its own, then attention over all places of all frames."""
 
     def __init__(self, width: int = 24):
@@ -80,16 +80,16 @@ class Looks(nn.Module):
         self.attention = nn.Linear(4 * width, len(LOOKS))
         self.heads = nn.ModuleDict({name: nn.Linear(4 * width, len(ATTRIBUTES[name])) for name in LOOKS})
 
-    def forward(self, films: Tensor) -> dict[str, Tensor]:
-        """`films` (B, F, 3, 32, 32) in 0..1 -> logits of each attribute, (B, options)."""
-        x = self.trunk(2 * films.flatten(0, 1) - 1)  # (B F, D, 8, 8)
-        x = rearrange(x, "(b f) d h w -> b (f h w) d", b=len(films))
+    def forward(self, videos: Tensor) -> dict[str, Tensor]:
+        """`videos` (B, F, 3, 32, 32) in 0..1 -> logits of each attribute, (B, options)."""
+        x = self.trunk(2 * videos.flatten(0, 1) - 1)  # (B F, D, 8, 8)
+        x = rearrange(x, "(b f) d h w -> b (f h w) d", b=len(videos))
         pooled = self.attention(x).softmax(1).transpose(1, 2) @ x  # (B, A, D)
         return {name: self.heads[name](pooled[:, i]) for i, name in enumerate(self.names)}
 
 
 class Motion(nn.Module):
-    """The motion: each frame, and what differs in it from the film's mean, then convolutions over time."""
+    """The motion: each frame, and what differs in it from the video's mean, then convolutions over time."""
 
     def __init__(self, width: int = 16, depth: int = 64):
         super().__init__()
@@ -102,42 +102,42 @@ class Motion(nn.Module):
         )
         self.head = nn.Linear(2 * depth, len(ATTRIBUTES["motion"]))
 
-    def forward(self, films: Tensor) -> Tensor:
-        """`films` (B, F, 3, 32, 32) in 0..1 -> logits (B, 10)."""
-        seen = torch.cat((2 * films - 1, 4 * (films - films.mean(1, keepdim=True))), dim=2)  # (B, F, 6, 32, 32)
-        x = self.place(self.eye(seen.flatten(0, 1))).unflatten(0, films.shape[:2])  # (B, F, D)
+    def forward(self, videos: Tensor) -> Tensor:
+        """`videos` (B, F, 3, 32, 32) in 0..1 -> logits (B, 10)."""
+        seen = torch.cat((2 * videos - 1, 4 * (videos - videos.mean(1, keepdim=True))), dim=2)  # (B, F, 6, 32, 32)
+        x = self.place(self.eye(seen.flatten(0, 1))).unflatten(0, videos.shape[:2])  # (B, F, D)
         x = self.time(x.transpose(1, 2))  # (B, D, F)
         return self.head(torch.cat((x.mean(-1), x.amax(-1)), dim=-1))
 
 
 class Judge(nn.Module):
-    """Tells critters' films apart. Give it films by `judge`; `forward` is for training."""
+    """Tells critters' videos apart. Give it videos by `judge`; `forward` is for training."""
 
     def __init__(self):
         super().__init__()
-        self.looks = Looks()
+        self.looks = AttentionMaps()
         self.motion = Motion()
 
-    def forward(self, films: Tensor) -> dict[str, Tensor]:
-        """`films` (B, F, 3, 32, 32) in 0..1 -> logits of each attribute, (B, options)."""
-        return {**self.looks(films), "motion": self.motion(films)}
+    def forward(self, videos: Tensor) -> dict[str, Tensor]:
+        """`videos` (B, F, 3, 32, 32) in 0..1 -> logits of each attribute, (B, options)."""
+        return {**self.looks(videos), "motion": self.motion(videos)}
 
     @torch.inference_mode()
     @checked
-    def judge(self, films: Sequence[np.ndarray]) -> list[Verdict]:
-        """What is to be seen in each film.
+    def judge(self, videos: Sequence[np.ndarray]) -> list[Verdict]:
+        """What is to be seen in each video.
 
         Args:
-            films: each (F, H, W, 3) uint8, square, at least 9 frames of at least 32 pixels; larger ones
+            videos: each (F, H, W, 3) uint8, square, at least 9 frames of at least 32 pixels; larger ones
                 are averaged down to 32 pixels.
 
         Raises:
-            ValueError: a film of another kind.
+            ValueError: a video of another kind.
         """
         self.eval()
         verdicts = []
-        for film in films:
-            logits = self(as_seen(film)[None])
+        for video in videos:
+            logits = self(as_seen(video)[None])
             verdicts.append(Verdict(**{name: ATTRIBUTES[name][int(logits[name].argmax())] for name in ATTRIBUTES}))
         return verdicts
 
@@ -167,15 +167,15 @@ class Judge(nn.Module):
         return judge.eval()
 
 
-def as_seen(film: np.ndarray) -> Tensor:
-    """A film (F, H, W, 3) uint8 as the judge sees it: (F, 3, 32, 32) in 0..1; larger films are box-filtered."""
-    shape = film.shape
-    if film.dtype != np.uint8 or film.ndim != 4 or shape[3] != 3:
-        raise ValueError(f"a film must be (F, H, W, 3) of uint8, received {shape} of {film.dtype}")
+def as_seen(video: np.ndarray) -> Tensor:
+    """A video (F, H, W, 3) uint8 as the judge sees it: (F, 3, 32, 32) in 0..1; larger videos are box-filtered."""
+    shape = video.shape
+    if video.dtype != np.uint8 or video.ndim != 4 or shape[3] != 3:
+        raise ValueError(f"a video must be (F, H, W, 3) of uint8, received {shape} of {video.dtype}")
     if shape[0] < FEWEST_FRAMES or shape[1] != shape[2] or shape[1] < SIZE:
         raise ValueError(
-            f"a film must be square, with at least {FEWEST_FRAMES} frames of at least {SIZE} pixels, "
+            f"a video must be square, with at least {FEWEST_FRAMES} frames of at least {SIZE} pixels, "
             f"received {shape[0]} frames of {shape[1]} x {shape[2]}"
         )
-    frames = torch.from_numpy(np.ascontiguousarray(film)).permute(0, 3, 1, 2).float() / 255  # (F, 3, H, W)
+    frames = torch.from_numpy(np.ascontiguousarray(video)).permute(0, 3, 1, 2).float() / 255  # (F, 3, H, W)
     return F.adaptive_avg_pool2d(frames, SIZE)

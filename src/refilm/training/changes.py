@@ -28,7 +28,7 @@ FREE = (
     "diffusion.compile",
     "diffusion.validation.batch",
     "diffusion.validation.stop_if_unused",
-    "films",
+    "videos",
     "loop.steps",
     "loop.accumulate",
     "loop.shard",

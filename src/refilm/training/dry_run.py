@@ -24,7 +24,7 @@ from refilm.model import JointAttention, ReferenceAttention, eager, fused, swapp
 from refilm.training.batches.curriculum import samples_at
 from refilm.training.batches.stream import Batch, Bucket, ClipLesson
 from refilm.training.distributed.parallel import own_device, shares
-from refilm.training.engine.parameters import TrainedTable
+from refilm.training.engine.parameters import ParameterTable
 from refilm.training.engine.precision import dtype_of
 from refilm.training.engine.step import StepSettings
 from refilm.training.recipes import AdapterRecipe, BaseRecipe, Recipe
@@ -45,7 +45,7 @@ class Plan:
     """Clips to validate on."""
     buckets: Mapping[Bucket, int] | None = None
     """Clips to learn from, by their latents' frames, height and width; none: they are not encoded yet."""
-    trained: TrainedTable | None = None
+    trained: ParameterTable | None = None
     """What trains; none where the stage has no such table."""
     notes: tuple[str, ...] = ()
     """What is better known before than after."""
@@ -68,7 +68,7 @@ class Plan:
         return self.activations + (self.trained.bytes if self.trained else 0)
 
 
-def plan_of(
+def dry_run_of(
     recipe: Recipe[Any],
     folder: Path,
     *,
@@ -107,7 +107,7 @@ def plan_of(
 
 
 def _require_fetched(recipe: Recipe[Any]) -> None:
-    models = (recipe.base, recipe.begin_from) if isinstance(recipe, AdapterRecipe | BaseRecipe) else ()
+    models = (recipe.base, recipe.init_from) if isinstance(recipe, AdapterRecipe | BaseRecipe) else ()
     for model in models:
         if model is not None and must_be_fetched(model):
             raise ValueError(

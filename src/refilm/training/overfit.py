@@ -39,7 +39,7 @@ class Look:
     scores: Mapping[str, float]
     """All that a validation on these clips finds."""
     found: Verdict | None
-    """What that says of the picture; none without one."""
+    """What that says of the image; none without one."""
     gradient_norm: float
     """The largest so far, before clipping."""
     moved: float
@@ -52,7 +52,7 @@ class Look:
 
     @property
     def passed(self) -> bool:
-        """Whether the loss has fallen far enough, and for the picture's sake where there is one."""
+        """Whether the loss has fallen far enough, and for the image's sake where there is one."""
         return self.fall >= FALL and (self.found is None or self.found.used)
 
 
@@ -103,7 +103,7 @@ def explain(look: Look) -> str:
     if look.gradient_norm == 0:
         return (
             "no gradient reaches what trains, so that nothing can be learned: see that the reference is not always "
-            "dropped (diffusion.drop), and that the pictures' tokens are not all zero"
+            "dropped (diffusion.drop), and that the images' tokens are not all zero"
         )
     if look.moved == 0:
         return (
@@ -118,7 +118,7 @@ def explain(look: Look) -> str:
             "their length: raise loop.optimizer.learning_rate, drop text and reference less often"
         )
     assert found is not None
-    return f"the loss fell {far}, but not for the picture's sake: {found.words}"
+    return f"the loss fell {far}, but not for the image's sake: {found.words}"
 
 
 def few_of(clips: Subset, count: int) -> Subset:
@@ -149,7 +149,7 @@ def course(settings: DiffusionSettings) -> DiffusionSettings:
 
 def brief(settings: StepSettings) -> StepSettings:
     """How steps are computed: as ever, but at full speed soon and until the end."""
-    changes = {"warm_up": min(settings.optimizer.warm_up, 10), "decay_share": 0.0, "ema": 0.0}
+    changes = {"warm_up": min(settings.optimizer.warm_up, 10), "decay_fraction": 0.0, "ema": 0.0}
     optimizer = settings.optimizer.model_copy(update=changes)
     return settings.model_copy(update={"steps": STEPS, "accumulate": 1, "optimizer": optimizer})
 

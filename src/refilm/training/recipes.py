@@ -3,7 +3,7 @@
 from collections.abc import Generator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, Literal, Protocol, Self, TypeVar
+from typing import Any, ClassVar, Literal, Protocol, Self, TypeVar
 
 import torch
 from pydantic import Field, model_validator
@@ -12,8 +12,8 @@ from refilm.checkpoints import (
     Base,
     Defaults,
     TunedAdapter,
-    begin_base,
     copy_base,
+    create_base,
     fingerprint,
     image_encoder_of,
     load_base,
@@ -32,10 +32,10 @@ from refilm.training.batches.datasets import DataSettings
 from refilm.training.checks import require_delivery, require_fitting, require_steps
 from refilm.training.distributed.parallel import own_device, place, wait_for_all
 from refilm.training.engine.loop import LoopSettings
-from refilm.training.monitor.sample_videos import Filming, FilmSettings, prepare, require_films
+from refilm.training.monitor.sample_videos import SampleVideos, SampleVideoSettings, prepare, require_sample_videos
 from refilm.training.tasks.diffusion import DiffusionSettings, DiffusionTask, TrainSettings
 from refilm.training.tasks.task import Task
-from refilm.training.tasks.warm_start import begun_adapter, begun_transformer, require_adapter, require_transformer
+from refilm.training.tasks.warm_start import initial_adapter, initial_transformer, require_adapter, require_transformer
 
 T = TypeVar("T", bound=Task)
 
@@ -78,7 +78,7 @@ class Recipe(Protocol[T]):
         """What the loop trains."""
         ...
 
-    def sample_videos(self, task: T, folder: Path) -> Filming | None:
+    def sample_videos(self, task: T, folder: Path) -> SampleVideos | None:
         """What makes videos at validations; None: there are none."""
         ...
 
@@ -95,11 +95,13 @@ class Recipe(Protocol[T]):
 class BaseRecipe(Settings):
     """Trains a text-to-video transformer, from nothing or on from another."""
 
+    RENAMED: ClassVar = {"begin_from": "init_from"}
+
     stage: Literal["base"]
     base: Path
     """The base model's folder: has the encoders and the schedule, gets transformer/."""
     size: TransformerSize
-    begin_from: str | None = None
+    init_from: str | None = None
     """A base model whose transformer this one begins as: `pocket`, a folder or a Hub id; none: from nothing."""
     snr_shift: float = Field(default=1.0, gt=0, le=1000)
     """Of the noise schedule: 1 for latents as small as the pocket model's, 3 for CogVideoX-2B."""
@@ -124,7 +126,7 @@ class BaseRecipe(Settings):
 
     def _laid_out(self, encodings: Generator[EncodeProgress, None, None]) -> Generator[EncodeProgress, None, None]:
         if place().first:
-            begin_base(self.base, self.defaults, snr_shift=self.snr_shift)
+            create_base(self.base, self.defaults, snr_shift=self.snr_shift)
         wait_for_all()
         yield from encodings
 
@@ -147,11 +149,11 @@ class BaseRecipe(Settings):
             )
 
     def _beginning(self) -> Transformer:
-        return Transformer(self.size) if self.begin_from is None else begun_transformer(self.begin_from)
+        return Transformer(self.size) if self.init_from is None else initial_transformer(self.init_from)
 
     def _require_beginning(self) -> None:
-        if self.begin_from is not None:
-            require_transformer(self.begin_from, self.size)
+        if self.init_from is not None:
+            require_transformer(self.init_from, self.size)
 
     def sample_videos(self, task: DiffusionTask, folder: Path) -> None:
         """None: there is no adapter to watch."""
@@ -166,6 +168,8 @@ class BaseRecipe(Settings):
 class AdapterRecipe(Settings):
     """Trains an adapter on a base model that is frozen, or that trains with it."""
 
+    RENAMED: ClassVar = {"begin_from": "init_from", "films": "videos"}
+
     stage: Literal["adapter"]
     base: str = "pocket"
     """The base model: `pocket`, a folder or a Hub id."""
@@ -177,12 +181,12 @@ class AdapterRecipe(Settings):
     """Which of the image encoder's hidden states the reference is: `last` or `penultimate`."""
     image_encoder: str | None = None
     """The image encoder, a folder or a Hub id; left out: the base model's, or CLIP ViT-L where it has none."""
-    begin_from: Path | None = None
+    init_from: Path | None = None
     """An adapter's folder or Hub id, or `pocket`: what this one begins as, whatever its base was; none: fresh."""
     train: TrainSettings = TrainSettings()
     data: DataSettings
     diffusion: DiffusionSettings
-    films: FilmSettings = FilmSettings()
+    videos: SampleVideoSettings = SampleVideoSettings()
     loop: LoopSettings
 
     @model_validator(mode="after")
@@ -198,9 +202,9 @@ class AdapterRecipe(Settings):
         return ("query_norm = true: this adapter cannot be converted to SAT; set query_norm = false if it has to be",)
 
     def open_base(self, dtype: str, device: torch.device) -> Base:
-        """The base model, which reads pictures as the adapter shall; its parts are loaded when they are needed."""
+        """The base model, which reads images as the adapter shall; its parts are loaded when they are needed."""
         base = load_base(self.base, device=str(device), dtype=dtype, memory="low")
-        base.read_pictures_with(self.image_encoder, hidden_state=self.hidden_state)
+        base.read_images_with(self.image_encoder, hidden_state=self.hidden_state)
         return base
 
     def prepare(self) -> Generator[EncodeProgress, None, None]:
@@ -213,7 +217,7 @@ class AdapterRecipe(Settings):
         with torch.device("meta"):  # only to see whether it fits
             require_fitting(self._fresh(AdapterSize.of(base.size)), base.size, self.train.base_dtype)
         self._require_beginning(base.size)
-        require_films(self.films, base)
+        require_sample_videos(self.videos, base)
         return self.data.prepare(base.encoders, base.defaults, tokens=base.size.text_length)
 
     def task(self, within: AbstractContextManager[Any] | None = None) -> DiffusionTask:
@@ -245,25 +249,25 @@ class AdapterRecipe(Settings):
         return Adapter(size) if lora is None else TunedAdapter(size, lora, name="train.lora")
 
     def _beginning(self, size: AdapterSize) -> Adapter:
-        return self._fresh(size) if self.begin_from is None else begun_adapter(self.begin_from, size)
+        return self._fresh(size) if self.init_from is None else initial_adapter(self.init_from, size)
 
     def _require_beginning(self, size: TransformerSize) -> None:
-        if self.begin_from is not None:
+        if self.init_from is not None:
             require_adapter(
-                self.begin_from,
+                self.init_from,
                 size,
                 query_norm=self.query_norm,
                 hidden_state=self.hidden_state,
                 lora=self.train.lora,
             )
 
-    def sample_videos(self, task: DiffusionTask, folder: Path) -> Filming | None:
-        """What makes the videos that `films` asks for."""
-        if not self.films.prompts:
+    def sample_videos(self, task: DiffusionTask, folder: Path) -> SampleVideos | None:
+        """What makes the videos that `videos` asks for."""
+        if not self.videos.prompts:
             return None
         dtype = str(task.transformer.text_embedding.weight.dtype).removeprefix("torch.")
         return prepare(
-            self.films,
+            self.videos,
             self.open_base(dtype, task.device),
             task.transformer,
             adapter=task.adapter,

@@ -15,7 +15,7 @@ from refilm.training.distributed.consensus import agreed
 from refilm.training.distributed.heartbeats import heartbeats
 from refilm.training.distributed.parallel import joined, place, wait_for_all
 from refilm.training.engine.loop import Progress, begin, fit
-from refilm.training.engine.parameters import TrainedTable
+from refilm.training.engine.parameters import ParameterTable
 from refilm.training.engine.signals import Stop, Stopped, stoppable
 from refilm.training.monitor.trackers import TrackerName
 from refilm.training.monitor.watch import watch
@@ -33,7 +33,7 @@ class Finished:
     """Where the result is."""
 
 
-Event = EncodeProgress | TrainedTable | Progress | Stopped | Finished
+Event = EncodeProgress | ParameterTable | Progress | Stopped | Finished
 """What a run yields, in this order: how far encoding has come, what trains, a step done, and how it ended."""
 
 
@@ -52,7 +52,7 @@ def train(
 
     Args:
         recipe: from `refilm.recipes.read_recipe`, or made of settings.
-        folder: where checkpoints, records, films, the run's account and the recipe as it was understood are kept.
+        folder: where checkpoints, records, videos, the run's account and the recipe as it was understood are kept.
         resume: go on from this checkpoint, or from the newest of this run's folder; True: from the newest in `folder`.
         allow_changes: settings, or tables of them, that may be others than in the run that is resumed.
         log_with: a tracker that gets the numbers beside TensorBoard.
@@ -60,7 +60,7 @@ def train(
 
     Yields:
         Events. `Stopped` is the last one where a signal asked for it, or where as many validations as the recipe
-        allows found that the picture is not used; the last step is saved, or so are the encodings made so far.
+        allows found that the image is not used; the last step is saved, or so are the encodings made so far.
 
     Raises:
         ValueError: a recipe or data that cannot be used; `folder` holds a run already and `resume` is not set, or
@@ -100,7 +100,7 @@ def _trained(
         step=run.step,
         changes={change.name: [change.before, change.now] for change in since.changes},
         log_with=log_with,
-        filming=videos,
+        sample_videos=videos,
     )
     with closing(run), watching:
         for event in fit(task, recipe.loop, folder, run=run, look=watching.look, stop=stop):

@@ -12,7 +12,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from refilm.files import read_json
-from refilm.settings import Settings, explain
+from refilm.settings import Settings, explain, renamed
 
 T = TypeVar("T")
 LARGEST = 1 << 26  # bytes of a configuration file
@@ -67,6 +67,8 @@ def validated(content: Any, kind: type[T], path: Path, *, names: Mapping[str, st
         ValueError: it is none; names the file and the key.
     """
     try:
+        if isinstance(kind, type) and issubclass(kind, Settings) and isinstance(content, Mapping):
+            content = renamed(kind, content)
         return TypeAdapter(kind).validate_json(json.dumps(content))  # in which lists may be tuples
     except ValidationError as error:
         known = kind if isinstance(kind, type) and issubclass(kind, Settings) else None

@@ -1,4 +1,4 @@
-"""Videos and pictures as nobody wants them, of each kind as many as are asked for, the same ones every time."""
+"""Videos and images as nobody wants them, of each kind as many as are asked for, the same ones every time."""
 
 import io
 import random
@@ -17,13 +17,13 @@ TEN_BIT = [("mp4", "libx264", "yuv420p10le"), ("mp4", "libx265", "yuv420p10le"),
 TEN_BIT += [("mov", "prores_ks", "yuv422p10le")]
 
 
-def film(seed: int, frames: int = FRAMES, height: int = HEIGHT, width: int = WIDTH) -> np.ndarray:
+def video(seed: int, frames: int = FRAMES, height: int = HEIGHT, width: int = WIDTH) -> np.ndarray:
     """(F, H, W, 3) uint8: a coarse texture that moves, with enough detail for kilobytes to mean something."""
     rng = np.random.default_rng(seed)
     coarse = Image.fromarray(rng.integers(0, 256, (height // 8, width // 8, 3), dtype=np.uint8))
-    picture = np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC)).astype(int)
-    picture = np.clip(picture + rng.integers(-12, 13, picture.shape), 0, 255).astype(np.uint8)
-    return np.stack([np.roll(picture, 3 * step, axis=1) for step in range(frames)])
+    image = np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC)).astype(int)
+    image = np.clip(image + rng.integers(-12, 13, image.shape), 0, 255).astype(np.uint8)
+    return np.stack([np.roll(image, 3 * step, axis=1) for step in range(frames)])
 
 
 def write(
@@ -57,12 +57,12 @@ def write(
 
 def truncated(path: Path, n: int) -> None:
     container, codec = [("mp4", "libx264"), ("matroska", "libx264"), ("avi", "mpeg4"), ("webm", "libvpx")][n % 4]
-    whole = write(path, film(n % 4), container=container, codec=codec).read_bytes()
+    whole = write(path, video(n % 4), container=container, codec=codec).read_bytes()
     path.write_bytes(whole[: random.Random(n).randrange(1, len(whole) - 1)])
 
 
 def flipped(path: Path, n: int) -> None:
-    rng, content = random.Random(n), bytearray(write(path, film(n % 4)).read_bytes())
+    rng, content = random.Random(n), bytearray(write(path, video(n % 4)).read_bytes())
     for _ in range(rng.choice([1, 4, 40])):
         content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
     path.write_bytes(content)
@@ -78,7 +78,7 @@ def text(path: Path, n: int) -> None:
 
 def playlist(path: Path, n: int) -> None:
     """FFmpeg, left to guess, would read the other file."""
-    other = write(path.with_name("other.mp4"), film(0)).name
+    other = write(path.with_name("other.mp4"), video(0)).name
     heads = [b"", b"\0\0\0\x20ftypisom\n", b"\x1a\x45\xdf\xa3\n", b"RIFF\0\0\0\0AVI \n"]
     lists = [f"ffconcat version 1.0\nfile {other}\n", f"#EXTM3U\n#EXTINF:1,\n{other}\n#EXT-X-ENDLIST\n"]
     path.write_bytes(heads[n % 4] + (lists[n // 4 % 2] * (n + 1)).encode())
@@ -95,27 +95,27 @@ def audio(path: Path, n: int) -> None:
 
 
 def one_frame(path: Path, n: int) -> None:
-    write(path, film(n, frames=1))
+    write(path, video(n, frames=1))
 
 
 def variable(path: Path, n: int) -> None:
     gaps = [*random.Random(n).choices([40, 80, 125, 400], k=FRAMES - 4), 400, 400, 40, 40]
-    write(path, film(n), times=np.cumsum(gaps).tolist(), container=["mp4", "matroska"][n % 2])
+    write(path, video(n), times=np.cumsum(gaps).tolist(), container=["mp4", "matroska"][n % 2])
 
 
 def rotated(path: Path, n: int) -> None:
     turns = [{"degrees": 90}, {"degrees": -90}, {"degrees": 180}, {"degrees": 0, "hflip": True}]
-    write(path, film(n), turn=turns[n % 4])
+    write(path, video(n), turn=turns[n % 4])
 
 
 def ten_bit(path: Path, n: int) -> None:
     container, codec, pixels = TEN_BIT[n % 4]
-    write(path, film(n), container=container, codec=codec, pixels=pixels)
+    write(path, video(n), container=container, codec=codec, pixels=pixels)
 
 
-def picture(seed: int, mode: str = "RGB") -> Image.Image:
+def image(seed: int, mode: str = "RGB") -> Image.Image:
     """96 x 64 pixels."""
-    return Image.fromarray(film(2000 + seed, frames=1)[0]).convert(mode)  # no frame of any clip
+    return Image.fromarray(video(2000 + seed, frames=1)[0]).convert(mode)  # no frame of any clip
 
 
 def bomb(path: Path, n: int) -> None:
@@ -133,37 +133,37 @@ def chunk(kind: bytes, content: bytes) -> bytes:
 
 
 def cmyk(path: Path, n: int) -> None:
-    picture(n, "CMYK").save(path, ["JPEG", "TIFF"][n % 2])
+    image(n, "CMYK").save(path, ["JPEG", "TIFF"][n % 2])
 
 
 def animated(path: Path, n: int) -> None:
-    others = [picture(n + 1), picture(n + 2)]
-    picture(n).save(path, ["GIF", "WEBP", "PNG"][n % 3], save_all=True, append_images=others)
+    others = [image(n + 1), image(n + 2)]
+    image(n).save(path, ["GIF", "WEBP", "PNG"][n % 3], save_all=True, append_images=others)
 
 
 def exif(path: Path, n: int) -> None:
     tags = Image.Exif()
     tags[0x0112] = 2 + n % 7
-    picture(n).save(path, ["JPEG", "PNG", "WEBP"][n % 3], exif=tags)
+    image(n).save(path, ["JPEG", "PNG", "WEBP"][n % 3], exif=tags)
 
 
-def cut_picture(path: Path, n: int) -> None:
+def cut_image(path: Path, n: int) -> None:
     buffer = io.BytesIO()
-    picture(n).save(buffer, ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF"][n % 6])
+    image(n).save(buffer, ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF"][n % 6])
     path.write_bytes(buffer.getvalue()[: random.Random(n).randrange(1, len(buffer.getvalue()) * 9 // 10)])
 
 
 def misnamed(path: Path, n: int) -> None:
-    picture(n).save(path, ["JPEG", "WEBP", "GIF", "BMP", "TIFF"][n % 5])
+    image(n).save(path, ["JPEG", "WEBP", "GIF", "BMP", "TIFF"][n % 5])
 
 
-def no_picture(path: Path, n: int) -> None:
-    picture(n).save(path, ["PPM", "TGA", "ICO", "PDF", "EPS"][n % 5])
+def no_image(path: Path, n: int) -> None:
+    image(n).save(path, ["PPM", "TGA", "ICO", "PDF", "EPS"][n % 5])
 
 
-def flipped_picture(path: Path, n: int) -> None:
+def flipped_image(path: Path, n: int) -> None:
     buffer, rng = io.BytesIO(), random.Random(n)
-    picture(n).save(buffer, ["PNG", "JPEG", "WEBP", "GIF"][n % 4])
+    image(n).save(buffer, ["PNG", "JPEG", "WEBP", "GIF"][n % 4])
     content = bytearray(buffer.getvalue())
     for _ in range(8):
         content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
@@ -171,7 +171,7 @@ def flipped_picture(path: Path, n: int) -> None:
 
 
 def unusual(path: Path, n: int) -> None:
-    picture(n, ["1", "L", "LA", "P", "RGBA", "I;16"][n % 6]).save(path, "PNG")
+    image(n, ["1", "L", "LA", "P", "RGBA", "I;16"][n % 6]).save(path, "PNG")
 
 
 VIDEOS: dict[str, Callable[[Path, int], None]] = {
@@ -191,10 +191,10 @@ PICTURES: dict[str, Callable[[Path, int], None]] = {
     "cmyk": cmyk,
     "animated": animated,
     "exif": exif,
-    "truncated": cut_picture,
+    "truncated": cut_image,
     "misnamed": misnamed,
-    "no picture": no_picture,
+    "no image": no_image,
     "empty": empty,
-    "flipped": flipped_picture,
+    "flipped": flipped_image,
     "unusual": unusual,
 }

@@ -15,16 +15,16 @@ from refilm.data.critters.files import write_clips
 from refilm.media import Video
 
 from .checks import SMALL, checked, kinds
-from .damaged import film, picture, write
+from .damaged import image, video, write
 
 
 @pytest.fixture
 def home(tmp_path) -> Path:
-    """Two sound clips, a and b, with two pictures of each subject."""
+    """Two sound clips, a and b, with two images of each subject."""
     for seed, name in enumerate("ab"):
-        write(tmp_path / f"{name}.mp4", film(seed))
-        picture(seed).save(tmp_path / f"{name}.png")
-        picture(seed + 10).save(tmp_path / f"{name}2.png")
+        write(tmp_path / f"{name}.mp4", video(seed))
+        image(seed).save(tmp_path / f"{name}.png")
+        image(seed + 10).save(tmp_path / f"{name}2.png")
     return tmp_path
 
 
@@ -64,7 +64,7 @@ WRONG: dict[str, tuple[dict, str, str]] = {
         "long caption",
         "clips.jsonl:2: the caption has 11 tokens where 10 fit; the last 1 are not",
     ),
-    "alone": ({"references": []}, "no reference", "clips.jsonl:3: has no reference; name a picture of the subject"),
+    "alone": ({"references": []}, "no reference", "clips.jsonl:3: has no reference; name an image of the subject"),
     "absent": ({"video": "nowhere.mp4"}, "missing", "'nowhere.mp4' is no file in"),
     "outside": ({"references": ["../x.png"]}, "outside", "'../x.png' leads out of the manifest's folder"),
     "part": ({"start": 0.25, "end": 1.0}, "short", "part.mp4: has, in the part that is given, 6 frames at 8 a second"),
@@ -77,25 +77,25 @@ WRONG: dict[str, tuple[dict, str, str]] = {
     "later": ({"references": ["later.png", "frame.webp"]}, "copy", "later.mp4: reference 2 is frame 5 of its own clip"),
     "twins": ({"references": ["twins.png", "twin.png"]}, "duplicate", "twin.png: is twice among the references"),
     "odd": ({"video": "odd.gif"}, "size", "odd.gif: 97 x 65 pixels, an odd number; cut off a row or column"),
-    "tall": ({}, "size", "tall.mp4: 96 x 192 pixels become 96 x 64, and 67 % of the picture are cut off"),
+    "tall": ({}, "size", "tall.mp4: 96 x 192 pixels become 96 x 64, and 67 % of the image are cut off"),
     "slow": ({}, "rate", "slow.mp4: 4 frames a second where 8 are wanted, so that some are repeated"),
     "sound": ({}, "", ""),
 }
 
 
 def test_what_is_wrong_with_a_clip_is_told(tmp_path):
-    films = {name: film(100 + number) for number, name in enumerate(WRONG)}
+    videos = {name: video(100 + number) for number, name in enumerate(WRONG)}
     for number, name in enumerate(WRONG):
-        write(tmp_path / f"{name}.mp4", films[name])
-        picture(100 + number).save(tmp_path / f"{name}.png")
-    write(tmp_path / "short.mp4", film(5, frames=4))
-    write(tmp_path / "tall.mp4", film(6, height=192))
-    Video(film(7, height=72, width=104)[:, :65, :97], 8).save(tmp_path / "odd.gif", scale=1)
-    Video(film(8), 4).save(tmp_path / "slow.mp4", scale=1)
-    picture(0).resize((20, 13)).save(tmp_path / "tiny.png")
+        write(tmp_path / f"{name}.mp4", videos[name])
+        image(100 + number).save(tmp_path / f"{name}.png")
+    write(tmp_path / "short.mp4", video(5, frames=4))
+    write(tmp_path / "tall.mp4", video(6, height=192))
+    Video(video(7, height=72, width=104)[:, :65, :97], 8).save(tmp_path / "odd.gif", scale=1)
+    Video(video(8), 4).save(tmp_path / "slow.mp4", scale=1)
+    image(0).resize((20, 13)).save(tmp_path / "tiny.png")
     (tmp_path / "twin.png").write_bytes((tmp_path / "twins.png").read_bytes())
-    Image.fromarray(films["first"][0]).resize((192, 128)).save(tmp_path / "frame.jpg", quality=60)
-    Image.fromarray(films["later"][5]).save(tmp_path / "frame.webp")
+    Image.fromarray(videos["first"][0]).resize((192, 128)).save(tmp_path / "frame.jpg", quality=60)
+    Image.fromarray(videos["later"][5]).save(tmp_path / "frame.webp")
     lines = (
         {"video": f"{name}.mp4", "references": [f"{name}.png"], "subject": name} | WRONG[name][0] for name in WRONG
     )
@@ -121,9 +121,9 @@ def test_every_line_is_told_even_if_all_are_wrong(home):
 
 def test_clips_that_are_there_twice(home):
     (home / "copy.mp4").write_bytes((home / "a.mp4").read_bytes())
-    larger = np.stack([np.asarray(Image.fromarray(frame).resize((192, 128))) for frame in film(0)])
+    larger = np.stack([np.asarray(Image.fromarray(frame).resize((192, 128))) for frame in video(0)])
     write(home / "larger.mp4", larger, container="matroska")
-    long = np.concatenate([film(20), film(21), film(22)])
+    long = np.concatenate([video(20), video(21), video(22)])
     write(home / "long.mp4", long)
     report = checked(
         manifest(
@@ -141,8 +141,8 @@ def test_clips_that_are_there_twice(home):
     assert report.usable
 
 
-def test_pictures_that_are_said_to_show_others(home):
-    picture(0).resize((200, 140)).save(home / "larger.jpg")
+def test_images_that_are_said_to_show_others(home):
+    image(0).resize((200, 140)).save(home / "larger.jpg")
     fox = {"video": "b.mp4", "subject": "fox"}
     for line, kind in (
         (fox | {"references": ["a.png"]}, {"duplicate"}),
@@ -170,9 +170,9 @@ def test_a_folder_is_checked_like_a_manifest(home):
     for part in ("videos", "labels", "ref_images/1"):
         (home / "set" / part).mkdir(parents=True)
     for name in "12":
-        write(home / "set/videos" / f"{name}.mp4", film(int(name)))
+        write(home / "set/videos" / f"{name}.mp4", video(int(name)))
     (home / "set/labels/1.txt").write_text("a dog")
-    picture(0).save(home / "set/ref_images/1/1_masked.jpg")
+    image(0).save(home / "set/ref_images/1/1_masked.jpg")
     (home / "set/videos/notes.doc").touch()
     report = checked(home / "set")
     places = {clip.place: {finding.kind for finding in clip.findings} for clip in report.clips}
@@ -209,9 +209,9 @@ def folder_of(home: Path, name: str) -> Path:
     for part in ("videos", "labels", "ref_images/a", f"ref_images/{name}"):
         (home / part).mkdir(parents=True, exist_ok=True)
     for seed, stem in enumerate(("a", name)):
-        write(home / "videos" / f"{stem}.mp4", film(seed))
+        write(home / "videos" / f"{stem}.mp4", video(seed))
         (home / "labels" / f"{stem}.txt").write_text("a dog runs")
-        picture(seed).save(home / "ref_images" / stem / "1.png")
+        image(seed).save(home / "ref_images" / stem / "1.png")
     return home
 
 
@@ -262,8 +262,8 @@ def test_faster_clips_are_as_good(home):
     """Of 24 or 30 frames a second the nearest are taken; only slower ones are repeated."""
     lines = []
     for rate in (10, 24, 25, 30, 60):
-        Video(film(rate, frames=2 * rate), rate).save(home / f"{rate}.mp4", scale=1)
-        picture(rate).save(home / f"{rate}.png")
+        Video(video(rate, frames=2 * rate), rate).save(home / f"{rate}.mp4", scale=1)
+        image(rate).save(home / f"{rate}.png")
         lines.append({"video": f"{rate}.mp4", "references": [f"{rate}.png"], "subject": str(rate)})
     assert kinds(checked(manifest(home, *lines))) == [set()] * 5
 

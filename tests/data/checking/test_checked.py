@@ -12,16 +12,16 @@ from refilm.data import read_examples
 from refilm.data.checking import keep_usable, report_paths, require_checked
 
 from .checks import SMALL, checked
-from .damaged import film, picture, write
+from .damaged import image, video, write
 
 
 @pytest.fixture(scope="module")
 def usable(tmp_path_factory) -> Path:
     """The folder of a manifest that was checked."""
     home = tmp_path_factory.mktemp("usable")
-    write(home / "a.mp4", film(0))
-    picture(0).save(home / "a.png")
-    picture(1).save(home / "b.png")
+    write(home / "a.mp4", video(0))
+    image(0).save(home / "a.png")
+    image(1).save(home / "b.png")
     (home / "clips.jsonl").write_text(line() + "\n")
     assert checked(home / "clips.jsonl").usable
     return home
@@ -67,10 +67,10 @@ def test_copies_and_touched_files_are_unchanged(clips):
         lambda clips: clips.write_text(line(start=0.5)),
         lambda clips: clips.write_text(line(references=["b.png"])),
         lambda clips: clips.write_text(line() + "\n" + line(subject="dog")),
-        lambda clips: picture(1).save(clips.parent / "a.png"),
+        lambda clips: image(1).save(clips.parent / "a.png"),
         lambda clips: flip(clips.parent / "a.mp4"),
     ],
-    ids=["caption", "part", "reference", "line", "picture", "video"],
+    ids=["caption", "part", "reference", "line", "image", "video"],
 )
 def test_what_has_changed_must_be_checked_again(clips, change):
     change(clips)

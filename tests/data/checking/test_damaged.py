@@ -10,17 +10,17 @@ from PIL import Image
 from refilm.data.checking import ClipReport, Report
 
 from .checks import checked
-from .damaged import FRAMES, PICTURES, VIDEOS, film, picture, write
+from .damaged import FRAMES, PICTURES, VIDEOS, image, video, write
 
 UNREADABLE = {"unreadable", "truncated"}
 SHARED = {"duplicate", "similar"}  # many of these files look like each other, which is no matter here
 
 
-def make(home: Path, videos: int, pictures: int) -> Path:
-    """A manifest of so many videos and pictures of each kind, each the only bad file of its clip."""
+def make(home: Path, videos: int, images: int) -> Path:
+    """A manifest of so many videos and images of each kind, each the only bad file of its clip."""
     home.mkdir(exist_ok=True)
-    write(home / "good.mp4", film(0))
-    picture(1000).save(home / "good.png")
+    write(home / "good.mp4", video(0))
+    image(1000).save(home / "good.png")
     lines = []
     for kind, damage in VIDEOS.items():
         for number in range(videos):
@@ -28,8 +28,8 @@ def make(home: Path, videos: int, pictures: int) -> Path:
             damage(path, number)
             lines.append({"video": path.name, "references": ["good.png"]})
     for kind, damage in PICTURES.items():
-        for number in range(pictures):
-            path = home / f"picture-{kind}-{number}.png"
+        for number in range(images):
+            path = home / f"image-{kind}-{number}.png"
             damage(path, number)
             lines.append({"video": "good.mp4", "references": [path.name]})
     rows = (json.dumps(line | {"caption": "a dog", "subject": "dog"}) for line in lines)
@@ -49,7 +49,7 @@ def judge(report: Report, home: Path) -> dict[str, int]:
             silent[what] = silent.get(what, 0) + (not told)
             assert told or sound(home / name), clip
         else:
-            expect = expect_video if what == "video" else expect_picture
+            expect = expect_video if what == "video" else expect_image
             expect(kind, int(number), clip, {finding.kind for finding in told}, report.files[name].facts)
     return silent
 
@@ -72,8 +72,8 @@ def expect_video(kind: str, number: int, clip: ClipReport, told: set[str], facts
         assert (told, clip.usable, "10 bit" in facts) == (set(), True, True), clip
 
 
-def expect_picture(kind: str, number: int, clip: ClipReport, told: set[str], facts: str) -> None:
-    if kind in ("bomb", "truncated", "no picture", "empty"):
+def expect_image(kind: str, number: int, clip: ClipReport, told: set[str], facts: str) -> None:
+    if kind in ("bomb", "truncated", "no image", "empty"):
         assert told == {"unreadable"}, clip
         assert not clip.usable
         return
@@ -93,7 +93,7 @@ def expect_picture(kind: str, number: int, clip: ClipReport, told: set[str], fac
 
 def sound(path: Path) -> bool:
     """Whether FFmpeg or Pillow, asked plainly, find nothing wrong: neither format has checksums for all it holds."""
-    if path.name.startswith("picture"):
+    if path.name.startswith("image"):
         with Image.open(path) as image:
             image.load()
         return True
@@ -103,7 +103,7 @@ def sound(path: Path) -> bool:
 
 
 def test_some_of_each_kind(tmp_path):
-    report = checked(make(tmp_path / "set", videos=2, pictures=2))
+    report = checked(make(tmp_path / "set", videos=2, images=2))
     assert len(report.clips) == 40
     assert not report.usable
     judge(report, tmp_path / "set")
@@ -112,10 +112,10 @@ def test_some_of_each_kind(tmp_path):
 
 
 @pytest.mark.slow
-def test_500_videos_and_200_pictures(tmp_path):
-    report = checked(make(tmp_path / "set", videos=50, pictures=20))
+def test_500_videos_and_200_images(tmp_path):
+    report = checked(make(tmp_path / "set", videos=50, images=20))
     assert len(report.clips) == 700
     silent = judge(report, tmp_path / "set")
     print(f"{report.seconds} s; of 50 and 20 with flipped bits, these decode without complaint: {silent}")  # noqa: T201
     assert silent["video"] < 15
-    assert silent["picture"] < 15
+    assert silent["image"] < 15

@@ -1,4 +1,4 @@
-"""Copies look the same, other pictures do not, and the bands find every pair that comparing all with all finds."""
+"""Copies look the same, other images do not, and the bands find every pair that comparing all with all finds."""
 
 import io
 
@@ -7,13 +7,13 @@ import pytest
 from PIL import Image, ImageOps
 
 from refilm.data.checking.hashes import Look, looks, same, twins
-from refilm.media.inspecting import tiny_picture
+from refilm.media.inspecting import tiny_image
 
-from .damaged import picture
+from .damaged import image as drawn
 
 
 def look(image: Image.Image) -> Look:
-    return looks(tiny_picture(image)[None])[0]
+    return looks(tiny_image(image)[None])[0]
 
 
 def compressed(image: Image.Image) -> Image.Image:
@@ -24,11 +24,11 @@ def compressed(image: Image.Image) -> Image.Image:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_copies_look_the_same_and_others_do_not(seed):
-    image = picture(seed)
+    image = drawn(seed)
     for copy in (image.resize((300, 200)), compressed(image), image.point(lambda level: min(255, level + 6))):
         assert same(look(image), look(copy))
     crop = image.crop((24, 16, 72, 48))
-    for other in (picture(seed + 100), ImageOps.mirror(image), crop, ImageOps.invert(image), image.rotate(90)):
+    for other in (drawn(seed + 100), ImageOps.mirror(image), crop, ImageOps.invert(image), image.rotate(90)):
         assert not same(look(image), look(other))
     assert not same(look(Image.new("RGB", (9, 9), "red")), look(Image.new("RGB", (9, 9), "green")))
 

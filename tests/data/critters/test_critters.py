@@ -17,11 +17,11 @@ CAT = critters.Subject("cat", "red", "yellow", "bellied", "wide")
 
 
 def seen(motion: str, seed: int, *, subject: critters.Subject = CAT, size: int = critters.SIZE) -> np.ndarray:
-    """Where the critter shows in a real film: all that is not its scene. (F, H, W) bool."""
+    """Where the critter shows in a real video: all that is not its scene. (F, H, W) bool."""
     scene = tuple(critters.SCENES)[seed % len(critters.SCENES)]
-    film = critters.film(critters.Story(subject, motion, scene), np.random.default_rng(seed), size=size)
+    video = critters.render(critters.Story(subject, motion, scene), np.random.default_rng(seed), size=size)
     stage = paint_scene(scene, size, np.random.default_rng(seed))
-    return (film != np.round(stage).astype(np.uint8)).any(axis=-1)
+    return (video != np.round(stage).astype(np.uint8)).any(axis=-1)
 
 
 def centres(mask: np.ndarray) -> np.ndarray:
@@ -67,15 +67,15 @@ def test_every_part_of_a_held_out_critter_is_known_from_training(part):
 def drawn(seed: int, index: int, split: critters.Split) -> tuple[critters.Story, np.ndarray, np.ndarray]:
     story = critters.story(seed, index, split)
     rng = np.random.default_rng((seed, index))
-    return story, critters.film(story, rng), critters.portrait(story.subject, rng)
+    return story, critters.render(story, rng), critters.portrait(story.subject, rng)
 
 
 def test_a_clip_is_a_function_of_seed_index_and_split():
     for index, split in itertools.product((0, 1, 999_999_999), ("train", "held_out")):
         for first, again in zip(drawn(3, index, split), drawn(3, index, split), strict=True):
             assert np.array_equal(first, again)
-    films = [drawn(*key)[1].tobytes() for key in itertools.product((3, 4), range(20), ("train", "held_out"))]
-    assert len(set(films)) == len(films)
+    videos = [drawn(*key)[1].tobytes() for key in itertools.product((3, 4), range(20), ("train", "held_out"))]
+    assert len(set(videos)) == len(videos)
 
 
 def test_a_split_shows_its_own_subjects_and_everything_there_is():
@@ -100,14 +100,14 @@ def test_captions_tell_motion_and_scene_and_never_the_looks():
     assert len(captions) == len(critters.MOTIONS) * len(critters.SCENES)
 
 
-def test_part_of_a_film_is_a_part_of_the_film():
+def test_part_of_a_video_is_a_part_of_the_video():
     story = critters.story(0, 0, "train")
-    whole = critters.film(story, np.random.default_rng(0))
-    part = critters.film(story, np.random.default_rng(0), start=5, frames=4)
+    whole = critters.render(story, np.random.default_rng(0))
+    part = critters.render(story, np.random.default_rng(0), start=5, frames=4)
     assert np.array_equal(part, whole[5:9])
 
 
-# --- motions, as films show them ---------------------------------------------------------------------
+# --- motions, as videos show them ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_part_of_a_film_is_a_part_of_the_film():
 def test_straight_motions_go_one_way_at_one_pace(motion, x, y):
     for seed in range(12):
         steps = np.diff(centres(np.pad(seen(motion, seed), ((0, 0), (9, 9), (9, 9)))), axis=0) / STEP
-        assert np.abs(steps - (x, y)).max() <= 0.5  # at the rim of the picture bounds move by halves
+        assert np.abs(steps - (x, y)).max() <= 0.5  # at the rim of the image bounds move by halves
         assert np.abs(steps.sum(axis=0) - (16 * x, 16 * y)).max() <= 4
 
 
@@ -151,13 +151,13 @@ def test_growing_and_shrinking_change_the_size_alone(motion, order):
 
 def test_spinning_is_half_a_turn_on_the_spot():
     for seed in range(12):
-        film = seen("spins", seed)
-        assert np.ptp(film.sum(axis=(1, 2))) < 0.1 * film[0].sum()
-        mass = np.array([np.argwhere(mask).mean(axis=0) for mask in film])
+        video = seen("spins", seed)
+        assert np.ptp(video.sum(axis=(1, 2))) < 0.1 * video[0].sum()
+        mass = np.array([np.argwhere(mask).mean(axis=0) for mask in video])
         assert np.ptp(mass, axis=0).max() < 4  # about a point that is not quite the mass's middle
-        assert (film[1:] != film[:-1]).any(axis=(1, 2)).all()
-        assert np.array_equal(cut(film[16]), cut(film[0])[::-1, ::-1])
-        assert not np.array_equal(cut(film[16]), cut(film[0]))
+        assert (video[1:] != video[:-1]).any(axis=(1, 2)).all()
+        assert np.array_equal(cut(video[16]), cut(video[0])[::-1, ::-1])
+        assert not np.array_equal(cut(video[16]), cut(video[0]))
 
 
 def cut(mask: np.ndarray) -> np.ndarray:
@@ -167,8 +167,8 @@ def cut(mask: np.ndarray) -> np.ndarray:
 
 def test_waiting_is_standing_still():
     for seed in range(12):
-        film = critters.film(critters.Story(CAT, "waits", "night"), np.random.default_rng(seed))
-        assert (film == film[0]).all()
+        video = critters.render(critters.Story(CAT, "waits", "night"), np.random.default_rng(seed))
+        assert (video == video[0]).all()
 
 
 @pytest.mark.parametrize("motion", critters.MOTIONS)
@@ -221,7 +221,7 @@ def test_looking_at_the_critter_alone_draws_what_looking_everywhere_draws(soft, 
 
 def test_pixel_art_has_flat_colors_and_a_portrait_soft_edges():
     story = critters.Story(CAT, "spins", "night")
-    colors = np.unique(critters.film(story, np.random.default_rng(0), size=32).reshape(-1, 3), axis=0)
+    colors = np.unique(critters.render(story, np.random.default_rng(0), size=32).reshape(-1, 3), axis=0)
     assert {critters.COLORS["red"], critters.COLORS["yellow"]} <= {tuple(color) for color in colors.tolist()}
     assert len(colors) < 14
     portrait = critters.portrait(CAT, np.random.default_rng(0), size=128)
@@ -232,10 +232,10 @@ def test_pixel_art_has_flat_colors_and_a_portrait_soft_edges():
 def test_portraits_show_the_critter_on_a_plain_ground():
     touched = []
     for seed, subject in enumerate(critters.subjects("held_out")[::7]):
-        picture = critters.portrait(subject, np.random.default_rng(seed), size=64)
-        ground = picture[0, 0]
-        rim = np.concatenate([picture[0], picture[-1], picture[:, 0], picture[:, -1]])
+        image = critters.portrait(subject, np.random.default_rng(seed), size=64)
+        ground = image[0, 0]
+        rim = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
         touched.append((rim != ground).any(axis=-1).mean())
-        assert 0.15 < (picture != ground).any(axis=-1).mean() < 0.6
+        assert 0.15 < (image != ground).any(axis=-1).mean() < 0.6
     assert np.mean(touched) < 0.01  # the tip of an ear may be cut off
     assert np.max(touched) < 0.2

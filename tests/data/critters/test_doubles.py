@@ -52,9 +52,9 @@ def test_captions_name_shapes_motions_and_scene_and_no_other_looks():
 
 def test_a_clip_is_a_function_of_seed_index_and_split():
     keys = list(itertools.product((3, 4), (0, 999_999_999), ("train", "held_out")))
-    films = [critters.draw_double(*key).frames.tobytes() for key in keys]
-    assert films == [critters.draw_double(*key).frames.tobytes() for key in keys]
-    assert len(set(films)) == len(keys)
+    videos = [critters.draw_double(*key).frames.tobytes() for key in keys]
+    assert videos == [critters.draw_double(*key).frames.tobytes() for key in keys]
+    assert len(set(videos)) == len(keys)
     portraits = [
         critters.draw_double_portrait(3, 0, "train", subject=subject, number=number, size=16).tobytes()
         for subject, number in itertools.product((0, 1), (0, 1))
@@ -62,7 +62,7 @@ def test_a_clip_is_a_function_of_seed_index_and_split():
     assert len(set(portraits)) == 4
 
 
-def test_part_of_a_film_is_a_part_of_the_film():
+def test_part_of_a_video_is_a_part_of_the_video():
     story = critters.double_story(0, 0, "train")
     whole = critters.shoot(story, np.random.default_rng(0))
     part = critters.shoot(story, np.random.default_rng(0), start=5, frames=4)

@@ -36,11 +36,11 @@ def test_files_hold_the_clips(tmp_path):
         ]
         read, drawn = Files([example])[0], source[index]
         assert open_video(example.video).fps == critters.FPS
-        film, twin = ([fitted(frame, (32, 32)) for frame in clip.film.frames(critters.FPS)] for clip in (read, drawn))
-        assert len(film) == len(twin) == critters.FRAMES
-        assert psnr(np.stack(film), np.stack(twin)) >= 35
-        for picture, portrait in zip(read.references, drawn.references, strict=True):
-            loaded, same = (one.load((255, 255, 255)) for one in (picture, portrait))
+        video, twin = ([fitted(frame, (32, 32)) for frame in clip.video.frames(critters.FPS)] for clip in (read, drawn))
+        assert len(video) == len(twin) == critters.FRAMES
+        assert psnr(np.stack(video), np.stack(twin)) >= 35
+        for image, portrait in zip(read.references, drawn.references, strict=True):
+            loaded, same = (one.load((255, 255, 255)) for one in (image, portrait))
             assert loaded.size == (256, 256)
             assert psnr(np.asarray(loaded.reduce(256 // same.width)), np.asarray(same)) > 18  # the same pose
 
@@ -58,7 +58,7 @@ def test_the_same_seed_writes_the_same_bytes_and_more_clips_only_add(tmp_path):
     assert not set(a.values()) & set(c.values())
 
 
-def test_films_are_written_one_by_one(tmp_path):
+def test_videos_are_written_one_by_one(tmp_path):
     writing = write_clips(tmp_path, clips=3, split="train", seed=0)
     assert not list(tmp_path.iterdir())
     assert next(writing).is_file()
@@ -91,7 +91,7 @@ def test_what_cannot_be_written_is_refused_at_once(tmp_path):
     assert not (tmp_path / "new").exists()
 
 
-def test_a_clip_of_two_has_a_line_for_each_with_its_pictures_and_mask(tmp_path):
+def test_a_clip_of_two_has_a_line_for_each_with_its_images_and_mask(tmp_path):
     list(write_clips(tmp_path, clips=2, split="held_out", seed=5, subjects=2, references=1))
     examples = read_examples(tmp_path / "manifest.jsonl")
     assert [path.relative_to(tmp_path).as_posix() for path in examples[3].files] == [
@@ -104,14 +104,14 @@ def test_a_clip_of_two_has_a_line_for_each_with_its_pictures_and_mask(tmp_path):
         story, shot = critters.double_story(5, index, "held_out"), critters.draw_double(5, index, "held_out")
         assert (example.caption, example.subject) == (story.caption, story.subjects[place].looks)
         assert example.mask is not None
-        film, mask = (
+        video, mask = (
             np.stack([fitted(frame, (64, 64)) for frame in open_video(path).frames])
             for path in (example.video, example.mask)
         )
-        assert psnr(film, shot.frames) >= 30
+        assert psnr(video, shot.frames) >= 30
         assert np.array_equal(mask[..., 0] > 127, shot.masks[place])
         portrait = critters.draw_double_portrait(5, index, "held_out", subject=place, number=0, size=256)
-        assert np.array_equal(np.asarray(Image.open(example.references[0].picture)), portrait)
+        assert np.array_equal(np.asarray(Image.open(example.references[0].image)), portrait)
 
 
 def test_nothing_is_wrong_with_clips_of_two(tmp_path, refilm):

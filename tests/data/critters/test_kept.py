@@ -20,7 +20,7 @@ CLIPS = [
 def test_clips_stay_what_they_were(row):
     seed, index, split, told = CLIPS[row]
     assert critters.story(seed, index, split).looks_caption == told
-    frames = critters.draw_film(seed, index, split)[::8]
+    frames = critters.draw_video(seed, index, split)[::8]
     drawn = np.concatenate([*frames, critters.draw_portrait(seed, index, split, number=1, size=64)], axis=1)
     before = np.asarray(Image.open(DRAWN))[64 * row : 64 * (row + 1)]
     assert np.abs(drawn.astype(int) - before).max() <= 1  # sines differ by a bit between processors

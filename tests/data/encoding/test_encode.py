@@ -18,7 +18,7 @@ from refilm.data.cutting import Views, pooled, views
 from refilm.data.encoding import EncodedSet
 from refilm.data.samples import Critters, Files
 from refilm.data.views import ViewSettings
-from refilm.media import Video, open_picture, open_video
+from refilm.media import Video, open_image, open_video
 
 from .clips import SETTINGS, contents
 
@@ -34,15 +34,15 @@ def test_encodings_are_what_the_encoders_say(encoding, tmp_path):
     found = EncodedSet(tmp_path)
     assert len(found) == 3
     for index, clip in enumerate(found):
-        film = critters.draw_film(0, index, "train", size=32)[:5]
-        mean, std = encoding.encoders.autoencoder.posterior(torch.from_numpy(film)[None])
+        video = critters.draw_video(0, index, "train", size=32)[:5]
+        mean, std = encoding.encoders.autoencoder.posterior(torch.from_numpy(video)[None])
         assert close(clip.mean, mean[0])
         assert close((0.5 * clip.logvar.float()).exp(), std[0])
         noise = torch.randn(clip.mean.shape)
         assert close(clip.latents(noise), mean[0] + std[0] * noise, 1e-2)
         assert close(clip.text, encoding.encoders.text(clips[index].captions))
-        pictures = [picture.load((255, 255, 255)) for picture in clips[index].references]
-        assert close(clip.references, encoding.encoders.image(pictures)[:, None])
+        images = [image.load((255, 255, 255)) for image in clips[index].references]
+        assert close(clip.references, encoding.encoders.image(images)[:, None])
         assert clip.mask is None
         assert clip.mean.dtype == torch.float16
         entry = found.entries[index]
@@ -59,14 +59,14 @@ def test_files_with_views_masks_and_parts(encoding, examples, tmp_path):
     found = EncodedSet(tmp_path / "cache")
     assert [clip.mask is None for clip in found] == [False, True, True]
     clip = found[0]
-    film = open_video(examples[0].video, start=0.5).frames[:5]
-    assert close(clip.mean, encoding.encoders.autoencoder.posterior(torch.from_numpy(film)[None])[0][0])
+    video = open_video(examples[0].video, start=0.5).frames[:5]
+    assert close(clip.mean, encoding.encoders.autoencoder.posterior(torch.from_numpy(video)[None])[0][0])
     flat = np.repeat(np.eye(32)[None], 5, 0)
     assert close(clip.mask, torch.from_numpy(pooled(flat, encoding.encoders.autoencoder.compression)))
-    picture = Files(examples)[0].references[0]
-    seen = views(Views(picture, settings.views, (255, 255, 255)))
+    image = Files(examples)[0].references[0]
+    seen = views(Views(image, settings.views, (255, 255, 255)))
     assert close(clip.references, encoding.encoders.image(seen)[None])
-    assert np.array_equal(np.asarray(seen[0]), np.asarray(open_picture(picture.path)))
+    assert np.array_equal(np.asarray(seen[0]), np.asarray(open_image(image.path)))
     assert clip.references.shape[:2] == (1, 3)
 
 
@@ -87,13 +87,13 @@ def test_what_changed_is_encoded_anew_and_no_more(encoding, examples, tmp_path):
     assert close(EncodedSet(cache)[1].text, encoding.encoders.text([examples[1].caption]))
     assert EncodedSet(cache).identity != first
 
-    Video(critters.draw_film(7, 7, "train", size=32), 8).save(examples[2].video, scale=1)
+    Video(critters.draw_video(7, 7, "train", size=32), 8).save(examples[2].video, scale=1)
     assert encoding(examples, cache) == 1
     pixels = torch.from_numpy(open_video(examples[2].video).frames[:5])
     assert close(EncodedSet(cache)[2].mean, encoding.encoders.autoencoder.posterior(pixels[None])[0][0])
 
-    shutil.copy(examples[0].references[0].picture, examples[1].references[0].picture)
-    assert encoding(examples, cache) == 0  # a picture that is there already
+    shutil.copy(examples[0].references[0].image, examples[1].references[0].image)
+    assert encoding(examples, cache) == 0  # an image that is there already
     found = EncodedSet(cache)
     assert torch.equal(found[0].references, found[1].references)
 
@@ -130,7 +130,7 @@ def test_a_clip_that_cannot_be_used_stops_with_its_name_and_keeps_the_rest(encod
 
 
 def test_buckets(encoding, examples, tmp_path):
-    wide = np.repeat(critters.draw_film(0, 9, "train", size=32), 2, axis=2)
+    wide = np.repeat(critters.draw_video(0, 9, "train", size=32), 2, axis=2)
     Video(wide[:11], 8).save(examples[1].video, scale=1)
     settings = SETTINGS.model_copy(update={"frames": 17, "buckets": True})
     encoding(examples, tmp_path / "cache", settings=settings)

@@ -34,7 +34,7 @@ def make(folder, subjects: list[str | None]) -> EncodedSet:
                     video=f"{number}.mp4",
                     captions=("one", "other"),
                     subject=subjects[number],
-                    source=f"film {number}",
+                    source=f"video {number}",
                     latents=latents[2 * row],
                     text=tuple(text[keys]),
                     references=tuple(reversed(references[keys])),

@@ -15,17 +15,17 @@ import pytest
 from refilm.data import Example, Reference, read_examples
 from refilm.data.importing import Columns, hub, import_clips
 
-from ..checking.damaged import film, picture, write
+from ..checking.damaged import image, video, write
 from .hub import serving
 
 BUFFER = io.BytesIO()
-picture(0).save(BUFFER, "PNG")
+image(0).save(BUFFER, "PNG")
 PNG = BUFFER.getvalue()
 
 
 @pytest.fixture(scope="module")
 def mp4(tmp_path_factory) -> bytes:
-    return write(tmp_path_factory.mktemp("film") / "1.mp4", film(0)).read_bytes()
+    return write(tmp_path_factory.mktemp("video") / "1.mp4", video(0)).read_bytes()
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def test_the_folder_layout(home, tmp_path, mp4):
     (home / "labels/7.txt").write_text(" a dog\nruns ")
     (home / "ref_images/7/7_masked.jpg").write_bytes(PNG)
     (one,) = imported(home, tmp_path / "out")
-    assert (one.caption, one.video.name, one.references[0].picture.name) == ("a dog runs", "000001.mp4", "000001-1.jpg")
+    assert (one.caption, one.video.name, one.references[0].image.name) == ("a dog runs", "000001.mp4", "000001-1.jpg")
     assert one.video.samefile(home / "videos/7.mp4")  # linked, not copied
 
 
@@ -185,7 +185,7 @@ def test_parquet_with_contents_and_with_paths(home, tmp_path, mp4):
     one, two = imported(home / "clips.parquet", tmp_path / "out")
     assert (one.video.name, two.video.name) == ("000001.mkv", "000002.mp4")
     assert one.video.read_bytes() == two.video.read_bytes() == mp4
-    assert [item.picture.name for item in one.references] == ["000001-1.webp", "000001-2.png"]
+    assert [item.image.name for item in one.references] == ["000001-1.webp", "000001-2.png"]
     assert (one.end, two.end, two.references) == (1.0, None, ())
     (home / "clips.parquet").unlink()
     for number, path in enumerate(["clips/1.mp4", "clips/2.mov"]):
@@ -240,9 +240,9 @@ def test_tars(home, tmp_path, mp4):
     one, two = imported(home, tmp_path / "out", columns="caption=text")
     out = tmp_path / "out"
     assert one == Example(out / "videos/000001.mp4", "ein Hündchen", (), source="1.mp4")
-    pictures = (Reference(out / "references/000002-1.png"), Reference(out / "references/000002-2.jpg"))
+    images = (Reference(out / "references/000002-1.png"), Reference(out / "references/000002-2.jpg"))
     video, mask = out / "videos/000002.mkv", out / "masks/000002.mp4"
-    assert two == Example(video, "a fox", pictures, end=1.0, subject="fox", mask=mask, source="s/2.mkv")
+    assert two == Example(video, "a fox", images, end=1.0, subject="fox", mask=mask, source="s/2.mkv")
     assert mask.read_bytes() == mp4
 
 
@@ -310,14 +310,14 @@ def from_hub(repository: Path, home: Path, *words: str) -> subprocess.CompletedP
 
 def test_a_data_set_of_the_hub_as_parquet(tmp_path, mp4):
     (tmp_path / "repository").mkdir()
-    rows = {"film": [{"bytes": mp4, "path": "x.mov"}] * 2, "caption": ["a dog", "a fox"], "reference": [PNG, None]}
-    features = {"film": datasets.Video(), "caption": datasets.Value("string"), "reference": datasets.Image()}
+    rows = {"video": [{"bytes": mp4, "path": "x.mov"}] * 2, "caption": ["a dog", "a fox"], "reference": [PNG, None]}
+    features = {"video": datasets.Video(), "caption": datasets.Value("string"), "reference": datasets.Image()}
     datasets.Dataset.from_dict(rows, datasets.Features(features)).to_parquet(tmp_path / "repository" / "train.parquet")
-    done = from_hub(tmp_path / "repository", tmp_path, "--columns", "video=film")
+    done = from_hub(tmp_path / "repository", tmp_path, "--columns", "video=video")
     assert done.returncode == 0, done.stderr
     one, two = read_examples(tmp_path / "out" / "manifest.jsonl")
     assert (one.video.name, one.video.read_bytes(), one.caption) == ("000001.mov", mp4, "a dog")
-    assert ([item.picture.read_bytes() for item in one.references], two.references) == ([PNG], ())
+    assert ([item.image.read_bytes() for item in one.references], two.references) == ([PNG], ())
     assert not list((tmp_path / "cache").rglob("*.parquet"))  # streamed, not stored as well
 
 

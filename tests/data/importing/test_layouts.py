@@ -58,7 +58,7 @@ def test_a_layout_is_told_by_its_files(tmp_path, name):
     (one,) = read_examples(tmp_path / "out" / "manifest.jsonl")
     assert (one.caption, one.video.read_bytes(), one.video.name) == ("a dog", VIDEO, "000001.mp4")
     assert one.source in ("a.mp4", "videos/a.mp4")
-    assert [item.picture.read_bytes() for item in one.references] == [PNG] * ("research flat".count(name))
+    assert [item.image.read_bytes() for item in one.references] == [PNG] * ("research flat".count(name))
 
 
 def test_names_with_dots_stay_apart(tmp_path):

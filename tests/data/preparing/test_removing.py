@@ -12,9 +12,9 @@ from refilm.data.preparing.removing import Rembg, background_remover
 class RightHalf:
     """What rembg asks of a session."""
 
-    def predict(self, picture: Image.Image, *_: object, **__: object) -> list[Image.Image]:
-        mask = Image.new("L", picture.size)
-        mask.paste(255, (picture.width // 2, 0, picture.width, picture.height))
+    def predict(self, image: Image.Image, *_: object, **__: object) -> list[Image.Image]:
+        mask = Image.new("L", image.size)
+        mask.paste(255, (image.width // 2, 0, image.width, image.height))
         return [mask]
 
 

@@ -44,10 +44,10 @@ def same(one, other) -> bool:
 @settings(max_examples=30)
 @given(st.integers(0, 40), st.integers(0, 2**40))
 def test_a_batch_drawn_at_once_is_what_its_samples_are_one_by_one(step, seed):
-    fresh = stream(seed=seed, still_share=0.3)
+    fresh = stream(seed=seed, still_fraction=0.3)
     together = rows(fresh.batch(step, fresh.samples(step)))
     for number, row in zip(reversed(fresh.samples(step)), reversed(together), strict=True):
-        (alone,) = rows(stream(seed=seed, still_share=0.3).batch(step, [number]))
+        (alone,) = rows(stream(seed=seed, still_fraction=0.3).batch(step, [number]))
         assert same(alone, row)
 
 
@@ -107,7 +107,7 @@ def test_rounds_and_seeds_have_orders_of_their_own():
 
 
 def test_buckets_and_stills_come_by_their_shares():
-    mixed = stream(still_share=0.25)
+    mixed = stream(still_fraction=0.25)
     shapes = [tuple(mixed.batch(step, mixed.samples(step)[:1]).latents.shape[1:]) for step in range(3, 163)]
     stills = [shape for shape in shapes if shape[0] == 1]
     of_wide = [shape for shape in shapes if shape[3] == 4]
@@ -154,9 +154,9 @@ def test_captions_references_and_views_come_by_their_shares():
     batch = many.batch(0, many.samples(0))
     captions = Counter(batch.text[:, 0, 0].tolist())
     assert abs(captions[0.25] / 2000 - 0.75) < 0.03
-    pictures = Counter(batch.reference[:, 0, 0].tolist())
-    assert sorted(pictures) == [0, 0.0625, 0.125, 0.25, 0.3125, 0.375]
-    assert min(pictures.values()) > 2000 / 6 * 0.8
+    images = Counter(batch.reference[:, 0, 0].tolist())
+    assert sorted(images) == [0, 0.0625, 0.125, 0.25, 0.3125, 0.375]
+    assert min(images.values()) > 2000 / 6 * 0.8
 
 
 def test_shares_that_do_not_match_the_captions_are_refused():

@@ -62,7 +62,7 @@ def test_every_trained_parameter_belongs_to_exactly_one_optimizer():
 
 
 def test_the_learning_rate_rises_stays_and_falls_to_nothing():
-    settings = OptimizerSettings(warm_up=10, decay_share=0.25)
+    settings = OptimizerSettings(warm_up=10, decay_fraction=0.25)
     rates = [rate(step, 100, settings) for step in range(100)]
     assert rates[0] == 0.1
     assert rates[10:75] == [1.0] * 65
@@ -71,7 +71,7 @@ def test_the_learning_rate_rises_stays_and_falls_to_nothing():
 
 
 def test_the_learning_rate_can_fall_by_a_cosine_from_the_first_step():
-    settings = OptimizerSettings(warm_up=10, decay="cosine", decay_share=1.0)
+    settings = OptimizerSettings(warm_up=10, decay="cosine", decay_fraction=1.0)
     rates = [rate(step, 100, settings) for step in range(101)]
     assert rates[0] == 0.1
     assert rates[50] == pytest.approx(0.5)

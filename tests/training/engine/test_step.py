@@ -196,7 +196,7 @@ def test_a_frozen_transformer_in_8_bits_trains_and_is_told_so():
 
 
 def test_a_loss_weighted_by_min_snr_is_that_of_its_terms():
-    made = task(loss=LossSettings(weighting="min-snr", gamma=2.0, mask_share=0.5))
+    made = task(loss=LossSettings(weighting="min-snr", gamma=2.0, mask_fraction=0.5))
     told = made.loss(0, made.samples(0))["loss"]
     batch = made.draw(made.stream, 0, made.samples(0))
     weights = min_snr_weights(batch.timesteps, made.schedule, gamma=2.0)

@@ -10,15 +10,15 @@ import torch
 from safetensors.torch import load_file, save_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from refilm.cli.courses import Lines
+from refilm.cli.run_display import Lines
 from refilm.data.encoding import EncodeProgress
 from refilm.media import open_video
 from refilm.recipes import read_recipe, recipe_of
 from refilm.sizes import Compression
-from refilm.training.dry_run import plan_of, saved_bytes
+from refilm.training.dry_run import dry_run_of, saved_bytes
 from refilm.training.engine.loop import Progress
-from refilm.training.monitor.run_record import Account
-from refilm.training.monitor.sample_videos import FilmSettings, geometry
+from refilm.training.monitor.run_record import RunRecord
+from refilm.training.monitor.sample_videos import SampleVideoSettings, geometry
 
 RECIPE = """
 stage = "adapter"
@@ -32,7 +32,7 @@ captions = [1.0, 0.0]
 validation = {{samples = 8}}
 curriculum = [{{until = 100, latent_frames = 2, batch = 4}}]
 """
-FILMS = ["--set", 'films={prompts=["a critter waits", "a critter hops"], every=2, steps=2}']
+FILMS = ["--set", 'videos={prompts=["a critter waits", "a critter hops"], every=2, steps=2}']
 
 
 @pytest.fixture(scope="module")
@@ -77,14 +77,14 @@ def test_a_run_leaves_all_that_is_needed_to_repeat_it(refilm, folder, tiny_base)
     assert (part["from_step"], part["to_step"]) == (0, 6)
     assert part["versions"]["torch"] == torch.__version__
     assert [told["step"] for told in account["validations"]] == [2, 4, 6]
-    assert "picture" in account["validations"][0]["words"]
-    films = sorted(path.name for path in (run / "films").iterdir())
-    assert films == [f"step-{step:08}-{number}.mp4" for step in (4, 6) for number in (1, 2)]
-    assert open_video(run / "films" / films[0]).frames.shape[0] == 5  # 2 latent frames, as the clips of the lesson
+    assert "image" in account["validations"][0]["words"]
+    videos = sorted(path.name for path in (run / "videos").iterdir())
+    assert videos == [f"step-{step:08}-{number}.mp4" for step in (4, 6) for number in (1, 2)]
+    assert open_video(run / "videos" / videos[0]).frames.shape[0] == 5  # 2 latent frames, as the clips of the lesson
 
     card = (folder / "adapter" / "README.md").read_text()
     last = account["validations"][-1]["scores"]
-    assert f"| the right picture | {last['right']:.4f} |" in card
+    assert f"| the right image | {last['right']:.4f} |" in card
     assert "| clips learned from | 8 |" in card
     assert "| samples seen | 24 |" in card
 
@@ -98,37 +98,37 @@ def test_a_run_leaves_all_that_is_needed_to_repeat_it(refilm, folder, tiny_base)
     assert (folder / "again" / weights).read_bytes() == (folder / "adapter" / weights).read_bytes()
 
 
-def test_films_and_validations_leave_the_run_as_it_is(refilm, folder, fox):
-    films = f'films={{prompts=["a critter waits", "a critter hops"], references=["{fox}"], steps=2}}'
-    assert refilm("train", "tiny.toml", "--set", films).exit_code == 0
-    assert len(list((folder / "runs" / "tiny" / "films").iterdir())) == 6
+def test_videos_and_validations_leave_the_run_as_it_is(refilm, folder, fox):
+    videos = f'videos={{prompts=["a critter waits", "a critter hops"], references=["{fox}"], steps=2}}'
+    assert refilm("train", "tiny.toml", "--set", videos).exit_code == 0
+    assert len(list((folder / "runs" / "tiny" / "videos").iterdir())) == 6
     rare = ["--set", "loop.validate_every=100", "--run", "runs/rare"]
     assert refilm("train", "tiny.toml", *rare).exit_code == 0
     assert losses(folder / "runs" / "rare") == losses(folder / "runs" / "tiny")
 
 
-def test_a_film_that_is_not_finite_is_told_and_not_written_and_the_run_goes_on(refilm, folder, tiny_base):
+def test_a_video_that_is_not_finite_is_told_and_not_written_and_the_run_goes_on(refilm, folder, tiny_base):
     shutil.copytree(tiny_base, "overflowing", ignore=shutil.ignore_patterns("adapter"))
     (weights,) = Path("overflowing/vae").glob("*.safetensors")
     tensors = load_file(weights)
-    tensors["decoder.conv_out.conv.weight"].fill_(3e38)  # no clip is decoded, only films are
+    tensors["decoder.conv_out.conv.weight"].fill_(3e38)  # no clip is decoded, only videos are
     save_file(tensors, weights, {"format": "pt"})
     result = refilm("train", "tiny.toml", "--set", "base=overflowing", "--set", "data.cache=own", *FILMS)
     assert result.exit_code == 0, result.output
-    assert "films: the autoencoder gave NaN or infinity" in result.stdout
+    assert "videos: the autoencoder gave NaN or infinity" in result.stdout
     account = json.loads((folder / "runs" / "tiny" / "run.json").read_text())
-    assert ["films: " in told["words"] for told in account["validations"]] == [False, True, True]
-    assert not list((folder / "runs" / "tiny").glob("films/*"))
+    assert ["videos: " in told["words"] for told in account["validations"]] == [False, True, True]
+    assert not list((folder / "runs" / "tiny").glob("videos/*"))
 
 
-def test_films_need_a_picture_each_or_one_for_all(refilm, folder, fox):
-    films = f'films={{prompts=["a", "b", "c"], references=["{fox}", "{fox}"]}}'
-    result = refilm("train", "tiny.toml", "--set", films)
+def test_videos_need_a_image_each_or_one_for_all(refilm, folder, fox):
+    videos = f'videos={{prompts=["a", "b", "c"], references=["{fox}", "{fox}"]}}'
+    result = refilm("train", "tiny.toml", "--set", videos)
     assert result.exit_code == 2
-    assert "films.references: 2 pictures for 3 prompts; give one each, one for all, or none" in result.stderr
+    assert "videos.references: 2 images for 3 prompts; give one each, one for all, or none" in result.stderr
 
 
-def test_a_run_whose_picture_stays_unused_ends_itself_and_can_go_on(refilm, folder):
+def test_a_run_whose_image_stays_unused_ends_itself_and_can_go_on(refilm, folder):
     weak = [
         "--set",
         "loop.optimizer={learning_rate=1e-12, muon_learning_rate=1e-12}",
@@ -137,8 +137,8 @@ def test_a_run_whose_picture_stays_unused_ends_itself_and_can_go_on(refilm, fold
     ]
     result = refilm("train", "tiny.toml", *weak)
     assert result.exit_code == 3
-    assert "right and wrong picture give the same loss" in result.stderr
-    assert "the picture is not being used" in result.stderr
+    assert "right and wrong image give the same loss" in result.stderr
+    assert "the image is not being used" in result.stderr
     assert "step 4 is kept, go on with: refilm train tiny.toml --run runs/tiny" in result.stderr
     run = folder / "runs" / "tiny"
     assert "stopped after step 4" in json.loads((run / "run.json").read_text())["parts"][0]["end"]
@@ -219,7 +219,7 @@ def test_a_dry_run_fetches_nothing(refilm, folder, encoded_clips):
 def test_a_plan_counts_what_a_model_with_weights_holds_and_keeps(folder, encoded_clips, changes):
     recipe, plan = (
         read_recipe(folder / "tiny.toml", changes),
-        plan_of(read_recipe(folder / "tiny.toml", changes), folder / "run"),
+        dry_run_of(read_recipe(folder / "tiny.toml", changes), folder / "run"),
     )
     task = recipe.task()
     assert plan.trained == task.trained(recipe.loop.optimizer)
@@ -229,7 +229,7 @@ def test_a_plan_counts_what_a_model_with_weights_holds_and_keeps(folder, encoded
 
 def test_a_plan_counts_what_selective_checkpointing_keeps(folder, encoded_clips):
     full, selective = (
-        plan_of(read_recipe(folder / "tiny.toml", {"diffusion.checkpointing": mode}), folder / "run")
+        dry_run_of(read_recipe(folder / "tiny.toml", {"diffusion.checkpointing": mode}), folder / "run")
         for mode in ("full", "selective")
     )
     width, blocks, tokens = 2 * 64, 2, 24 + 2 * 4 * 4
@@ -237,8 +237,8 @@ def test_a_plan_counts_what_selective_checkpointing_keeps(folder, encoded_clips)
 
 
 def test_an_account_takes_back_what_came_after_the_step_it_goes_on_from(tmp_path):
-    def account(step: int) -> Account:
-        return Account(tmp_path, {"stage": "adapter"}, sources={}, processes=1, step=step)
+    def account(step: int) -> RunRecord:
+        return RunRecord(tmp_path, {"stage": "adapter"}, sources={}, processes=1, step=step)
 
     first = account(0)
     for step in (2, 4, 6):
@@ -259,24 +259,24 @@ def test_an_account_takes_back_what_came_after_the_step_it_goes_on_from(tmp_path
         ({"height": 32, "width": 96}, (17, 32, 96)),
     ],
 )
-def test_films_are_of_the_size_that_is_learned_unless_one_is_set(settings, shape):
-    found = geometry(FilmSettings(**settings), (5, 8, 8), Compression())
+def test_videos_are_of_the_size_that_is_learned_unless_one_is_set(settings, shape):
+    found = geometry(SampleVideoSettings(**settings), (5, 8, 8), Compression())
     assert (found["frames"], found["height"], found["width"]) == shape
 
 
-def test_a_run_films_what_it_learns_and_not_what_its_base_makes(refilm, folder, tmp_path):
-    """The base makes films of 17 x 32 x 32."""
+def test_a_run_videos_what_it_learns_and_not_what_its_base_makes(refilm, folder, tmp_path):
+    """The base makes videos of 17 x 32 x 32."""
     changes = ["--set", "data.encode={height=48, width=64, frames=9}", "--set", f"data.cache={tmp_path / 'other'}"]
     changes += ["--set", "diffusion.curriculum=[{until=9, batch=4}]", "--set", "loop.steps=2"]
-    result = refilm("train", "tiny.toml", *changes, "--set", 'films={prompts=["a critter waits"], steps=1}')
+    result = refilm("train", "tiny.toml", *changes, "--set", 'videos={prompts=["a critter waits"], steps=1}')
     assert result.exit_code == 0, result.output
-    (film,) = (folder / "runs" / "tiny" / "films").iterdir()
-    assert len(open_video(film).frames) == 9
-    assert open_video(film).frames.shape[1:3] == (6 * 48, 6 * 64)  # small films are saved larger
+    (video,) = (folder / "runs" / "tiny" / "videos").iterdir()
+    assert len(open_video(video).frames) == 9
+    assert open_video(video).frames.shape[1:3] == (6 * 48, 6 * 64)  # small videos are saved larger
 
 
-def test_films_that_the_model_cannot_make_are_refused_before_the_first_step(refilm, folder):
-    result = refilm("train", "tiny.toml", "--set", 'films={prompts=["a critter waits"], frames=10}')
+def test_videos_that_the_model_cannot_make_are_refused_before_the_first_step(refilm, folder):
+    result = refilm("train", "tiny.toml", "--set", 'videos={prompts=["a critter waits"], frames=10}')
     assert result.exit_code == 2
     assert "10 frames: the number must be 4k + 1, for instance 9 or 13" in result.stderr
     assert "step 1 of" not in result.stdout

@@ -75,7 +75,7 @@ def test_samples_are_spread_over_the_clips():
     assert chosen_clips(1000, 4) == [0, 250, 500, 750]
 
 
-def test_with_one_subject_alone_there_is_no_wrong_picture(clips, tiny_base, monkeypatch):
+def test_with_one_subject_alone_there_is_no_wrong_image(clips, tiny_base, monkeypatch):
     monkeypatch.setattr("refilm.training.batches.validation_set.subject_of", lambda entry: "fox")
     task = task_on(clips, tiny_base)
     scores = task.validate()
@@ -85,23 +85,23 @@ def test_with_one_subject_alone_there_is_no_wrong_picture(clips, tiny_base, monk
     assert "all held-out clips show one subject" in found.words
 
 
-def test_a_fresh_adapter_is_found_not_to_use_the_picture(clips, tiny_base):
+def test_a_fresh_adapter_is_found_not_to_use_the_image(clips, tiny_base):
     task = task_on(clips, tiny_base)
     scores = task.validate()
     found = task.verdict(scores)
     assert found.outcome == "unused"
     assert found.words.startswith(
-        "right and wrong picture give the same loss (gap 0.0000 +- 0.0000): the picture is not being used; "
+        "right and wrong image give the same loss (gap 0.0000 +- 0.0000): the image is not being used; "
     )
     assert {scores[name] for name in scores if name.startswith("share/")} == {0.0}
 
 
-def test_the_pocket_adapter_is_found_to_use_the_picture(pocket_clips):
+def test_the_pocket_adapter_is_found_to_use_the_image(pocket_clips):
     task = task_on(pocket_clips, "pocket", "own")
     scores = task.validate()
     found = task.verdict(scores)
     assert found.used
-    assert "the picture is used" in found.words
+    assert "the image is used" in found.words
     assert scores["gap"] > 5 * scores["gap_error"] > 0
 
 
@@ -120,24 +120,24 @@ QUARTERS = {f"{name}/q{n}": value for name, value in SCORES.items() for n in ran
 @pytest.mark.parametrize(
     ("change", "outcome", "words"),
     [
-        ({}, "used", "a wrong picture costs 20.0% more than the right one (gap 0.0100 +- 0.0010): the picture is used"),
+        ({}, "used", "a wrong image costs 20.0% more than the right one (gap 0.0100 +- 0.0010): the image is used"),
         ({"gap/q1": 0.0, "gap/q2": 0.001}, "used", "but this shows only with much noise and the most noise"),
         (
             {"gap": 0.00001, "gap_error": 0.00001, "help": 0},
             "unused",
-            "right and wrong picture give the same loss (gap 0.0000 +- 0.0000): the picture is not being used; ",
+            "right and wrong image give the same loss (gap 0.0000 +- 0.0000): the image is not being used; ",
         ),
         (
             {"gap": 0.00001, "gap_error": 0.000001},
             "unused",
-            "but with any picture: it learned what all clips have in common",
+            "but with any image: it learned what all clips have in common",
         ),
-        ({"gap": -0.01}, "unused", "the right picture gives a higher loss than a wrong one"),
+        ({"gap": -0.01}, "unused", "the right image gives a higher loss than a wrong one"),
         ({"gap": math.nan, "gap_error": math.nan}, "undecided", "the losses are not finite numbers"),
         (
             {"gap": 0.0001, "gap_error": 0.0002},
             "undecided",
-            "undecided whether a wrong picture costs anything (gap 0.0001 +- 0.0002): 64 samples are too few, "
+            "undecided whether a wrong image costs anything (gap 0.0001 +- 0.0002): 64 samples are too few, "
             "about 2,400 would do (diffusion.validation.samples",
         ),
     ],
@@ -207,7 +207,7 @@ def test_dropping_less_is_advised_only_where_something_is_dropped(clips, tiny_ba
         assert (advice in found.words) is told
 
 
-def test_a_run_without_a_picture_has_no_verdict():
+def test_a_run_without_a_image_has_no_verdict():
     assert verdict({"none": 0.1}, samples=64) is None
 
 

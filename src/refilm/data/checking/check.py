@@ -1,4 +1,4 @@
-"""The check of a data set: what is listed, every caption, every picture, every clip, and what is there twice.
+"""The check of a data set: what is listed, every caption, every image, every clip, and what is there twice.
 
 Files are looked at in worker processes with a time limit, so that none of them can hang the check or take it down.
 """
@@ -11,11 +11,11 @@ from pathlib import Path
 from tempfile import TemporaryFile
 
 from refilm.data.checking.findings import CheckSettings, ClipReport, Finding, Kind, Report
-from refilm.data.checking.looking import PictureFile, Seen, SeenFile, VideoFile, look
+from refilm.data.checking.inspecting import ImageFile, Seen, SeenFile, VideoFile, look
 from refilm.data.checking.page import page
 from refilm.data.checking.places import home_of, identity_of, name_of, report_paths
 from refilm.data.checking.plan import Plan, Sight
-from refilm.data.checking.repeats import repeated_clips, repeated_pictures
+from refilm.data.checking.repeats import repeated_clips, repeated_images
 from refilm.data.examples import Example, Fault, Listed
 from refilm.data.manifest import is_utf8, list_examples
 from refilm.data.workers import Failure, in_workers
@@ -64,8 +64,8 @@ def check(
     listed = [_nameable(one, home) for one in list_examples(path, allow_outside=allow_outside)]
     plan, sight, done = Plan(listed, settings), Sight(), 0
     yield done, len(plan)
-    for items in (lambda: plan.pictures, lambda: plan.videos(sight.looks)):  # clips are compared with their references
-        files: Sequence[PictureFile | VideoFile] = items()
+    for items in (lambda: plan.images, lambda: plan.videos(sight.looks)):  # clips are compared with their references
+        files: Sequence[ImageFile | VideoFile] = items()
         for number, outcome in in_workers(look, files, workers=workers, seconds=patience):
             seen = _failed(files[number], outcome) if isinstance(outcome, Failure) else outcome
             plan.take(sight, files[number], seen)
@@ -84,7 +84,7 @@ def check(
     return report
 
 
-def _failed(file: PictureFile | VideoFile, failure: Failure) -> SeenFile:
+def _failed(file: ImageFile | VideoFile, failure: Failure) -> SeenFile:
     kind, remedy = FAILURES[failure.kind]
     seen = Seen(findings=(Finding(kind=kind, message=f"{file.path}: {failure.message}; {remedy}"),))
     return SeenFile(None, (seen,) * (len(file.clips) if isinstance(file, VideoFile) else 1))
@@ -96,7 +96,7 @@ def _clips(listed: Sequence[Listed], plan: Plan, sight: Sight, home: Path, words
     repeats: dict[int, list[Finding]] = defaultdict(list)
     for number, finding in (
         *repeated_clips(listed, clip_looks, hashes),
-        *repeated_pictures(listed, sight.looks, hashes),
+        *repeated_images(listed, sight.looks, hashes),
     ):
         repeats[number].append(finding)
     reports = []
@@ -115,7 +115,7 @@ def _clips(listed: Sequence[Listed], plan: Plan, sight: Sight, home: Path, words
                 video=name_of(one.example.video, home),
                 caption=one.example.caption,
                 facts=seen.facts,
-                references=tuple(name_of(item.picture, home) for item in one.example.references),
+                references=tuple(name_of(item.image, home) for item in one.example.references),
                 findings=tuple(findings),
             )
         )
@@ -129,7 +129,7 @@ def _text(example: Example, place: str, words: Words, settings: CheckSettings) -
         message = f"{place}: the caption has {tokens} tokens where {settings.tokens} fit; {rest}, so shorten it"
         findings.append(Finding(kind="long caption", message=message))
     if not example.references:
-        message = f"{place}: has no reference; name a picture of the subject, or let refilm data prepare make one"
+        message = f"{place}: has no reference; name an image of the subject, or let refilm data prepare make one"
         findings.append(Finding(kind="no reference", message=message))
     return findings
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from refilm.data.checking.findings import Finding, Kind
-from refilm.media.inspecting import PictureFacts, VideoPart
+from refilm.media.inspecting import ImageFacts, VideoPart
 
 OBLONG = 0.05  # of a pixel's shape; less nobody sees
 FAINTEST = 128  # of the brightest pixel of a mask: labels of 1 or 38 are read as next to nothing
@@ -42,7 +42,7 @@ def declared_by_video(path: Path, part: VideoPart) -> list[Finding]:
     if part.transparent:
         tell("transparent", "has transparent parts, which are laid on white; lay them on a background of your own")
     if sides.stereo:
-        tell("spatial", f"has views for two eyes, {sides.stereo}, which are read as one picture; cut out one of them")
+        tell("spatial", f"has views for two eyes, {sides.stereo}, which are read as one image; cut out one of them")
     if sides.spherical:
         tell("spatial", "is a 360-degree video, which is read as it is stored, warped; render a flat view of it")
     if part.streams > 1:
@@ -55,7 +55,7 @@ def declared_by_video(path: Path, part: VideoPart) -> list[Finding]:
     return findings
 
 
-def declared_by_picture(path: Path, facts: PictureFacts, *, mask: bool) -> list[Finding]:
+def declared_by_image(path: Path, facts: ImageFacts, *, mask: bool) -> list[Finding]:
     """What the owner of a reference or a mask should know about how it is read."""
     findings: list[Finding] = []
     if facts.animated:

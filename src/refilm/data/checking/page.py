@@ -6,7 +6,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from refilm.data.checking.findings import WARNINGS, Report
-from refilm.data.checking.plan import Plan, Sight, pictures_of
+from refilm.data.checking.plan import Plan, Sight, images_of
 
 ROWS = 500
 
@@ -37,6 +37,6 @@ def _rank(report: Report, number: int) -> int:
 
 def _thumbnails(number: int, plan: Plan, sight: Sight) -> list[str]:
     example = plan.examples.get(number)
-    files = pictures_of(example) if example else []
-    seen = [sight.clips.get(number), *(sight.pictures.get(file) for file in files)]
+    files = images_of(example) if example else []
+    seen = [sight.clips.get(number), *(sight.images.get(file) for file in files)]
     return [b64encode(one.thumbnail).decode() for one in seen if one is not None and one.thumbnail]

@@ -31,7 +31,7 @@ def identity_of(examples: Iterable[Example], home: Path) -> str:
     for example in examples:
         names = [name_of(example.video, home)]
         for reference in example.references:
-            names += [name_of(reference.picture, home), name_of(reference.mask, home) if reference.mask else ""]
+            names += [name_of(reference.image, home), name_of(reference.mask, home) if reference.mask else ""]
         names.append(name_of(example.mask, home) if example.mask else "")
         line = [names, example.caption, example.start, example.end, example.subject]
         digest.update(json.dumps(line).encode() + b"\n")

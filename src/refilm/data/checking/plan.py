@@ -7,7 +7,7 @@ from pathlib import Path
 
 from refilm.data.checking.findings import CheckSettings, FileRecord, Finding
 from refilm.data.checking.hashes import Look
-from refilm.data.checking.looking import Clip, PictureFile, Seen, SeenFile, VideoFile
+from refilm.data.checking.inspecting import Clip, ImageFile, Seen, SeenFile, VideoFile
 from refilm.data.examples import VIDEOS, Example, Listed
 
 THUMBNAILS = 64 * 2**20  # bytes that are kept for the page; millions of clips have more
@@ -17,7 +17,7 @@ THUMBNAILS = 64 * 2**20  # bytes that are kept for the page; millions of clips h
 class Sight:
     """What has been seen so far."""
 
-    pictures: dict[PictureFile, Seen] = field(default_factory=dict)
+    images: dict[ImageFile, Seen] = field(default_factory=dict)
     clips: dict[int, Seen] = field(default_factory=dict)
     """By the number of the clip."""
     masks: dict[int, Seen] = field(default_factory=dict)
@@ -29,7 +29,7 @@ class Sight:
     @property
     def looks(self) -> dict[Path, Look]:
         """Of all references that could be read."""
-        return {file.path: seen.looks[0] for file, seen in self.pictures.items() if seen.looks and not file.mask}
+        return {file.path: seen.looks[0] for file, seen in self.images.items() if seen.looks and not file.mask}
 
 
 class Plan:
@@ -39,30 +39,30 @@ class Plan:
         self.settings = settings
         absent = {fault.file for one in listed for fault in one.faults}
         self.examples = {number: one.example for number, one in enumerate(listed) if one.example is not None}
-        pictures: dict[PictureFile, None] = {}
+        images: dict[ImageFile, None] = {}
         self._videos: dict[tuple[Path, bool], list[int]] = defaultdict(list)
         for number, example in self.examples.items():
-            pictures |= dict.fromkeys(file for file in pictures_of(example) if file.path not in absent)
+            images |= dict.fromkeys(file for file in images_of(example) if file.path not in absent)
             for path, mask in videos_of(example):
                 if path not in absent:
                     self._videos[path, mask].append(number)
-        self.pictures = list(pictures)
+        self.images = list(images)
 
     def __len__(self) -> int:
-        return len(self.pictures) + len(self._videos)
+        return len(self.images) + len(self._videos)
 
     def videos(self, looks: dict[Path, Look]) -> list[VideoFile]:
         """The videos with their clips, once it is known how references look."""
 
         def clip(example: Example) -> Clip:
-            return Clip(example.start, example.end, tuple(looks.get(item.picture) for item in example.references))
+            return Clip(example.start, example.end, tuple(looks.get(item.image) for item in example.references))
 
         return [
             VideoFile(path, tuple(clip(self.examples[number]) for number in numbers), self.settings, mask)
             for (path, mask), numbers in self._videos.items()
         ]
 
-    def take(self, sight: Sight, file: PictureFile | VideoFile, seen: SeenFile) -> None:
+    def take(self, sight: Sight, file: ImageFile | VideoFile, seen: SeenFile) -> None:
         """Note what was seen of a file."""
         if seen.record is not None:
             sight.records[file.path] = seen.record
@@ -70,8 +70,8 @@ class Plan:
         sight.thumbnails += sum(len(part.thumbnail) for part in parts)
         if sight.thumbnails > THUMBNAILS:
             parts = tuple(replace(part, thumbnail=b"") for part in parts)
-        if isinstance(file, PictureFile):
-            sight.pictures[file] = parts[0]
+        if isinstance(file, ImageFile):
+            sight.images[file] = parts[0]
         else:
             clips = sight.masks if file.mask else sight.clips
             clips |= zip(self._videos[file.path, file.mask], parts, strict=True)
@@ -79,7 +79,7 @@ class Plan:
     def findings(self, number: int, sight: Sight) -> list[Finding]:
         """What was found in the files of a clip."""
         example, clip, mask = self.examples[number], sight.clips.get(number), sight.masks.get(number)
-        seen = [clip, mask, *(sight.pictures.get(file) for file in pictures_of(example))]
+        seen = [clip, mask, *(sight.images.get(file) for file in images_of(example))]
         findings = [finding for one in seen if one is not None for finding in one.findings]
         if clip is not None and mask is not None and 0 < mask.frames < min(clip.frames, self.settings.frames):
             message = (
@@ -89,12 +89,12 @@ class Plan:
         return findings
 
 
-def pictures_of(example: Example) -> list[PictureFile]:
-    """A clip's references and masks that are pictures."""
-    files = [PictureFile(item.picture, mask=False) for item in example.references]
-    files += [PictureFile(item.mask, mask=True) for item in example.references if item.mask is not None]
+def images_of(example: Example) -> list[ImageFile]:
+    """A clip's references and masks that are images."""
+    files = [ImageFile(item.image, mask=False) for item in example.references]
+    files += [ImageFile(item.mask, mask=True) for item in example.references if item.mask is not None]
     if example.mask is not None and not _is_video(example.mask):
-        files.append(PictureFile(example.mask, mask=True))
+        files.append(ImageFile(example.mask, mask=True))
     return files
 
 

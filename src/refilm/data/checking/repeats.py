@@ -1,4 +1,4 @@
-"""What is in a data set more than once: clips, and pictures that are said to show other subjects."""
+"""What is in a data set more than once: clips, and images that are said to show other subjects."""
 
 import math
 from collections import defaultdict
@@ -16,7 +16,7 @@ def repeated_clips(
     """Clips of the same content that share time, and clips that look the same: (number of the clip, finding).
 
     Args:
-        looks: of each clip that could be read, three pictures.
+        looks: of each clip that could be read, three images.
         hashes: sha256 of each file.
     """
     told = set()
@@ -31,31 +31,29 @@ def repeated_clips(
             yield number, Finding(kind="similar", message=message)
 
 
-def repeated_pictures(
+def repeated_images(
     listed: Sequence[Listed], looks: Mapping[Path, Look], hashes: Mapping[Path, str]
 ) -> Iterator[tuple[int, Finding]]:
     """References twice in one clip, or in clips that do not name the same subject: (number of the clip, finding).
 
     Args:
-        looks: of each picture that could be read.
+        looks: of each image that could be read.
         hashes: sha256 of each file.
     """
     kin = _kin(looks, hashes)
     firsts: dict[str, tuple[int, str]] = {}
     for number, one in enumerate(listed):
         own: set[str] = set()
-        for picture in (
-            [item.picture for item in one.example.references if item.picture in looks] if one.example else []
-        ):
-            digest = hashes[picture]
+        for image in [item.image for item in one.example.references if item.image in looks] if one.example else []:
+            digest = hashes[image]
             earlier, theirs = firsts.setdefault(kin[digest], (number, digest))
             if digest in own:
-                message = f"{picture}: is twice among the references of this clip; remove one"
+                message = f"{image}: is twice among the references of this clip; remove one"
                 yield number, Finding(kind="duplicate", message=message)
             elif earlier != number and not _same_subject(one, listed[earlier]):
-                alike = "is the same picture as" if digest == theirs else "looks like"
+                alike = "is the same image as" if digest == theirs else "looks like"
                 message = (
-                    f"{picture}: {alike} a reference of {listed[earlier].place}; if they show one subject, "
+                    f"{image}: {alike} a reference of {listed[earlier].place}; if they show one subject, "
                     "name it in both lines of a manifest"
                 )
                 yield number, Finding(kind="duplicate" if digest == theirs else "similar", message=message)
@@ -81,7 +79,7 @@ def _overlapping(
 
 
 def _kin(looks: Mapping[Path, Look], hashes: Mapping[Path, str]) -> dict[str, str]:
-    """For the hash of each picture that of the first one which looks the same."""
+    """For the hash of each image that of the first one which looks the same."""
     distinct = list({hashes[path]: look for path, look in looks.items()}.items())
     kin = {digest: digest for digest, _ in distinct}
     for number, earlier in twins((i, (look,)) for i, (_, look) in enumerate(distinct)):

@@ -1,4 +1,4 @@
-"""A clip of critters: subjects, scene and motions drawn as frames, with masks and reference pictures.
+"""A clip of critters: subjects, scene and motions drawn as frames, with masks and reference images.
 
 Every clip is a pure function of (seed, index, split) and of how many it shows; nothing is stored.
 """
@@ -41,7 +41,7 @@ def shoot(
     return Shot(np.round(canvas).astype(np.uint8), masks)
 
 
-def film(
+def render(
     story: Story | DoubleStory, rng: np.random.Generator, *, size: int = SIZE, start: int = 0, frames: int = FRAMES
 ) -> np.ndarray:
     """The frames of `shoot` alone: (F, H, W, 3) uint8."""
@@ -59,7 +59,7 @@ def _tracks(story: Story | DoubleStory, start: int, frames: int, rng: np.random.
 
 
 def portrait(subject: Subject, rng: np.random.Generator, *, size: int = SIZE) -> np.ndarray:
-    """A reference picture: the subject alone, turned and scaled, on a plain ground. (H, W, 3) uint8."""
+    """A reference image: the subject alone, turned and scaled, on a plain ground. (H, W, 3) uint8."""
     ground = rng.uniform(90, 250, size=3).astype(np.float32)
     canvas = np.broadcast_to(ground, (1, size, size, 3)).copy()
     pose = Track(
@@ -72,13 +72,13 @@ def portrait(subject: Subject, rng: np.random.Generator, *, size: int = SIZE) ->
     return np.round(canvas[0]).astype(np.uint8)
 
 
-def draw_film(seed: int, index: int, split: Split, *, size: int = SIZE) -> np.ndarray:
-    """The film of clip `index`: (F, H, W, 3) uint8."""
-    return film(story(seed, index, split), np.random.default_rng((seed, index, 4)), size=size)
+def draw_video(seed: int, index: int, split: Split, *, size: int = SIZE) -> np.ndarray:
+    """The video of clip `index`: (F, H, W, 3) uint8."""
+    return render(story(seed, index, split), np.random.default_rng((seed, index, 4)), size=size)
 
 
 def draw_double(seed: int, index: int, split: Split, *, size: int = SIZE) -> Shot:
-    """Film and masks of clip `index` of those with two critters."""
+    """Video and masks of clip `index` of those with two critters."""
     return shoot(double_story(seed, index, split), np.random.default_rng((seed, index, 7)), size=size)
 
 

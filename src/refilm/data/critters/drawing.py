@@ -1,7 +1,7 @@
 """What a critter looks like: signed distances for bodies, patterns and eyes, painted onto canvases.
 
 A body lives in its own coordinates: radius about 1, x to the right, y down. A signed distance is
-negative inside. Hard edges give pixel art, soft edges give a picture.
+negative inside. Hard edges give pixel art, soft edges give an image.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from refilm.data.critters.subjects import COLORS, Subject
 
 INK = np.array((26, 22, 38), dtype=np.float32)
 CHALK = np.array((252, 252, 252), dtype=np.float32)
-OUTLINE = 0.11  # in body radii: one pixel of a 32-pixel film
+OUTLINE = 0.11  # in body radii: one pixel of a 32-pixel video
 REACH = 1.4  # in body radii: how far from its centre a critter may have a part
 
 Field = np.ndarray  # one value a pixel

@@ -1,4 +1,4 @@
-"""critters as files, in the layout that users have: MP4s, captions, reference pictures, and a manifest.
+"""critters as files, in the layout that users have: MP4s, captions, reference images, and a manifest.
 
 Clip `index` of (seed, split) is the same whoever writes it. Knows nothing of drawing.
 """
@@ -11,7 +11,7 @@ from typing import get_args
 import numpy as np
 from PIL import Image
 
-from refilm.data.critters.clips import FPS, SIZE, draw_double, draw_double_portrait, draw_film, draw_portrait
+from refilm.data.critters.clips import FPS, SIZE, draw_double, draw_double_portrait, draw_portrait, draw_video
 from refilm.data.critters.stories import double_story, story
 from refilm.data.critters.subjects import Split
 from refilm.data.examples import Example, Reference
@@ -40,9 +40,9 @@ def write_clips(
 
     Args:
         subjects: 1 or 2, in each clip.
-        size: height and width of the films as drawn, in pixels.
+        size: height and width of the videos as drawn, in pixels.
         references: portraits of each subject of a clip.
-        scale: whole factor by which the films are enlarged, without smoothing, since H.264 stores colors at half
+        scale: whole factor by which the videos are enlarged, without smoothing, since H.264 stores colors at half
             size; None is enough for 256 pixels. Scaled back to `size`, they are nearly the drawn pixels.
 
     Raises:
@@ -92,19 +92,19 @@ class _Writer:
     def single(self, index: int, name: str) -> list[Example]:
         """Write a clip with one subject."""
         told = story(self.seed, index, self.split)
-        video = self._film(f"videos/{name}.mp4", draw_film(self.seed, index, self.split, size=self.size))
+        video = self._video(f"videos/{name}.mp4", draw_video(self.seed, index, self.split, size=self.size))
         shown = [
             draw_portrait(self.seed, index, self.split, number=number, size=PORTRAIT_SIZE)
             for number in range(self.references)
         ]
-        pictures = self._portraits(f"ref_images/{name}", shown)
-        return [Example(video, told.caption, pictures, subject=told.subject.looks)]
+        images = self._portraits(f"ref_images/{name}", shown)
+        return [Example(video, told.caption, images, subject=told.subject.looks)]
 
     def double(self, index: int, name: str) -> list[Example]:
         """Write a clip with two subjects: an example for each."""
         told = double_story(self.seed, index, self.split)
         shot = draw_double(self.seed, index, self.split, size=self.size)
-        video = self._film(f"videos/{name}.mp4", shot.frames)
+        video = self._video(f"videos/{name}.mp4", shot.frames)
         examples = []
         for place, subject in enumerate(told.subjects):
             shown = [
@@ -112,13 +112,13 @@ class _Writer:
                 for number in range(self.references)
             ]
             home = f"subjects/{name}/{place + 1}"
-            pictures = self._portraits(home, shown)
+            images = self._portraits(home, shown)
             white = np.repeat(255 * shot.masks[place, ..., None].astype(np.uint8), 3, axis=-1)
-            mask = self._film(f"{home}/mask.mp4", white)
-            examples.append(Example(video, told.caption, pictures, subject=subject.looks, mask=mask))
+            mask = self._video(f"{home}/mask.mp4", white)
+            examples.append(Example(video, told.caption, images, subject=subject.looks, mask=mask))
         return examples
 
-    def _film(self, name: str, frames: np.ndarray) -> Path:
+    def _video(self, name: str, frames: np.ndarray) -> Path:
         Video(frames, FPS).save(self.folder / name, scale=self.scale)
         return self.folder / name
 

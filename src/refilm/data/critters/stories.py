@@ -34,7 +34,7 @@ class Story:
 
     @property
     def caption(self) -> str:
-        """Motion and scene only: who appears is told by the reference picture alone."""
+        """Motion and scene only: who appears is told by the reference image alone."""
         return f"a critter {self.motion} {PLACES[self.scene]}"
 
     @property
@@ -44,7 +44,7 @@ class Story:
 
     @property
     def looks_caption(self) -> str:
-        """The caption with the subject's looks, for training a base model without pictures."""
+        """The caption with the subject's looks, for training a base model without images."""
         return f"{self.caption}, {self.subject.looks}"
 
 
@@ -58,7 +58,7 @@ class DoubleStory:
 
     @property
     def caption(self) -> str:
-        """Both shapes with their motions, and the scene; colors and patterns are told by the reference pictures."""
+        """Both shapes with their motions, and the scene; colors and patterns are told by the reference images."""
         parts = (f"a {one.shape} {motion}" for one, motion in zip(self.subjects, self.motions, strict=True))
         return f"{' and '.join(parts)} {PLACES[self.scene]}"
 
@@ -69,7 +69,7 @@ class DoubleStory:
 
     @property
     def looks_caption(self) -> str:
-        """The caption with the looks of both, for training a base model without pictures."""
+        """The caption with the looks of both, for training a base model without images."""
         return ", ".join((self.caption, *(one.looks for one in self.subjects)))
 
 

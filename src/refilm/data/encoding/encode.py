@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from refilm.data.cutting import cut_film, views
+from refilm.data.cutting import cut_clip, views
 from refilm.data.encoding.index import missing, write_index
 from refilm.data.encoding.keys import EncoderIdentity
 from refilm.data.encoding.lock import only_writer
@@ -29,7 +29,7 @@ from refilm.data.workers import Failure, in_workers
 from refilm.encoders import Encoders
 
 LEAST_STD = 1e-8  # of latents: what rounds to none has no logarithm
-BATCH = 16  # captions and pictures
+BATCH = 16  # captions and images
 
 What = Literal["captions", "references", "clips"]
 Job = TypeVar("Job")
@@ -70,7 +70,7 @@ def encode(
         on_wait: called if another command writes to this cache, whose end is waited for.
 
     Raises:
-        ValueError: the settings do not fit the encoders, or a clip or picture cannot be used; names it.
+        ValueError: the settings do not fit the encoders, or a clip or image cannot be used; names it.
         FloatingPointError: an encoder gave values that are not finite.
     """
     whole = plan(source, settings, encoder_identity, encoders.unread.autoencoder.compression)
@@ -102,35 +102,35 @@ def _made(todo: Plan, encoders: Encoders, folder: Path, settings: EncodeSettings
         return Shelf(folder, "text", run, batch=batch, rows=rows, names=names)
 
     def references(shown: list[Image.Image]) -> Shelf[list[Image.Image]]:
-        run, few, names = partial(encode_pictures, encoders=encoders), max(1, batch // len(shown)), todo.views
+        run, few, names = partial(encode_references, encoders=encoders), max(1, batch // len(shown)), todo.views
         return Shelf(folder, "references", run, batch=few, rows=rows, names=names)
 
     def latents(cut: Cut) -> Shelf[Cut]:
-        run, few, names = partial(encode_films, encoders=encoders), settings.batch_of(cut[0].size // 3), todo.films
+        run, few, names = partial(encode_clips, encoders=encoders), settings.batch_of(cut[0].size // 3), todo.clips
         return Shelf(folder, "latents", run, batch=few, rows=rows, names=names)
 
-    views_of, cuts = _results(views, todo.views, settings), _results(cut_film, todo.films, settings)
+    views_of, cuts = _results(views, todo.views, settings), _results(cut_clip, todo.clips, settings)
     yield from _counted("captions", len(todo.captions), _shelved(todo.captions.items(), lambda _: None, text))
     yield from _counted("references", len(todo.views), _shelved(views_of, len, references))
-    yield from _counted("clips", len(todo.films), _shelved(cuts, lambda cut: (cut[0].shape, cut[1] is None), latents))
+    yield from _counted("clips", len(todo.clips), _shelved(cuts, lambda cut: (cut[0].shape, cut[1] is None), latents))
 
 
 def _counted(what: What, total: int, made: Iterator[int]) -> Iterator[EncodeProgress]:
     return (EncodeProgress(what, done, total) for done in accumulate(made))
 
 
-def encode_films(cuts: list[Cut], encoders: Encoders) -> dict[str, Tensor]:
-    """Latents of films of one size, with masks where they have them."""
+def encode_clips(cuts: list[Cut], encoders: Encoders) -> dict[str, Tensor]:
+    """Latents of clips of one size, with masks where they have them."""
     mean, std = encoders.autoencoder.posterior(torch.from_numpy(np.stack([pixels for pixels, _ in cuts])))
     rows = {"mean": mean, "logvar": 2 * std.clamp(min=LEAST_STD).log()}  # (n, T, C, h, w) each
     masks = [mask for _, mask in cuts if mask is not None]
     return {**rows, "mask": torch.from_numpy(np.stack(masks))} if masks else rows  # (n, T, h, w)
 
 
-def encode_pictures(pictures: list[list[Image.Image]], encoders: Encoders) -> dict[str, Tensor]:
-    """Tokens of pictures, each in equally many views."""
-    tokens = encoders.image([view for shown in pictures for view in shown])
-    return {"references": tokens.unflatten(0, (len(pictures), -1))}  # (n, 1 + N, M, E)
+def encode_references(images: list[list[Image.Image]], encoders: Encoders) -> dict[str, Tensor]:
+    """Tokens of images, each in equally many views."""
+    tokens = encoders.image([view for shown in images for view in shown])
+    return {"references": tokens.unflatten(0, (len(images), -1))}  # (n, 1 + N, M, E)
 
 
 def _shelved(

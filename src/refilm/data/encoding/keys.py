@@ -1,8 +1,8 @@
 """Keys: what an encoding was made of, as a digest. Equal keys mean equal encodings, whoever made them and when.
 
 The latents, the text and the references of a clip have keys of their own, so that a new caption leaves the
-latents as they are, and clips that share a picture or a caption share its encoding. Knows no files: what a
-video or a picture is, its `identity` says (see `data.samples`).
+latents as they are, and clips that share an image or a caption share its encoding. Knows no files: what a
+video or an image is, its `identity` says (see `data.samples`).
 """
 
 import hashlib
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from refilm.data.encoding.settings import EncodeSettings
-from refilm.data.samples import Film, Picture
+from refilm.data.samples import Clip, ImageSource
 from refilm.encoders import Encoders
 
 VERSION = 2  # of the recipe by which encodings are made: another number makes all of them anew
@@ -50,12 +50,12 @@ def digest(*parts: object) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:DIGITS]
 
 
-def latents_key(film: Film, mask: Film | None, settings: EncodeSettings, encoder: EncoderIdentity) -> str:
+def latents_key(clip: Clip, mask: Clip | None, settings: EncodeSettings, encoder: EncoderIdentity) -> str:
     """Of a clip's latents, with the mask where there is one."""
     made = (settings.frames, settings.fps, settings.height, settings.width, settings.buckets)
     masked = mask.identity if mask else None
     background = settings.background if masked else None
-    return digest("latents", VERSION, film.identity, masked, background, made, encoder.latents)
+    return digest("latents", VERSION, clip.identity, masked, background, made, encoder.latents)
 
 
 def text_key(caption: str, encoder: EncoderIdentity) -> str:
@@ -63,7 +63,7 @@ def text_key(caption: str, encoder: EncoderIdentity) -> str:
     return digest("text", VERSION, caption, encoder.text)
 
 
-def references_key(picture: Picture, settings: EncodeSettings, encoder: EncoderIdentity) -> str:
-    """Of the tokens of a picture and of its views."""
+def references_key(image: ImageSource, settings: EncodeSettings, encoder: EncoderIdentity) -> str:
+    """Of the tokens of an image and of its views."""
     views = settings.views.model_dump(mode="json") if settings.views.count else None
-    return digest("references", VERSION, picture.identity, views, settings.background, encoder.references)
+    return digest("references", VERSION, image.identity, views, settings.background, encoder.references)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from refilm.data.cutting import CutFilm, Views
+from refilm.data.cutting import CutClip, Views
 from refilm.data.encoding.buckets import sizes
 from refilm.data.encoding.index import Entry
 from refilm.data.encoding.keys import EncoderIdentity, latents_key, references_key, text_key
@@ -21,10 +21,10 @@ class Plan:
     entries: list[Entry] = field(default_factory=list)
     captions: dict[str, str] = field(default_factory=dict)
     views: dict[str, Views] = field(default_factory=dict)
-    films: dict[str, CutFilm] = field(default_factory=dict)
+    clips: dict[str, CutClip] = field(default_factory=dict)
 
     def __len__(self) -> int:
-        return len(self.captions) + len(self.views) + len(self.films)
+        return len(self.captions) + len(self.views) + len(self.clips)
 
     def share(self, rank: int, ranks: int) -> "Plan":
         """What one of several processes makes. It does not depend on what is there, so that all part alike."""
@@ -32,7 +32,7 @@ class Plan:
         def part(jobs: dict[str, Job]) -> dict[str, Job]:
             return dict(list(jobs.items())[rank::ranks])
 
-        return replace(self, captions=part(self.captions), views=part(self.views), films=part(self.films))
+        return replace(self, captions=part(self.captions), views=part(self.views), clips=part(self.clips))
 
     def without(self, there: set[str]) -> "Plan":
         """What is left to make."""
@@ -40,7 +40,7 @@ class Plan:
         def rest(jobs: dict[str, Job]) -> dict[str, Job]:
             return {key: job for key, job in jobs.items() if key not in there}
 
-        return replace(self, captions=rest(self.captions), views=rest(self.views), films=rest(self.films))
+        return replace(self, captions=rest(self.captions), views=rest(self.views), clips=rest(self.clips))
 
 
 def plan(source: Source, settings: EncodeSettings, identity: EncoderIdentity, compression: Compression) -> Plan:
@@ -56,14 +56,14 @@ def plan(source: Source, settings: EncodeSettings, identity: EncoderIdentity, co
     for index in range(len(source)):
         sample = source[index]
         if not sample.references:
-            raise ValueError(f"{sample.film.name}: has no reference; give it one, or run refilm data prepare")
+            raise ValueError(f"{sample.clip.name}: has no reference; give it one, or run refilm data prepare")
         entry = entry_of(sample, settings, identity)
         whole.entries.append(entry)
         whole.captions.update(zip(entry.text, sample.captions, strict=True))
-        for key, picture in zip(entry.references, sample.references, strict=True):
-            whole.views[key] = Views(picture, settings.views, settings.background)
-        whole.films[entry.latents] = CutFilm(
-            sample.film, sample.mask, settings.fps, settings.frames, settings.buckets, allowed, compression
+        for key, image in zip(entry.references, sample.references, strict=True):
+            whole.views[key] = Views(image, settings.views, settings.background)
+        whole.clips[entry.latents] = CutClip(
+            sample.clip, sample.mask, settings.fps, settings.frames, settings.buckets, allowed, compression
         )
     return whole
 
@@ -71,11 +71,11 @@ def plan(source: Source, settings: EncodeSettings, identity: EncoderIdentity, co
 def entry_of(sample: Sample, settings: EncodeSettings, identity: EncoderIdentity) -> Entry:
     """A clip's line in the index."""
     return Entry(
-        video=sample.film.name,
+        video=sample.clip.name,
         captions=sample.captions,
         subject=sample.subject,
-        source=sample.film.identity,
-        latents=latents_key(sample.film, sample.mask, settings, identity),
+        source=sample.clip.identity,
+        latents=latents_key(sample.clip, sample.mask, settings, identity),
         text=tuple(text_key(caption, identity) for caption in sample.captions),
-        references=tuple(references_key(picture, settings, identity) for picture in sample.references),
+        references=tuple(references_key(image, settings, identity) for image in sample.references),
     )

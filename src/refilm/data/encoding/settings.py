@@ -3,7 +3,7 @@
 from pydantic import Field
 
 from refilm.data.views import ViewSettings
-from refilm.media.pictures import Color
+from refilm.media.images import Color
 from refilm.settings import Settings
 
 PIXELS = 1 << 22  # of a batch, where its size is left open: 16 of the pocket model's clips, one of CogVideoX's
@@ -12,7 +12,7 @@ PACE = ("batch", "shard", "workers", "patience")  # settings that change nothing
 
 
 class EncodeSettings(Settings):
-    """What is cut out of the videos and pictures, and how much is done at once."""
+    """What is cut out of the videos and images, and how much is done at once."""
 
     frames: int = Field(default=49, ge=1)
     """Frames of a clip; with buckets, at most so many."""
@@ -27,15 +27,15 @@ class EncodeSettings(Settings):
     views: ViewSettings = ViewSettings()
     """Augmented views of each reference."""
     background: Color = (255, 255, 255)
-    """Red, green and blue behind transparent pictures and subjects that are cut out."""
+    """Red, green and blue behind transparent images and subjects that are cut out."""
     batch: int | None = Field(default=None, ge=1)
-    """Encoded at once; left out: 16 captions or pictures, and as many clips as have four million pixels, up to 16."""
+    """Encoded at once; left out: 16 captions or images, and as many clips as have four million pixels, up to 16."""
     shard: int = Field(default=512, ge=1)
     """Most encodings in a file; large ones are fewer."""
     workers: int = Field(default=2, ge=1)
-    """Processes that read videos and pictures."""
+    """Processes that read videos and images."""
     patience: float = Field(default=120.0, gt=0)
-    """Seconds that one video or picture may take to be read."""
+    """Seconds that one video or image may take to be read."""
 
     def batch_of(self, pixels: int) -> int:
         """Clips encoded at once, where each has so many pixels in all of its frames."""

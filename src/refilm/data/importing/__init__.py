@@ -15,7 +15,7 @@ def import_clips(
 ) -> Iterator[int]:
     """Write the clips of a source into a folder that is new or empty, with a manifest; yields how many so far.
 
-    Nothing is judged here but the form: whether videos, pictures and captions are any good tells `check`.
+    Nothing is judged here but the form: whether videos, images and captions are any good tells `check`.
 
     Args:
         source: a folder of clips or a table of them, in one of many layouts (`find_layout`), or the id of a data set

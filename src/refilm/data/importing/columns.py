@@ -156,9 +156,11 @@ def _items(value: Any) -> list[Any]:
 
 
 def _reference(item: Any, files: Files, place: str) -> tuple[File, File | None]:
-    if isinstance(item, Mapping) and "picture" in item:
+    if isinstance(item, Mapping) and "picture" in item:  # as manifests of 0.1 called it
+        item = {"image": item["picture"], **item}
+    if isinstance(item, Mapping) and "image" in item:
         mask = item.get("mask")
-        return files(item["picture"], place), None if mask is None else files(mask, place)
+        return files(item["image"], place), None if mask is None else files(mask, place)
     return files(item, place), None
 
 

@@ -99,7 +99,7 @@ def _unlisted(path: Path, columns: Columns, allow_outside: bool) -> Layout:
 
 
 def _row(folder: Path, example: Example) -> Row:
-    references = tuple((item.picture, item.mask) for item in example.references)
+    references = tuple((item.image, item.mask) for item in example.references)
     source = printable(str(example.video.relative_to(folder)))
     return Row(
         example.video, example.caption, references, example.start, example.end, example.subject, example.mask, source

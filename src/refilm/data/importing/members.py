@@ -16,13 +16,13 @@ from refilm.data.text import decoded, parsed
 from refilm.printable import printable
 
 MASK = "mask"  # what the suffixes of a mask begin with: 7.mask.png
-CLIPS = tuple(suffix for suffix in VIDEOS if suffix not in PICTURES)  # a GIF is a picture here
+CLIPS = tuple(suffix for suffix in VIDEOS if suffix not in PICTURES)  # a GIF is an image here
 TEXTS = ".txt", ".json"
 TOLD = "caption", "start", "end", "subject"  # what a JSON file may say
 
 
 def member_rows(members: Mapping[str, File], columns: Columns, files: Files, source: str) -> Iterator[Row]:
-    """The clips of files by their names. All pictures of a clip are references, `7.mask.png` or `7.mask.mp4` its mask.
+    """The clips of files by their names. All images of a clip are references, `7.mask.png` or `7.mask.mp4` its mask.
 
     Raises:
         ValueError: a clip has no video, two of them, or values of no use; names it.

@@ -99,8 +99,8 @@ class _Writer:
         """Write the files of a clip."""
         name = f"{number:06}"
         references = []
-        for place, (picture, mask) in enumerate(row.references, start=1):
-            path = self.place(picture, "references", f"{name}-{place}", PICTURES)
+        for place, (image, mask) in enumerate(row.references, start=1):
+            path = self.place(image, "references", f"{name}-{place}", PICTURES)
             references.append(Reference(path, mask and self.place(mask, "masks", f"{name}-{place}", PICTURES)))
         mask = row.mask and self.place(row.mask, "masks", name, (*VIDEOS, *PICTURES))
         video = self.place(row.video, "videos", name, VIDEOS)

@@ -15,8 +15,8 @@ from refilm.data.examples import VIDEOS
 from refilm.data.preparing.moments import Place, moments, until
 from refilm.data.views import cut_out
 from refilm.media import duration, open_frames, open_mask
-from refilm.media.inspecting import inspect_video, tiny_picture
-from refilm.media.pictures import Color
+from refilm.media.images import Color
+from refilm.media.inspecting import inspect_video, tiny_image
 
 SIDE = 512  # pixels: frames are compared at one size, for small ones look sharper
 MASK_LATE = 0.5  # seconds
@@ -65,7 +65,7 @@ class Wish:
 class Found:
     """A frame."""
 
-    picture: Image.Image
+    image: Image.Image
     video: Path
     second: float
     masked: bool
@@ -88,7 +88,7 @@ def find(wish: Wish, rng: np.random.Generator) -> Found:
             reasons.append(str(reason))
     raise ValueError(
         f"{wish.video}: found no reference for the clip at {wish.start:g} s: {'; '.join(dict.fromkeys(reasons))}; "
-        "add a picture, name the subject that it shares with other clips, or lower the distance"
+        "add an image, name the subject that it shares with other clips, or lower the distance"
     )
 
 
@@ -122,17 +122,17 @@ def _sharpest(
         return within or any(same(look(frame), one) for one in learned), -sharpness(frame)
 
     for place, second, frame in sorted(frames, key=rank):
-        picture = Image.fromarray(frame)
+        image = Image.fromarray(frame)
         if wish.ground is None or place.mask is None:
-            return Found(picture, place.video, second, masked=False)
+            return Found(image, place.video, second, masked=False)
         mask = mask_at(place.mask, second)
         if mask.getextrema() != (0, 0):
-            return Found(cut_out(picture, mask, wish.ground), place.video, second, masked=True)
+            return Found(cut_out(image, mask, wish.ground), place.video, second, masked=True)
     raise _NoRoomError("its mask is black in every frame that was looked at")
 
 
 def mask_at(mask: Path, second: float) -> Image.Image:
-    """A clip's mask at a second of its video; one that is a picture holds for all of them."""
+    """A clip's mask at a second of its video; one that is an image holds for all of them."""
     if mask.suffix.lower() not in VIDEOS:
         return open_mask(mask)
     ((time, frame),) = open_frames(mask, [second])
@@ -143,9 +143,9 @@ def mask_at(mask: Path, second: float) -> Image.Image:
 
 def sharpness(frame: np.ndarray) -> float:
     """The variance of the Laplacian of an (H, W, 3) frame at a common size: little where all is blurred."""
-    picture = Image.fromarray(frame).convert("L")
-    picture.thumbnail((SIDE, SIDE), Image.Resampling.BILINEAR)
-    gray = np.asarray(picture, dtype=np.float64)
+    image = Image.fromarray(frame).convert("L")
+    image.thumbnail((SIDE, SIDE), Image.Resampling.BILINEAR)
+    gray = np.asarray(image, dtype=np.float64)
     across = gray[:, :-2] - 2 * gray[:, 1:-1] + gray[:, 2:]
     down = gray[:-2] - 2 * gray[1:-1] + gray[2:]
     return float((across[1:-1] + down[:, 1:-1]).var())
@@ -153,4 +153,4 @@ def sharpness(frame: np.ndarray) -> float:
 
 def look(frame: np.ndarray) -> Look:
     """How an (H, W, 3) frame looks, as a check sees it."""
-    return looks(tiny_picture(Image.fromarray(frame))[None])[0]
+    return looks(tiny_image(Image.fromarray(frame))[None])[0]

@@ -1,6 +1,6 @@
 """A manifest in which every clip has references, from one in which some have none.
 
-A picture's name tells all that it was made from, so one that is there is not made again. Nothing is skipped
+An image's name tells all that it was made from, so one that is there is not made again. Nothing is skipped
 silently: the new manifest is written when every clip has what it needs, or not at all.
 """
 
@@ -19,13 +19,13 @@ from refilm.data.checking.places import name_of
 from refilm.data.examples import Example, Reference
 from refilm.data.manifest import is_utf8, write_manifest
 from refilm.data.preparing.choosing import Wish
-from refilm.data.preparing.making import Job, Masked, Unfinished, make, write_picture
+from refilm.data.preparing.making import Job, Masked, Unfinished, make, write_image
 from refilm.data.preparing.moments import Neighborhood, places
 from refilm.data.preparing.removing import Remover
 from refilm.data.views import cut_out
 from refilm.data.workers import Failure, in_workers
 from refilm.files import sha256_of
-from refilm.media.pictures import WHITE, Color
+from refilm.media.images import WHITE, Color
 from refilm.settings import Settings
 
 KIN = 2  # other clips of the subject to take frames from: enough to choose, few enough to open
@@ -60,7 +60,7 @@ class Plan:
     made: int
     """How many of these references refilm makes, now or in an earlier run."""
     jobs: tuple[Job, ...]
-    """The pictures that are not there yet."""
+    """The images that are not there yet."""
     remover: Remover | None
     allow_outside: bool
 
@@ -119,11 +119,11 @@ def plan(
 def prepare(
     plan: Plan, *, workers: int | None = None, patience: float = 120.0, leave_out: bool = False
 ) -> Iterator[str | None]:
-    """Make the pictures of a plan; yields the fault of each, or None, when it is done. Then writes the manifest.
+    """Make the images of a plan; yields the fault of each, or None, when it is done. Then writes the manifest.
 
     Args:
         workers: processes that read videos; left out, one for each core.
-        patience: seconds that one picture may take.
+        patience: seconds that one image may take.
         leave_out: write the manifest without the clips that have faults.
 
     Raises:
@@ -166,7 +166,7 @@ def _wanted(
     """The references of a clip: as they are, to be cut out, or to be found."""
     if example.references:
         return tuple(
-            Masked(item.picture, item.mask, settings.background) if settings.cut_out and item.mask else item
+            Masked(item.image, item.mask, settings.background) if settings.cut_out and item.mask else item
             for item in example.references
         )
     start = example.start or 0.0
@@ -205,8 +205,8 @@ def _finish(job: Job, outcome: Unfinished | Failure | None, remover: Remover | N
     assert isinstance(job.item, Wish)
     assert job.item.ground is not None
     try:
-        picture = cut_out(outcome.picture, remover(outcome.picture), job.item.ground)
+        image = cut_out(outcome.image, remover(outcome.image), job.item.ground)
     except ValueError as error:
         return f"{job.item.source}: {remover.name} on {outcome.about}: {error}"
-    write_picture(picture, job.path, f"{outcome.about}, background removed by {remover.name}")
+    write_image(image, job.path, f"{outcome.about}, background removed by {remover.name}")
     return None

@@ -7,15 +7,15 @@ from PIL import Image
 
 
 class Remover(Protocol):
-    """Finds the subject of a picture."""
+    """Finds the subject of an image."""
 
     @property
     def name(self) -> str:
         """Tells this way of finding from any other: what was made by another is made anew."""
         ...
 
-    def __call__(self, picture: Image.Image, /) -> Image.Image:
-        """A mask of the picture's size, white where the subject is."""
+    def __call__(self, image: Image.Image, /) -> Image.Image:
+        """A mask of the image's size, white where the subject is."""
         ...
 
 
@@ -34,10 +34,10 @@ class Rembg(Remover):
     def name(self) -> str:
         return f"rembg {self._model}"
 
-    def __call__(self, picture: Image.Image, /) -> Image.Image:
+    def __call__(self, image: Image.Image, /) -> Image.Image:
         from rembg import remove  # pyright: ignore[reportMissingImports]
 
-        mask = remove(picture, session=self._session, only_mask=True)
+        mask = remove(image, session=self._session, only_mask=True)
         assert isinstance(mask, Image.Image)
         return mask
 

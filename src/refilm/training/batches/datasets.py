@@ -45,7 +45,7 @@ class DataSettings(Settings):
     classes: bool = False
     """Critters get a third caption, which names the subject's shape, as people name a subject's kind."""
     encode: EncodeSettings = EncodeSettings()
-    """How clips are encoded; what is left out of frames, fps, height and width is as in the base model's films."""
+    """How clips are encoded; what is left out of frames, fps, height and width is as in the base model's videos."""
     seed: int = Field(default=0, ge=0, lt=2**63 - 1)
     """Of the critters."""
 
@@ -73,8 +73,8 @@ class DataSettings(Settings):
             ValueError: clips that were not checked, or cannot be used; a cache that is not finished and that nothing
                 here can finish, or cannot be written to; a finished one that other encoders made.
         """
-        films = defaults.model_dump(include={"frames", "fps", "height", "width"})
-        settings = EncodeSettings.model_validate(films | self.encode.model_dump(exclude_unset=True))
+        videos = defaults.model_dump(include={"frames", "fps", "height", "width"})
+        settings = EncodeSettings.model_validate(videos | self.encode.model_dump(exclude_unset=True))
         found = encoders.unread
         _ = found.text, found.image, found.autoencoder  # each is opened, so that what cannot be is refused
         identity, sources = cache(partial(identify, encoders, fingerprint)), list(self._sources(settings, tokens))

@@ -1,6 +1,6 @@
 """The sample stream: what a run learns from, sample by sample, numbered from 0 through the whole run.
 
-All that is drawn for sample n - clip, picture, caption, timestep, noise, drops - is a function of the seed and of n
+All that is drawn for sample n - clip, image, caption, timestep, noise, drops - is a function of the seed and of n
 alone. So it matters neither how many processes share a batch, nor in how many parts it is computed, nor where a run
 was stopped. Knows clips by number; nothing of models.
 
@@ -16,7 +16,7 @@ from bisect import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -38,7 +38,7 @@ class DropSettings(Settings):
     text: float = Field(default=0.0, ge=0, le=1)
     """Share of clips without their caption."""
     reference: float = Field(default=0.0, ge=0, le=1)
-    """Share of clips without their reference picture."""
+    """Share of clips without their reference image."""
     both: float = Field(default=0.0, ge=0, le=1)
     """Share of clips with neither."""
 
@@ -70,12 +70,14 @@ class ClipLesson(Lesson):
 class StreamSettings(Settings):
     """What is drawn from the encoded clips, and how often."""
 
+    RENAMED: ClassVar = {"still_share": "still_fraction"}
+
     captions: tuple[NonNegativeFloat, ...] | None = None
     """How often each of a clip's captions is taken, by share; none: all as often."""
     drop: DropSettings | None = None
     """None: nothing where an adapter trains alone, and 0.05 each where the transformer's layers train too."""
     timesteps: TimestepSettings = TimestepSettings()
-    still_share: float = Field(default=0.0, ge=0, le=1)
+    still_fraction: float = Field(default=0.0, ge=0, le=1)
     """Share of batches that are stills, the clips' first frames: a model that also learns stills keeps them apart from
     motion."""
     curriculum: tuple[ClipLesson, ...]
@@ -229,7 +231,7 @@ class Stream:
             which = np.minimum(np.searchsorted(sizes.cumsum() / sizes.sum(), shares, side="right"), len(sizes) - 1)
             bucket = int(which[-1])
             before = int(_batches(self.settings.curriculum, step)[which[:-1] == bucket].sum())
-        still = kronecker(np.array([step], dtype=np.uint64), PLASTIC[1], shift[1])[0] < self.settings.still_share
+        still = kronecker(np.array([step], dtype=np.uint64), PLASTIC[1], shift[1])[0] < self.settings.still_fraction
         frames = self._buckets[bucket][0][0]
         most = 1 if still else lesson_at(self.settings.curriculum, step).latent_frames or frames
         return bucket, min(frames, most), before
@@ -265,14 +267,14 @@ def _read(
     """What is drawn of the clips, stacked: like one clip, with an axis of B before all others."""
     text, references = [], []
     for clip, one in zip(clips, drawn, strict=True):
-        captions, (pictures, views) = len(clip.text), clip.references.shape[:2]
+        captions, (images, views) = len(clip.text), clip.references.shape[:2]
         if shares is not None and len(shares) != captions:
             raise ValueError(
                 f"diffusion.captions has {len(shares)} shares, but clip {one.clip} has {captions} captions: give one "
                 "share a caption, or leave captions out to take all as often"
             )
         text.append(clip.text[_chosen(one.caption, shares or (1.0,) * captions)])
-        references.append(clip.references[int(one.reference * pictures), int(one.view * views)])
+        references.append(clip.references[int(one.reference * images), int(one.view * views)])
     return EncodedClip(
         mean=torch.stack([clip.mean[:frames] for clip in clips]),
         logvar=torch.stack([clip.logvar[:frames] for clip in clips]),

@@ -19,7 +19,7 @@ SEED = seed_of(0x7661_6C69_6461_7465) >> 1  # "validate"; no training sample sha
 
 
 class Compared(NamedTuple):
-    """Samples, and the picture that is wrong for each."""
+    """Samples, and the image that is wrong for each."""
 
     batch: Batch
     wrong: Tensor | None
@@ -50,7 +50,7 @@ class FixedSamples:
                 rows = numbers[first : first + size]
                 wrong = None
                 if strangers is not None:
-                    wrong = torch.stack([self._picture(chosen[strangers[n]], n) for n in rows])
+                    wrong = torch.stack([self._image(chosen[strangers[n]], n) for n in rows])
                 yield Compared(self._batch([chosen[n] for n in rows], rows), wrong)
 
     def not_finite(self) -> str | None:
@@ -68,7 +68,7 @@ class FixedSamples:
         return Batch(
             latents=torch.stack(latents),
             text=torch.stack([clip.text[caption].float() for clip in read]),
-            reference=torch.stack([self._picture(clip, n) for clip, n in zip(clips, numbers, strict=True)]),
+            reference=torch.stack([self._image(clip, n) for clip, n in zip(clips, numbers, strict=True)]),
             timesteps=torch.from_numpy(shares * self.timesteps).long(),
             noise=torch.stack(noise),
             text_scale=ones,
@@ -84,7 +84,7 @@ class FixedSamples:
         return mean + (0.5 * logvar).exp() * torch.randn(mean.shape, generator=generator), noise
 
     @torch.autocast("cpu", enabled=False)
-    def _picture(self, clip: int, number: int) -> Tensor:
+    def _image(self, clip: int, number: int) -> Tensor:
         """Tokens of one of a clip's references, (M, E)."""
         references = self.clips[clip].references
         return references[number // len(self.clips) % len(references), 0].float()

@@ -44,7 +44,7 @@ class Findings:
     """What a look at the weights found."""
 
     scores: dict[str, float] = field(default_factory=dict)
-    films: tuple[Path, ...] = ()
+    videos: tuple[Path, ...] = ()
     words: str = ""
     """What the scores mean, for people."""
     enough: bool = False
@@ -63,7 +63,7 @@ class Progress:
     """Learned from in this step, by all processes together."""
     details: dict[str, float] = field(default_factory=dict)
     scores: dict[str, float] = field(default_factory=dict)
-    films: tuple[Path, ...] = ()
+    videos: tuple[Path, ...] = ()
     words: str = ""
 
 
@@ -125,7 +125,7 @@ def fit(
                 with run.averaged(), run.arithmetic():
                     found = look(run.step) if first or run.sharded else found
                 enough = not last and highest(found.enough)
-            seconds, told = time.perf_counter() - started, (found.scores, found.films, found.words)
+            seconds, told = time.perf_counter() - started, (found.scores, found.videos, found.words)
             yield Progress(run.step, settings.steps, details.pop("loss"), seconds, samples, details, *told)
             started = time.perf_counter()
             # now that the step is told, it is never missed

@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -15,6 +15,8 @@ from refilm.settings import Settings
 
 class OptimizerSettings(Settings):
     """How the weights move."""
+
+    RENAMED: ClassVar = {"decay_share": "decay_fraction"}
 
     kind: Literal["muon", "adamw", "adamw8bit", "adamw8bit-bitsandbytes"] = "muon"
     """`muon`: Muon for the hidden matrices, AdamW for the rest; `adamw`: AdamW for all; `adamw8bit`: its moments in
@@ -34,7 +36,7 @@ class OptimizerSettings(Settings):
     """Steps over which the learning rate rises from 0."""
     decay: Literal["linear", "cosine"] = "linear"
     """How the learning rate falls."""
-    decay_share: float = Field(default=0.3, ge=0, le=1)
+    decay_fraction: float = Field(default=0.3, ge=0, le=1)
     """The last share of all steps, over which the learning rate falls to 0; 1: it falls from the first."""
     clip: float = Field(default=1.0, gt=0)
     """Gradients longer than this norm are shortened to it."""
@@ -209,7 +211,7 @@ def orthogonal(matrix: Tensor, coefficients: Sequence[float], steps: int) -> Ten
 def rate(step: int, steps: int, settings: OptimizerSettings) -> float:
     """The share of the learning rate at `step`: warm-up, plateau, fall to 0 (a trapezoid, where the fall is linear)."""
     rise = min(1.0, (step + 1) / max(1, settings.warm_up))
-    fall = min(1.0, (steps - step) / max(1.0, settings.decay_share * steps))
+    fall = min(1.0, (steps - step) / max(1.0, settings.decay_fraction * steps))
     if settings.decay == "cosine":
         fall = (1 - math.cos(math.pi * fall)) / 2
     return min(rise, fall)

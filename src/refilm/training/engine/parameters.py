@@ -23,7 +23,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class TrainedRow:
+class ParameterRow:
     """A part's sizes, in all processes together where they share it; bytes, but for `parameters`."""
 
     name: str
@@ -41,10 +41,10 @@ class TrainedRow:
 
 
 @dataclass(frozen=True)
-class TrainedTable:
+class ParameterTable:
     """What trains and what is frozen, part by part."""
 
-    rows: tuple[TrainedRow, ...]
+    rows: tuple[ParameterRow, ...]
 
     @property
     def trained(self) -> int:
@@ -62,16 +62,16 @@ class TrainedTable:
         return sum(row.bytes for row in self.rows)
 
 
-def table(parts: Sequence[Part], optimizer: OptimizerSettings) -> TrainedTable:
+def table(parts: Sequence[Part], optimizer: OptimizerSettings) -> ParameterTable:
     """The sizes of parts, under an optimizer; parameters on `meta` are enough."""
-    return TrainedTable(tuple(_row(part, optimizer) for part in parts if part.parameters))
+    return ParameterTable(tuple(_row(part, optimizer) for part in parts if part.parameters))
 
 
-def _row(part: Part, optimizer: OptimizerSettings) -> TrainedRow:
+def _row(part: Part, optimizer: OptimizerSettings) -> ParameterRow:
     weights = sum(held(p) for _, p in part.parameters)
     states = sum(state_bytes(name, p, optimizer) for name, p in part.parameters) if part.trains else 0
     count = sum(p.numel() for _, p in part.parameters)
-    return TrainedRow(part.name, part.trains, count, weights, weights if part.trains else 0, states)
+    return ParameterRow(part.name, part.trains, count, weights, weights if part.trains else 0, states)
 
 
 def held(weight: Tensor) -> int:

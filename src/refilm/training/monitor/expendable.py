@@ -1,4 +1,4 @@
-"""What a run can do without: where a log or a film cannot be written, the run says so once and goes on.
+"""What a run can do without: where a log or a video cannot be written, the run says so once and goes on.
 
 A checkpoint is not of this kind.
 """

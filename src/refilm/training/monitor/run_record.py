@@ -61,7 +61,7 @@ def read_account(path: Path) -> dict[str, Any]:
     return content
 
 
-class Account:
+class RunRecord:
     """A run's account.
 
     Args:

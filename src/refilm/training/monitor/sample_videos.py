@@ -1,6 +1,6 @@
-"""Films of fixed prompts, made at validations by the weights as they are then, and kept in the run's folder.
+"""Videos of fixed prompts, made at validations by the weights as they are then, and kept in the run's folder.
 
-Prompts and pictures are encoded once, before the first step, so that no text encoder stays in memory.
+Prompts and images are encoded once, before the first step, so that no text encoder stays in memory.
 """
 
 import re
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from refilm.checkpoints import Base
 from refilm.data.encoding import Subset
 from refilm.generation import Pipeline, Request
-from refilm.media import as_picture
+from refilm.media import as_image
 from refilm.model import Adapter, Transformer
 from refilm.settings import Seed, Settings
 from refilm.sizes import Compression
@@ -24,36 +24,36 @@ from refilm.training.batches.stream import Bucket
 from refilm.training.batches.validation_set import chosen_clips
 from refilm.training.monitor.expendable import Expendable
 
-FOLDER = "films"
+FOLDER = "videos"
 
 
-class FilmSettings(Settings):
-    """Films that a run makes of itself."""
+class SampleVideoSettings(Settings):
+    """Videos that a run makes of itself."""
 
     prompts: tuple[str, ...] = ()
-    """What is filmed; none: no films."""
+    """What is filmed; none: no videos."""
     references: tuple[Path, ...] = ()
-    """A picture a prompt, or one for all of them; none: pictures of held-out clips."""
+    """An image a prompt, or one for all of them; none: images of held-out clips."""
     every: int = Field(default=1, ge=1)
-    """Validations from one time to the next; the last validation always has films."""
+    """Validations from one time to the next; the last validation always has videos."""
     steps: int | None = Field(default=None, ge=1, le=999)
     """Sampler steps; left out: the base model's own default."""
     frames: int | None = Field(default=None, ge=1, le=10**6)
-    """Frames of a film; left out: as many as the last lesson's clips have."""
+    """Frames of a video; left out: as many as the last lesson's clips have."""
     height: int | None = Field(default=None, ge=1, le=10**6)
     """Height in pixels; left out: that of the size that most clips have which are learned from."""
     width: int | None = Field(default=None, ge=1, le=10**6)
     """Width in pixels, likewise."""
     seed: Seed = 0
-    """Of the first film; the others count on."""
+    """Of the first video; the others count on."""
 
 
 @dataclass(frozen=True)
-class Filming:
-    """Makes the films. Encoded once, see `prepare`."""
+class SampleVideos:
+    """Makes the videos. Encoded once, see `prepare`."""
 
     pipeline: Pipeline
-    settings: FilmSettings
+    settings: SampleVideoSettings
     request: Request
     folder: Path
     text: Tensor
@@ -62,19 +62,19 @@ class Filming:
     """(B, M, E), or none for a model without an adapter."""
 
     def due(self, validation: int) -> bool:
-        """Whether the n-th validation has films."""
+        """Whether the n-th validation has videos."""
         return validation % self.settings.every == 0
 
     def make(self, step: int, *, write: bool = True, expendable: Expendable | None = None) -> tuple[Path, ...]:
-        """Films as MP4 files; the model is left as it was.
+        """Videos as MP4 files; the model is left as it was.
 
         Args:
             step: whose weights these are.
             write: whether this process writes them, or only takes part in computing.
-            expendable: takes the errors of films that cannot be written; none: a fresh one.
+            expendable: takes the errors of videos that cannot be written; none: a fresh one.
 
         Raises:
-            FloatingPointError: a film whose numbers are not finite; it is not written.
+            FloatingPointError: a video whose numbers are not finite; it is not written.
         """
         with at_rest(self.pipeline.base.transformer):
             latents = [self._latents(number) for number in range(len(self.text))]  # by all processes, before any fails
@@ -82,13 +82,13 @@ class Filming:
         for number, made in enumerate(latents if write else ()):
             with torch.autocast(made.device.type, enabled=False):
                 (video,) = self.pipeline.decode(made)
-            with expendable("some of its films"):
+            with expendable("some of its videos"):
                 self.folder.mkdir(parents=True, exist_ok=True)
                 paths += video.save(self.folder / f"step-{step:08}-{number + 1}.mp4")
         return tuple(paths)
 
     def _latents(self, number: int) -> Tensor:
-        """Of one film, (1, T, C, h, w)."""
+        """Of one video, (1, T, C, h, w)."""
         rows, latents = slice(number, number + 1), None
         references = [None] if self.references is None else self.references[rows]
         seeds = [self.settings.seed + number]
@@ -98,24 +98,24 @@ class Filming:
         return latents
 
 
-def require_films(settings: FilmSettings, base: Base) -> None:
-    """That the films can be made.
+def require_sample_videos(settings: SampleVideoSettings, base: Base) -> None:
+    """That the videos can be made.
 
     Raises:
-        ValueError: a number of pictures other than one, none, or one a prompt; a picture that cannot be read; a prompt
+        ValueError: a number of images other than one, none, or one a prompt; an image that cannot be read; a prompt
             that is too long.
     """
     count, given = len(settings.prompts), len(settings.references)
     if given not in (0, 1, count):
-        raise ValueError(f"films.references: {given} pictures for {count} prompts; give one each, one for all, or none")
-    for picture in settings.references:
-        as_picture(picture)
+        raise ValueError(f"videos.references: {given} images for {count} prompts; give one each, one for all, or none")
+    for image in settings.references:
+        as_image(image)
     if count:
         base.encoders.unread.text.tokens(settings.prompts)
 
 
 def prepare(
-    settings: FilmSettings,
+    settings: SampleVideoSettings,
     base: Base,
     transformer: Transformer,
     *,
@@ -123,19 +123,19 @@ def prepare(
     held_out: Subset,
     learned: Bucket,
     folder: Path,
-) -> Filming:
-    """Encode prompts and pictures, and make ready to film with a transformer in training.
+) -> SampleVideos:
+    """Encode prompts and images, and make ready to video with a transformer in training.
 
     Args:
         base: what else is needed, best with `memory="low"`.
         held_out: whose references are filmed where none are given.
-        learned: latent frames, height and width of what is learned, and so of the films where nothing else is said.
+        learned: latent frames, height and width of what is learned, and so of the videos where nothing else is said.
         folder: the run's.
 
     Raises:
-        ValueError: as `require_films`; frames or a size that the model cannot make.
+        ValueError: as `require_sample_videos`; frames or a size that the model cannot make.
     """
-    require_films(settings, base)
+    require_sample_videos(settings, base)
     count, given = len(settings.prompts), len(settings.references)
     base.compute_with(transformer, adapter)
     pipeline = Pipeline(base, adapter)
@@ -146,15 +146,15 @@ def prepare(
         if adapter is None:
             references = None
         elif given:
-            references = base.encoders.image([as_picture(settings.references[n % given]) for n in range(count)])
+            references = base.encoders.image([as_image(settings.references[n % given]) for n in range(count)])
         else:
             clips = [held_out[clip] for clip in chosen_clips(len(held_out), count)]
             references = torch.stack([clip.references[0, 0] for clip in clips]).to(text)
-    return Filming(pipeline, settings, request, folder / FOLDER, text, references)
+    return SampleVideos(pipeline, settings, request, folder / FOLDER, text, references)
 
 
-def geometry(settings: FilmSettings, learned: Bucket, compression: Compression) -> dict[str, int]:
-    """Frames, height and width of films: what is set, and otherwise that of the latents that are learned."""
+def geometry(settings: SampleVideoSettings, learned: Bucket, compression: Compression) -> dict[str, int]:
+    """Frames, height and width of videos: what is set, and otherwise that of the latents that are learned."""
     frames, height, width = learned
     own = {
         "frames": compression.frames(frames),
@@ -165,7 +165,7 @@ def geometry(settings: FilmSettings, learned: Bucket, compression: Compression) 
 
 
 def remove_later(folder: Path, step: int) -> None:
-    """Remove the films of later steps, which a run that starts after `step` makes anew or has never come to."""
+    """Remove the videos of later steps, which a run that starts after `step` makes anew or has never come to."""
     for path in folder.glob("step-*.mp4"):
         made = re.fullmatch(r"step-(\d{8,})-\d+\.mp4", path.name)
         if made and int(made[1]) > step:

@@ -40,7 +40,7 @@ class Tracker(Protocol):
         ...
 
 
-class Records(AbstractContextManager):
+class Trackers(AbstractContextManager):
     """Writes a run's record into its folder.
 
     Args:
@@ -71,7 +71,7 @@ class Records(AbstractContextManager):
         summaries = [scalar(name, value) for name, value in numbers.items()]
         if progress.words:
             summaries.append(text("validation/words", progress.words))
-        summaries += [_moving(path, number) for number, path in enumerate(progress.films, start=1)]
+        summaries += [_moving(path, number) for number, path in enumerate(progress.videos, start=1)]
         _append(self.events, [Event(step=progress.step, summary=each) for each in summaries])
         if self.tracker is not None and progress.step > self.tracked:
             self.tracker.log(numbers, step=progress.step)
@@ -104,15 +104,15 @@ def _append(file: Path, events: Iterable[Event]) -> None:
         raise
 
 
-def _moving(film: Path, number: int) -> Summary:
-    """A film as a moving picture, which TensorBoard plays among its images."""
-    video = open_video(film)
+def _moving(video: Path, number: int) -> Summary:
+    """A video as a moving image, which TensorBoard plays among its images."""
+    made = open_video(video)
     with tempfile.TemporaryDirectory() as folder:
-        (gif,) = video.save(Path(folder) / "film.gif", scale=1)
+        (gif,) = made.save(Path(folder) / "video.gif", scale=1)
         encoded = gif.read_bytes()
-    height, width = video.frames.shape[1:3]
+    height, width = made.frames.shape[1:3]
     image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=encoded)
-    return Summary(value=[Summary.Value(tag=f"films/{number}", image=image)])
+    return Summary(value=[Summary.Value(tag=f"videos/{number}", image=image)])
 
 
 def numbers_of(progress: Progress) -> dict[str, float]:

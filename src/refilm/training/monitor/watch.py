@@ -15,21 +15,21 @@ from refilm.training.distributed.parallel import place
 from refilm.training.engine.loop import Findings, LoopSettings, Progress
 from refilm.training.engine.signals import Stopped
 from refilm.training.monitor.expendable import Expendable
-from refilm.training.monitor.run_record import FILE, Account
-from refilm.training.monitor.sample_videos import FOLDER, Filming, remove_later
-from refilm.training.monitor.trackers import Records, TrackerName, open_tracker
+from refilm.training.monitor.run_record import FILE, RunRecord
+from refilm.training.monitor.sample_videos import FOLDER, SampleVideos, remove_later
+from refilm.training.monitor.trackers import TrackerName, Trackers, open_tracker
 from refilm.training.tasks.task import Task
 
 
 class Watch(AbstractContextManager):
-    """Looks at a run's weights and keeps its records.
+    """AttentionMaps at a run's weights and keeps its records.
 
     Args:
         task: what is trained.
         loop: the run's course.
         account: of the run; none: this process only computes.
         records: where everything is recorded; none likewise.
-        filming: makes films; none: there are no films.
+        sample_videos: makes videos; none: there are no videos.
     """
 
     def __init__(
@@ -37,11 +37,11 @@ class Watch(AbstractContextManager):
         task: Task,
         loop: LoopSettings,
         *,
-        account: Account | None,
-        records: Records | None,
-        filming: Filming | None,
+        account: RunRecord | None,
+        records: Trackers | None,
+        sample_videos: SampleVideos | None,
     ):
-        self.task, self.loop, self.account, self.filming = task, loop, account, filming
+        self.task, self.loop, self.account, self.sample_videos = task, loop, account, sample_videos
         self.records, self.step, self.open = records, 0, ExitStack()
         self.expendable, self.ended = Expendable(), False
 
@@ -59,14 +59,14 @@ class Watch(AbstractContextManager):
     def look(self, step: int) -> Findings:
         """A validation, and what it means."""
         scores = self.task.validate()
-        words, films = [self.task.usage(scores)], ()
+        words, videos = [self.task.usage(scores)], ()
         last = step == self.loop.steps
-        if self.filming is not None and (last or self.filming.due(step // self.loop.validate_every)):
+        if self.sample_videos is not None and (last or self.sample_videos.due(step // self.loop.validate_every)):
             try:
-                films = self.filming.make(step, write=place().first, expendable=self.expendable)
-            except FloatingPointError as error:  # the run's own numbers are sound: a film is not worth ending it
-                words.append(f"films: {error}")
-        return Findings(scores, films, "; ".join(filter(None, words)), enough=self._enough(scores))
+                videos = self.sample_videos.make(step, write=place().first, expendable=self.expendable)
+            except FloatingPointError as error:  # the run's own numbers are sound: a video is not worth ending it
+                words.append(f"videos: {error}")
+        return Findings(scores, videos, "; ".join(filter(None, words)), enough=self._enough(scores))
 
     def _enough(self, scores: dict[str, float]) -> bool:
         return self.account is not None and self.task.useless([*self.account.scores, scores])
@@ -112,7 +112,7 @@ def watch(
     step: int,
     changes: Mapping[str, Any],
     log_with: TrackerName | None,
-    filming: Filming | None,
+    sample_videos: SampleVideos | None,
 ) -> Watch:
     """A watch over a run that begins, or goes on after `step`. Only now, the run being possible, its records change.
 
@@ -124,8 +124,8 @@ def watch(
         ValueError: the tracker is not installed.
     """
     if not place().first:
-        return Watch(task, loop, account=None, records=None, filming=filming)
-    account = Account(
+        return Watch(task, loop, account=None, records=None, sample_videos=sample_videos)
+    account = RunRecord(
         folder,
         recipe,
         sources=task.sources(),
@@ -137,5 +137,5 @@ def watch(
     write_text(folder / "recipe.toml", tomli_w.dumps(recipe))
     account.start()
     remove_later(folder / FOLDER, step)
-    records = Records(folder, step=step, tracker=tracker)
-    return Watch(task, loop, account=account, records=records, filming=filming)
+    records = Trackers(folder, step=step, tracker=tracker)
+    return Watch(task, loop, account=account, records=records, sample_videos=sample_videos)

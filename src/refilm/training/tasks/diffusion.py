@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from copy import copy
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field, model_validator
@@ -16,7 +16,7 @@ from refilm.model import Adapter, JointAttention, ReferenceAttention, Transforme
 from refilm.settings import Settings
 from refilm.training.batches.stream import Batch, DropSettings, Stream, StreamSettings
 from refilm.training.engine.optimizers import OptimizerSettings
-from refilm.training.engine.parameters import Part, TrainedTable, assert_trained, table
+from refilm.training.engine.parameters import ParameterTable, Part, assert_trained, table
 from refilm.training.engine.quantized import quantize_base
 from refilm.training.tasks.activation_checkpointing import Checkpointing, apply_checkpointing, compile_blocks
 from refilm.training.tasks.reference_usage import Verdict, unused_in_a_row, verdict
@@ -31,12 +31,14 @@ from a clip without its reference, and what guidance pushes away from is that fr
 class LossSettings(Settings):
     """What counts how much."""
 
+    RENAMED: ClassVar = {"mask_share": "mask_fraction"}
+
     weighting: Literal["uniform", "min-snr"] = "uniform"
     """`uniform`: every timestep's velocity counts the same; `min-snr`: those of little noise count less
     (Hang et al. 2023), and the last one, where schedules end in pure noise, not at all."""
     gamma: float = Field(default=5.0, gt=0, le=1e6)
     """The signal-to-noise ratio above which `min-snr` lets timesteps count less."""
-    mask_share: float = Field(default=0.0, ge=0, le=1)
+    mask_fraction: float = Field(default=0.0, ge=0, le=1)
     """The share of the loss that is the mean over the subject's mask; a clip without a mask counts as all subject."""
 
 
@@ -155,7 +157,7 @@ class DiffusionTask(Reporting):
     def loss(self, step: int, samples: Sequence[int]) -> dict[str, Tensor]:
         """The mean loss of some of a step's samples."""
         batch, settings = self.draw(self.stream, step, samples), self.settings.loss
-        losses = self.losses(batch, mask_share=settings.mask_share)
+        losses = self.losses(batch, mask_fraction=settings.mask_fraction)
         if settings.weighting == "min-snr":
             losses = losses * min_snr_weights(batch.timesteps, self.schedule, gamma=settings.gamma)
         return {"loss": losses.mean()}
@@ -164,7 +166,7 @@ class DiffusionTask(Reporting):
         """Samples of a stream's step, where the transformer is."""
         return stream.batch(step, samples).to(self.device)
 
-    def losses(self, batch: Batch, *, mask_share: float = 0.0) -> Tensor:
+    def losses(self, batch: Batch, *, mask_fraction: float = 0.0) -> Tensor:
         """The velocity loss of each clip, (B,), all timesteps counting the same."""
         with self._arithmetic():
             prediction = self.transformer(
@@ -181,7 +183,7 @@ class DiffusionTask(Reporting):
             timesteps=batch.timesteps,
             schedule=self.schedule,
             mask=batch.mask,
-            mask_share=mask_share,
+            mask_fraction=mask_fraction,
         )
 
     def _arithmetic(self) -> AbstractContextManager[Any]:
@@ -192,11 +194,11 @@ class DiffusionTask(Reporting):
         return torch.autocast(self.device.type, dtype)
 
     def validate(self) -> dict[str, float]:
-        """Losses with the right picture, another's and none, on fixed held-out samples; see `measure`."""
+        """Losses with the right image, another's and none, on fixed held-out samples; see `measure`."""
         return measure(self, self.settings.validation)
 
     def verdict(self, scores: Mapping[str, float]) -> Verdict | None:
-        """What the scores of `validate` say of the picture."""
+        """What the scores of `validate` say of the image."""
         drop = self.settings.drop or DropSettings()
         dropped = drop.reference + drop.both > 0
         return verdict(scores, samples=self.settings.validation.samples, dropped=dropped)
@@ -207,7 +209,7 @@ class DiffusionTask(Reporting):
         return found.words if found else ""
 
     def useless(self, validations: Sequence[Mapping[str, float]]) -> bool:
-        """Whether as many validations in a row as the settings allow found that the picture is not used."""
+        """Whether as many validations in a row as the settings allow found that the image is not used."""
         patience = self.settings.validation.stop_if_unused
         return patience > 0 and unused_in_a_row(validations) >= patience
 
@@ -239,7 +241,7 @@ class DiffusionTask(Reporting):
             if name in of
         )
 
-    def trained(self, optimizer: OptimizerSettings | None = None) -> TrainedTable:
+    def trained(self, optimizer: OptimizerSettings | None = None) -> ParameterTable:
         """The table of what trains and what is frozen, with its memory under an optimizer."""
         return table(self.parts(), optimizer or OptimizerSettings())
 
@@ -270,7 +272,7 @@ class DiffusionTask(Reporting):
 
 
 TRANSFORMER = "transformer"
-PARTS = ("reference attention", "projection of the picture", "low-rank changes", TRANSFORMER)
+PARTS = ("reference attention", "projection of the image", "low-rank changes", TRANSFORMER)
 
 
 def _part(name: str) -> str:

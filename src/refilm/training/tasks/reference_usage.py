@@ -1,4 +1,4 @@
-"""What a validation's scores say of the picture, in words: used, not used, or undecided, for samples are too few.
+"""What a validation's scores say of the image, in words: used, not used, or undecided, for samples are too few.
 
 Knows numbers and words alone.
 """
@@ -20,20 +20,20 @@ class Verdict:
     """What a validation found."""
 
     outcome: Literal["used", "unused", "undecided"]
-    """Whether the picture makes a difference. `unused` wants evidence too: that none that matters can be hidden."""
+    """Whether the image makes a difference. `unused` wants evidence too: that none that matters can be hidden."""
     words: str
     """The same for people, with figures and with what to try."""
 
     @property
     def used(self) -> bool:
-        """Whether the picture was found to make a difference."""
+        """Whether the image was found to make a difference."""
         return self.outcome == "used"
 
 
 def verdict(scores: Mapping[str, float], *, samples: int, dropped: bool = False) -> Verdict | None:
-    """What the scores of `measure` say; none where they say nothing of a picture.
+    """What the scores of `measure` say; none where they say nothing of an image.
 
-    A picture is used where another subject's costs more: by three standard errors at least, and by a thousandth of
+    An image is used where another subject's costs more: by three standard errors at least, and by a thousandth of
     the loss. It is not used where a difference of a thousandth of the loss lies three standard errors above what was
     found. Otherwise the samples are too few to tell. Where all held-out clips show one subject, being without it has
     to cost more.
@@ -49,7 +49,7 @@ def verdict(scores: Mapping[str, float], *, samples: int, dropped: bool = False)
 
 
 def unused_in_a_row(validations: Iterable[Mapping[str, float]]) -> int:
-    """How many of the last validations, without a break, found that the picture is not used."""
+    """How many of the last validations, without a break, found that the image is not used."""
     count = 0
     for scores in validations:
         found = "right" in scores and _outcome(scores, "gap" if "gap" in scores else "help") in ("unused", "misleads")
@@ -85,13 +85,13 @@ class _Reading:
     def _against_another(self, outcome: str) -> str:
         gap = self._difference("gap")
         if outcome == "unused":
-            told = f"right and wrong picture give the same loss (gap {gap}): the picture is not being used"
+            told = f"right and wrong image give the same loss (gap {gap}): the image is not being used"
             return f"{told}{self._why()}"
         if outcome == "misleads":
-            told = f"the right picture gives a higher loss than a wrong one (gap {gap}): the picture misleads"
+            told = f"the right image gives a higher loss than a wrong one (gap {gap}): the image misleads"
             return f"{told}; see whether the references show the subjects of their own clips"
         where = [name for name in NOISE if _outcome(self.scores, "gap", f"/{name}") == "used"]
-        told = f"a wrong picture costs {self._percent('gap')} more than the right one (gap {gap}): the picture is used"
+        told = f"a wrong image costs {self._percent('gap')} more than the right one (gap {gap}): the image is used"
         if len(where) == len(NOISE) or not where:
             return told
         return f"{told}, but this shows only with {' and '.join(NOISE[name] for name in where)}"
@@ -99,13 +99,13 @@ class _Reading:
     def _against_none(self, outcome: str) -> str:
         told = f"(none - right {self._difference('help')}; {ONE_SUBJECT})"
         if outcome == "used":
-            return f"the picture lowers the loss by {self._percent('help')} {told}"
+            return f"the image lowers the loss by {self._percent('help')} {told}"
         if outcome == "misleads":
-            return f"the loss is lower without the picture {told}: the picture misleads{self._advice()}"
-        return f"the loss is the same without the picture {told}: the picture is not being used{self._advice()}"
+            return f"the loss is lower without the image {told}: the image misleads{self._advice()}"
+        return f"the loss is the same without the image {told}: the image is not being used{self._advice()}"
 
     def _undecided(self, name: str) -> str:
-        against = "a wrong picture costs" if name == "gap" else "being without the picture costs"
+        against = "a wrong image costs" if name == "gap" else "being without the image costs"
         told = f"undecided whether {against} anything ({name} {self._difference(name)})"
         if not math.isfinite(self.scores[name]):
             return f"{told}: the losses are not finite numbers"
@@ -129,7 +129,7 @@ class _Reading:
         if _outcome(self.scores, "help") != "used":
             return self._advice()
         return (
-            f". The adapter does lower the loss, by {self._percent('help')}, but with any picture: it learned what all "
+            f". The adapter does lower the loss, by {self._percent('help')}, but with any image: it learned what all "
             f"clips have in common{self._advice()}"
         )
 

@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from refilm.training.engine.optimizers import OptimizerSettings
-from refilm.training.engine.parameters import TrainedTable
+from refilm.training.engine.parameters import ParameterTable
 from refilm.training.engine.step import Trainable
 
 
 class Reporting(Protocol):
     """What a run records of a task."""
 
-    def trained(self, optimizer: OptimizerSettings) -> TrainedTable | None:
+    def trained(self, optimizer: OptimizerSettings) -> ParameterTable | None:
         """Which parameters train and which are frozen, with their memory; None: nothing to report."""
         return None
 

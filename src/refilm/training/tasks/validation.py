@@ -1,6 +1,6 @@
-"""Whether a run learns to use the picture, which the training loss does not tell.
+"""Whether a run learns to use the image, which the training loss does not tell.
 
-On held-out samples that are the same at every validation (clip, timestep, noise), the loss with the right picture is
+On held-out samples that are the same at every validation (clip, timestep, noise), the loss with the right image is
 compared with that under another subject's and under none, by quarter of the timesteps, and every layer's adapter is
 asked how much it adds. What the numbers mean is said by `verdict`. Knows nothing of the loop, of files or screens.
 """
@@ -35,7 +35,7 @@ class ValidationSettings(Settings):
     batch: int | None = Field(default=None, ge=1)
     """Samples that are computed at once; left out: as many as in the last lesson's batch."""
     stop_if_unused: int = Field(default=0, ge=0)
-    """End the run when so many validations in a row find that the picture is not used; 0: go on whatever they find."""
+    """End the run when so many validations in a row find that the image is not used; 0: go on whatever they find."""
 
 
 @torch.no_grad()
@@ -43,7 +43,7 @@ def measure(task: "DiffusionTask", settings: ValidationSettings) -> dict[str, fl
     """Scores of the weights as they are, on fixed held-out samples.
 
     Returns:
-        Mean losses: "right" with the clip's own picture, "wrong" with another subject's (left out where all held-out
+        Mean losses: "right" with the clip's own image, "wrong" with another subject's (left out where all held-out
         clips show one subject), "none" without; "gap" is wrong - right, "help" is none - right, and "gap_error" and
         "help_error" their standard errors, of the paired differences. All by quarter of the timesteps too, as
         "right/q1" (least noise) to "right/q4". "share/00" and so on: how much each layer's adapter adds to a video
@@ -65,8 +65,8 @@ def measure(task: "DiffusionTask", settings: ValidationSettings) -> dict[str, fl
     )
     for batch, wrong in samples.batches(settings.batch or lesson.batch):
         timesteps.append(batch.timesteps)
-        for name, varied in _variants(batch, wrong, with_picture=task.adapter is not None):
-            with added_shares(task.transformer, shares, wanted=name == "right"):
+        for name, varied in _variants(batch, wrong, with_reference=task.adapter is not None):
+            with added_ratios(task.transformer, shares, wanted=name == "right"):
                 losses.setdefault(name, []).append(task.losses(varied.to(task.device)))
     together = {name: torch.cat(parts).double().cpu() for name, parts in losses.items()}
     if not all(values.isfinite().all() for values in together.values()) and (found := samples.not_finite()):
@@ -82,9 +82,9 @@ def measure(task: "DiffusionTask", settings: ValidationSettings) -> dict[str, fl
     return scores
 
 
-def _variants(batch: Batch, wrong: Tensor | None, *, with_picture: bool) -> Iterator[tuple[str, Batch]]:
-    """The same samples under the pictures that are compared."""
-    if with_picture:
+def _variants(batch: Batch, wrong: Tensor | None, *, with_reference: bool) -> Iterator[tuple[str, Batch]]:
+    """The same samples under the images that are compared."""
+    if with_reference:
         yield "right", batch
         if wrong is not None:
             yield "wrong", replace(batch, reference=wrong)
@@ -103,7 +103,7 @@ def _summary(losses: Mapping[str, Tensor]) -> dict[str, float]:
 
 
 @contextmanager
-def added_shares(transformer: Transformer, into: list[Tensor], *, wanted: bool = True) -> Iterator[None]:
+def added_ratios(transformer: Transformer, into: list[Tensor], *, wanted: bool = True) -> Iterator[None]:
     """Within the context, every forward pass appends what each layer's adapter adds: (layers, B), in `into`."""
     if not wanted:
         yield

@@ -25,7 +25,7 @@ def require_transformer(base: str, size: TransformerSize) -> None:
     _require_same(base, asdict(open_source(base).size), asdict(size), table="size.")
 
 
-def begun_transformer(base: str) -> Transformer:
+def initial_transformer(base: str) -> Transformer:
     """A base model's transformer to train on, in float32, on the CPU.
 
     Raises:
@@ -46,13 +46,13 @@ def require_adapter(
     """
     card = read_card(folder)
     fitting = AdapterSize.of(size, reference_dim=card.size.reference_dim, query_norm=query_norm)
-    fit: Fit = "pad"  # as the reference pictures of clips are encoded
-    found = {"hidden_state": card.hidden_state, "picture_fit": card.picture_fit, "train.lora": _plain(card.lora)}
-    wanted = {"hidden_state": hidden_state, "picture_fit": fit, "train.lora": _plain(lora)}
+    fit: Fit = "pad"  # as the reference images of clips are encoded
+    found = {"hidden_state": card.hidden_state, "image_fit": card.image_fit, "train.lora": _plain(card.lora)}
+    wanted = {"hidden_state": hidden_state, "image_fit": fit, "train.lora": _plain(lora)}
     _require_same(str(folder), asdict(card.size) | found, asdict(fitting) | wanted)
 
 
-def begun_adapter(folder: Path, size: AdapterSize) -> Adapter:
+def initial_adapter(folder: Path, size: AdapterSize) -> Adapter:
     """An adapter to train on, in float32, on the CPU.
 
     Raises:
@@ -71,6 +71,6 @@ def _require_same(place: str, found: Mapping[str, Any], wanted: Mapping[str, Any
     for name, value in found.items():
         if value != wanted[name]:
             raise ValueError(
-                f"begin_from: {place} has {table}{name} = {value!r}, this recipe {wanted[name]!r}; make them the same, "
-                "or leave begin_from out"
+                f"init_from: {place} has {table}{name} = {value!r}, this recipe {wanted[name]!r}; make them the same, "
+                "or leave init_from out"
             )

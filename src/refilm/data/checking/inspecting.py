@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from refilm.data.checking.declared import declared_by_picture, declared_by_video
+from refilm.data.checking.declared import declared_by_image, declared_by_video
 from refilm.data.checking.findings import CheckSettings, FileRecord, Finding
 from refilm.data.checking.hashes import Look, looks, same
 from refilm.files import sha256_of
 from refilm.media.containers import CutShortError
-from refilm.media.inspecting import VideoPart, inspect_picture, inspect_video, packets_left_out, tiny_picture
-from refilm.media.pictures import BLACK, WHITE
+from refilm.media.images import BLACK, WHITE
+from refilm.media.inspecting import VideoPart, inspect_image, inspect_video, packets_left_out, tiny_image
 from refilm.media.sampling import nearest
 
 THUMBNAIL = 160, 120  # pixels, at most
@@ -44,8 +44,8 @@ class VideoFile:
 
 
 @dataclass(frozen=True)
-class PictureFile:
-    """A picture: a reference, or a mask."""
+class ImageFile:
+    """An image: a reference, or a mask."""
 
     path: Path
     mask: bool
@@ -53,12 +53,12 @@ class PictureFile:
 
 @dataclass(frozen=True)
 class Seen:
-    """What was seen of a picture or of a clip."""
+    """What was seen of an image or of a clip."""
 
     facts: str = ""
     findings: tuple[Finding, ...] = ()
     looks: tuple[Look, ...] = ()
-    """Of the picture, or of three moments of the clip; empty if it cannot be read."""
+    """Of the image, or of three moments of the clip; empty if it cannot be read."""
     frames: int = 0
     """Of the clip, at the rate that is wanted."""
     thumbnail: bytes = b""
@@ -74,7 +74,7 @@ class SeenFile:
     parts: tuple[Seen, ...]
 
 
-def look(file: VideoFile | PictureFile) -> SeenFile:
+def look(file: VideoFile | ImageFile) -> SeenFile:
     """Look at a file."""
     try:
         state = file.path.stat()
@@ -82,25 +82,25 @@ def look(file: VideoFile | PictureFile) -> SeenFile:
     except OSError as error:
         finding = Finding(kind="unreadable", message=f"{file.path}: cannot be read ({error.strerror}); allow it")
         return SeenFile(None, (Seen(findings=(finding,)),) * (len(file.clips) if isinstance(file, VideoFile) else 1))
-    parts = (_picture(file),) if isinstance(file, PictureFile) else tuple(_clip(file, clip) for clip in file.clips)
+    parts = (_image(file),) if isinstance(file, ImageFile) else tuple(_clip(file, clip) for clip in file.clips)
     facts = parts[0].facts if len(parts) == 1 else f"{len(parts)} clips"
     return SeenFile(FileRecord(sha256=digest, size=state.st_size, mtime_ns=state.st_mtime_ns, facts=facts), parts)
 
 
-def _picture(file: PictureFile) -> Seen:
+def _image(file: ImageFile) -> Seen:
     try:
-        facts = inspect_picture(file.path, BLACK if file.mask else WHITE)
+        facts = inspect_image(file.path, BLACK if file.mask else WHITE)
     except ValueError as error:
         return Seen(findings=(Finding(kind="unreadable", message=str(error)),))
-    picture = facts.shown.image
-    findings = [*declared_by_picture(file.path, facts, mask=file.mask)]
-    if min(picture.size) < SMALL and not file.mask:
-        message = f"{file.path}: only {picture.width} x {picture.height} pixels; give a larger picture of the subject"
+    image = facts.shown.image
+    findings = [*declared_by_image(file.path, facts, mask=file.mask)]
+    if min(image.size) < SMALL and not file.mask:
+        message = f"{file.path}: only {image.width} x {image.height} pixels; give a larger image of the subject"
         findings.append(Finding(kind="size", message=message))
-    size, colors = f"{picture.width} x {picture.height}", facts.shown.colors
+    size, colors = f"{image.width} x {image.height}", facts.shown.colors
     words = [f"{facts.format} {facts.mode}", size, colors, "transparent" if facts.shown.transparent else ""]
     words = ", ".join(filter(None, [*words, "turned by EXIF" if facts.turned else ""]))
-    return Seen(words, tuple(findings), tuple(looks(tiny_picture(picture)[None])), 1, _thumbnail(picture))
+    return Seen(words, tuple(findings), tuple(looks(tiny_image(image)[None])), 1, _thumbnail(image))
 
 
 def _clip(file: VideoFile, clip: Clip) -> Seen:
@@ -211,7 +211,7 @@ def _size(file: VideoFile, part: VideoPart) -> list[Finding]:
             Finding(kind=kind, message=f"{place} are fewer than {wanted.width} x {wanted.height}; it blurs")
         )
     if lost > LOST:
-        message = f"{place} become {wanted.width} x {wanted.height}, and {100 * lost:.0f} % of the picture are cut off"
+        message = f"{place} become {wanted.width} x {wanted.height}, and {100 * lost:.0f} % of the image are cut off"
         findings.append(Finding(kind=kind, message=f"{message}; cut it to about that shape"))
     return findings
 
@@ -225,14 +225,14 @@ def _copies(file: VideoFile, part: VideoPart, clip: Clip) -> list[Finding]:
         if place is not None:
             message = (
                 f"{file.path}: reference {number} is frame {place} of its own clip, which teaches to copy and not "
-                "to know; better is a picture from another clip of the subject, or from outside of what is learned"
+                "to know; better is an image from another clip of the subject, or from outside of what is learned"
             )
             findings.append(Finding(kind="copy", message=message))
     return findings
 
 
-def _thumbnail(picture: Image.Image) -> bytes:
-    small = picture.copy()
+def _thumbnail(image: Image.Image) -> bytes:
+    small = image.copy()
     small.thumbnail(THUMBNAIL)
     buffer = io.BytesIO()
     small.save(buffer, "JPEG", quality=70)

@@ -21,7 +21,7 @@ from refilm.training.monitor.memory import most_memory
 if TYPE_CHECKING:
     from refilm.data.encoding import EncodeProgress
     from refilm.training.engine.loop import Progress
-    from refilm.training.engine.parameters import TrainedTable
+    from refilm.training.engine.parameters import ParameterTable
 
 WINDOW = 50  # steps over which loss and pace are averaged
 EVERY = 10.0  # seconds between plain lines
@@ -56,7 +56,7 @@ class Pace:
 
 
 def scores(progress: "Progress") -> str:
-    """A validation's scores in a line; losses under the pictures that are compared, where there are such."""
+    """A validation's scores in a line; losses under the images that are compared, where there are such."""
     told: Mapping[str, float] = progress.scores
     if any(name in told for name in TOLD):
         told = {name: told[name] for name in TOLD if name in told}
@@ -68,18 +68,18 @@ class Course(AbstractContextManager):
 
     def __exit__(self, *error: object) -> None: ...
 
-    def show(self, event: "EncodeProgress | TrainedTable | Progress", *, notes: Sequence[str] = ()) -> None:
+    def show(self, event: "EncodeProgress | ParameterTable | Progress", *, notes: Sequence[str] = ()) -> None:
         """Show an event of a run.
 
         Args:
             notes: about the recipe, shown with what trains.
         """
         from refilm.data.encoding import EncodeProgress
-        from refilm.training.engine.parameters import TrainedTable
+        from refilm.training.engine.parameters import ParameterTable
 
         if isinstance(event, EncodeProgress):
             self.encoded(event)
-        elif isinstance(event, TrainedTable):
+        elif isinstance(event, ParameterTable):
             self.begin(event)
             for note in notes:
                 self.tell(f"note: {note}")
@@ -89,7 +89,7 @@ class Course(AbstractContextManager):
     def encoded(self, progress: "EncodeProgress") -> None:
         """Some captions, references or clips are encoded."""
 
-    def begin(self, trained: "TrainedTable") -> None:
+    def begin(self, trained: "ParameterTable") -> None:
         """It is known what trains."""
 
     def step(self, progress: "Progress") -> None:
@@ -126,7 +126,7 @@ class Live(Course):
         line = self.encoding.take(progress)
         self.bars.update(self.task, description=line, completed=progress.done, total=progress.total)
 
-    def begin(self, trained: "TrainedTable") -> None:
+    def begin(self, trained: "ParameterTable") -> None:
         self.console.print(table_of(trained))
 
     def step(self, progress: "Progress") -> None:
@@ -153,7 +153,7 @@ class Lines(Course):
     def encoded(self, progress: "EncodeProgress") -> None:
         self._now_and_then(self.encoding.take(progress), now=progress.done == progress.total)
 
-    def begin(self, trained: "TrainedTable") -> None:
+    def begin(self, trained: "ParameterTable") -> None:
         self.last = -self.every  # so that the first step is told, however late the last line was
         for row in trained.rows:
             how = "trains" if row.trains else "is frozen"
@@ -176,7 +176,7 @@ class Lines(Course):
             self.tell(line)
 
 
-def table_of(trained: "TrainedTable") -> Table:
+def table_of(trained: "ParameterTable") -> Table:
     """What trains and what is frozen, with its memory."""
     table = Table(box=None, header_style="dim")
     for name in ("", "", "parameters", "weights", "gradients", "optimizer"):

@@ -2,7 +2,7 @@
 
 75 after SIGTERM, SIGHUP or Ctrl-C, when the last step is saved (EX_TEMPFAIL of sysexits.h: "try again later"); 130
 when a second Ctrl-C left no time for that; 2, as for all errors, when the loss is not finite; 3 when the run ended
-itself, because as many validations as the recipe allows found that the picture is not being used.
+itself, because as many validations as the recipe allows found that the image is not being used.
 """
 
 import os
@@ -62,7 +62,7 @@ def leaving(words: list[str], folder: Path, *, first: bool) -> Iterator[None]:
     raise typer.Exit(code)
 
 
-def tell_stopping() -> None:
+def report_stopping() -> None:
     """Tell that a signal was heard; from its handler, where a print could come upon another one.
 
     Who read it may be gone by the same signal: `refilm train r.toml 2>&1 | tee log` and Ctrl-C.

@@ -1,8 +1,8 @@
-"""How long a film takes: the whole process from the command line, and the sampling alone.
+"""How long a video takes: the whole process from the command line, and the sampling alone.
 
-    python benchmarks/film.py [--base pocket] [--repeats 3]
+    python benchmarks/video.py [--base pocket] [--repeats 3]
 
-Writes benchmarks/results/film.json, or `--out`.
+Writes benchmarks/results/video.json, or `--out`.
 """
 
 import argparse
@@ -21,11 +21,11 @@ import refilm
 from refilm.data import critters
 
 PROMPT = "a critter bounces in the meadow"
-RESULT = RESULTS / "film.json"
+RESULT = RESULTS / "video.json"
 
 
-def picture(folder: Path) -> Path:
-    """A held-out critter's picture as a file."""
+def image(folder: Path) -> Path:
+    """A held-out critter's image as a file."""
     path = folder / "critter.png"
     pixels = critters.portrait(critters.subjects("held_out")[0], np.random.default_rng(0), size=256)
     Image.fromarray(pixels).save(path)
@@ -60,7 +60,7 @@ def main() -> None:
     options = parser.parse_args()
     out = target(parser, options.out, RESULT)
     with tempfile.TemporaryDirectory() as folder:
-        reference = picture(Path(folder))
+        reference = image(Path(folder))
         processes = [whole_process(options.base, reference, options.steps) for _ in range(options.repeats)]
         pipeline = refilm.load(options.base)
         sampling(pipeline, reference, 2)

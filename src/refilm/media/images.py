@@ -43,7 +43,7 @@ class Shown:
 
 
 @checked
-def open_picture(path: Path | str, *, background: Color = WHITE) -> Image.Image:
+def open_image(path: Path | str, *, background: Color = WHITE) -> Image.Image:
     """Read an image as it is meant to be seen: upright, in sRGB, its transparent parts laid on `background`.
 
     PNG, JPEG, WebP, BMP, GIF and TIFF, recognized by their content; of several images in a file, the first.
@@ -64,27 +64,27 @@ def open_mask(path: Path | str) -> Image.Image:
     """Read a mask, white where the subject is: its grays ("L") as they are stored; what is transparent is black.
 
     Raises:
-        ValueError: as `open_picture`.
+        ValueError: as `open_image`.
     """
-    return open_picture(path, background=BLACK).convert("L")
+    return open_image(path, background=BLACK).convert("L")
 
 
-def as_picture(value: Path | str | Image.Image | np.ndarray) -> Image.Image:
-    """An RGB picture from a path, a PIL image or an (H, W, 3) uint8 array.
+def as_image(value: Path | str | Image.Image | np.ndarray) -> Image.Image:
+    """An RGB image from a path, a PIL image or an (H, W, 3) uint8 array.
 
     Raises:
-        ValueError: as `open_picture` does, or for anything else than these three.
+        ValueError: as `open_image` does, or for anything else than these three.
     """
     if isinstance(value, Path | str):
-        return open_picture(value)
+        return open_image(value)
     if isinstance(value, Image.Image):
-        return _shown(value, "picture", WHITE).image
+        return _shown(value, "image", WHITE).image
     if not isinstance(value, np.ndarray):
-        raise ValueError(f"a picture must be a path, a PIL image or a numpy array, received {type(value).__name__}")
+        raise ValueError(f"an image must be a path, a PIL image or a numpy array, received {type(value).__name__}")
     if value.dtype != np.uint8 or value.ndim != 3 or value.shape[2] != 3 or 0 in value.shape:
-        raise ValueError(f"a picture must be (H, W, 3) of uint8, 0..255, received {value.shape} of {value.dtype}")
+        raise ValueError(f"an image must be (H, W, 3) of uint8, 0..255, received {value.shape} of {value.dtype}")
     image = Image.fromarray(value)
-    _bounded(image, "picture")
+    _bounded(image, "image")
     return image
 
 
@@ -100,7 +100,7 @@ def pad_to_square(image: Image.Image, background: Color = WHITE) -> Image.Image:
 
 
 def border_color(image: Image.Image) -> Color:
-    """The median color of an RGB picture's outermost pixels."""
+    """The median color of an RGB image's outermost pixels."""
     pixels = np.asarray(image)
     border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
     red, green, blue = np.median(border, axis=0)
@@ -108,11 +108,11 @@ def border_color(image: Image.Image) -> Color:
 
 
 def show(path: Path, background: Color) -> Shown:
-    """As `open_picture`, with an account of what was done."""
+    """As `open_image`, with an account of what was done."""
     if path.is_dir():
-        raise ValueError(f"{path}: is a folder; give the path of one picture")
+        raise ValueError(f"{path}: is a folder; give the path of one image")
     if not path.is_file():
-        raise ValueError(f"{path}: no such file; give the path of a picture")
+        raise ValueError(f"{path}: no such file; give the path of an image")
     with path.open("rb") as file:
         return _shown(opened(file, path), str(path), background)
 
@@ -124,10 +124,10 @@ def opened(file: BinaryIO, path: Path) -> Image.Image:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own cap comes next, and is lower
             image = Image.open(file, formats=FORMATS)
     except Image.DecompressionBombError as error:
-        raise ValueError(f"{path}: more than {MEGAPIXELS} megapixels; give a smaller picture") from error
+        raise ValueError(f"{path}: more than {MEGAPIXELS} megapixels; give a smaller image") from error
     except (OSError, SyntaxError, ValueError) as error:
         wanted = ", ".join(FORMATS)
-        raise ValueError(f"{path}: not a sound picture of these formats: {wanted}; convert or export it") from error
+        raise ValueError(f"{path}: not a sound image of these formats: {wanted}; convert or export it") from error
     _bounded(image, str(path))
     place = file.tell()
     if image.format in ("JPEG", "MPO"):
@@ -142,7 +142,7 @@ def _bounded(image: Image.Image, name: str) -> None:
     width, height = image.size
     if width * height > MEGAPIXELS * 10**6:
         raise ValueError(
-            f"{name}: {width} x {height} pixels are more than {MEGAPIXELS} megapixels; give a smaller picture"
+            f"{name}: {width} x {height} pixels are more than {MEGAPIXELS} megapixels; give a smaller image"
         )
     if max(width, height) > SLIMMEST * min(width, height):
         raise ValueError(

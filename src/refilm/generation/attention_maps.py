@@ -1,7 +1,7 @@
-"""What video tokens look at in the reference picture: collected while a film is made, without changing it.
+"""What video tokens look at in the reference image: collected while a video is made, without changing it.
 
-Letters: B films, N video tokens, M reference tokens, H heads, D channels of a head.
-Knows attention alone; `explain` makes pictures of it.
+Letters: B videos, N video tokens, M reference tokens, H heads, D channels of a head.
+Knows attention alone; `explain` makes images of it.
 """
 
 import itertools
@@ -14,10 +14,10 @@ from refilm.diffusion import Predict
 from refilm.model import Kernel, ReferenceAttention, Transformer, swapped
 
 
-class Looks:
-    """Advice for `Pipeline.sample` that notes every block's reference attention, averaged over heads.
+class AttentionMaps:
+    """WrapPrediction for `Pipeline.sample` that notes every block's reference attention, averaged over heads.
 
-    The kernels that compute the film stay the same, so that the film does, bit for bit; weights are computed beside
+    The kernels that compute the video stay the same, so that the video does, bit for bit; weights are computed beside
     them. One for one run.
 
     Args:
@@ -58,9 +58,9 @@ class Looks:
             )
         return torch.stack([self._sums[block] / self._counts[block] for block in sorted(self._sums)])
 
-    def _watching(self, kernel: Kernel, block: int, films: int) -> Kernel:
+    def _watching(self, kernel: Kernel, block: int, videos: int) -> Kernel:
         def watching(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-            weights = shares(q[-films:], k[-films:]).cpu()  # guidance puts the conditional branch last
+            weights = shares(q[-videos:], k[-videos:]).cpu()  # guidance puts the conditional branch last
             self._sums[block] = self._sums[block] + weights if block in self._sums else weights
             self._counts[block] = self._counts.get(block, 0) + 1
             return kernel(q, k, v)
@@ -80,11 +80,11 @@ def shares(q: Tensor, k: Tensor) -> Tensor:
 
 
 def information(looks: Tensor) -> Tensor:
-    """How much a look tells, in bits: w log2(w / mean of w), where the mean look of the whole film tells nothing.
+    """How much a look tells, in bits: w log2(w / mean of w), where the mean look of the whole video tells nothing.
 
-    Tokens that attend to some place more than the film does on the whole get positive values there. Over the picture
+    Tokens that attend to some place more than the video does on the whole get positive values there. Over the image
     they sum up to a token's divergence from the mean look, over everything (divided by N) to the mutual information
-    of places in the film and places in the picture. What all tokens look at alike, as they do at CLIP's tokens that
+    of places in the video and places in the image. What all tokens look at alike, as they do at CLIP's tokens that
     hold no place, counts for nothing.
 
     Args:
