@@ -1,4 +1,4 @@
-"""Pictures of every kind, made here, must come out as their makers saw them."""
+"""Images of every kind, made here, must come out as their makers saw them."""
 
 import io
 import struct

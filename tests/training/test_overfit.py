@@ -76,7 +76,7 @@ def test_a_loss_that_rises_asks_for_a_lower_rate_and_one_that_overflows_at_once_
     assert 'with the weights that the run began with; try loop.precision = "fp32"' in found.words
 
 
-class SamePicture(Critters):
+class SameImage(Critters):
     """Clips that all have the references of the first."""
 
     def __getitem__(self, index: int, /) -> Sample:
@@ -86,7 +86,7 @@ class SamePicture(Critters):
 @pytest.mark.slow
 def test_one_that_learns_without_the_image_fails(tiny_base, tmp_path):
     """All references are the same image: the loss falls, but not for what it shows."""
-    found, _ = outcome(task_on(encoded(tiny_base, tmp_path, SamePicture(6)), tiny_base))
+    found, _ = outcome(task_on(encoded(tiny_base, tmp_path, SameImage(6)), tiny_base))
     assert not found.passed
     told = "but not for the image's sake: right and wrong image give the same loss (gap 0.0000 +- 0.0000)"
     assert told in found.words

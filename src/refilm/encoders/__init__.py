@@ -18,7 +18,7 @@ class Encoders(Protocol):
 
     @property
     def image(self) -> ImageEncoder:
-        """Pictures to tokens."""
+        """Images to tokens."""
         ...
 
     @property
