@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from refilm.generation.pipeline import Pipeline
 
 __all__ = ["AttentionMaps", "Pipeline", "Request", "load"]
-_ROOMS = {"AttentionMaps": "looks", "Pipeline": "pipeline", "load": "loading"}
+_ROOMS = {"AttentionMaps": "attention_maps", "Pipeline": "pipeline", "load": "loading"}
 
 
 def __getattr__(name: str) -> Any:
