@@ -1,4 +1,4 @@
-"""Recipe files: TOML whose `stage` says which recipe it is. All that `refilm train` can train is listed here."""
+"""Recipe files: TOML whose `stage` selects the recipe class. Lists every recipe that `refilm train` accepts."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,10 +21,10 @@ def read_recipe(path: Path, changes: Mapping[str, Any] | None = None) -> Recipe[
 
     Args:
         path: a TOML file.
-        changes: values by dotted name, such as "loop.steps", that take the place of the file's.
+        changes: values by dotted name, such as "loop.steps", that override the file's.
 
     Raises:
-        ValueError: the file is missing, is not TOML, or holds an unknown or impossible setting; says which.
+        ValueError: the file is missing, is not TOML, or has an unknown or invalid setting; the message names it.
     """
     values = changed(read_toml(path), changes or {})
     try:
@@ -34,10 +34,10 @@ def read_recipe(path: Path, changes: Mapping[str, Any] | None = None) -> Recipe[
 
 
 def recipe_of(values: Mapping[str, Any]) -> Recipe[Any]:
-    """A recipe from plain values, as TOML and JSON have them.
+    """Create a recipe from plain values, as in TOML and JSON.
 
     Raises:
-        ValueError: an unknown or impossible setting; says which.
+        ValueError: an unknown or invalid setting; the message names it.
     """
     stage = values.get("stage")
     if not isinstance(stage, str) or stage not in STAGES:
@@ -46,10 +46,10 @@ def recipe_of(values: Mapping[str, Any]) -> Recipe[Any]:
 
 
 def changed(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy of nested tables in which some values, by dotted name, are others.
+    """A copy of nested tables with some values, given by dotted name, replaced.
 
     Raises:
-        ValueError: a name leads through something that is no table.
+        ValueError: a dotted name passes through a value that is not a table.
     """
     copy = dict(values)
     for name, value in changes.items():
@@ -57,7 +57,7 @@ def changed(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, 
         if rest:
             table = copy.get(key, {})
             if not isinstance(table, Mapping):
-                raise ValueError(f"{name}: {key} is {table!r}, no table of settings; change it as a whole")
+                raise ValueError(f"{name}: {key} is {table!r}, not a table of settings; set {key} itself")
             value = changed(table, {rest: value})
         copy[key] = value
     return copy

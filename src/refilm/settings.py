@@ -1,6 +1,6 @@
-"""Typed, strict settings of runs, read from and written to TOML. Nonsense is refused when it is made.
+"""Typed, strict settings, read from and written to TOML. Values are validated when a settings object is created.
 
-Knows nothing of what the settings are for: each room declares its own by deriving from `Settings`.
+Contains no settings itself: each package declares its own by deriving from `Settings`.
 """
 
 import difflib
@@ -19,31 +19,31 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from refilm.files import read_text
 
 logger = logging.getLogger("refilm")
-LARGEST = 1 << 22  # bytes of a file of settings: whoever gives weights in its place shall not wait for them to be read
+LARGEST = 1 << 22  # bytes of a settings file; a larger file (weights, given by mistake) is rejected before it is read
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 class Settings(BaseModel):
-    """The base of all settings: frozen, without unknown keys, and strict.
+    """Base class of all settings: frozen and strict; unknown keys are errors.
 
-    A value has the kind that its field is declared with, and is never converted: "12" and 12.0 are no integers, 1 and
-    "yes" are no booleans, True is no number. An integer is taken where a number with fractions is wanted; not a number
-    and infinity are not. In Python a tuple is a tuple and a path a `Path`; what comes from a file (`from_toml`,
-    `from_values`) has lists and text in their place. Every number has bounds.
+    A value must have the type that its field declares and is never converted: "12" and 12.0 are not integers, 1 and
+    "yes" are not booleans, True is not a number. A float field accepts integers, but not NaN or infinity. In Python,
+    fields take tuples and `Path`s; plain values (`from_toml`, `from_values`) have lists and strings instead. Every
+    number is bounded.
     """
 
     model_config = ConfigDict(
         strict=True, frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
     )
     RENAMED: ClassVar[Mapping[str, str]] = {}
-    """Names that settings had in earlier versions: old -> new. Both are read."""
+    """Setting names of earlier versions: old -> new. Both are read."""
 
     @classmethod
     def from_toml(cls, path: Path | str) -> Self:
         """Read settings from a file.
 
         Raises:
-            ValueError: the file is missing, is not TOML, or holds an unknown or impossible setting; says which.
+            ValueError: the file is missing, is not TOML, or has an unknown or invalid setting; the message names it.
         """
         values = read_toml(Path(path))
         try:
@@ -53,10 +53,10 @@ class Settings(BaseModel):
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> Self:
-        """Settings from plain values, as TOML and JSON have them: lists for tuples, text for paths.
+        """Create settings from plain values, as in TOML and JSON: lists for tuples, strings for paths.
 
         Raises:
-            ValueError: an unknown or impossible setting; says which.
+            ValueError: an unknown or invalid setting; the message names it.
         """
         try:
             return cls.model_validate_json(
@@ -66,28 +66,28 @@ class Settings(BaseModel):
             raise ValueError(explain(error, cls)) from error
         except UnicodeEncodeError as error:
             raise ValueError(
-                f"{error.object[error.start : error.end]!a} is no character; remove it from what is given"
+                f"{error.object[error.start : error.end]!a} is not a valid character; remove it"
             ) from error
 
     def to_values(self) -> dict[str, Any]:
-        """These settings as plain values that `from_values` reads back as equal. What is none is left out."""
+        """These settings as plain values; `from_values` reads them back as equal settings. None values are omitted."""
         return self.model_dump(mode="json", exclude_none=True)
 
     def to_toml(self) -> str:
-        """These settings as TOML that `from_toml` reads back as equal."""
+        """These settings as TOML; `from_toml` reads it back as equal settings."""
         return tomli_w.dumps(self.to_values())
 
 
 def renamed(kind: type[Settings], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Plain values by the names that settings have now, in all tables; a warning reports each old name once.
+    """Replace old setting names by current ones in all nested tables; each old name is reported once by a warning.
 
     Raises:
-        ValueError: a setting is given by its old name and by its new one.
+        ValueError: a setting is given under both its old and its new name.
     """
     for old, new in kind.RENAMED.items():
         if old in values:
             if new in values:
-                raise ValueError(f"{old}: is called {new} now, and both are given; remove {old}")
+                raise ValueError(f"{old}: was renamed to {new}, and both are given; remove {old}")
             _warn_of(old, new)
     now = {kind.RENAMED.get(name, name): value for name, value in values.items()}
     inner = {name: next(_tables_in(field.annotation), None) for name, field in kind.model_fields.items()}
@@ -104,7 +104,7 @@ def _renamed_in(kind: type | None, value: Any) -> Any:
 
 @cache
 def _warn_of(old: str, new: str) -> None:
-    logger.warning("%s is called %s now; the old name is still read", old, new)
+    logger.warning("%s was renamed to %s; the old name is still read", old, new)
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -116,23 +116,23 @@ def read_toml(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ValueError(f"{path}: no such file; give the path of a recipe, a TOML file")
     if (size := path.stat().st_size) > LARGEST:
-        raise ValueError(f"{path}: {size:,} bytes are no recipe, at most {LARGEST:,}; give the path of a TOML file")
+        raise ValueError(f"{path}: has {size:,} bytes, a recipe at most {LARGEST:,}; give the path of a TOML file")
     text = read_text(path)
     try:
         return tomllib.loads(text)
-    except (ValueError, RecursionError) as error:  # numbers of thousands of digits are no TOMLDecodeErrors
+    except (ValueError, RecursionError) as error:  # thousands of digits in a number raise a plain ValueError
         raise ValueError(f"{path}: not TOML: {error}") from error
 
 
 def explain(
     error: ValidationError, kind: type[Settings] | None = None, *, names: Mapping[str, str] | None = None
 ) -> str:
-    """Pydantic's complaints in one line: each setting's dotted name, what is wrong, and the value received.
+    """Pydantic's errors in one line: each setting's dotted name, what is wrong, and the value received.
 
     Args:
-        error: of a validation.
-        kind: of the settings that were validated; an unknown setting is then told with the known one it may mean.
-        names: what the user calls settings that have other names here.
+        error: the validation error.
+        kind: the validated settings class; with it, the message for an unknown setting suggests a similar one.
+        names: the user's names of settings that have other names in code.
     """
     faults = sorted(error.errors(), key=lambda fault: fault["type"] != "extra_forbidden")  # a typo explains the rest
     return "; ".join(_explained(fault, kind, names or {}) for fault in faults)
@@ -147,14 +147,14 @@ def _explained(fault: Any, kind: type[Settings] | None, names: Mapping[str, str]
 
 
 def names_of(kind: type) -> list[str]:
-    """The dotted names of all settings of a kind, tables first and then what is in them."""
+    """The dotted names of all settings of a class; each table before its contents."""
     return [name for name, _ in _annotated(kind)]
 
 
 def meant(name: str, known: list[str]) -> str | None:
-    """The known dotted name that somebody may have meant: the most like it in the same table, or in another one."""
+    """The most similar known dotted name: in the same table if there is one, otherwise in any table."""
     place, _, last = name.rpartition(".")
-    table = ".".join(part for part in place.split(".") if not part.isdigit())  # which one of a list is no matter
+    table = ".".join(part for part in place.split(".") if not part.isdigit())  # positions in a list do not matter
     beside: dict[str, str] = {}
     elsewhere: dict[str, str] = {}
     for each in reversed(known):
@@ -188,4 +188,4 @@ def _tables_in(annotation: Any) -> Iterator[type]:
 def _plain(value: Any) -> str:
     if isinstance(value, Path):
         return str(value)
-    raise ValueError(f"{value!r} is no setting; give text, a number, true, false, a list or a table")
+    raise ValueError(f"{value!r} is not a valid setting; give a string, a number, true, false, a list or a table")

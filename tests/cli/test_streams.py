@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from refilm.cli.app import main
-from refilm.cli.streams import forgive_streams
+from refilm.cli.streams import install_safe_streams
 
 from ..tiny_recipe import write_recipe
 
@@ -97,7 +97,7 @@ def test_what_was_asked_to_be_printed_is_missed_on_a_full_disk_alone(how, tiny_b
 
 def test_no_file_gets_the_number_of_a_closed_output(tmp_path):
     with broken("closed"):
-        forgive_streams()
+        install_safe_streams()
         with open(tmp_path / "weights", "wb") as file:
             number = file.fileno()
             os.write(2, b"a library's warning")

@@ -1,4 +1,4 @@
-"""How `refilm train` reads changes and tells its course; what it trains is shown in tests/e2e."""
+"""How `refilm train` reads changes and tells its display; what it trains is shown in tests/e2e."""
 
 import io
 import re
@@ -6,8 +6,8 @@ import re
 import pytest
 from rich.console import Console
 
-from refilm.cli.run_display import Lines, Live, course_of
-from refilm.cli.showing import clock
+from refilm.cli.console import clock
+from refilm.cli.run_display import LineDisplay, LiveDisplay, display_for
 from refilm.cli.train import changes_of
 from refilm.data.encoding import EncodeProgress
 from refilm.recipes import changed
@@ -45,10 +45,10 @@ def test_changes_replace_values_and_leave_the_rest():
 
 def test_where_nobody_looks_there_are_few_lines(capsys):
     found = {"right": 0.25, "wrong": 0.5, "none": 0.3, "gap": 0.25, "gap_error": 0.01, "right/q1": 0.2}
-    with Lines(every=1000) as course:
+    with LineDisplay(every=1000) as display:
         for step in range(1, 101):
             scores, words = (found, "it is used") if step == 50 else ({}, "")
-            course.step(Progress(step, 100, loss=1 / step, seconds=2.0, samples=8, scores=scores, words=words))
+            display.step(Progress(step, 100, loss=1 / step, seconds=2.0, samples=8, scores=scores, words=words))
     first, middle, words, last = capsys.readouterr().out.splitlines()
     assert re.fullmatch(r"step 1 of 100  loss 1\.0000  4\.0 clips/s  3 min 18 s left  \d\.\d GiB", first)
     assert re.fullmatch(r"step 50 of 100  loss 0\.0900  4\.0 clips/s  1 min 40 s left  \S+ GiB  right.*", middle)
@@ -63,10 +63,10 @@ def test_a_terminal_shows_the_gap_and_what_trains():
         ParameterRow("adapter", True, 1500, 6000, 6000, 12_000),
         ParameterRow("transformer", False, 9000, 2**20, 0, 0),
     )
-    with Live(console) as course:
-        course.begin(ParameterTable(rows))
-        course.step(Progress(1, 2, 0.5, 2.0, samples=8, scores={"right": 0.25, "gap": 0.02, "gap_error": 0.001}))
-        course.step(Progress(2, 2, 0.5, 2.0, samples=8, words="[the image] is used"))
+    with LiveDisplay(console) as display:
+        display.show_parameters(ParameterTable(rows))
+        display.step(Progress(1, 2, 0.5, 2.0, samples=8, scores={"right": 0.25, "gap": 0.02, "gap_error": 0.001}))
+        display.step(Progress(2, 2, 0.5, 2.0, samples=8, words="[the image] is used"))
     told = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", console.file.getvalue())
     assert re.search(r"adapter\s+trains\s+1,500\s+6 KiB\s+6 KiB\s+12 KiB", told)
     assert re.search(r"transformer\s+frozen\s+9,000\s+1 MiB\s+-\s+-", told)
@@ -85,7 +85,7 @@ def test_durations_read_well(seconds, text):
 
 
 def test_only_the_first_of_several_processes_tells(capsys):
-    with course_of(Console(), first=False) as course:
-        course.encoded(EncodeProgress("clips", 1, 1))
-        course.step(Progress(1, 1, loss=1.0, seconds=1.0))
+    with display_for(Console(), first=False) as display:
+        display.encoded(EncodeProgress("clips", 1, 1))
+        display.step(Progress(1, 1, loss=1.0, seconds=1.0))
     assert capsys.readouterr().out == ""

@@ -10,7 +10,7 @@ from refilm.data.samples import Critters, Sample
 from refilm.training.batches.stream import DropSettings
 from refilm.training.engine.optimizers import OptimizerSettings
 from refilm.training.engine.step import StepSettings
-from refilm.training.overfit import Look, Outcome, explain, few_of, overfit
+from refilm.training.overfit import Outcome, OverfitProgress, explain, few_of, overfit
 from refilm.training.tasks.diffusion import DiffusionTask
 
 from .encoded import encoded, task_on
@@ -24,20 +24,20 @@ def clips(tiny_base, tmp_path_factory) -> EncodedSet:
 
 
 def outcome(task: DiffusionTask, settings: StepSettings = SETTINGS, clips: int = 4) -> tuple[Outcome, int]:
-    """How a self-test ends, and after how many looks."""
-    test, looks = overfit(task, settings, clips), 0
+    """How a self-test ends, and after how many validations."""
+    test, validations = overfit(task, settings, clips), 0
     while True:
         try:
             next(test)
         except StopIteration as end:
-            return end.value, looks
-        looks += 1
+            return end.value, validations
+        validations += 1
 
 
 def test_a_recipe_that_learns_passes_early(clips, tiny_base):
-    found, looks = outcome(task_on(clips, tiny_base))
+    found, validations = outcome(task_on(clips, tiny_base))
     assert found.passed, found.words
-    assert looks < 8
+    assert validations < 8
 
 
 @pytest.mark.parametrize(
@@ -65,14 +65,16 @@ def test_one_that_cannot_learn_is_told_why(clips, tiny_base, monkeypatch, optimi
 
 
 def test_a_loss_that_rises_asks_for_a_lower_rate_and_one_that_overflows_at_once_for_precision(clips, tiny_base):
-    rising = Look(25, 200, start=1.0, loss=1.5, scores={"none": 1.5}, found=None, gradient_norm=3.0, moved=0.5)
+    rising = OverfitProgress(
+        25, 200, start=1.0, loss=1.5, scores={"none": 1.5}, found=None, gradient_norm=3.0, moved=0.5
+    )
     assert explain(rising) == "the loss rose from 1.0000 to 1.5000 in 25 steps: lower loop.optimizer.learning_rate"
     task = task_on(clips, tiny_base)
     with torch.no_grad():
         task.adapter.layers[0].out.bias.fill_(torch.inf)
-    found, looks = outcome(task)
+    found, validations = outcome(task)
     assert not found.passed
-    assert looks == 0
+    assert validations == 0
     assert 'with the weights that the run began with; try loop.precision = "fp32"' in found.words
 
 

@@ -15,7 +15,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from refilm.recipes import read_recipe
 from refilm.training.checkpoint.checkpoints import checkpoints, load_checkpoint, save_checkpoint
-from refilm.training.engine.loop import Progress, begin
+from refilm.training.engine.loop import Progress, make_trainer
 from refilm.training.run import LOCK, train
 
 from ..tiny_recipe import write_recipe
@@ -155,10 +155,10 @@ def test_a_weight_of_another_shape_is_never_spread(recipe, trained, tmp_path, sm
     """`copy_` would repeat the one row of a LoRA of rank 1 eight times."""
     task, other = (read_recipe(recipe, {"train.lora": {"rank": rank}}).task() for rank in (small, large))
     loop = read_recipe(recipe, SHORT).loop
-    made = begin(task, loop, tmp_path / "lora")
+    made = make_trainer(task, loop, tmp_path / "lora")
     save_checkpoint(tmp_path / "lora", 1, made.state())
     with pytest.raises(ValueError, match=rf"lora_A\S+ has shape \({small}, \d+\) in the saved run, \({large}, \d+\)"):
-        begin(other, loop, tmp_path / "lora", resume=True)
+        make_trainer(other, loop, tmp_path / "lora", resume=True)
 
 
 def test_a_second_process_is_told_that_the_folder_is_taken_and_touches_nothing(recipe, trained):

@@ -1,6 +1,6 @@
-"""The commands together, and what holds for each: a user's mistake is one line, libraries keep quiet.
+"""The command line application: registers all commands, prints user errors in one line and silences libraries.
 
-Nothing heavy is imported here; commands import torch and all that when they run.
+Imports nothing slow; commands import torch and other libraries when they run.
 """
 
 import importlib.metadata
@@ -15,15 +15,15 @@ import typer
 from typer.core import TyperGroup
 
 from refilm.cli.allocation import keep_freed_memory
+from refilm.cli.console import is_terminal, print_error
 from refilm.cli.data import check, critters, import_
 from refilm.cli.demo import demo
 from refilm.cli.encode import encode, verify
 from refilm.cli.generate import generate
 from refilm.cli.prepare import prepare
 from refilm.cli.push import push
-from refilm.cli.showing import complain, is_terminal
 from refilm.cli.stopping import Terminated, terminable
-from refilm.cli.streams import forgive_streams
+from refilm.cli.streams import install_safe_streams
 from refilm.cli.threads import let_waiting_threads_sleep
 from refilm.cli.train import train
 from refilm.cli.weights import convert, info
@@ -34,7 +34,7 @@ QUIET = {"TRANSFORMERS_VERBOSITY": "error", "DIFFUSERS_VERBOSITY": "error", "HF_
 
 
 class Commands(TyperGroup):
-    """Says in one line what a user can mend, with exit code 2; `--debug` shows where it came from."""
+    """Prints an error that the user can fix in one line, with exit code 2; `--debug` shows its traceback."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -44,21 +44,21 @@ class Commands(TyperGroup):
             if ctx.params["debug"]:
                 traceback.print_exc()
             words = describe(error) if isinstance(error, OSError) else str(error)
-            complain(f"error: {' '.join(words.split())}")
+            print_error(f"error: {' '.join(words.split())}")
             raise typer.Exit(2) from error
         except KeyboardInterrupt:
-            complain("stopped")
+            print_error("stopped")
             raise typer.Exit(130) from None
-        except Terminated as asked:
-            complain("stopped")
-            raise typer.Exit(asked.code) from None
+        except Terminated as signaled:
+            print_error("stopped")
+            raise typer.Exit(signaled.code) from None
         except Exception as error:
-            _answer(error)
+            _name_option(error)
             raise
 
 
-def _answer(error: Exception) -> None:
-    """Put into an unknown option's complaint what the option is called here. Typer keeps that class to itself."""
+def _name_option(error: Exception) -> None:
+    """Add refilm's name of the option to the error about an unknown one. Typer does not export its error class."""
     answer = unknown_option(getattr(error, "option_name", ""))
     if answer is not None:
         error.message = f"{getattr(error, 'message', error)}; {answer}"  # pyright: ignore[reportAttributeAccessIssue]
@@ -66,7 +66,7 @@ def _answer(error: Exception) -> None:
 
 
 app = typer.Typer(cls=Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-data = typer.Typer(no_args_is_help=True, help="Make, import and check data sets.")
+data = typer.Typer(no_args_is_help=True, help="Create, import, check and encode data sets.")
 app.command()(generate)
 app.command()(train)
 app.add_typer(data, name="data")
@@ -84,10 +84,10 @@ data.command()(verify)
 
 @data.callback()
 def make_data() -> None:
-    """Make, import and check data sets."""
+    """Create, import, check and encode data sets."""
 
 
-def _tell_version(wanted: bool) -> None:
+def _print_version(wanted: bool) -> None:
     if wanted:
         typer.echo(importlib.metadata.version("refilm"))
         raise typer.Exit
@@ -97,7 +97,7 @@ def _tell_version(wanted: bool) -> None:
 def refilm(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
     version: Annotated[
-        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Tell the version and exit.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     """Put the subject of an image into a video that follows a prompt."""
@@ -107,11 +107,11 @@ def refilm(
 
 def main() -> None:
     """The entry point of the command `refilm`."""
-    forgive_streams()
+    install_safe_streams()
     if not all(map(is_terminal, (sys.stdout, sys.stderr))):
-        app.rich_markup_mode = None  # a pipe gets usage errors and help in plain lines
+        app.rich_markup_mode = None  # usage errors and help are plain text in a pipe
     if not sys.warnoptions:
-        warnings.simplefilter("ignore")  # libraries' advice is for those who program with them
+        warnings.simplefilter("ignore")  # warnings of libraries are meant for programmers
         for name in ("torchao", "torch.utils._pytree"):  # diffusers imports torchao where it is installed
             logging.getLogger(name).setLevel(logging.CRITICAL)
     keep_freed_memory()

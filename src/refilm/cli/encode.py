@@ -1,4 +1,4 @@
-"""`refilm data encode` and `refilm data verify`: a checked data set becomes a cache that training reads."""
+"""`refilm data encode` and `refilm data verify`: encode a checked data set into a cache, and verify a cache."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,23 +6,23 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from refilm.cli.console import bar, print_error, print_line, terminal
 from refilm.cli.options import Base, Device, ImageEncoder, size_of
-from refilm.cli.run_display import Course, Lines, Live
-from refilm.cli.showing import bar, complain, say, terminal
+from refilm.cli.run_display import LineDisplay, LiveDisplay, RunDisplay
 
 if TYPE_CHECKING:
     from refilm.data.encoding import EncodeProgress
 
 
 def encode(
-    manifest: Annotated[
-        Path, typer.Argument(help="A manifest, or a folder of clips, that was checked.", show_default=False)
+    manifest: Annotated[Path, typer.Argument(help="A checked manifest or folder of clips.", show_default=False)],
+    out: Annotated[
+        Path, typer.Option(help="Cache folder; encodings that it already has are kept.", show_default=False)
     ],
-    out: Annotated[Path, typer.Option(help="Folder of the cache; what it has already is kept.", show_default=False)],
     base: Base = "pocket",
     image_encoder: ImageEncoder = None,
     frames: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Frames of a clip.", show_default="the base model's")
+        int | None, typer.Option(metavar="N", min=1, help="Frames per clip.", show_default="the base model's")
     ] = None,
     fps: Annotated[
         float | None,
@@ -30,7 +30,7 @@ def encode(
             metavar="RATE",
             min=0.01,
             max=1000,
-            help="Frames a second; the nearest are taken.",
+            help="Frames per second; the nearest frames of the video are used.",
             show_default="the base model's",
         ),
     ] = None,
@@ -39,29 +39,30 @@ def encode(
     ] = None,
     buckets: Annotated[
         bool,
-        typer.Option("--buckets", help="Let clips keep about their shape, at that area, and be shorter than --frames."),
+        typer.Option(
+            "--buckets",
+            help="Keep roughly the clips' aspect ratio at the area of --size, and allow fewer frames than --frames.",
+        ),
     ] = False,
     hidden_state: Annotated[
         Literal["last", "penultimate"],
-        typer.Option(help="Which of the image encoder's hidden states is the reference."),
+        typer.Option(help="Hidden state of the image encoder that becomes the reference tokens."),
     ] = "penultimate",
-    views: Annotated[int, typer.Option(metavar="N", min=0, help="Augmented views of each reference.")] = 0,
-    flip: Annotated[bool, typer.Option("--flip", help="Mirror half of the views.")] = False,
+    views: Annotated[int, typer.Option(metavar="N", min=0, help="Number of augmented versions of each reference.")] = 0,
+    flip: Annotated[bool, typer.Option("--flip", help="Mirror half of the augmented versions.")] = False,
     batch: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Clips encoded at once.", show_default="by their size")
+        int | None, typer.Option(metavar="N", min=1, help="Clips encoded at once.", show_default="chosen by clip size")
     ] = None,
-    workers: Annotated[int, typer.Option(metavar="N", min=1, help="Processes that read files.")] = 2,
-    patience: Annotated[
-        float, typer.Option(metavar="SECONDS", min=1, help="How long one file may take to be read.")
-    ] = 120.0,
+    workers: Annotated[int, typer.Option(metavar="N", min=1, help="Number of processes that read files.")] = 2,
+    patience: Annotated[float, typer.Option(metavar="SECONDS", min=1, help="Time limit for reading one file.")] = 120.0,
     allow_outside: Annotated[
-        bool, typer.Option("--allow-outside", help="Files may lie outside of the manifest's folder.")
+        bool, typer.Option("--allow-outside", help="Allow paths outside of the manifest's folder.")
     ] = False,
     device: Device = None,
 ) -> None:
-    """Encode clips, captions and references once, for every epoch of training. Killed, it goes on where it was.
+    """Encode clips, captions and references once, for all epochs of training.
 
-    Under torchrun every process makes its share.
+    If interrupted, run it again to continue. Under torchrun every process encodes a part.
     """
     from refilm.checkpoints import fingerprint, load_base
     from refilm.data.checking import require_checked
@@ -80,8 +81,8 @@ def encode(
         own, tokens = loaded.defaults, loaded.size.text_length
         checked.require_tokens(manifest, tokens)
         if checked.long_captions and checked.settings.tokens == tokens and here.first:
-            complain(
-                f"{manifest}: {checked.long_captions} captions have more than {tokens} tokens; the rest is not read"
+            print_error(
+                f"{manifest}: {checked.long_captions} captions have more than {tokens} tokens and are truncated"
             )
         settings = EncodeSettings(
             frames=own.frames if frames is None else frames,
@@ -103,46 +104,48 @@ def encode(
             rank=here.rank,
             ranks=here.size,
             wait=wait_for_all,
-            on_wait=lambda: complain(f"waiting for another command that writes to {out}"),
+            on_wait=lambda: print_error(f"waiting for another command that writes to {out}"),
         )
         made = _shown(steps, first=here.first)
         if here.first:
             clips = EncodedSet(out)
-            news = f"encoded just now: {', '.join(made)}" if made else "all were encoded already"
-            say(f"{out}: {len(clips)} clips in {len(clips.buckets)} sizes; {news}")
+            news = f"newly encoded: {', '.join(made)}" if made else "everything was already encoded"
+            print_line(f"{out}: {len(clips)} clips in {len(clips.buckets)} sizes; {news}")
 
 
 def verify(
-    cache: Annotated[Path, typer.Argument(help="A folder that refilm data encode made.", show_default=False)],
+    cache: Annotated[Path, typer.Argument(help="Cache folder written by refilm data encode.", show_default=False)],
 ) -> None:
-    """Read a whole cache, and name what is damaged. What is, is set aside; encoding again makes it anew."""
-    from refilm.data.encoding import verify as verdicts
+    """Read a whole cache, and report and set aside damaged files; refilm data encode recreates them."""
+    from refilm.data.encoding import verify as verifications
     from refilm.data.encoding.shards import shard_paths
 
     faults = 0
     with bar("verifying", len(shard_paths(cache)) + 1) as advance:
-        for verdict in verdicts(cache, lambda: complain(f"waiting for another command that writes to {cache}")):
+        for verification in verifications(
+            cache, lambda: print_error(f"waiting for another command that writes to {cache}")
+        ):
             advance("verifying")
-            if verdict.fault is not None:
+            if verification.fault is not None:
                 faults += 1
-                say(f"{cache / verdict.name}: {verdict.fault}")
+                print_line(f"{cache / verification.name}: {verification.fault}")
     if faults:
-        say(f"{cache}: {faults} files are damaged; run refilm data encode again, which makes just these anew")
+        print_line(f"{cache}: {faults} files are damaged; run refilm data encode again to recreate them")
         raise typer.Exit(1)
-    say(f"{cache}: sound")
+    print_line(f"{cache}: no damage found")
 
 
 def _shown(steps: "Iterator[EncodeProgress]", *, first: bool) -> list[str]:
-    """Follow the work to its end, on standard error. What this process encoded: "3 clips", and so on."""
+    """Show progress on standard error. Returns what this process encoded, for instance "3 clips"."""
     made: dict[str, int] = {}
-    with _course(first) as course:
+    with _display(first) as display:
         for step in steps:
-            course.encoded(step)
+            display.encoded(step)
             made[step.what] = step.done
     return [f"{done} {what}" for what, done in made.items()]
 
 
-def _course(first: bool) -> Course:
+def _display(first: bool) -> RunDisplay:
     if not first:
-        return Course()
-    return Live(terminal) if terminal.is_terminal else Lines(complain)
+        return RunDisplay()
+    return LiveDisplay(terminal) if terminal.is_terminal else LineDisplay(print_error)

@@ -1,22 +1,22 @@
-"""How far encoding has come, in words: what is encoded, how many of it, and how long the rest takes."""
+"""Encoding progress as text: what is being encoded, how many are done, and the estimated time left."""
 
 import time
 from typing import TYPE_CHECKING
 
-from refilm.cli.showing import clock
+from refilm.cli.console import clock
 
 if TYPE_CHECKING:
     from refilm.data.encoding import EncodeProgress
 
 
 class EncodingPace:
-    """Puts progress into words; the time that is left follows from the pace of this kind of encodings so far."""
+    """Formats encoding progress; the time left is estimated from the pace so far for the same kind of encodings."""
 
     def __init__(self) -> None:
         self.what, self.since, self.first = "", 0.0, 0
 
     def take(self, progress: "EncodeProgress") -> str:
-        """For instance: encoding clips: 120 of 400, 3 min 20 s left."""
+        """The progress line, for instance: encoding clips: 120 of 400, 3 min 20 s left."""
         if progress.what != self.what:
             self.what, self.since, self.first = progress.what, time.monotonic(), progress.done
         line = f"encoding {progress.what}: {progress.done} of {progress.total}"

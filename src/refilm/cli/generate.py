@@ -1,4 +1,4 @@
-"""`refilm generate`: a prompt and an image become a video."""
+"""`refilm generate`: generate a video from a prompt and a reference image."""
 
 import random
 import time
@@ -7,31 +7,31 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from refilm.cli.console import bar, clock, help_of, named, print_error, print_line, working
 from refilm.cli.options import Base, Device, Dtype, ImageEncoder, Seed, size_of, steps_of
-from refilm.cli.showing import bar, clock, complain, named, say, told, working
 from refilm.generation.request import GuidanceScheduleName, KernelName, Request, SamplerName
 
 
 def setting(name: str) -> Any:
-    """An option for a setting of `Request`, with the setting's own sentence."""
+    """A command-line option for a setting of `Request`, with the setting's own help text."""
     field = Request.model_fields[name]
     default = "the base model's" if field.is_required() else field.default is not None and str(field.default)
-    return typer.Option(help=told(Request, name), show_default=default)
+    return typer.Option(help=help_of(Request, name), show_default=default)
 
 
 def generate(
-    prompt: Annotated[str, typer.Argument(help="What happens where.", show_default=False)],
+    prompt: Annotated[str, typer.Argument(help="What happens, and where.", show_default=False)],
     output: Annotated[
         Path,
-        typer.Option("--output", "-o", help="The file: .mp4, .webm, .gif, .webp, or .png for one image a frame."),
+        typer.Option("--output", "-o", help="Output file: .mp4, .webm, .gif, .webp, or .png for one image per frame."),
     ],
     reference: Annotated[
-        Path | None, typer.Option(help="An image of who or what appears; left out: whoever comes.", show_default=False)
+        Path | None, typer.Option(help="Reference image of the subject. Default: no reference.", show_default=False)
     ] = None,
     adapter: Annotated[
         str,
         typer.Option(
-            help="An adapter's folder or Hub id; default: the one that comes with the base; none: the bare base."
+            help="An adapter's folder or Hub id; default: the adapter shipped with the base model; none: no adapter."
         ),
     ] = "default",
     base: Base = "pocket",
@@ -56,39 +56,45 @@ def generate(
     dtype: Dtype = None,
     memory: Annotated[
         Literal["high", "low"],
-        typer.Option(help="low: encoders, transformer and autoencoder are loaded one after another, and freed."),
+        typer.Option(
+            help="low: load encoders, transformer and autoencoder one after another and free each after use; slower, "
+            "needs less memory."
+        ),
     ] = "high",
     scale: Annotated[
         int | None,
         typer.Option(
             metavar="N",
             min=1,
-            help="Whole factor to enlarge the saved video by.",
-            show_default="until it has 256 pixels; 1 for .png",
+            help="Integer factor by which the saved video is enlarged.",
+            show_default="enough for 256 pixels; 1 for .png",
         ),
     ] = None,
     explain: Annotated[
         bool,
         typer.Option(
-            "--explain", help="Write, beside the video, a video and a sheet of where it looked in the reference image."
+            "--explain",
+            help="Also write a video and a sheet of heat maps: which parts of the reference image were used.",
         ),
     ] = False,
     explain_steps: Annotated[
         str | None,
         typer.Option(
-            metavar="FIRST-LAST", help="--explain, by these steps alone, for instance 5-14.", show_default="all"
+            metavar="FIRST-LAST",
+            help="Sampler steps that --explain averages over, for instance 5-14.",
+            show_default="all",
         ),
     ] = None,
 ) -> None:
-    """Make a video that follows a prompt, with the subject of an image in it."""
+    """Generate a video that follows a prompt and shows the subject of a reference image."""
     from refilm.media import check_target
 
     started = time.perf_counter()
-    check_target(output)  # better known before the video is made than after
+    check_target(output)  # fail before the video is generated, not after
     height, width = size_of(size)
     explain = explain or explain_steps is not None
     if explain and reference is None:
-        raise ValueError("--explain shows where a video looked in its reference image: give one with --reference")
+        raise ValueError("--explain shows which parts of a reference image were used: give one with --reference")
     seed = random.randrange(2**31) if seed is None else seed
     with working("loading"):
         from refilm.generation import AttentionMaps, load
@@ -112,7 +118,7 @@ def generate(
         step_cache=step_cache,
     )
     for doubt in doubts(pipeline.base, prompt):
-        complain(f"note: {doubt}")
+        print_error(f"note: {doubt}")
     looks = AttentionMaps(steps=steps_of(explain_steps, request.steps)) if explain else None
     latents, explained = None, []
     with bar("sampling", request.steps) as advance:
@@ -126,6 +132,6 @@ def generate(
         if looks is not None and image is not None:
             explained = pipeline.explain(looks, video, image).save(output)
     what = f"{request.frames} frames of {request.width} x {request.height} pixels"
-    say(f"{named(files)}: {what}, seed {seed}, {clock(time.perf_counter() - started)}")
+    print_line(f"{named(files)}: {what}, seed {seed}, {clock(time.perf_counter() - started)}")
     if explained:
-        say(f"where it looked: {', '.join(map(str, explained))}")
+        print_line(f"heat maps: {', '.join(map(str, explained))}")

@@ -1,4 +1,4 @@
-"""Options that several commands have."""
+"""Options shared by several commands."""
 
 import re
 from typing import Annotated, Literal
@@ -6,36 +6,37 @@ from typing import Annotated, Literal
 import typer
 
 Base = Annotated[
-    str, typer.Option(help="The base model: pocket, which ships, a Hub id, or a folder (diffusers' layout or SAT).")
+    str, typer.Option(help="Base model: pocket (included), a Hub id, or a folder in diffusers' layout or SAT format.")
 ]
 ImageEncoder = Annotated[
     str | None,
     typer.Option(
         metavar="PATH",
         help="Folder or Hub id of the image encoder.",
-        show_default="the adapter's; the base model's; openai/clip-vit-large-patch14",
+        show_default="the adapter's, else the base model's, else openai/clip-vit-large-patch14",
     ),
 ]
 Device = Annotated[
-    str | None, typer.Option(help="cpu, cuda, ...; left out: a GPU if there is one.", show_default=False)
+    str | None,
+    typer.Option(help="Device, for instance cpu or cuda. Default: a GPU if there is one.", show_default=False),
 ]
 Dtype = Annotated[
     Literal["float32", "bfloat16", "float16"] | None,
-    typer.Option(help="Left out: float32 on a CPU, bfloat16 on a GPU.", show_default=False),
+    typer.Option(help="Dtype of the model. Default: float32 on a CPU, bfloat16 on a GPU.", show_default=False),
 ]
 Seed = Annotated[
     int | None,
     typer.Option(
-        metavar="N", min=0, max=2**63 - 1, help="The same seed makes the same video; left out: any.", show_default=False
+        metavar="N", min=0, max=2**63 - 1, help="Random seed of the video. Default: random.", show_default=False
     ),
 ]
 
 
 def size_of(text: str | None) -> tuple[int | None, int | None]:
-    """Height and width, from "WIDTHxHEIGHT"; none from none.
+    """Height and width, from "WIDTHxHEIGHT"; (None, None) for None.
 
     Raises:
-        ValueError: another form.
+        ValueError: the text has another form.
     """
     if text is None:
         return None, None
@@ -47,10 +48,10 @@ def size_of(text: str | None) -> tuple[int | None, int | None]:
 
 
 def steps_of(text: str | None, steps: int) -> range | None:
-    """Some of a run's steps, from "FIRST-LAST", both counted from 1; none from none.
+    """A range of sampler steps, from "FIRST-LAST", both counted from 1; None for None.
 
     Raises:
-        ValueError: another form, or steps that the run has not.
+        ValueError: the text has another form, or the steps do not exist.
     """
     if text is None:
         return None

@@ -1,4 +1,4 @@
-"""`refilm data prepare`: references for clips that have none."""
+"""`refilm data prepare`: create reference images for clips without any."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,16 +7,16 @@ import typer
 from PIL import ImageColor
 from pydantic import ValidationError
 
+from refilm.cli.console import bar, print_error, print_line, working
 from refilm.cli.data import AllowOutside, Manifest
 from refilm.cli.options import Base
-from refilm.cli.showing import bar, complain, say, working
 from refilm.settings import explain
 
 
 def prepare(
     manifest: Manifest,
     out: Annotated[
-        Path, typer.Option(help="The new manifest; images come into references/ beside it.", show_default=False)
+        Path, typer.Option(help="The new manifest; images are written to references/ beside it.", show_default=False)
     ],
     base: Base = "pocket",
     frames: Annotated[
@@ -24,50 +24,58 @@ def prepare(
         typer.Option(
             metavar="N",
             min=1,
-            help="Frames that training takes from the start of each clip; references come from elsewhere.",
-            show_default="the base's",
+            help="Frames that training reads from the start of each clip; references are taken from other frames.",
+            show_default="the base model's",
         ),
     ] = None,
     fps: Annotated[
         float | None,
         typer.Option(
-            metavar="RATE", min=0.01, max=1000, help="Frames a second that training takes.", show_default="the base's"
+            metavar="RATE", min=0.01, max=1000, help="Frames per second in training.", show_default="the base model's"
         ),
     ] = None,
     min_distance: Annotated[
         float,
         typer.Option(
-            metavar="SECONDS", min=0, help="The least between a clip's first frame and a reference from the same video."
+            metavar="SECONDS",
+            min=0,
+            help="Minimum distance between a clip's first frame and a reference from the same video.",
         ),
     ] = 1.0,
     candidates: Annotated[
-        int, typer.Option(metavar="N", min=2, max=64, help="Frames looked at for a reference; the sharpest is taken.")
+        int,
+        typer.Option(
+            metavar="N", min=2, max=64, help="Number of candidate frames per reference; the sharpest is used."
+        ),
     ] = 8,
     cut_out: Annotated[
         bool,
         typer.Option(
-            "--cut-out", help="Lay subjects that have a mask, of their clip or of their reference, on plain ground."
+            "--cut-out",
+            help="Cut out subjects that have a mask (of the clip or the reference) and place them on a plain "
+            "background.",
         ),
     ] = False,
     remove_background: Annotated[
         bool,
-        typer.Option("--remove-background", help="Find the subject of frames without a mask by rembg, an extra."),
+        typer.Option("--remove-background", help="Segment frames without a mask with rembg (an optional package)."),
     ] = False,
-    model: Annotated[str, typer.Option(help="rembg's model, which rembg fetches at its first use.")] = "u2net",
+    model: Annotated[str, typer.Option(help="rembg's model; rembg downloads it on first use.")] = "u2net",
     background: Annotated[
-        str, typer.Option(help="The plain ground of --cut-out and --remove-background: a color's name, or #rrggbb.")
+        str, typer.Option(help="Background color of --cut-out and --remove-background: a name or #rrggbb.")
     ] = "white",
     leave_out: Annotated[
-        bool, typer.Option("--leave-out", help="Write the manifest without the clips that got no reference.")
+        bool, typer.Option("--leave-out", help="Omit clips without a reference from the new manifest.")
     ] = False,
-    seed: Annotated[int, typer.Option(metavar="N", min=0, help="The same seed takes the same frames.")] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Random seed of the choice of frames.")] = 0,
     workers: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Processes that read videos.", show_default="one a core")
+        int | None,
+        typer.Option(metavar="N", min=1, help="Number of processes that read videos.", show_default="one per core"),
     ] = None,
-    patience: Annotated[float, typer.Option(metavar="SECONDS", min=1, help="How long one image may take.")] = 120.0,
+    patience: Annotated[float, typer.Option(metavar="SECONDS", min=1, help="Time limit for one image.")] = 120.0,
     allow_outside: AllowOutside = False,
 ) -> None:
-    """Make references for the clips that have none: frames of other moments, on plain ground if you like."""
+    """Create references for clips without any: frames from other moments, optionally on a plain background."""
     from refilm.checkpoints.defaults import load_defaults
     from refilm.checkpoints.sources import open_source
     from refilm.data.manifest import read_examples
@@ -87,7 +95,7 @@ def prepare(
         )
     except ValidationError as error:
         raise ValueError(explain(error)) from error
-    with working("reading what is there"):
+    with working("reading the manifest"):
         examples = read_examples(manifest, allow_outside=allow_outside)
         remover = background_remover(model) if remove_background else None
         planned = plan(examples, out, settings, remover=remover, allow_outside=allow_outside)
@@ -97,21 +105,23 @@ def prepare(
             advance("making references")
             if fault is not None:
                 faults += 1
-                complain(f"no reference: {fault}")
+                print_error(f"no reference: {fault}")
     clips = len(read_examples(out, allow_outside=allow_outside))
     made, new = planned.made - faults, len(planned.jobs) - faults
-    say(f"{out}: {clips} of {len(examples)} clips, {made} references made, {new} of them now")
-    say(f"run: refilm data check {out}")
+    print_line(f"{out}: {clips} of {len(examples)} clips, {made} references made, {new} of them new")
+    print_line(f"run: refilm data check {out}")
 
 
 def color_of(text: str) -> tuple[int, int, int]:
     """Red, green and blue, from a color's name or "#rrggbb".
 
     Raises:
-        ValueError: no such color.
+        ValueError: the text is not a color.
     """
     try:
         red, green, blue, *_ = ImageColor.getrgb(text)
     except ValueError as error:
-        raise ValueError(f"--background {text!r}: give a color's name, or red, green and blue as #rrggbb") from error
+        raise ValueError(
+            f"--background {text!r}: is not a color; give a name, or red, green and blue as #rrggbb"
+        ) from error
     return red, green, blue

@@ -1,35 +1,39 @@
-"""`refilm push`: an adapter to the Hugging Face Hub."""
+"""`refilm push`: upload an adapter to the Hugging Face Hub."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from refilm.cli.showing import say, working
+from refilm.cli.console import print_line, working
 
 
 def push(
     folder: Annotated[Path, typer.Argument(help="An adapter's folder.", show_default=False)],
     repository: Annotated[
         str,
-        typer.Argument(metavar="REPO", help="Where to: owner/name. Made if it is not there.", show_default=False),
+        typer.Argument(
+            metavar="REPO", help="Repository on the Hub, owner/name; created if it does not exist.", show_default=False
+        ),
     ],
     private: Annotated[
-        bool, typer.Option("--private", help="For you and those you let in; refused where REPO is public already.")
+        bool, typer.Option("--private", help="Create a private repository; an error if REPO is already public.")
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell what would go, and send nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="List the files that would be uploaded, without uploading.")
+    ] = False,
 ) -> None:
-    """Push an adapter to the Hugging Face Hub: its weights, what they are, and its model card."""
+    """Upload an adapter to the Hugging Face Hub: weights, adapter.json and model card."""
     with working("reading"):
         from refilm.checkpoints import adapter_files
         from refilm.checkpoints import push as run
 
         files = adapter_files(folder)
     for file in files:
-        say(f"{file.name}: {file.stat().st_size:,} bytes")
+        print_line(f"{file.name}: {file.stat().st_size:,} bytes")
     if dry_run:
-        say(f"{repository}: nothing was sent")
+        print_line(f"{repository}: nothing was uploaded (dry run)")
         return
     with working("pushing"):
         address = run(files, repository, private=private)
-    say(f"{repository}: {len(files)} files, {address}")
+    print_line(f"{repository}: {len(files)} files, {address}")

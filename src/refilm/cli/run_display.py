@@ -1,4 +1,4 @@
-"""The course of a training run, on a terminal as a display that lives, elsewhere as a plain line now and then."""
+"""Progress of a training run: a live display on a terminal, occasional plain lines elsewhere."""
 
 import time
 from collections import deque
@@ -12,8 +12,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as Bars
 from rich.table import Table
 
+from refilm.cli.console import clock, print_line
 from refilm.cli.encoding import EncodingPace
-from refilm.cli.showing import clock, say
 from refilm.hub import listening
 from refilm.printable import printable
 from refilm.training.monitor.memory import most_memory
@@ -25,46 +25,50 @@ if TYPE_CHECKING:
 
 WINDOW = 50  # steps over which loss and pace are averaged
 EVERY = 10.0  # seconds between plain lines
-TOLD = ("right", "wrong", "none")  # the scores that a line has room for; all are in the log
+LINE_SCORES = ("right", "wrong", "none")  # the scores that fit in a line; the log has all of them
 
 
-def course_of(console: Console, *, first: bool) -> "Course":
-    """What suits the place: only the first of several processes tells, and only a terminal shows what lives."""
+def display_for(console: Console, *, first: bool) -> "RunDisplay":
+    """The display for a console: only the first process prints, and only a terminal gets a live display."""
     if not first:
-        return Course()
-    return Live(console) if console.is_terminal else Lines()
+        return RunDisplay()
+    return LiveDisplay(console) if console.is_terminal else LineDisplay()
 
 
 class Pace:
-    """The last steps' mean loss and duration, and the last validation's gap."""
+    """Mean loss and duration of recent steps, and the gap of the last validation."""
 
     def __init__(self) -> None:
         self.recent: deque[Progress] = deque(maxlen=WINDOW)
         self.gap = ""
 
     def take(self, progress: "Progress") -> dict[str, str]:
-        """What there is to tell after a step, by name."""
+        """The figures to print after a step, by name."""
         self.recent.append(progress)
         if "gap" in progress.scores:
             self.gap = f"{progress.scores['gap']:.4f} ± {progress.scores['gap_error']:.4f}"
         loss = sum(step.loss for step in self.recent) / len(self.recent)
         seconds = sum(step.seconds for step in self.recent) / len(self.recent)
         samples = sum(step.samples for step in self.recent) / len(self.recent)
-        told = {"loss": f"{loss:.4f}", "gap": self.gap}
-        told["pace"] = f"{samples / seconds:.1f} clips/s" if samples and seconds else f"{seconds:.2f} s/step"
-        return {**told, "left": clock(seconds * (progress.steps - progress.step)), "memory": f"{most_memory():.1f} GiB"}
+        figures = {"loss": f"{loss:.4f}", "gap": self.gap}
+        figures["pace"] = f"{samples / seconds:.1f} clips/s" if samples and seconds else f"{seconds:.2f} s/step"
+        return {
+            **figures,
+            "left": clock(seconds * (progress.steps - progress.step)),
+            "memory": f"{most_memory():.1f} GiB",
+        }
 
 
 def scores(progress: "Progress") -> str:
-    """A validation's scores in a line; losses under the images that are compared, where there are such."""
-    told: Mapping[str, float] = progress.scores
-    if any(name in told for name in TOLD):
-        told = {name: told[name] for name in TOLD if name in told}
-    return "  ".join(f"{name} {value:.4f}" for name, value in told.items())
+    """A validation's scores in one line; only the losses of the compared images, if there are any."""
+    figures: Mapping[str, float] = progress.scores
+    if any(name in figures for name in LINE_SCORES):
+        figures = {name: figures[name] for name in LINE_SCORES if name in figures}
+    return "  ".join(f"{name} {value:.4f}" for name, value in figures.items())
 
 
-class Course(AbstractContextManager):
-    """Shows nothing; a context that is entered before the run begins."""
+class RunDisplay(AbstractContextManager):
+    """Base class of displays: a context manager that prints nothing. Enter it before the run starts."""
 
     def __exit__(self, *error: object) -> None: ...
 
@@ -72,7 +76,7 @@ class Course(AbstractContextManager):
         """Show an event of a run.
 
         Args:
-            notes: about the recipe, shown with what trains.
+            notes: about the recipe, shown with the parameter table.
         """
         from refilm.data.encoding import EncodeProgress
         from refilm.training.engine.parameters import ParameterTable
@@ -80,27 +84,27 @@ class Course(AbstractContextManager):
         if isinstance(event, EncodeProgress):
             self.encoded(event)
         elif isinstance(event, ParameterTable):
-            self.begin(event)
+            self.show_parameters(event)
             for note in notes:
-                self.tell(f"note: {note}")
+                self.print_line(f"note: {note}")
         else:
             self.step(event)
 
     def encoded(self, progress: "EncodeProgress") -> None:
-        """Some captions, references or clips are encoded."""
+        """Show the progress of encoding."""
 
-    def begin(self, trained: "ParameterTable") -> None:
-        """It is known what trains."""
+    def show_parameters(self, trained: "ParameterTable") -> None:
+        """Show which parameters train."""
 
     def step(self, progress: "Progress") -> None:
-        """A step is done."""
+        """Show a finished step."""
 
-    def tell(self, line: str) -> None:
-        """Something worth a line."""
+    def print_line(self, line: str) -> None:
+        """Print a line."""
 
 
-class Live(Course):
-    """A bar with the figures below it; what trains, and each validation, is left above."""
+class LiveDisplay(RunDisplay):
+    """A progress bar with figures below it; the parameter table and each validation stay above."""
 
     def __init__(self, console: Console):
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
@@ -119,65 +123,65 @@ class Live(Course):
         self.display.stop()
 
     def fetched(self, done: int, total: int) -> None:
-        """So many of all bytes of a model have been fetched from the Hub."""
+        """Show the progress of a download from the Hub, in bytes."""
         self.bars.update(self.task, description="fetching, MB", completed=done // 10**6, total=total // 10**6)
 
     def encoded(self, progress: "EncodeProgress") -> None:
         line = self.encoding.take(progress)
         self.bars.update(self.task, description=line, completed=progress.done, total=progress.total)
 
-    def begin(self, trained: "ParameterTable") -> None:
+    def show_parameters(self, trained: "ParameterTable") -> None:
         self.console.print(table_of(trained))
 
     def step(self, progress: "Progress") -> None:
-        told = self.pace.take(progress)
+        figures = self.pace.take(progress)
         self.bars.update(self.task, description="training", completed=progress.step, total=progress.steps)
-        figures = Table.grid(padding=(0, 3))
-        figures.add_row(*(f"[dim]{name}[/] {value}" for name, value in told.items() if value))
-        self.display.update(Group(self.bars, figures))
+        row = Table.grid(padding=(0, 3))
+        row.add_row(*(f"[dim]{name}[/] {value}" for name, value in figures.items() if value))
+        self.display.update(Group(self.bars, row))
         if progress.scores:
-            self.tell(f"step {progress.step}: {scores(progress)}")
+            self.print_line(f"step {progress.step}: {scores(progress)}")
         if progress.words:
-            self.tell(f"  {progress.words}")
+            self.print_line(f"  {progress.words}")
 
-    def tell(self, line: str) -> None:
+    def print_line(self, line: str) -> None:
         self.console.print(printable(line), highlight=False, markup=False, emoji=False)
 
 
-class Lines(Course):
-    """A line every few seconds, at each validation and at the end, printed by `say`."""
+class LineDisplay(RunDisplay):
+    """Prints a line every few seconds, at each validation and at the end."""
 
-    def __init__(self, say: Callable[[str], None] = say, every: float = EVERY):
-        self.say, self.every, self.last, self.pace, self.encoding = say, every, -every, Pace(), EncodingPace()
+    def __init__(self, write: Callable[[str], None] = print_line, every: float = EVERY):
+        self.write, self.every, self.last, self.pace, self.encoding = write, every, -every, Pace(), EncodingPace()
 
     def encoded(self, progress: "EncodeProgress") -> None:
         self._now_and_then(self.encoding.take(progress), now=progress.done == progress.total)
 
-    def begin(self, trained: "ParameterTable") -> None:
-        self.last = -self.every  # so that the first step is told, however late the last line was
+    def show_parameters(self, trained: "ParameterTable") -> None:
+        self.last = -self.every  # the first step is always printed, however recent the last line is
         for row in trained.rows:
             how = "trains" if row.trains else "is frozen"
-            self.tell(f"{row.name} {how}: {row.parameters:,} parameters, {size(row.bytes)}")
+            self.print_line(f"{row.name} {how}: {row.parameters:,} parameters, {size(row.bytes)}")
 
     def step(self, progress: "Progress") -> None:
-        told = self.pace.take(progress)
-        line = f"step {progress.step} of {progress.steps}  loss {told['loss']}  {told['pace']}  {told['left']} left"
-        line = f"{line}  {told['memory']}  {scores(progress)}".rstrip()
+        figures = self.pace.take(progress)
+        line = f"step {progress.step} of {progress.steps}  loss {figures['loss']}  {figures['pace']}"
+        line = f"{line}  {figures['left']} left  {figures['memory']}  {scores(progress)}".rstrip()
         self._now_and_then(line, now=bool(progress.scores) or progress.step == progress.steps)
         if progress.words:
-            self.tell(f"  {progress.words}")
+            self.print_line(f"  {progress.words}")
 
-    def tell(self, line: str) -> None:
-        self.say(line)
+    def print_line(self, line: str) -> None:
+        self.write(line)
 
     def _now_and_then(self, line: str, *, now: bool) -> None:
         if now or time.monotonic() - self.last >= self.every:
             self.last = time.monotonic()
-            self.tell(line)
+            self.print_line(line)
 
 
 def table_of(trained: "ParameterTable") -> Table:
-    """What trains and what is frozen, with its memory."""
+    """A table of trained and frozen parameters, with their memory."""
     table = Table(box=None, header_style="dim")
     for name in ("", "", "parameters", "weights", "gradients", "optimizer"):
         table.add_column(name, justify="right" if name else "left")
@@ -188,7 +192,7 @@ def table_of(trained: "ParameterTable") -> Table:
 
 
 def size(amount: float) -> str:
-    """Bytes for people."""
+    """A number of bytes in a readable unit."""
     for unit in ("B", "KiB", "MiB"):
         if amount < 1024:
             return f"{amount:.0f} {unit}"

@@ -1,8 +1,8 @@
-"""How a training run leaves before its end: what is kept, the command that goes on, and an exit code that tells why.
+"""What a training run prints when it stops early: the saved step, the command that continues the run, an exit code.
 
-75 after SIGTERM, SIGHUP or Ctrl-C, when the last step is saved (EX_TEMPFAIL of sysexits.h: "try again later"); 130
-when a second Ctrl-C left no time for that; 2, as for all errors, when the loss is not finite; 3 when the run ended
-itself, because as many validations as the recipe allows found that the image is not being used.
+Exit code 75: SIGTERM, SIGHUP or Ctrl-C, the last step is saved (EX_TEMPFAIL of sysexits.h: "try again later"). 130: a
+second Ctrl-C, the step is lost. 2, as for all errors: the loss is not finite. 3: the run ended itself because
+`stop_if_unused` validations in a row found that the reference is not used.
 """
 
 import os
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import typer
 
-from refilm.cli.showing import complain
+from refilm.cli.console import print_error
 from refilm.training.engine.signals import Stopped
 
 ENDED = 3
@@ -22,7 +22,7 @@ SAVED = 75
 AT_ONCE = 130
 
 
-class Left(Exception):  # noqa: N818  # it is no error
+class StoppedEarly(Exception):  # noqa: N818  # not an error
     """A run stopped before its last step."""
 
     def __init__(self, stopped: Stopped):
@@ -30,26 +30,26 @@ class Left(Exception):  # noqa: N818  # it is no error
         super().__init__(str(stopped))
 
 
-def stay() -> None:
-    """Let this process come to its own end: torchrun sends SIGTERM to the others as soon as one has left."""
+def ignore_signals() -> None:
+    """Ignore signals until this process ends: torchrun sends SIGTERM to the others as soon as one process exits."""
     if not _alone():
         for number in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
 
 
 @contextmanager
-def leaving(words: list[str], folder: Path, *, first: bool) -> Iterator[None]:
-    """Around a run.
+def exiting(words: list[str], folder: Path, *, first: bool) -> Iterator[None]:
+    """Within the context, a run that stops early prints how to continue it and exits with the code for the reason.
 
     Args:
-        words: of the command that started it, without what resumes.
-        folder: of the run.
-        first: whether this process speaks for all.
+        words: arguments of the command that started the run, without --resume.
+        folder: the run's folder.
+        first: whether this process prints for all processes.
     """
     why = "stopped"
     try:
         yield
-    except Left as left:
+    except StoppedEarly as left:
         code, why = (SAVED, why) if left.stopped.signal else (ENDED, left.stopped.reason)
     except KeyboardInterrupt:
         code = AT_ONCE
@@ -58,17 +58,17 @@ def leaving(words: list[str], folder: Path, *, first: bool) -> Iterator[None]:
     else:
         return
     if first:
-        complain(f"{why}; {_kept(words, folder)}")
+        print_error(f"{why}; {_kept(words, folder)}")
     raise typer.Exit(code)
 
 
 def report_stopping() -> None:
-    """Tell that a signal was heard; from its handler, where a print could come upon another one.
+    """Print that the run is stopping. Called from a signal handler, where `print` is not reentrant.
 
-    Who read it may be gone by the same signal: `refilm train r.toml 2>&1 | tee log` and Ctrl-C.
+    The same signal may have ended the reader: `refilm train r.toml 2>&1 | tee log` and Ctrl-C.
     """
     with suppress(OSError):
-        os.write(2, b"stopping once what is done is saved; Ctrl-C again stops at once\n")
+        os.write(2, b"stopping after this step is saved; press Ctrl-C again to stop at once\n")
 
 
 def _kept(words: list[str], folder: Path) -> str:
@@ -76,16 +76,16 @@ def _kept(words: list[str], folder: Path) -> str:
 
     kept = checkpoints(folder)
     if not kept:
-        return f"no step is saved yet, start anew with: {_command(words)}"
-    return f"step {step_of(kept[-1])} is kept, go on with: {_command(words, '--resume')}"
+        return f"no step is saved yet; start again with: {_command(words)}"
+    return f"step {step_of(kept[-1])} is saved; continue with: {_command(words, '--resume')}"
 
 
 def _command(words: list[str], *more: str) -> str:
-    """A command to type; where a launcher started several processes, it alone knows its own part."""
+    """A command to type; under a launcher only "the same command", because the launcher's arguments are unknown."""
     if _alone():
         return shlex.join(["refilm", *words, *more])
     return " and ".join(["the same command", *more])
 
 
 def _alone() -> bool:
-    return os.environ.get("WORLD_SIZE", "1") == "1"  # torchrun says it
+    return os.environ.get("WORLD_SIZE", "1") == "1"  # set by torchrun

@@ -1,7 +1,7 @@
-"""A command that is told to end cleans up on its way out, as it does after Ctrl-C.
+"""Clean up when a command is terminated by a signal, as after Ctrl-C.
 
-SIGTERM comes from `kill`, `timeout`, schedulers and containers, SIGHUP from a terminal that is closed. Both end a
-process at once where nobody listens, and what it had half written stays. A training run listens for itself.
+SIGTERM comes from `kill`, `timeout`, schedulers and containers, SIGHUP from a closed terminal. Without a handler both
+end the process at once and leave partly written files behind. A training run has its own handlers.
 """
 
 import signal
@@ -14,19 +14,19 @@ SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasat
 
 
 class Terminated(BaseException):
-    """A signal asked this process to end."""
+    """The process received a signal that ends it."""
 
     def __init__(self, number: int):
         self.code = 128 + number
-        """The exit code by which shells tell that."""
+        """The exit code that shells use for this."""
         super().__init__(signal.Signals(number).name)
 
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """Within the context the first of `SIGNALS` raises `Terminated`; others are ignored while it is cleaned up.
+    """Within the context the first of `SIGNALS` raises `Terminated`; later ones are ignored during the cleanup.
 
-    A signal that is ignored, as under nohup, stays ignored. Only the main thread can be told of signals.
+    A signal that is ignored, as under nohup, stays ignored. Only the main thread can receive signals.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

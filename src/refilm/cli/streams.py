@@ -1,8 +1,8 @@
-"""Standard output and error that cannot fail: what a command prints is not its work.
+"""Standard output and error that never raise, so that a failing log cannot stop a command.
 
-A reader that went away (`| head`, a closed terminal), a full disk under a log or a descriptor that was closed from the
-start (`>&-`) must not end a training run or leave a file half done. What cannot be written is dropped, and the work
-and its exit code stay what they are. Only what was asked to be printed is a command's work: see `require_printed`.
+A reader that exits (`| head`, a closed terminal), a full disk below a log or a descriptor that was closed from the
+start (`>&-`) must not end a training run or leave a file partly written. Output that cannot be written is dropped; the
+command continues and its exit code does not change. Commands whose purpose is to print call `require_printed`.
 """
 
 import errno
@@ -11,11 +11,11 @@ import os
 import sys
 from typing import Any, TextIO
 
-GONE = {errno.EPIPE, errno.EBADF, errno.EIO}  # nobody reads: a pipe, a descriptor or a terminal that was closed
+GONE = {errno.EPIPE, errno.EBADF, errno.EIO}  # no reader: a closed pipe, descriptor or terminal
 
 
-class Forgiving(io.RawIOBase):
-    """A file that takes everything, and passes on what its descriptor takes; `failure` is the last error."""
+class SafeOutput(io.RawIOBase):
+    """A raw file that writes what its descriptor accepts and drops the rest; `failure` is the last error."""
 
     def __init__(self, descriptor: int):
         self.descriptor = descriptor
@@ -40,21 +40,21 @@ class Forgiving(io.RawIOBase):
         return os.isatty(self.descriptor)
 
 
-def forgive_streams() -> None:
-    """From now on `sys.stdout` and `sys.stderr` drop what they cannot write or encode.
+def install_safe_streams() -> None:
+    """Replace `sys.stdout` and `sys.stderr` by streams that drop what they cannot write or encode.
 
-    Closed descriptors become /dev/null: a file that is opened later must not get the number of an output.
+    Closed descriptors are opened as /dev/null, so that no file opened later gets the number of an output.
     """
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         os.set_inheritable(descriptor, True)
     os.close(descriptor)
-    sys.stdout, sys.stderr = _forgiving(sys.stdout, 1), _forgiving(sys.stderr, 2)
+    sys.stdout, sys.stderr = _safe(sys.stdout, 1), _safe(sys.stderr, 2)
 
 
-def _forgiving(stream: TextIO | None, descriptor: int) -> io.TextIOWrapper:
-    """A text stream like the one that Python opened, or if it opened none, a plain one."""
+def _safe(stream: TextIO | None, descriptor: int) -> io.TextIOWrapper:
+    """A text stream like the one that Python opened, or a plain one if it opened none."""
     return io.TextIOWrapper(
-        io.BufferedWriter(Forgiving(descriptor)),
+        io.BufferedWriter(SafeOutput(descriptor)),
         encoding="utf-8" if stream is None else stream.encoding,
         errors="backslashreplace",
         line_buffering=descriptor == 2 or os.isatty(descriptor),
@@ -62,12 +62,12 @@ def _forgiving(stream: TextIO | None, descriptor: int) -> io.TextIOWrapper:
 
 
 def require_printed() -> None:
-    """What a command was asked to print must have been written, unless its reader was content with less.
+    """Check that all output of a command was written, unless its reader closed the pipe.
 
     Raises:
-        OSError: a full disk, say.
+        OSError: output was lost, for instance because the disk is full.
     """
     sys.stdout.flush()
     raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
-    if isinstance(raw, Forgiving) and raw.failure is not None and raw.failure.errno not in GONE:
-        raise OSError(f"standard output: {raw.failure.strerror}; what was asked for is not printed in full")
+    if isinstance(raw, SafeOutput) and raw.failure is not None and raw.failure.errno not in GONE:
+        raise OSError(f"standard output: {raw.failure.strerror}; the output is incomplete")

@@ -1,4 +1,4 @@
-"""`refilm train`: a recipe is run, and its course is shown."""
+"""`refilm train`: train a recipe and show its progress."""
 
 import os
 import time
@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from refilm.cli.run_display import Course, course_of
-from refilm.cli.showing import clock, say, screen
-from refilm.cli.stopped_runs import Left, leaving, report_stopping, stay
+from refilm.cli.console import clock, print_line, screen
+from refilm.cli.run_display import RunDisplay, display_for
+from refilm.cli.stopped_runs import StoppedEarly, exiting, ignore_signals, report_stopping
 from refilm.cli.streams import require_printed
 from refilm.cli.trials import report_dry_run, report_self_test
 from refilm.training.engine.signals import Stopped, stoppable
@@ -21,24 +21,27 @@ if TYPE_CHECKING:
 
 
 def train(
-    recipe: Annotated[Path, typer.Argument(help="A TOML file; see recipes/.", show_default=False)],
+    recipe: Annotated[Path, typer.Argument(help="Recipe, a TOML file; for examples see recipes/.", show_default=False)],
     run: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of the run: its checkpoints, and the recipe as understood.", show_default="runs/RECIPE"
+            help="Folder of the run: checkpoints, logs, sample videos and the complete recipe.",
+            show_default="runs/RECIPE",
         ),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint of the run.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume from the newest checkpoint of the run.")] = False,
     resume_from: Annotated[
         Path | None,
-        typer.Option(help="Go on from this checkpoint; later ones of the run are set aside.", show_default=False),
+        typer.Option(
+            help="Resume from this checkpoint; later ones of the run are renamed to aside-*.", show_default=False
+        ),
     ] = None,
     changes: Annotated[
         list[str] | None,
         typer.Option(
             "--set",
             metavar="NAME=VALUE",
-            help="Another value for a setting of the recipe, for instance loop.steps=10; may be repeated.",
+            help="Override a setting of the recipe, for instance loop.steps=10; can be repeated.",
             show_default=False,
         ),
     ] = None,
@@ -47,28 +50,36 @@ def train(
         typer.Option(
             "--allow-change",
             metavar="NAME",
-            help="A setting, or a table of them, that may be another than in the run that is resumed; may be repeated.",
+            help="A setting, or a table of settings, that may differ from the resumed run; can be repeated.",
             show_default=False,
         ),
     ] = None,
     log_with: Annotated[
         Literal["trackio", "wandb"] | None,
-        typer.Option(help="A tracker that gets all numbers, beside TensorBoard's logs in the run.", show_default=False),
+        typer.Option(
+            help="Also log all metrics to this tracker. TensorBoard logs are always written to the run's folder.",
+            show_default=False,
+        ),
     ] = None,
     overfit: Annotated[
         int | None,
         typer.Option(
             metavar="N",
             min=2,
-            help="Only try whether the recipe can learn N clips, or what is wrong; exit code 1 then.",
+            help="Self-test: only check that the recipe can learn N clips. If not, print the likely cause and exit "
+            "with code 1.",
             show_default=False,
         ),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only tell steps, samples and memory; nothing is written.")
+        bool, typer.Option("--dry-run", help="Only print steps, samples and memory; write nothing.")
     ] = False,
 ) -> None:
-    """Train what a recipe says. Ctrl-C, SIGTERM or SIGHUP saves and stops; --resume goes on as if nothing had been."""
+    """Train a recipe.
+
+    Ctrl-C, SIGTERM or SIGHUP saves the run and stops. A run continued with --resume gives exactly the numbers of an
+    uninterrupted one.
+    """
     folder, settings = run or Path("runs") / recipe.stem, changes_of(changes or [])
     first = os.environ.get("RANK", "0") == "0"  # torchrun numbers its processes
     if dry_run:
@@ -78,14 +89,14 @@ def train(
         require_printed()
         return
     started = time.perf_counter()
-    course = course_of(screen(), first=first)
+    display = display_for(screen(), first=first)
     if overfit is not None:
-        report_self_test(recipe, overfit, settings, course)
+        report_self_test(recipe, overfit, settings, display)
         return
     words = ["train", str(recipe), "--run", str(folder)]
     words += [word for change in changes or [] for word in ("--set", change)]
     words += [] if log_with is None else ["--log-with", log_with]
-    with leaving(words, folder, first=first), course, stoppable(report_stopping if first else lambda: None) as stop:
+    with exiting(words, folder, first=first), display, stoppable(report_stopping if first else lambda: None) as stop:
         from refilm.recipes import read_recipe
         from refilm.training import run as runs
 
@@ -98,16 +109,16 @@ def train(
             log_with=log_with,
             stop=stop,
         )
-        result = _followed(events, course, notes=() if resume or resume_from else made.notes())
+        result = _followed(events, display, notes=() if resume or resume_from else made.notes())
     if first:
-        say(f"{result}: trained, {clock(time.perf_counter() - started)}; the run is in {folder}")
+        print_line(f"{result}: trained in {clock(time.perf_counter() - started)}; the run is in {folder}")
 
 
 def changes_of(texts: list[str]) -> dict[str, Any]:
-    """Settings from "name=value". A value is TOML, or else a plain word.
+    """Settings from "name=value". The value is parsed as TOML, or taken as a string if it is not TOML.
 
     Raises:
-        ValueError: no name, or no "=".
+        ValueError: the name or the "=" is missing.
     """
     changes = {}
     for text in texts:
@@ -126,11 +137,11 @@ def _value(text: str) -> Any:
     return table["value"] if len(table) == 1 else text
 
 
-def _followed(events: "Iterator[Event]", course: Course, *, notes: tuple[str, ...]) -> Path | None:
-    """Show a run's events to its end; where the result is, if this process delivered it.
+def _followed(events: "Iterator[Event]", display: RunDisplay, *, notes: tuple[str, ...]) -> Path | None:
+    """Show all events of a run. Returns the path of the result if this process saved it.
 
     Raises:
-        Left: the run stopped before its last step.
+        StoppedEarly: the run stopped before its last step.
     """
     from refilm.training.run import Finished
 
@@ -138,11 +149,11 @@ def _followed(events: "Iterator[Event]", course: Course, *, notes: tuple[str, ..
     for event in events:
         if isinstance(event, Stopped):
             stopped = event
-            stay()
+            ignore_signals()
         elif isinstance(event, Finished):
             result = event.result
         else:
-            course.show(event, notes=notes)
+            display.show(event, notes=notes)
     if stopped:
-        raise Left(stopped)
+        raise StoppedEarly(stopped)
     return result

@@ -1,20 +1,20 @@
-"""`refilm train --dry-run` and `--overfit`: a recipe is looked at before it is run, or tried on a few clips."""
+"""`refilm train --dry-run` and `--overfit`: check a recipe without training, or test it on a few clips."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from refilm.cli.run_display import Course, size, table_of
-from refilm.cli.showing import say, screen
+from refilm.cli.console import print_line, screen
+from refilm.cli.run_display import RunDisplay, size, table_of
 
 if TYPE_CHECKING:
-    from refilm.training.overfit import Look
+    from refilm.training.overfit import OverfitProgress
 
 
-def report_self_test(recipe: Path, clips: int, changes: dict[str, Any], course: Course) -> None:
-    """Try whether a recipe learns a few clips; leaves with exit code 1 if it does not."""
-    with course:
+def report_self_test(recipe: Path, clips: int, changes: dict[str, Any], display: RunDisplay) -> None:
+    """Test whether a recipe learns a few clips; exits with code 1 if it does not."""
+    with display:
         from refilm.data.encoding import EncodeProgress
         from refilm.recipes import read_recipe
         from refilm.training.recipes import AdapterRecipe, BaseRecipe
@@ -22,51 +22,52 @@ def report_self_test(recipe: Path, clips: int, changes: dict[str, Any], course: 
 
         made = read_recipe(recipe, changes)
         if not isinstance(made, AdapterRecipe | BaseRecipe):
-            raise ValueError(f"{recipe}: stage {made.stage} has no self-test; leave --overfit out")
-        looks = self_test(made, clips)
+            raise ValueError(f"{recipe}: stage {made.stage} has no self-test; remove --overfit")
+        events = self_test(made, clips)
         while True:
             try:
-                look = next(looks)
+                event = next(events)
             except StopIteration as end:
                 outcome = end.value
                 break
-            if isinstance(look, EncodeProgress):
-                course.show(look)
+            if isinstance(event, EncodeProgress):
+                display.show(event)
             else:
-                course.tell(_line(look))
-    course.tell(f"{'passed' if outcome.passed else 'failed'}: {outcome.words}")
+                display.print_line(_line(event))
+    display.print_line(f"{'passed' if outcome.passed else 'failed'}: {outcome.words}")
     if not outcome.passed:
         raise typer.Exit(1)
 
 
-def _line(look: "Look") -> str:
-    gap = f"  gap {look.scores['gap']:.4f}" if "gap" in look.scores else ""
-    return (
-        f"step {look.step} of at most {look.steps}  loss {look.start:.4f} -> {look.loss:.4f} ({-look.fall:+.0%}){gap}"
-    )
+def _line(event: "OverfitProgress") -> str:
+    gap = f"  gap {event.scores['gap']:.4f}" if "gap" in event.scores else ""
+    loss = f"loss {event.start:.4f} -> {event.loss:.4f} ({-event.fall:+.0%})"
+    return f"step {event.step} of at most {event.steps}  {loss}{gap}"
 
 
 def report_dry_run(
     recipe: Path, folder: Path, *, changes: dict[str, Any], resume: bool | Path, allow_changes: list[str]
 ) -> None:
-    """Say what a run would be, and how much memory it would need."""
+    """Print what a run would do, and how much memory it would need."""
     from refilm.recipes import read_recipe
     from refilm.training.dry_run import dry_run_of
 
-    plan = dry_run_of(read_recipe(recipe, changes), folder, resume=resume, allow_changes=allow_changes)
-    samples = "" if plan.samples is None else f", {plan.samples:,} samples"
-    say(f"{recipe}: stage {plan.stage}, {plan.steps:,} steps{samples}")
-    for note in plan.notes:
-        say(f"note: {note}")
-    if plan.trained is None:
-        if plan.samples is not None:
-            say("clips are not encoded yet: how many there are, and the memory, is told when they are")
+    result = dry_run_of(read_recipe(recipe, changes), folder, resume=resume, allow_changes=allow_changes)
+    samples = "" if result.samples is None else f", {result.samples:,} samples"
+    print_line(f"{recipe}: stage {result.stage}, {result.steps:,} steps{samples}")
+    for note in result.notes:
+        print_line(f"note: {note}")
+    if result.trained is None:
+        if result.samples is not None:
+            print_line("clips are not encoded yet; encode them to see the clip count and the memory estimate")
         return
-    say(f"{plan.clips:,} clips to learn from, each {plan.epochs:.1f} times; {plan.held_out:,} to validate on")
-    for (frames, height, width), clips in sorted((plan.buckets or {}).items()):
-        say(f"  {clips:,} of {frames} x {height} x {width} latents")
-    screen().print(table_of(plan.trained))
-    say(
-        f"memory of each process: {size(plan.trained.bytes)} for these, {size(plan.activations)} for activations, "
-        f"at least {size(plan.memory)} together"
+    print_line(
+        f"{result.clips:,} training clips, each used {result.epochs:.1f} times; {result.held_out:,} validation clips"
+    )
+    for (frames, height, width), clips in sorted((result.buckets or {}).items()):
+        print_line(f"  {clips:,} of {frames} x {height} x {width} latents")
+    screen().print(table_of(result.trained))
+    print_line(
+        f"memory per process: {size(result.trained.bytes)} for these, {size(result.activations)} for activations, "
+        f"at least {size(result.memory)} in total"
     )

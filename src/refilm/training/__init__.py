@@ -1,1 +1,1 @@
-"""Training: tasks give losses, one loop moves the weights, checkpoints let it go on."""
+"""Training: tasks compute losses, one loop updates the weights, checkpoints make runs resumable."""

@@ -1,6 +1,6 @@
-"""What a resumed run may change. All else must be as in the run that it goes on with, or be allowed by name.
+"""What a resumed run may change. Everything else must match the earlier part of the run, or be allowed by name.
 
-Knows what a run recorded of itself, and compares; reads no weights.
+Compares the recipe and data with the run record; reads no weights.
 """
 
 import json
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from refilm.settings import meant, names_of
-from refilm.training.monitor.run_record import FILE, read_account
+from refilm.training.monitor.run_record import FILE, read_run_record
 from refilm.training.recipes import Recipe
 
 FREE = (
@@ -38,16 +38,16 @@ FREE = (
     "loop.silent_after",
     "loop.give_up_after",
 )
-"""Settings, and tables of them, that any resume may change: how long a run is, what it is watched by, what it needs of
-its machine, and where things are. What is in the places is compared by its content, see `CONTENTS`."""
+"""Settings, and tables of settings, that may change on any resume: the length of the run, its monitoring, machine
+resources, and paths. What the paths contain is compared by content, see `CONTENTS`."""
 
 CONTENTS = ("data.train.identity", "data.held_out.identity", "base.fingerprint")
-"""What a run records of its clips and its base model, by name in `run.json`."""
+"""Identities of clips and base model, by their names in `run.json`."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """A setting, or what a run rests on, that is not as it was."""
+    """A setting, a data set or a base model that differs from the run record."""
 
     name: str
     before: Any
@@ -58,54 +58,54 @@ class Change:
 
 
 def changes_of_recipe(record: Mapping[str, Any], recipe: Recipe[Any]) -> list[Change]:
-    """What a recipe has otherwise than the one that a run recorded; settings that are newer count as left out then.
+    """Differences between a recipe and the recorded one; a setting that did not exist then counts as not given.
 
     Raises:
-        ValueError: the recorded recipe is none that this refilm knows.
+        ValueError: this version of refilm cannot read the recorded recipe.
     """
     recorded = type(recipe).from_values(record["recipe"])
     return _differences(dict(_leaves(recorded.to_values())), dict(_leaves(recipe.to_values())))
 
 
 def changes_of_contents(record: Mapping[str, Any], sources: Mapping[str, Any]) -> list[Change]:
-    """Which of the clips and the base model that a run recorded are others now."""
-    before, now = ({name: told for name, told in _leaves(of) if name in CONTENTS} for of in (record, sources))
+    """Differences between the recorded clips and base model and the current ones."""
+    before, now = ({name: value for name, value in _leaves(of) if name in CONTENTS} for of in (record, sources))
     return _differences(before, now)
 
 
 class Comparison:
-    """A run that goes on, held against what it recorded of itself.
+    """Compares a resumed run with its run record.
 
     Args:
-        start: the checkpoint that it goes on from; none: it is new, and there is nothing to compare with.
-        recipe: of now.
-        allowed: names of settings, or of tables of them, that may change beside the free ones.
+        start: the checkpoint to resume from; None: a new run, nothing is compared.
+        recipe: the current recipe.
+        allowed: names of settings, or of tables of settings, that may change in addition to `FREE`.
 
     Raises:
-        ValueError: the recipe has changes that are not allowed, each named with its value then and now; nothing was
-            recorded; an allowed name that does not exist.
+        ValueError: the recipe has changes that are not allowed (the message lists old and new values), the run record
+            is missing, or an allowed name does not exist.
     """
 
     def __init__(self, start: Path | None, recipe: Recipe[Any], allowed: Collection[str] = ()):
         self.path, self.allowed, self.record = None, tuple(allowed), {}
         self.changes: list[Change] = []
-        """All that is otherwise than it was."""
+        """All differences found so far."""
         _require_known(self.allowed, recipe)
         if start is None:
             return
         self.path = start.parent / FILE
         if not self.path.is_file():
             raise ValueError(
-                f"{self.path}: no such file; it has the recipe that the checkpoint was made with: put it back"
+                f"{self.path}: no such file; restore it: it contains the recipe that the checkpoint was trained with"
             )
-        self.record = read_account(self.path)
+        self.record = read_run_record(self.path)
         self._take(changes_of_recipe(self.record, recipe))
 
     def compare_contents(self, sources: Mapping[str, Any]) -> None:
-        """Compare what the run rests on, as it is written to `run.json`.
+        """Compare clips and base model with those in `run.json`.
 
         Raises:
-            ValueError: clips or base model are others, and that is not allowed.
+            ValueError: clips or base model changed, and that is not allowed.
         """
         if self.path is not None:
             self._take(changes_of_contents(self.record, sources))
@@ -116,8 +116,8 @@ class Comparison:
         if refused:
             flags = " ".join(f"--allow-change {change.name}" for change in refused)
             raise ValueError(
-                f"{self.path}: {'; '.join(map(str, refused))}: a run goes on as it began; make them the same again, or "
-                f"go on with {flags}"
+                f"{self.path}: {'; '.join(map(str, refused))}: a resumed run cannot change this; restore it, or allow "
+                f"it with {flags}"
             )
         self.changes += changes
 
@@ -149,4 +149,4 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Chan
 
 
 def _shown(value: Any) -> str:
-    return "left out" if value is None else json.dumps(value, ensure_ascii=False)
+    return "not set" if value is None else json.dumps(value, ensure_ascii=False)

@@ -1,6 +1,6 @@
-"""What can be known of a run before clips are encoded. The run itself, a dry run and a self-test all ask it.
+"""Checks that are possible before clips are encoded; used by a run, a dry run and a self-test.
 
-Knows the pieces of a recipe; the recipes put them together in their `prepare`.
+Each function checks one part of a recipe; the recipes call them in `prepare`.
 """
 
 from collections.abc import Sequence
@@ -14,35 +14,35 @@ from refilm.files import require_writable
 from refilm.model import Adapter, Transformer
 from refilm.sizes import TransformerSize
 from refilm.training.batches.curriculum import Lesson
-from refilm.training.distributed.parallel import own_device, shares
+from refilm.training.distributed.parallel import own_device, split_batch
 from refilm.training.engine.optimizers import make_optimizers
 from refilm.training.engine.quantized import quantize_base
 from refilm.training.engine.step import StepSettings
 
 
 def require_delivery(folder: Path) -> None:
-    """That a result can be made beside `folder` and take its place.
+    """Check that the result can be written next to `folder` and replace it.
 
     Raises:
-        ValueError: a file is in the way, permission is missing, or the disk is read-only or full.
+        ValueError: a file is in the way, a permission is missing, or the disk is read-only or full.
     """
     require_writable(folder)
     require_writable(folder.parent)
 
 
 def require_steps(loop: StepSettings, lessons: Sequence[Lesson]) -> None:
-    """That every lesson's batch can be shared by the processes, and that the optimizer works on their devices.
+    """Check that every lesson's batch can be split over the processes, and that the optimizer works on their devices.
 
     Raises:
-        ValueError: a batch too small, or a library that is missing.
+        ValueError: a batch is too small, or a library is missing.
     """
     for lesson in lessons:
-        shares(range(lesson.batch), loop.accumulate)
+        split_batch(range(lesson.batch), loop.accumulate)
     make_optimizers([("weight", nn.Parameter(torch.zeros(1, device=own_device())))], loop.optimizer)
 
 
 def require_fitting(adapter: Adapter, size: TransformerSize, base_dtype: Literal["fp32", "bf16", "int8"]) -> None:
-    """That an adapter, with its LoRA, can be put into a transformer that is held in some dtype. Call it on `meta`.
+    """Check that an adapter, with its LoRA, fits a transformer stored in `base_dtype`. Call it on device `meta`.
 
     Raises:
         ValueError: a layer or a library is missing.

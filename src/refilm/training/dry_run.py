@@ -1,8 +1,8 @@
-"""What a run would be, before it is one: steps, samples, clips and memory. Reads what is there and writes nothing.
+"""Dry run: the steps, samples, clips and memory of a run, without training. Writes nothing.
 
-Memory is counted on the model itself, built and run without weights (fake tensors know shapes alone): weights,
-gradients and moments exactly, activations as the bytes that a step's forward pass keeps for its backward pass. What an
-allocator and a library's workspaces add comes on top.
+Memory is counted on the model itself, built and run with fake tensors (shapes without data): weights, gradients and
+moments exactly, activations as the bytes that a step's forward pass keeps for its backward pass. The overhead of the
+allocator and of library workspaces is not included.
 """
 
 import math
@@ -23,7 +23,7 @@ from refilm.hub import must_be_fetched
 from refilm.model import JointAttention, ReferenceAttention, eager, fused, swapped
 from refilm.training.batches.curriculum import samples_at
 from refilm.training.batches.stream import Batch, Bucket, ClipLesson
-from refilm.training.distributed.parallel import own_device, shares
+from refilm.training.distributed.parallel import own_device, split_batch
 from refilm.training.engine.parameters import ParameterTable
 from refilm.training.engine.precision import dtype_of
 from refilm.training.engine.step import StepSettings
@@ -34,37 +34,37 @@ from refilm.training.tasks.diffusion import DiffusionTask
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What a run would be."""
+class DryRun:
+    """Size of a run: steps, samples, clips and memory."""
 
     stage: str
     steps: int
     samples: int | None
-    """Learned from in all, clips counted as often as they come; none: the stage draws them itself."""
+    """Training samples in total, repeated clips counted each time; None: the stage generates its samples."""
     held_out: int = 0
-    """Clips to validate on."""
+    """Validation clips."""
     buckets: Mapping[Bucket, int] | None = None
-    """Clips to learn from, by their latents' frames, height and width; none: they are not encoded yet."""
+    """Training clips, by latent frames, height and width; None: they are not encoded yet."""
     trained: ParameterTable | None = None
-    """What trains; none where the stage has no such table."""
+    """Trained and frozen parameters; None if the stage has no such table."""
     notes: tuple[str, ...] = ()
-    """What is better known before than after."""
+    """Notes about the recipe."""
     activations: int = 0
-    """Bytes that one process keeps from forward to backward, at most; those of low-rank changes are not counted."""
+    """Maximum bytes that one process keeps from forward to backward, without those of LoRA."""
 
     @property
     def clips(self) -> int:
-        """Clips to learn from."""
+        """Training clips."""
         return sum((self.buckets or {}).values())
 
     @property
     def epochs(self) -> float:
-        """How often each clip is learned from."""
+        """How often each clip is used."""
         return (self.samples or 0) / self.clips
 
     @property
     def memory(self) -> int:
-        """Bytes that one process needs, at least."""
+        """Minimum bytes that one process needs."""
         return self.activations + (self.trained.bytes if self.trained else 0)
 
 
@@ -74,27 +74,27 @@ def dry_run_of(
     *,
     resume: bool | Path = False,
     allow_changes: Collection[str] = (),
-) -> Plan:
-    """What `train` would do, given the same.
+) -> DryRun:
+    """What `train` would do with the same arguments.
 
     Raises:
-        ValueError: as `train` before its first step.
+        ValueError: as `train` raises before its first step.
     """
     _require_fetched(recipe)
     checked(recipe, folder, resume=resume, allow_changes=allow_changes)
     if not isinstance(recipe, AdapterRecipe | BaseRecipe):
         recipe.task()
-        return Plan(recipe.stage, recipe.loop.steps, samples=None)
+        return DryRun(recipe.stage, recipe.loop.steps, samples=None)
     samples = samples_at(recipe.diffusion.curriculum, recipe.loop.steps).start
     if not recipe.data.finished:
-        return Plan(recipe.stage, recipe.loop.steps, samples, notes=recipe.notes())
+        return DryRun(recipe.stage, recipe.loop.steps, samples, notes=recipe.notes())
     trained = recipe.task(torch.device("meta")).trained(recipe.loop.optimizer)
     shapes = FakeTensorMode(allow_non_fake_inputs=True)
     task = _without_lora(recipe).task(_here(shapes))
     with _here(shapes):
         activations = max(saved_bytes(task, recipe.loop, lesson) for lesson in recipe.diffusion.curriculum)
     buckets = {bucket: len(indices) for bucket, indices in task.train.buckets.items()}
-    return Plan(
+    return DryRun(
         recipe.stage,
         recipe.loop.steps,
         samples,
@@ -111,29 +111,29 @@ def _require_fetched(recipe: Recipe[Any]) -> None:
     for model in models:
         if model is not None and must_be_fetched(model):
             raise ValueError(
-                f"{model}: is not in the Hub's cache, and a dry run fetches nothing; get it with: hf download {model}"
+                f"{model}: is not in the Hub's cache, and a dry run downloads nothing; run: hf download {model}"
             )
 
 
 @contextmanager
 def _here(shapes: FakeTensorMode) -> Iterator[None]:
-    """Within the context tensors are fake, and lie where this process computes."""
+    """Within the context new tensors are fake, on the device of this process."""
     with shapes, own_device():
         yield
 
 
 def _without_lora(recipe: AdapterRecipe | BaseRecipe) -> AdapterRecipe | BaseRecipe:
-    """What peft puts in cannot be run on fake tensors."""
+    """The recipe without LoRA: peft's layers cannot run on fake tensors."""
     if isinstance(recipe, BaseRecipe) or recipe.train.lora is None:
         return recipe
     return recipe.model_copy(update={"train": recipe.train.model_copy(update={"lora": None})})
 
 
 def saved_bytes(task: DiffusionTask, settings: StepSettings, lesson: ClipLesson) -> int:
-    """What the forward pass of one process's part of a batch keeps for the backward pass, weights not counted."""
+    """Bytes that the forward pass of one process's part of a batch keeps for the backward pass, without weights."""
     frames, height, width = max(task.train.buckets, key=math.prod)
-    count = len(shares(range(lesson.batch), settings.accumulate)[0])
-    with unset_fake_temporarily():  # what is read is compared with its checksum, and so must be real
+    count = len(split_batch(range(lesson.batch), settings.accumulate)[0])
+    with unset_fake_temporarily():  # reading compares checksums, which needs real tensors
         clip = task.train[0]
     latents = torch.empty(count, min(frames, lesson.latent_frames or frames), clip.mean.shape[1], height, width)
     ones = torch.ones(count)
@@ -153,11 +153,11 @@ def saved_bytes(task: DiffusionTask, settings: StepSettings, lesson: ClipLesson)
     def keep(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()._cdata
         if storage not in weights:
-            kept[storage] = tensor  # which keeps its storage's number from being given to another
+            kept[storage] = tensor  # keeps the storage alive, so that its address is not reused
         return tensor
 
     class Found(TorchDispatchMode):
-        """Also what selective checkpointing keeps, of which autograd is not told."""
+        """Also records what selective activation checkpointing keeps, which autograd's hooks do not see."""
 
         def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             out = func(*args, **(kwargs or {}))

@@ -1,7 +1,7 @@
-"""The self-test of a recipe: on a few clips it must drive their loss down soon, or what is wrong has a name.
+"""Self-test of a recipe: overfit a few clips, and name the likely cause if the loss does not fall.
 
-Nothing is kept of it. The recipe stays as it is - drops, precision, learning rate, what trains - but for the course:
-few steps, a short warm-up, no fall of the learning rate, the weights themselves instead of their average.
+Writes nothing. The recipe is unchanged - drops, precision, learning rate, trained parameters - except for the
+schedule: few steps, a short warm-up, no learning-rate decay, and the weights themselves instead of their average.
 """
 
 from collections.abc import Generator, Mapping
@@ -15,120 +15,120 @@ from refilm.training.batches.validation_set import subject_of
 from refilm.training.distributed.parallel import place
 from refilm.training.engine.step import StepSettings, Trainer
 from refilm.training.tasks.diffusion import DiffusionSettings, DiffusionTask
-from refilm.training.tasks.reference_usage import Verdict
+from refilm.training.tasks.reference_usage import Usage
 from refilm.training.tasks.validation import ValidationSettings
 
 STEPS = 200
-LOOK_EVERY = 25
+VALIDATE_EVERY = 25
 BATCH = 8
-SAMPLES = 32  # of a validation, at least
-FALL = 0.1  # share of its start by which the loss must have fallen
-SEARCHED = 1000  # clips among which those of different subjects are looked for
+SAMPLES = 32  # of a validation, minimum
+FALL = 0.1  # fraction of the initial loss by which it must fall
+SEARCHED = 1000  # clips that are searched for different subjects
 
 
 @dataclass(frozen=True)
-class Look:
-    """Where a self-test is after some steps."""
+class OverfitProgress:
+    """State of a self-test after some steps."""
 
     step: int
     steps: int
     start: float
-    """Loss on fixed samples of the clips before the first step."""
+    """Validation loss on the clips before the first step."""
     loss: float
-    """The same now."""
+    """Validation loss now."""
     scores: Mapping[str, float]
-    """All that a validation on these clips finds."""
-    found: Verdict | None
-    """What that says of the image; none without one."""
+    """All scores of the validation on these clips."""
+    found: Usage | None
+    """Whether the reference is used; None without an adapter."""
     gradient_norm: float
-    """The largest so far, before clipping."""
+    """Largest gradient norm so far, before clipping."""
     moved: float
-    """How far the weights that train have come: the length of their change, as a share of their own."""
+    """Norm of the change of the trained weights, as a fraction of their initial norm."""
 
     @property
     def fall(self) -> float:
-        """The share of its start by which the loss has fallen."""
+        """Fraction of the initial loss by which it has fallen."""
         return 1 - self.loss / self.start
 
     @property
     def passed(self) -> bool:
-        """Whether the loss has fallen far enough, and for the image's sake where there is one."""
+        """Whether the loss has fallen far enough and, with an adapter, because of the reference."""
         return self.fall >= FALL and (self.found is None or self.found.used)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a self-test ended."""
+    """Result of a self-test."""
 
     passed: bool
     words: str
 
 
-def overfit(task: DiffusionTask, settings: StepSettings, clips: int) -> Generator[Look, None, Outcome]:
-    """Train a recipe's task on a few of its clips, yielding now and then; ends as soon as the test is passed.
+def overfit(task: DiffusionTask, settings: StepSettings, clips: int) -> Generator[OverfitProgress, None, Outcome]:
+    """Train a recipe's task on a few of its clips, yielding at each validation; ends as soon as the test is passed.
 
     Args:
-        task: fresh; its weights change.
+        task: a new task; its weights change.
         settings: how its steps are computed.
-        clips: how many to learn, of as many subjects as there are.
+        clips: number of clips, of as many different subjects as possible.
 
     Raises:
         ValueError: fewer than two clips, or more than there are.
     """
     few = few_of(task.train, clips)
-    task = task.on(few, few, course(task.settings))
-    run = Trainer(task, brief(settings))
+    task = task.on(few, few, sample_settings(task.settings))
+    run = Trainer(task, step_settings(settings))
     before = {name: _sampled(p) for name, p in run.trained.items()}
     start = _loss(task.validate())
-    norm, look = 0.0, None
-    while run.step < STEPS and not (look and look.passed):
+    norm, progress = 0.0, None
+    while run.step < STEPS and not (progress and progress.passed):
         try:
             norm = max(norm, run.advance()["gradient_norm"])
         except FloatingPointError as error:
             return Outcome(False, str(error))
-        if run.step % LOOK_EVERY == 0:
+        if run.step % VALIDATE_EVERY == 0:
             scores = task.validate()
-            moved, found = _moved(run.trained, before), task.verdict(scores)
-            look = Look(run.step, STEPS, start, _loss(scores), scores, found, norm, moved)
-            yield look
-    assert look is not None
-    return Outcome(look.passed, explain(look))
+            moved, found = _moved(run.trained, before), task.reference_usage(scores)
+            progress = OverfitProgress(run.step, STEPS, start, _loss(scores), scores, found, norm, moved)
+            yield progress
+    assert progress is not None
+    return Outcome(progress.passed, explain(progress))
 
 
-def explain(look: Look) -> str:
-    """What a self-test found, and what to do about it."""
-    found, far = look.found, f"from {look.start:.4f} to {look.loss:.4f} in {look.step} steps"
-    if look.passed:
+def explain(progress: OverfitProgress) -> str:
+    """What a self-test found, and how to fix it."""
+    found, far = progress.found, f"from {progress.start:.4f} to {progress.loss:.4f} in {progress.step} steps"
+    if progress.passed:
         return f"the loss fell {far}" + (f"; {found.words}" if found else "")
-    if look.gradient_norm == 0:
+    if progress.gradient_norm == 0:
         return (
-            "no gradient reaches what trains, so that nothing can be learned: see that the reference is not always "
-            "dropped (diffusion.drop), and that the images' tokens are not all zero"
+            "no gradient reaches the trained parameters: check that the reference is not always dropped "
+            "(diffusion.drop), and that the references' tokens are not all zero"
         )
-    if look.moved == 0:
+    if progress.moved == 0:
         return (
-            f"the weights do not move, although gradients are there (norm {look.gradient_norm:.2g}): "
+            f"the weights do not change, although there are gradients (norm {progress.gradient_norm:.2g}): "
             "raise loop.optimizer.learning_rate"
         )
-    if look.fall < -FALL:
+    if progress.fall < -FALL:
         return f"the loss rose {far}: lower loop.optimizer.learning_rate"
-    if look.fall < FALL:
+    if progress.fall < FALL:
         return (
-            f"the loss went {far}, and should have fallen by {FALL:.0%}; the weights have moved by {look.moved:.1%} of "
-            "their length: raise loop.optimizer.learning_rate, drop text and reference less often"
+            f"the loss went {far}, but should have fallen by {FALL:.0%}; the weights changed by {progress.moved:.1%} "
+            "of their norm: raise loop.optimizer.learning_rate, or drop text and reference less often"
         )
     assert found is not None
-    return f"the loss fell {far}, but not for the image's sake: {found.words}"
+    return f"the loss fell {far}, but not because of the reference: {found.words}"
 
 
 def few_of(clips: Subset, count: int) -> Subset:
-    """The first clips of different subjects, and then, if these are not enough, others.
+    """The first clips of different subjects, then others if these are not enough.
 
     Raises:
         ValueError: fewer than two, or more than there are.
     """
     if not 2 <= count <= len(clips):
-        raise ValueError(f"--overfit {count}: give from 2 to {len(clips)} clips, which is how many there are")
+        raise ValueError(f"--overfit {count}: give 2 to {len(clips)}, the number of training clips")
     first: dict[str, int] = {}
     for clip in range(min(SEARCHED, len(clips))):
         first.setdefault(subject_of(clips.entries[clip]), clip)
@@ -138,17 +138,17 @@ def few_of(clips: Subset, count: int) -> Subset:
     return clips.chosen([*first.values(), *(next(rest) for _ in range(count - len(first)))])
 
 
-def course(settings: DiffusionSettings) -> DiffusionSettings:
-    """What is drawn: as in the last lesson, few at a time."""
+def sample_settings(settings: DiffusionSettings) -> DiffusionSettings:
+    """Settings of the samples: the last lesson, with small batches."""
     last = settings.curriculum[-1]
     lesson = last.model_copy(update={"batch": max(place().size, min(last.batch, BATCH))})
     samples = max(SAMPLES, settings.validation.samples)
-    looked = ValidationSettings(samples=samples, batch=settings.validation.batch)
-    return settings.model_copy(update={"curriculum": (lesson,), "validation": looked})
+    validation = ValidationSettings(samples=samples, batch=settings.validation.batch)
+    return settings.model_copy(update={"curriculum": (lesson,), "validation": validation})
 
 
-def brief(settings: StepSettings) -> StepSettings:
-    """How steps are computed: as ever, but at full speed soon and until the end."""
+def step_settings(settings: StepSettings) -> StepSettings:
+    """Settings of the steps: a short warm-up, no learning-rate decay and no averaging."""
     changes = {"warm_up": min(settings.optimizer.warm_up, 10), "decay_fraction": 0.0, "ema": 0.0}
     optimizer = settings.optimizer.model_copy(update=changes)
     return settings.model_copy(update={"steps": STEPS, "accumulate": 1, "optimizer": optimizer})
@@ -159,7 +159,7 @@ def _loss(scores: Mapping[str, float]) -> float:
 
 
 def _sampled(weight: Tensor) -> Tensor:
-    """Up to some thousand values of a weight, in float32."""
+    """Up to a few thousand values of a weight, in float32."""
     values = weight.detach().flatten()
     return values[:: max(1, len(values) // 4096)].float().clone()
 

@@ -1,4 +1,4 @@
-"""Recipes: what can be trained, each a table of settings. A recipe makes its task and delivers what was trained."""
+"""Recipes of the stages `base` and `adapter`. A recipe creates its task and saves the trained weights."""
 
 from collections.abc import Generator, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -41,16 +41,16 @@ T = TypeVar("T", bound=Task)
 
 
 class Recipe(Protocol[T]):
-    """What a run needs of a recipe, which derives from `Settings` and is written to TOML."""
+    """The interface of recipes. A recipe derives from `Settings` and is written to TOML."""
 
     @property
     def stage(self) -> str:
-        """What is trained, in a word."""
+        """Name of the recipe class, see `refilm.recipes.STAGES`."""
         ...
 
     @property
     def loop(self) -> LoopSettings:
-        """The course of the run."""
+        """Settings of the training loop."""
         ...
 
     @classmethod
@@ -63,63 +63,63 @@ class Recipe(Protocol[T]):
         ...
 
     def notes(self) -> tuple[str, ...]:
-        """What is better known before a run than after, in sentences."""
+        """Notes for the user that are printed before the run, in sentences."""
         ...
 
     def prepare(self) -> Generator[EncodeProgress, None, None]:
-        """See whether the run is possible. What is returned encodes the clips that are not encoded yet.
+        """Check that the run is possible. The returned generator encodes the clips that are not encoded yet.
 
         Raises:
-            ValueError: it is not.
+            ValueError: the run is not possible.
         """
         ...
 
     def task(self) -> T:
-        """What the loop trains."""
+        """Create the task that the loop trains."""
         ...
 
     def sample_videos(self, task: T, folder: Path) -> SampleVideos | None:
-        """What makes videos at validations; None: there are none."""
+        """What generates videos at validations; None: no videos."""
         ...
 
     def deliver(self, task: T, facts: Mapping[str, Any]) -> Path:
-        """Save what was trained where the recipe says, and return where that is.
+        """Save the trained weights to the recipe's output folder, and return its path.
 
         Args:
-            task: its averaged weights in place.
+            task: with its averaged weights in place.
             facts: about the run, for a model card.
         """
         ...
 
 
 class BaseRecipe(Settings):
-    """Trains a text-to-video transformer, from nothing or on from another."""
+    """Trains a text-to-video transformer, from scratch or from another base model."""
 
     RENAMED: ClassVar = {"begin_from": "init_from"}
 
     stage: Literal["base"]
     base: Path
-    """The base model's folder: has the encoders and the schedule, gets transformer/."""
+    """Folder of the base model: contains the encoders and the noise schedule; transformer/ is written to it."""
     size: TransformerSize
     init_from: str | None = None
-    """A base model whose transformer this one begins as: `pocket`, a folder or a Hub id; none: from nothing."""
+    """Base model whose transformer initializes this one: `pocket`, a folder or a Hub id. Default: random weights."""
     snr_shift: float = Field(default=1.0, gt=0, le=1000)
-    """Of the noise schedule: 1 for latents as small as the pocket model's, 3 for CogVideoX-2B."""
+    """SNR shift of the noise schedule: 1 for small latents as in the pocket model, 3 for CogVideoX-2B."""
     defaults: Defaults
-    """What the finished model makes when it isn't told otherwise."""
+    """Default frames, size, sampler steps and guidance of the finished model."""
     data: DataSettings
     diffusion: DiffusionSettings
     loop: LoopSettings
 
     def notes(self) -> tuple[str, ...]:
-        """None."""
+        """No notes."""
         return ()
 
     def prepare(self) -> Generator[EncodeProgress, None, None]:
-        """See whether the run is possible. What is returned lays out the base model's folder and encodes the clips."""
+        """Check that the run is possible. The returned generator creates the base's folder and encodes the clips."""
         require_delivery(self.base / "transformer")
         require_steps(self.loop, self.diffusion.curriculum)
-        self._require_beginning()
+        self._require_initial()
         length = self.size.text_length
         encoders = load_encoders(self.base, text_length=length, device=own_device(), dtype=torch.float32)
         return self._laid_out(self.data.prepare(encoders, self.defaults, tokens=length))
@@ -131,13 +131,13 @@ class BaseRecipe(Settings):
         yield from encodings
 
     def task(self, within: AbstractContextManager[Any] | None = None) -> DiffusionTask:
-        """What the loop trains; or one to count on, of shapes alone, made within a context: a device `meta`, say."""
-        self._require_beginning()
+        """The task that the loop trains. With `within` (a context such as device `meta`): a task without weights."""
+        self._require_initial()
         torch.manual_seed(self.diffusion.seed)
         train, held_out = self.data.encoded(self.size)
         schedule = scaled_linear(snr_shift=self.snr_shift)  # as the folder has it once it is laid out
         with within or nullcontext():
-            transformer = Transformer(self.size) if within else self._beginning().to(own_device())
+            transformer = Transformer(self.size) if within else self._initial().to(own_device())
             return DiffusionTask(
                 self.diffusion,
                 transformer,
@@ -148,15 +148,15 @@ class BaseRecipe(Settings):
                 base_source=str(self.base),
             )
 
-    def _beginning(self) -> Transformer:
+    def _initial(self) -> Transformer:
         return Transformer(self.size) if self.init_from is None else initial_transformer(self.init_from)
 
-    def _require_beginning(self) -> None:
+    def _require_initial(self) -> None:
         if self.init_from is not None:
             require_transformer(self.init_from, self.size)
 
     def sample_videos(self, task: DiffusionTask, folder: Path) -> None:
-        """None: there is no adapter to watch."""
+        """None: without an adapter there are no sample videos."""
 
     def deliver(self, task: DiffusionTask, facts: Mapping[str, Any]) -> Path:
         """Save the transformer in the base model's folder."""
@@ -166,7 +166,7 @@ class BaseRecipe(Settings):
 
 
 class AdapterRecipe(Settings):
-    """Trains an adapter on a base model that is frozen, or that trains with it."""
+    """Trains an adapter on a frozen base model, or together with it."""
 
     RENAMED: ClassVar = {"begin_from": "init_from", "films": "videos"}
 
@@ -174,15 +174,16 @@ class AdapterRecipe(Settings):
     base: str = "pocket"
     """The base model: `pocket`, a folder or a Hub id."""
     out: Path
-    """The folder of the finished adapter; where all trains, that of a whole base model with the adapter in it."""
+    """Output folder of the adapter; with train.what = "all", of a complete base model that contains the adapter."""
     query_norm: bool = True
-    """Normalize video tokens before they ask the reference; an adapter that does cannot be converted to SAT."""
+    """Normalize video tokens before the reference attention. An adapter with this norm cannot be converted to SAT."""
     hidden_state: HiddenState = "penultimate"
-    """Which of the image encoder's hidden states the reference is: `last` or `penultimate`."""
+    """Hidden state of the image encoder that becomes the reference tokens: `last` or `penultimate`."""
     image_encoder: str | None = None
-    """The image encoder, a folder or a Hub id; left out: the base model's, or CLIP ViT-L where it has none."""
+    """Image encoder, a folder or a Hub id. Default: the base model's, or CLIP ViT-L if it has none."""
     init_from: Path | None = None
-    """An adapter's folder or Hub id, or `pocket`: what this one begins as, whatever its base was; none: fresh."""
+    """Adapter that initializes this one, trained on any base model: `pocket`, a folder or a Hub id. Default: a new
+    adapter, whose output layers start at zero."""
     train: TrainSettings = TrainSettings()
     data: DataSettings
     diffusion: DiffusionSettings
@@ -192,45 +193,47 @@ class AdapterRecipe(Settings):
     @model_validator(mode="after")
     def _possible(self) -> "AdapterRecipe":
         if self.train.base_dtype != "fp32" and self.loop.precision == "fp32":
-            raise ValueError("train.base_dtype: loop.precision fp32 needs weights in fp32; leave one of them out")
+            raise ValueError(
+                "train.base_dtype: loop.precision fp32 needs weights in fp32; remove one of the two settings"
+            )
         return self
 
     def notes(self) -> tuple[str, ...]:
-        """What this rules out for its result."""
+        """Restrictions on the use of the trained adapter."""
         if not self.query_norm:
             return ()
-        return ("query_norm = true: this adapter cannot be converted to SAT; set query_norm = false if it has to be",)
+        return ("query_norm = true: this adapter cannot be converted to SAT; set query_norm = false if you need that",)
 
     def open_base(self, dtype: str, device: torch.device) -> Base:
-        """The base model, which reads images as the adapter shall; its parts are loaded when they are needed."""
+        """The base model, set to encode images as the adapter requires; its parts are loaded on first use."""
         base = load_base(self.base, device=str(device), dtype=dtype, memory="low")
         base.read_images_with(self.image_encoder, hidden_state=self.hidden_state)
         return base
 
     def prepare(self) -> Generator[EncodeProgress, None, None]:
-        """See whether the run is possible. What is returned encodes the clips that are not encoded yet."""
+        """Check that the run is possible. The returned generator encodes the clips that are not encoded yet."""
         require_delivery(self.out)
         require_steps(self.loop, self.diffusion.curriculum)
         if self.train.what == "all":
             whole_base(self.base)
         base = self.open_base("float32", own_device())
-        with torch.device("meta"):  # only to see whether it fits
+        with torch.device("meta"):  # only to check shapes
             require_fitting(self._fresh(AdapterSize.of(base.size)), base.size, self.train.base_dtype)
-        self._require_beginning(base.size)
+        self._require_initial(base.size)
         require_sample_videos(self.videos, base)
         return self.data.prepare(base.encoders, base.defaults, tokens=base.size.text_length)
 
     def task(self, within: AbstractContextManager[Any] | None = None) -> DiffusionTask:
-        """What the loop trains; or one to count on, of shapes alone, made within a context: a device `meta`, say."""
+        """The task that the loop trains. With `within` (a context such as device `meta`): a task without weights."""
         torch.manual_seed(self.diffusion.seed)
         dtype = "float32" if self.train.base_dtype == "fp32" else "bfloat16"
         base = self.open_base(dtype, own_device())
-        self._require_beginning(base.size)
+        self._require_initial(base.size)
         train, held_out = self.data.encoded(base.size)
         reference_dim = train[0].references.shape[-1]
         size = AdapterSize.of(base.size, reference_dim=reference_dim, query_norm=self.query_norm)
         with within or nullcontext():
-            adapter = self._fresh(size) if within else self._beginning(size)
+            adapter = self._fresh(size) if within else self._initial(size)
             transformer = _shape(base) if within else base.transformer
             return DiffusionTask(
                 self.diffusion,
@@ -248,10 +251,10 @@ class AdapterRecipe(Settings):
         lora = self.train.lora
         return Adapter(size) if lora is None else TunedAdapter(size, lora, name="train.lora")
 
-    def _beginning(self, size: AdapterSize) -> Adapter:
+    def _initial(self, size: AdapterSize) -> Adapter:
         return self._fresh(size) if self.init_from is None else initial_adapter(self.init_from, size)
 
-    def _require_beginning(self, size: TransformerSize) -> None:
+    def _require_initial(self, size: TransformerSize) -> None:
         if self.init_from is not None:
             require_adapter(
                 self.init_from,
@@ -262,7 +265,7 @@ class AdapterRecipe(Settings):
             )
 
     def sample_videos(self, task: DiffusionTask, folder: Path) -> SampleVideos | None:
-        """What makes the videos that `videos` asks for."""
+        """What generates the videos of the setting `videos`."""
         if not self.videos.prompts:
             return None
         dtype = str(task.transformer.text_embedding.weight.dtype).removeprefix("torch.")
@@ -277,9 +280,9 @@ class AdapterRecipe(Settings):
         )
 
     def deliver(self, task: DiffusionTask, facts: Mapping[str, Any]) -> Path:
-        """Save the adapter as a folder that `refilm generate --adapter` takes, or the whole model as one for --base.
+        """Save the adapter as a folder for `refilm generate --adapter`, or the complete model as one for `--base`.
 
-        The card is made of the facts.
+        The model card is generated from the facts.
         """
         assert task.adapter is not None
         folder = self.out
@@ -299,7 +302,7 @@ class AdapterRecipe(Settings):
 
 
 def _shape(base: Base) -> Transformer:
-    """A transformer like a base's, its weights not read. Fake tensors cannot be moved as a whole."""
+    """A transformer of the base's size and dtype, without reading its weights. Fake modules do not support `.to`."""
     transformer = Transformer(base.size)
     for weight in transformer.parameters():
         weight.data = weight.data.to(base.dtype)

@@ -1,4 +1,4 @@
-"""A run: a recipe, its task, the loop and its folder. The command line and the tests go through here."""
+"""A training run: recipe, task, loop and run folder. Used by the command line, the Python API and the tests."""
 
 from collections.abc import Collection, Generator, Iterator
 from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
@@ -14,12 +14,12 @@ from refilm.training.checkpoint.checkpoints import starting_point
 from refilm.training.distributed.consensus import agreed
 from refilm.training.distributed.heartbeats import heartbeats
 from refilm.training.distributed.parallel import joined, place, wait_for_all
-from refilm.training.engine.loop import Progress, begin, fit
+from refilm.training.engine.loop import Progress, fit, make_trainer
 from refilm.training.engine.parameters import ParameterTable
 from refilm.training.engine.signals import Stop, Stopped, stoppable
 from refilm.training.monitor.trackers import TrackerName
 from refilm.training.monitor.watch import watch
-from refilm.training.overfit import Look, Outcome, overfit
+from refilm.training.overfit import Outcome, OverfitProgress, overfit
 from refilm.training.recipes import AdapterRecipe, BaseRecipe, Recipe, T
 
 LOCK = ".lock"
@@ -27,14 +27,14 @@ LOCK = ".lock"
 
 @dataclass(frozen=True)
 class Finished:
-    """All steps are done: the last event of a run that was not stopped."""
+    """The run is complete: the last event of a run that was not stopped."""
 
     result: Path
-    """Where the result is."""
+    """Path of the result."""
 
 
 Event = EncodeProgress | ParameterTable | Progress | Stopped | Finished
-"""What a run yields, in this order: how far encoding has come, what trains, a step done, and how it ended."""
+"""The events of a run, in this order: progress of encoding, trained parameters, finished steps, end of the run."""
 
 
 def train(
@@ -46,32 +46,32 @@ def train(
     log_with: TrackerName | None = None,
     stop: Stop | None = None,
 ) -> Generator[Event, None, None]:
-    """Train a recipe; at the end the result is delivered where the recipe says.
+    """Train a recipe, and save the result to the recipe's output folder.
 
-    Under `torchrun` all its processes take part; the first one yields `Finished`.
+    Under `torchrun` all processes call this; the first one yields `Finished`.
 
     Args:
-        recipe: from `refilm.recipes.read_recipe`, or made of settings.
-        folder: where checkpoints, records, videos, the run's account and the recipe as it was understood are kept.
-        resume: go on from this checkpoint, or from the newest of this run's folder; True: from the newest in `folder`.
-        allow_changes: settings, or tables of them, that may be others than in the run that is resumed.
-        log_with: a tracker that gets the numbers beside TensorBoard.
-        stop: from `stoppable`, where the caller listens to signals; None: SIGTERM, SIGHUP and Ctrl-C stop the run.
+        recipe: from `refilm.recipes.read_recipe`, or created in Python.
+        folder: for checkpoints, logs, sample videos, the run record and the complete recipe.
+        resume: a checkpoint to resume from, or a run's folder for its newest; True: the newest in `folder`.
+        allow_changes: settings, or tables of settings, that may differ from the resumed run.
+        log_with: a tracker that gets the same metrics as TensorBoard.
+        stop: from `stoppable`, if the caller handles signals; None: SIGTERM, SIGHUP and Ctrl-C stop the run.
 
     Yields:
-        Events. `Stopped` is the last one where a signal asked for it, or where as many validations as the recipe
-        allows found that the image is not used; the last step is saved, or so are the encodings made so far.
+        Events. The last one is `Stopped` if a signal was received, or if `stop_if_unused` validations in a row found
+        that the reference is not used; the last step, or the encodings so far, are saved.
 
     Raises:
-        ValueError: a recipe or data that cannot be used; `folder` holds a run already and `resume` is not set, or
-            it is set and there is no sound checkpoint, or one of another recipe; another process trains in `folder`.
-            The records of the run are as they were then.
+        ValueError: the recipe or data cannot be used; `folder` contains a run and `resume` is not set; with `resume`,
+            there is no intact checkpoint, or it belongs to another recipe; another process trains in `folder`. The
+            logs and the record of the run are unchanged then.
     """
     signs = {"silent_after": recipe.loop.silent_after, "give_up_after": recipe.loop.give_up_after}
     listening = stoppable() if stop is None else nullcontext(stop)
-    with listening as stop, joined(), heartbeats(**signs), held(folder):
+    with listening as stop, joined(), heartbeats(**signs), locked_folder(folder):
         start, since, encodings = checked(recipe, folder, resume=resume, allow_changes=allow_changes)
-        with closing(encodings):  # which keeps what is encoded
+        with closing(encodings):  # keeps what is already encoded
             for progress in encodings:
                 yield progress
                 if stop.asked:
@@ -84,14 +84,14 @@ def train(
 def _trained(
     recipe: Recipe[T], folder: Path, start: Path | None, since: Comparison, *, log_with: TrackerName | None, stop: Stop
 ) -> Generator[Event, None, None]:
-    """From the table of what trains on. What it makes is gone when it ends, as `joined` wants it."""
+    """All events after encoding. Releases the trainer at its end, as `joined` requires."""
     task = recipe.task()
     since.compare_contents(task.sources())
     if table := task.trained(recipe.loop.optimizer):
         yield table
     videos = recipe.sample_videos(task, folder)
-    run = begin(task, recipe.loop, folder, resume=start or False)
-    wait_for_all()  # the records that each has compared with are written now
+    run = make_trainer(task, recipe.loop, folder, resume=start or False)
+    wait_for_all()  # every process has compared the run record before it is written
     watching = watch(
         task,
         recipe.loop,
@@ -103,7 +103,7 @@ def _trained(
         sample_videos=videos,
     )
     with closing(run), watching:
-        for event in fit(task, recipe.loop, folder, run=run, look=watching.look, stop=stop):
+        for event in fit(task, recipe.loop, folder, run=run, validate=watching.validate, stop=stop):
             watching.note(event)
             yield event
             if isinstance(event, Stopped):
@@ -115,20 +115,20 @@ def _trained(
 
 
 class Checked(NamedTuple):
-    """A run that is possible, as far as can be known before clips are encoded."""
+    """A run that passed all checks that are possible before clips are encoded."""
 
     start: Path | None
-    """The checkpoint that it goes on from."""
+    """The checkpoint to resume from."""
     since: Comparison
-    """What it has otherwise than the run that it goes on with."""
+    """Differences from the resumed run."""
     encodings: Generator[EncodeProgress, None, None]
-    """Encodes the clips, as it is followed."""
+    """Encodes the clips while it is iterated."""
 
 
 def checked(
     recipe: Recipe[T], folder: Path, *, resume: bool | Path = False, allow_changes: Collection[str] = ()
 ) -> Checked:
-    """See whether a run is possible. A dry run is this, and the run begins with it. Writes nothing.
+    """Check that a run is possible. Used by the dry run and at the start of a run. Writes nothing.
 
     Raises:
         ValueError: as `train`.
@@ -140,42 +140,46 @@ def checked(
 
 
 @contextmanager
-def held(folder: Path) -> Iterator[None]:
-    """Within the context the folder of a run is there and is this run's alone; a new one that stays empty is removed.
+def locked_folder(folder: Path) -> Iterator[None]:
+    """Create and lock the folder of a run; a new folder that stays empty is removed at the end.
 
-    The first process holds it for all.
+    The first process holds the lock for all processes.
 
     Raises:
-        ValueError: another process trains there.
+        ValueError: another process trains in the folder.
     """
     with ExitStack() as stack:
         with agreed():
             if place().first:
-                stack.enter_context(_held(folder))
+                stack.enter_context(_locked_folder(folder))
         yield
 
 
 @contextmanager
-def _held(folder: Path) -> Iterator[None]:
+def _locked_folder(folder: Path) -> Iterator[None]:
     require_writable(folder)
     made, lock = [path for path in (folder, *folder.parents) if not path.exists()], folder / LOCK
     folder.mkdir(parents=True, exist_ok=True)
-    with locked(lock, f"{folder}: another process trains there; wait for its end, or choose another --run folder"):
+    with locked(
+        lock, f"{folder}: another process trains in this folder; wait until it ends, or choose another --run folder"
+    ):
         try:
             yield
         finally:
             if made and list(folder.iterdir()) == [lock]:
                 lock.unlink()
                 for path in made:
-                    with suppress(OSError):  # another process uses it by now
+                    with suppress(OSError):  # another process uses the folder now
                         path.rmdir()
 
 
-def self_test(recipe: AdapterRecipe | BaseRecipe, clips: int) -> Generator[EncodeProgress | Look, None, Outcome]:
-    """Try a recipe on a few of its clips, see `overfit`. Nothing is kept but encodings.
+def self_test(
+    recipe: AdapterRecipe | BaseRecipe, clips: int
+) -> Generator[EncodeProgress | OverfitProgress, None, Outcome]:
+    """Test a recipe on a few of its clips, see `overfit`. Only encodings are written.
 
     Raises:
-        ValueError: as `train`; the recipe has not so many clips.
+        ValueError: as `train`; the recipe has fewer clips.
     """
     with joined(), heartbeats():
         yield from recipe.prepare()

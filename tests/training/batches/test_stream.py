@@ -63,7 +63,7 @@ def test_processes_and_parts_share_a_batch_without_rest(step, processes, parts):
     for rank in range(processes):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(parallel, "place", lambda rank=rank: Place(rank, processes))
-            for part in parallel.shares(whole.samples(step), parts):
+            for part in parallel.split_batch(whole.samples(step), parts):
                 own = stream()  # a process of its own
                 assert all(same(row, everything[n]) for n, row in zip(part, rows(own.batch(step, part)), strict=True))
                 taken += part
@@ -71,12 +71,12 @@ def test_processes_and_parts_share_a_batch_without_rest(step, processes, parts):
 
 
 def test_a_batch_too_small_for_all_parts_is_refused():
-    from refilm.training.distributed.parallel import shares
+    from refilm.training.distributed.parallel import split_batch
 
     with pytest.raises(
         ValueError, match=r"a batch of 3 cannot be shared by 1 processes in 4 parts each: .* at least 4"
     ):
-        shares(range(3), 4)
+        split_batch(range(3), 4)
 
 
 @settings(max_examples=30)
@@ -86,7 +86,7 @@ def test_every_round_through_a_bucket_visits_each_of_its_clips_once(counts, batc
     endless = stream(clips, curriculum=(ClipLesson(until=1, batch=batch),))
     visits: dict[tuple, list[int]] = {}
     for step in range(40):
-        drawn = [one.clip for one in endless.drawn(step, endless.samples(step))]
+        drawn = [one.clip for one in endless.sample_draws(step, endless.samples(step))]
         (size,) = {clips.sizes[clip] for clip in drawn}  # one bucket a batch
         visits.setdefault(size, []).extend(drawn)
     for size, seen in visits.items():
@@ -98,7 +98,7 @@ def test_every_round_through_a_bucket_visits_each_of_its_clips_once(counts, batc
 def test_rounds_and_seeds_have_orders_of_their_own():
     clips = Clips({SQUARE: 20})
     orders = [
-        tuple(one.clip for one in made.drawn(step, made.samples(step)))
+        tuple(one.clip for one in made.sample_draws(step, made.samples(step)))
         for seed in (0, 1)
         for made in [stream(clips, seed=seed, curriculum=(ClipLesson(until=1, batch=20),))]
         for step in range(3)
@@ -119,7 +119,9 @@ def test_buckets_and_stills_come_by_their_shares():
 @pytest.mark.parametrize("batch", [1, 6, 40])
 def test_timesteps_cover_all_evenly_in_a_batch_and_from_step_to_step(batch):
     even = stream(Clips({SQUARE: 20}), curriculum=(ClipLesson(until=1, batch=batch),))
-    steps = [sorted(one.timestep for one in even.drawn(step, even.samples(step))) for step in range(960 // batch)]
+    steps = [
+        sorted(one.timestep for one in even.sample_draws(step, even.samples(step))) for step in range(960 // batch)
+    ]
     for timesteps in steps:
         places = [(timestep + 0.5) * batch / 1000 for timestep in timesteps]
         assert all(abs(place - part - 0.5) <= 0.5 + batch / 1000 for part, place in enumerate(places))
@@ -160,7 +162,7 @@ def test_captions_references_and_views_come_by_their_shares():
 
 
 def test_shares_that_do_not_match_the_captions_are_refused():
-    with pytest.raises(ValueError, match="captions has 1 shares, but clip 0 has 2 captions"):
+    with pytest.raises(ValueError, match="captions has 1 numbers, but clip 0 has 2 captions"):
         stream(Clips({SQUARE: 1}), captions=(1.0,)).batch(0, [0])
     with pytest.raises(ValidationError, match="give one caption at least a share above 0"):
         stream(captions=(0.0, 0.0))
@@ -181,8 +183,8 @@ def test_a_clip_without_a_mask_is_all_subject_beside_one_that_has_one():
 
 
 def test_drops_are_disjoint_and_have_their_shares():
-    fates = (torch.arange(10_000) + 0.5) / 10_000
-    text, reference = drops(fates, DropSettings(text=0.1, reference=0.2, both=0.05))
+    uniform = (torch.arange(10_000) + 0.5) / 10_000
+    text, reference = drops(uniform, DropSettings(text=0.1, reference=0.2, both=0.05))
     assert ((text == 0) & (reference == 0)).sum() == 500
     assert ((text == 0) & (reference == 1)).sum() == 1000
     assert ((text == 1) & (reference == 0)).sum() == 2000

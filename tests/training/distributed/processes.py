@@ -28,8 +28,8 @@ def course(case: str, folder: Path) -> dict:
     loss = made.loss
 
     def noted(step, samples):
-        drawn = made.stream.drawn(step, samples)
-        taken.append([[n, one.clip, one.timestep, one.fate] for n, one in zip(samples, drawn, strict=True)])
+        drawn = made.stream.sample_draws(step, samples)
+        taken.append([[n, one.clip, one.timestep, one.drop] for n, one in zip(samples, drawn, strict=True)])
         return loss(step, samples)
 
     made.loss = noted

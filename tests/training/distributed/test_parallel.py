@@ -69,7 +69,8 @@ def test_two_processes_take_the_very_samples_that_one_takes(together, case):
     for step in range(5):
         samples = made.samples(step)
         wanted = [
-            [n, d.clip, d.timestep, d.fate] for n, d in zip(samples, made.stream.drawn(step, samples), strict=True)
+            [n, d.clip, d.timestep, d.drop]
+            for n, d in zip(samples, made.stream.sample_draws(step, samples), strict=True)
         ]
         parts = [part for process in taken for part in process[2 * step : 2 * step + 2]]
         assert sorted(len(part) for part in parts) == [1, 1, 1, 2]

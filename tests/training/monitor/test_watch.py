@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from refilm.cli.run_display import Lines
+from refilm.cli.run_display import LineDisplay
 from refilm.data.encoding import EncodeProgress
 from refilm.media import open_video
 from refilm.recipes import read_recipe, recipe_of
@@ -156,12 +156,12 @@ def test_a_signal_before_the_first_step_leaves_with_its_code_and_keeps_what_is_e
     words = ["train", "tiny.toml", "--set", f"data.cache={tmp_path / 'own'}", "--set", "loop.steps=1"]
     told = []
 
-    def asked_at_once(course: Lines, progress: EncodeProgress) -> None:
+    def asked_at_once(course: LineDisplay, progress: EncodeProgress) -> None:
         told.append(progress)
         if len(told) == 1:
             signal.raise_signal(signal.SIGTERM)
 
-    monkeypatch.setattr(Lines, "encoded", asked_at_once)
+    monkeypatch.setattr(LineDisplay, "encoded", asked_at_once)
     result = refilm(*words)
     assert result.exit_code == 75
     assert "stopped; no step is saved yet, start anew with: refilm train tiny.toml" in result.stderr

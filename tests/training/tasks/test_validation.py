@@ -10,7 +10,7 @@ from refilm.data.encoding import EncodedSet
 from refilm.model import Block
 from refilm.training.batches.stream import DropSettings
 from refilm.training.batches.validation_set import chosen_clips, others
-from refilm.training.tasks.reference_usage import unused_in_a_row, verdict
+from refilm.training.tasks.reference_usage import unused_in_a_row, usage_of
 
 from ..encoded import encoded, task_on
 
@@ -80,7 +80,7 @@ def test_with_one_subject_alone_there_is_no_wrong_image(clips, tiny_base, monkey
     task = task_on(clips, tiny_base)
     scores = task.validate()
     assert "wrong" not in scores
-    found = task.verdict(scores)
+    found = task.reference_usage(scores)
     assert found.outcome == "unused"
     assert "all held-out clips show one subject" in found.words
 
@@ -88,7 +88,7 @@ def test_with_one_subject_alone_there_is_no_wrong_image(clips, tiny_base, monkey
 def test_a_fresh_adapter_is_found_not_to_use_the_image(clips, tiny_base):
     task = task_on(clips, tiny_base)
     scores = task.validate()
-    found = task.verdict(scores)
+    found = task.reference_usage(scores)
     assert found.outcome == "unused"
     assert found.words.startswith(
         "right and wrong image give the same loss (gap 0.0000 +- 0.0000): the image is not being used; "
@@ -99,7 +99,7 @@ def test_a_fresh_adapter_is_found_not_to_use_the_image(clips, tiny_base):
 def test_the_pocket_adapter_is_found_to_use_the_image(pocket_clips):
     task = task_on(pocket_clips, "pocket", "own")
     scores = task.validate()
-    found = task.verdict(scores)
+    found = task.reference_usage(scores)
     assert found.used
     assert "the image is used" in found.words
     assert scores["gap"] > 5 * scores["gap_error"] > 0
@@ -143,7 +143,7 @@ QUARTERS = {f"{name}/q{n}": value for name, value in SCORES.items() for n in ran
     ],
 )
 def test_verdicts_say_what_the_numbers_say(change, outcome, words):
-    found = verdict({**SCORES, **QUARTERS, **change}, samples=64)
+    found = usage_of({**SCORES, **QUARTERS, **change}, samples=64)
     assert (found.outcome, found.used) == (outcome, outcome == "used")
     assert words in found.words
 
@@ -171,26 +171,26 @@ def test_an_outcome_wants_three_standard_errors(name, size, error, outcome):
     scores = {**SCORES, **QUARTERS, name: size, f"{name}_error": error}
     if name == "help":
         scores = {key: value for key, value in scores.items() if not key.startswith(("gap", "wrong"))}
-    assert verdict(scores, samples=64).outcome == outcome
+    assert usage_of(scores, samples=64).outcome == outcome
     assert unused_in_a_row([scores]) == (outcome == "unused")
 
 
 @pytest.mark.parametrize(("size", "error"), [(2.9e-3, 1e-3), (0.0, RELEVANT / 2), (1e-5, 4e-5), (0.0, 5e-4)])
 def test_as_many_samples_as_it_asks_for_decide(size, error):
     scores = {**SCORES, **QUARTERS, "gap": size, "gap_error": error}
-    words = verdict(scores, samples=64).words
+    words = usage_of(scores, samples=64).words
     wanted = int(re.search(r"about ([\d,]+) would do", words)[1].replace(",", ""))
     assert 64 < wanted < 1_000_000
     more = scores | {"gap_error": error * math.sqrt(64 / wanted)}
-    assert verdict(more, samples=wanted).outcome != "undecided"
+    assert usage_of(more, samples=wanted).outcome != "undecided"
     fewer = scores | {"gap_error": error * math.sqrt(64 / (0.85 * wanted))}
-    assert verdict(fewer, samples=wanted).outcome == "undecided"
+    assert usage_of(fewer, samples=wanted).outcome == "undecided"
 
 
 def test_a_difference_that_no_number_of_samples_would_tell_is_said_to_be_one():
     scores = {**SCORES, **QUARTERS, "gap": RELEVANT, "gap_error": RELEVANT}
-    assert "64 samples are too few, and more than 1,000,000 would do" not in verdict(scores, samples=64).words
-    assert "more than 1,000,000 would be needed" in verdict(scores, samples=64).words
+    assert "64 samples are too few, and more than 1,000,000 would do" not in usage_of(scores, samples=64).words
+    assert "more than 1,000,000 would be needed" in usage_of(scores, samples=64).words
 
 
 def test_dropping_less_is_advised_only_where_something_is_dropped(clips, tiny_base):
@@ -208,7 +208,7 @@ def test_dropping_less_is_advised_only_where_something_is_dropped(clips, tiny_ba
 
 
 def test_a_run_without_a_image_has_no_verdict():
-    assert verdict({"none": 0.1}, samples=64) is None
+    assert usage_of({"none": 0.1}, samples=64) is None
 
 
 def test_unused_validations_are_counted_since_the_last_that_was_not():

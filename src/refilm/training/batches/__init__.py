@@ -1,1 +1,1 @@
-"""What a step learns from: encoded clips, the sample stream, and the fixed validation set."""
+"""Training data: encoded clips, the sample stream, the curriculum and the validation set."""

@@ -1,4 +1,4 @@
-"""A curriculum: what is learned first and what later, as lessons in a row. Samples are numbered through all of them."""
+"""A curriculum: consecutive lessons with their own batch sizes. Samples are numbered through all lessons."""
 
 from collections.abc import Sequence
 from typing import TypeVar
@@ -9,12 +9,12 @@ from refilm.settings import Settings
 
 
 class Lesson(Settings):
-    """A part of a curriculum."""
+    """One stage of a curriculum."""
 
     until: int = Field(ge=1)
-    """The step at which the lesson ends; the last one lasts as long as the run."""
+    """Training step at which the lesson ends; the last lesson continues to the end of the run."""
     batch: int = Field(ge=1, le=10**6)
-    """Samples a step, over all processes together."""
+    """Batch size: samples per step, over all processes together."""
 
 
 AnyLesson = TypeVar("AnyLesson", bound=Lesson)
@@ -32,16 +32,16 @@ def lesson_at(curriculum: Sequence[AnyLesson], step: int) -> AnyLesson:
 
 
 def samples_at(curriculum: Sequence[Lesson], step: int) -> range:
-    """The numbers of a step's samples; the first step begins with 0.
+    """The numbers of a step's samples; the first step starts at 0.
 
     Raises:
         ValueError: there are no lessons.
     """
-    first, begun = 0, 0
+    first, started = 0, 0
     for lesson in curriculum[:-1]:
-        ended = max(begun, min(step, lesson.until))
-        first += (ended - begun) * lesson.batch
-        begun = ended
+        ended = max(started, min(step, lesson.until))
+        first += (ended - started) * lesson.batch
+        started = ended
     lesson = lesson_at(curriculum, step)
-    first += (step - begun) * lesson.batch
+    first += (step - started) * lesson.batch
     return range(first, first + lesson.batch)

@@ -1,4 +1,4 @@
-"""Where a recipe's clips come from, and how they become encoded ones, to learn from and to validate on."""
+"""The data of a recipe: sources of clips, and their encoding into training and validation sets."""
 
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import asdict
@@ -27,56 +27,56 @@ SPLITS: dict[str, tuple[Split, Split]] = {
 
 
 class DataSettings(Settings):
-    """Where the clips come from, and where their encodings are kept."""
+    """Sources of the clips, and the folder of their encodings."""
 
     cache: Path
-    """Folder of the encoded clips: what `refilm data encode` wrote, or where the next ones' encodings are kept."""
+    """Cache folder: written by `refilm data encode`, or filled before the first step from `manifest` or `clips`."""
     held_out: Path | None = None
-    """A second such folder, to validate on; none: at least a tenth of the clips, whole subjects."""
+    """Cache folder of the validation set. Default: at least a tenth of the clips, split by subject."""
     manifest: Path | None = None
-    """A manifest or folder that `refilm data check` found usable, encoded into `cache` before the first step."""
+    """Checked manifest or folder (`refilm data check`) that is encoded into `cache` before the first step."""
     clips: int | None = Field(default=None, ge=1)
-    """Critters to learn from, drawn and encoded into `cache` before the first step."""
+    """Number of training clips of critters that are generated and encoded into `cache` before the first step."""
     held_out_clips: int = Field(default=64, ge=1)
-    """Critters to validate on, of subjects that are not learned from."""
+    """Number of validation clips of critters, of held-out subjects."""
     hold_out: Literal["subjects", "combinations"] = "subjects"
-    """Which critters are not learned from: single subjects, of which others may differ by the eyes alone, or whole
-    combinations of shape, colors and pattern."""
+    """Which critters are held out: `subjects`, which may differ from training subjects only in the eyes, or
+    `combinations`: whole combinations of shape, colors and pattern."""
     classes: bool = False
-    """Critters get a third caption, which names the subject's shape, as people name a subject's kind."""
+    """Add a third caption to critters that names the subject's shape, as a caption would name the kind of subject."""
     encode: EncodeSettings = EncodeSettings()
-    """How clips are encoded; what is left out of frames, fps, height and width is as in the base model's videos."""
+    """How clips are encoded; frames, fps, height and width default to the base model's."""
     seed: int = Field(default=0, ge=0, lt=2**63 - 1)
-    """Of the critters."""
+    """Random seed of the critters."""
 
     @model_validator(mode="after")
     def _one_source(self) -> "DataSettings":
         if self.clips is not None and (self.manifest is not None or self.held_out is not None):
             raise ValueError(
-                "clips: critters have held-out ones of their own; leave manifest and held_out out, or clips"
+                "clips: critters have their own validation set; remove manifest and held_out, or remove clips"
             )
         return self
 
     @field_serializer("encode")
     def _as_given(self, settings: EncodeSettings) -> dict[str, Any]:
-        """What is left out is the base model's, and so stays left out in a recipe that is written down."""
+        """Settings that were not given default to the base model's, and so are not written to a recipe either."""
         return settings.model_dump(mode="json", exclude_unset=True)
 
     def prepare(self, encoders: Encoders, defaults: Defaults, *, tokens: int) -> Generator[EncodeProgress, None, None]:
-        """See whether clips are there, or can be encoded. What is returned encodes those that are not there yet, as it
-        is followed, and yields this process's progress.
+        """Check that clips are encoded or can be encoded. The returned generator encodes missing clips while it is
+        iterated, and yields this process's progress.
 
         Args:
-            tokens: of a caption that the text encoder reads; what the check told of longer ones must hold for it.
+            tokens: length of a caption for the text encoder; the check of the data must have used the same length.
 
         Raises:
-            ValueError: clips that were not checked, or cannot be used; a cache that is not finished and that nothing
-                here can finish, or cannot be written to; a finished one that other encoders made.
+            ValueError: clips are unchecked or unusable; a cache is incomplete without a source to complete it, or is
+                not writable; a complete cache was made by other encoders.
         """
         videos = defaults.model_dump(include={"frames", "fps", "height", "width"})
         settings = EncodeSettings.model_validate(videos | self.encode.model_dump(exclude_unset=True))
         found = encoders.unread
-        _ = found.text, found.image, found.autoencoder  # each is opened, so that what cannot be is refused
+        _ = found.text, found.image, found.autoencoder  # open each encoder, so that errors occur now
         identity, sources = cache(partial(identify, encoders, fingerprint)), list(self._sources(settings, tokens))
         written = [folder for _, folder in sources]
         for folder in written:
@@ -128,12 +128,12 @@ class DataSettings(Settings):
             if others:
                 raise ValueError(
                     f"{folder}: its {' and '.join(others)} come from other encoders than the base model's; encode with "
-                    "--base and --hidden-state as the recipe's"
+                    "the recipe's --base and --hidden-state"
                 )
 
     @property
     def finished(self) -> bool:
-        """Whether encoded clips are there."""
+        """Whether all caches are complete."""
         return all((folder / INDEX).is_file() for folder in self._folders())
 
     def _folders(self) -> list[Path]:
@@ -141,13 +141,13 @@ class DataSettings(Settings):
         return [folder for folder in folders if folder is not None]
 
     def encoded(self, size: TransformerSize) -> tuple[Subset, Subset]:
-        """Encoded clips to learn from and to validate on.
+        """The encoded training set and validation set.
 
         Args:
-            size: of the transformer that shall read them.
+            size: of the transformer that reads them.
 
         Raises:
-            ValueError: a folder is no finished cache, or was encoded for another kind of model.
+            ValueError: a folder is not a complete cache, or was encoded for another kind of model.
         """
         folders = self._folders()
         sets = [EncodedSet(folder) for folder in folders]
@@ -158,9 +158,9 @@ class DataSettings(Settings):
 
 
 def _check(clips: Subset, size: TransformerSize, name: str) -> None:
-    """That encoded clips have the shapes that a transformer reads."""
+    """Check that encoded clips have the shapes that a transformer reads."""
     if not len(clips):
-        raise ValueError(f"{name}: holds no clips; encode some")
+        raise ValueError(f"{name}: contains no clips; encode some")
     clip = clips[0]
     for what, found, wanted in (
         ("latents of {} channels", clip.mean.shape[1], size.channels),
@@ -169,6 +169,6 @@ def _check(clips: Subset, size: TransformerSize, name: str) -> None:
     ):
         if found != wanted:
             raise ValueError(
-                f"{name}: holds {what.format(found)}, the base model reads {what.format(wanted)}: encode with --base "
-                "as the recipe's"
+                f"{name}: has {what.format(found)}, but the base model reads {what.format(wanted)}: encode with "
+                "the recipe's --base"
             )

@@ -1,4 +1,4 @@
-"""Numbers that are functions of numbers: seeds, and sequences that fill 0..1 evenly. Knows nothing of samples."""
+"""Random number generation as functions of numbers: seeds, and low-discrepancy sequences in 0..1."""
 
 import hashlib
 import struct
@@ -15,9 +15,9 @@ def kronecker(numbers: np.ndarray, step: int, shift: int) -> np.ndarray:
 
 
 def own_seed(seed: int, sample: int) -> int:
-    """A sample's own seed, below 2**32, of which a generator takes no more: no two of 2**32 in a row have the same.
+    """A sample's own seed, below 2**32, the range that a generator accepts: 2**32 consecutive samples all differ.
 
-    Adding, and steps of a mixer that can be undone (MurmurHash3's last), keep them apart.
+    Addition and an invertible mixer (MurmurHash3's finalizer) guarantee this.
     """
     x = (seed_of(seed, 1) + sample) & 0xFFFFFFFF
     x = ((x ^ x >> 16) * 0x85EBCA6B) & 0xFFFFFFFF
@@ -26,6 +26,6 @@ def own_seed(seed: int, sample: int) -> int:
 
 
 def seed_of(*numbers: int) -> int:
-    """A seed in which every bit of every number counts."""
+    """A seed that depends on every bit of every number."""
     digest = hashlib.blake2b(struct.pack(f"<{len(numbers)}q", *numbers), digest_size=8).digest()
     return int.from_bytes(digest, "little")

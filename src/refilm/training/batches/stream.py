@@ -1,15 +1,15 @@
-"""The sample stream: what a run learns from, sample by sample, numbered from 0 through the whole run.
+"""The sample stream: the training samples of a run, numbered from 0 through the whole run.
 
-All that is drawn for sample n - clip, image, caption, timestep, noise, drops - is a function of the seed and of n
-alone. So it matters neither how many processes share a batch, nor in how many parts it is computed, nor where a run
-was stopped. Knows clips by number; nothing of models.
+Everything random in sample n - clip, image, caption, timestep, noise, drops - is a function of the seed and n only. It
+depends neither on the number of processes that share a batch, nor on the number of parts in which it is computed, nor
+on where a run was stopped. Independent of models.
 
-- Clips: every bucket (clips of one size) is read in rounds, each a fresh permutation that visits every clip once. A
-  batch is of one bucket; which, and whether it is of stills, follows a sequence of low discrepancy over the steps.
-- Timesteps: 0..1 is cut into as many equal parts as the batch has samples, and every sample takes a place in its own
-  part, by the golden ratio's multiples; then through the quantile function of their distribution. So every batch, and
-  with batches of one every row of steps, covers all timesteps evenly: losses vary less than with free draws.
-- The rest: uniform and normal numbers of the sample's own generator, in a fixed order.
+- Clips: every bucket (clips of one size) is read in rounds; each round is a new permutation of its clips. A batch comes
+  from one bucket; the bucket, and whether the batch consists of stills, follow low-discrepancy sequences over steps.
+- Timesteps: 0..1 is divided into as many equal parts as the batch has samples. Each sample has a position in its own
+  part, by multiples of the golden ratio; the quantile function of the distribution maps positions to timesteps. So
+  every batch, or with batch size 1 every row of steps, covers all timesteps evenly, and losses vary less.
+- The rest: uniform and normal numbers from the sample's own generator, in a fixed order.
 """
 
 from bisect import bisect
@@ -33,55 +33,60 @@ Bucket = tuple[int, int, int]
 
 
 class DropSettings(Settings):
-    """How often what conditions a clip is left out, so that a transformer that trains can be guided away from it."""
+    """How often conditions are dropped, so that a trained transformer learns the predictions that guidance needs."""
 
     text: float = Field(default=0.0, ge=0, le=1)
-    """Share of clips without their caption."""
+    """Probability of dropping only the caption."""
     reference: float = Field(default=0.0, ge=0, le=1)
-    """Share of clips without their reference image."""
+    """Probability of dropping only the reference image."""
     both: float = Field(default=0.0, ge=0, le=1)
-    """Share of clips with neither."""
+    """Probability of dropping both."""
 
     @model_validator(mode="after")
     def _possible(self) -> "DropSettings":
         if self.text + self.reference + self.both > 1:
-            raise ValueError("text, reference and both are shares of all clips: together they must not be above 1")
+            raise ValueError(
+                "text, reference and both are probabilities of disjoint events: their sum must not exceed 1"
+            )
         return self
 
 
 class TimestepSettings(Settings):
-    """Which timesteps are learned how often."""
+    """Distribution of the training timesteps."""
 
     distribution: Literal["uniform", "logit-normal"] = "uniform"
-    """`uniform`, or `logit-normal`: most in the middle (Esser et al. 2024, section 3.1)."""
+    """`uniform`, or `logit-normal`: more timesteps in the middle (Esser et al. 2024, section 3.1)."""
     mean: float = Field(default=0.0, ge=-20, le=20)
-    """Of the normal whose sigmoid the logit-normal is; above 0 means more noise."""
+    """Mean of the logit-normal distribution before the sigmoid; larger means more noise."""
     std: float = Field(default=1.0, gt=0, le=20)
-    """Its standard deviation; smaller means more in the middle."""
+    """Standard deviation before the sigmoid; smaller means more timesteps in the middle."""
 
 
 class ClipLesson(Lesson):
-    """Encoded clips, or their first frames."""
+    """A lesson on encoded clips, or on their first frames."""
 
     latent_frames: int | None = Field(default=None, ge=1)
-    """Latent frames of a clip, at most; 1 is stills, none is all."""
+    """Maximum latent frames of a clip; 1 trains on stills. Default: all."""
 
 
 class StreamSettings(Settings):
-    """What is drawn from the encoded clips, and how often."""
+    """How training samples are drawn from the encoded clips."""
 
     RENAMED: ClassVar = {"still_share": "still_fraction"}
 
     captions: tuple[NonNegativeFloat, ...] | None = None
-    """How often each of a clip's captions is taken, by share; none: all as often."""
+    """Relative frequencies of a clip's captions, one number per caption. Default: all equal."""
     drop: DropSettings | None = None
-    """None: nothing where an adapter trains alone, and 0.05 each where the transformer's layers train too."""
+    """Probabilities of dropping text and reference. Default: 0 if only the adapter trains, 0.05 each if the
+    transformer or LoRA trains too."""
     timesteps: TimestepSettings = TimestepSettings()
     still_fraction: float = Field(default=0.0, ge=0, le=1)
-    """Share of batches that are stills, the clips' first frames: a model that also learns stills keeps them apart from
-    motion."""
+    """Fraction of batches that consist of stills, the first frames of clips; a model that also trains on stills keeps
+    them distinct from motion."""
     curriculum: tuple[ClipLesson, ...]
+    """Lessons in order; each sets batch size and latent frames until a step."""
     seed: Seed = 0
+    """Random seed of the samples and of the initial weights."""
 
     @field_validator("curriculum")
     @classmethod
@@ -92,15 +97,15 @@ class StreamSettings(Settings):
 
     @field_validator("captions")
     @classmethod
-    def _some(cls, shares: tuple[float, ...] | None) -> tuple[float, ...] | None:
-        if shares is not None and not sum(shares) > 0:
-            raise ValueError("give one caption at least a share above 0")
-        return shares
+    def _some(cls, frequencies: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        if frequencies is not None and not sum(frequencies) > 0:
+            raise ValueError("give at least one caption a frequency above 0")
+        return frequencies
 
 
 @dataclass(frozen=True)
 class Batch:
-    """A batch of clips with everything that was drawn for them, B rows each."""
+    """A batch of B clips with all random numbers of their samples."""
 
     latents: Tensor
     """(B, T, C, h, w), clean."""
@@ -117,38 +122,38 @@ class Batch:
     reference_scale: Tensor
     """(B,), 0 where the reference is dropped."""
     mask: Tensor | None = None
-    """(B, T, h, w), 0..1: where the subject is; none: nobody said."""
+    """(B, T, h, w), 0..1: 1 where the subject is; None: no clip has a mask."""
 
     def to(self, device: torch.device) -> "Batch":
-        """The same on a device; from pinned memory the copy does not wait."""
+        """Copy to a device; from pinned memory the copy is asynchronous."""
         if device.type == "cpu":
             return self
         tensors = {name: tensor for name, tensor in vars(self).items() if tensor is not None}
         return Batch(**{name: tensor.pin_memory().to(device, non_blocking=True) for name, tensor in tensors.items()})
 
 
-class Drawn(NamedTuple):
-    """What is drawn for one sample, but for its noise."""
+class SampleDraw(NamedTuple):
+    """Random numbers of one sample, without its noise."""
 
     clip: int
     timestep: int
     caption: float
-    """Uniform in 0..1, as the next ones: which of what there is."""
+    """Uniform in 0..1, as the next two: position in the list of captions."""
     reference: float
     view: float
-    fate: float
-    """What is dropped."""
+    drop: float
+    """Uniform in 0..1: selects what is dropped, see `drops`."""
     generator: torch.Generator
-    """Where its noise comes from."""
+    """For the noise."""
 
 
 class Stream:
     """The samples of a run.
 
     Args:
-        clips: what is learned from.
-        settings: how often what is drawn.
-        timesteps: how many there are.
+        clips: the training set.
+        settings: how samples are drawn.
+        timesteps: number of timesteps of the noise schedule.
 
     Raises:
         ValueError: there are no clips, or no lessons.
@@ -158,7 +163,7 @@ class Stream:
         self.clips, self.settings, self.timesteps = clips, settings, timesteps
         self._buckets = sorted((bucket, indices) for bucket, indices in clips.buckets.items() if len(indices))
         if not self._buckets:
-            raise ValueError("there are no clips to learn from: give a data set that holds some")
+            raise ValueError("the training set is empty: give a data set with clips")
         self._rounds: dict[tuple[Bucket, int], Tensor] = {}
         samples_at(settings.curriculum, 0)
 
@@ -166,41 +171,41 @@ class Stream:
         """The numbers of a step's samples."""
         return samples_at(self.settings.curriculum, step)
 
-    def drawn(self, step: int, samples: Sequence[int]) -> list[Drawn]:
-        """What is drawn for samples of a step."""
+    def sample_draws(self, step: int, samples: Sequence[int]) -> list[SampleDraw]:
+        """Random numbers of some samples of a step."""
         bucket, _, before = self._at(step)
         ranks = np.asarray(samples, dtype=np.int64) - self.samples(step).start
         places = kronecker(np.asarray(samples, dtype=np.uint64), GOLDEN, seed_of(self.settings.seed, 4))
         evenly = torch.from_numpy((ranks + places) / len(self.samples(step)))
         timesteps = timesteps_at(evenly, self.settings.timesteps, steps=self.timesteps).tolist()
         clips = self._visits(bucket, before + ranks)
-        drawn = []
+        draws = []
         for n, clip, timestep in zip(samples, clips, timesteps, strict=True):
             generator = torch.Generator().manual_seed(own_seed(self.settings.seed, n))
-            caption, reference, view, fate = torch.rand(4, generator=generator).tolist()
-            drawn.append(Drawn(clip, timestep, caption, reference, view, fate, generator))
-        return drawn
+            caption, reference, view, drop = torch.rand(4, generator=generator).tolist()
+            draws.append(SampleDraw(clip, timestep, caption, reference, view, drop, generator))
+        return draws
 
-    @torch.autocast("cpu", enabled=False)  # which knows no half precision but its own
+    @torch.autocast("cpu", enabled=False)  # CPU autocast has its own half precision
     def batch(self, step: int, samples: Sequence[int]) -> Batch:
-        """Samples of a step, read and drawn.
+        """Read some samples of a step as a batch.
 
         Raises:
-            ValueError: a clip has another number of captions than the settings have shares for.
+            ValueError: the number of a clip's captions differs from the number of caption frequencies in the settings.
         """
-        drawn, frames = self.drawn(step, samples), self._at(step)[1]
-        clips = [self.clips[one.clip] for one in drawn]
-        read = _read(clips, drawn, frames, self.settings.captions)
+        draws, frames = self.sample_draws(step, samples), self._at(step)[1]
+        clips = [self.clips[draw.clip] for draw in draws]
+        read = _read(clips, draws, frames, self.settings.captions)
         noise = torch.empty(2, *read.mean.shape)
-        for row, one in enumerate(drawn):
+        for row, draw in enumerate(draws):
             for kind in noise:
-                kind[row].normal_(generator=one.generator)
-        text_scale, reference_scale = drops(torch.tensor([one.fate for one in drawn]), self.settings.drop)
+                kind[row].normal_(generator=draw.generator)
+        text_scale, reference_scale = drops(torch.tensor([draw.drop for draw in draws]), self.settings.drop)
         return Batch(
             latents=read.latents(noise[1]),
             text=read.text.float(),
             reference=read.references.float(),
-            timesteps=torch.tensor([one.timestep for one in drawn]),
+            timesteps=torch.tensor([draw.timestep for draw in draws]),
             noise=noise[0],
             text_scale=text_scale,
             reference_scale=reference_scale,
@@ -208,27 +213,27 @@ class Stream:
         )
 
     def most(self) -> Bucket:
-        """Latent frames, height and width of most clips, in the last lesson."""
+        """Latent frames, height and width of the largest bucket, in the last lesson."""
         (frames, height, width), _ = max(self._buckets, key=lambda bucket: (len(bucket[1]), bucket[0]))
         return min(frames, self.settings.curriculum[-1].latent_frames or frames), height, width
 
     def not_finite(self, step: int, samples: Sequence[int]) -> str | None:
-        """What of some of a step's samples holds infinities or NaN, and where it is stored; none: nothing."""
-        clips = [one.clip for one in self.drawn(step, samples)]
+        """The first non-finite tensor among some of a step's samples, and its file; None: all are finite."""
+        clips = [draw.clip for draw in self.sample_draws(step, samples)]
         return next((found for clip in clips if (found := self.clips.not_finite(clip))), None)
 
     def _at(self, step: int) -> tuple[int, int, int]:
-        """A step's bucket, latent frames, and how many samples that bucket has given before.
+        """A step's bucket, its latent frames, and the number of earlier samples from that bucket.
 
-        Takes time with the steps before it, a millisecond for some hundred thousand, where there are several buckets.
+        With several buckets the time grows with the step, about a millisecond per some hundred thousand steps.
         """
         bucket = 0
         before = self.samples(step).start
         shift = [seed_of(self.settings.seed, 2, kind) for kind in range(2)]
         if len(self._buckets) > 1:
             sizes = np.array([len(indices) for _, indices in self._buckets], dtype=np.float64)
-            shares = kronecker(np.arange(step + 1, dtype=np.uint64), PLASTIC[0], shift[0])
-            which = np.minimum(np.searchsorted(sizes.cumsum() / sizes.sum(), shares, side="right"), len(sizes) - 1)
+            positions = kronecker(np.arange(step + 1, dtype=np.uint64), PLASTIC[0], shift[0])
+            which = np.minimum(np.searchsorted(sizes.cumsum() / sizes.sum(), positions, side="right"), len(sizes) - 1)
             bucket = int(which[-1])
             before = int(_batches(self.settings.curriculum, step)[which[:-1] == bucket].sum())
         still = kronecker(np.array([step], dtype=np.uint64), PLASTIC[1], shift[1])[0] < self.settings.still_fraction
@@ -237,7 +242,7 @@ class Stream:
         return bucket, min(frames, most), before
 
     def _visits(self, bucket: int, positions: np.ndarray) -> list[int]:
-        """The clips at some places of a bucket's endless row of rounds."""
+        """The clips at some positions of a bucket's infinite sequence of rounds."""
         size, indices = self._buckets[bucket]
         rounds, places = np.divmod(positions, len(indices))
         orders = {number: self._round(size, number, len(indices)) for number in np.unique(rounds).tolist()}
@@ -262,19 +267,19 @@ def _batches(curriculum: Sequence[Lesson], steps: int) -> np.ndarray:
 
 
 def _read(
-    clips: Sequence[EncodedClip], drawn: Sequence[Drawn], frames: int, shares: Sequence[float] | None
+    clips: Sequence[EncodedClip], draws: Sequence[SampleDraw], frames: int, frequencies: Sequence[float] | None
 ) -> EncodedClip:
-    """What is drawn of the clips, stacked: like one clip, with an axis of B before all others."""
+    """The drawn captions, references and frames of the clips, stacked along a new first axis B."""
     text, references = [], []
-    for clip, one in zip(clips, drawn, strict=True):
+    for clip, draw in zip(clips, draws, strict=True):
         captions, (images, views) = len(clip.text), clip.references.shape[:2]
-        if shares is not None and len(shares) != captions:
+        if frequencies is not None and len(frequencies) != captions:
             raise ValueError(
-                f"diffusion.captions has {len(shares)} shares, but clip {one.clip} has {captions} captions: give one "
-                "share a caption, or leave captions out to take all as often"
+                f"diffusion.captions has {len(frequencies)} numbers, but clip {draw.clip} has {captions} captions: "
+                "give one number per caption, or remove diffusion.captions to use all equally often"
             )
-        text.append(clip.text[_chosen(one.caption, shares or (1.0,) * captions)])
-        references.append(clip.references[int(one.reference * images), int(one.view * views)])
+        text.append(clip.text[_chosen(draw.caption, frequencies or (1.0,) * captions)])
+        references.append(clip.references[int(draw.reference * images), int(draw.view * views)])
     return EncodedClip(
         mean=torch.stack([clip.mean[:frames] for clip in clips]),
         logvar=torch.stack([clip.logvar[:frames] for clip in clips]),
@@ -285,7 +290,7 @@ def _read(
 
 
 def _masks(clips: Sequence[EncodedClip], frames: int) -> Tensor | None:
-    """Where the subjects are, (B, T, h, w); everywhere in a clip of which nobody said; none if nobody said of any."""
+    """Masks of the subjects, (B, T, h, w); all ones for a clip without a mask; None if no clip has one."""
     if all(clip.mask is None for clip in clips):
         return None
     return torch.stack(
@@ -293,22 +298,22 @@ def _masks(clips: Sequence[EncodedClip], frames: int) -> Tensor | None:
     )
 
 
-def _chosen(share: float, shares: Sequence[float]) -> int:
-    """Which one a uniform number means, where each has its share."""
-    ends = list(accumulate(shares))
-    return min(bisect(ends, share * ends[-1]), len(shares) - 1)
+def _chosen(uniform: float, frequencies: Sequence[float]) -> int:
+    """The index that a uniform number in 0..1 selects, by relative frequencies."""
+    ends = list(accumulate(frequencies))
+    return min(bisect(ends, uniform * ends[-1]), len(frequencies) - 1)
 
 
-def drops(fates: Tensor, settings: DropSettings | None) -> tuple[Tensor, Tensor]:
-    """What is kept of text and of reference, 1 or 0, by uniform draws (B,): each kind of drop has its own interval."""
+def drops(uniform: Tensor, settings: DropSettings | None) -> tuple[Tensor, Tensor]:
+    """Scales of text and of reference, 1 (kept) or 0 (dropped), by uniform numbers (B,): one interval per kind."""
     settings = settings or DropSettings()
     edges = torch.tensor([settings.both, settings.text, settings.reference]).cumsum(0)
-    kind = torch.bucketize(fates, edges, right=True)
+    kind = torch.bucketize(uniform, edges, right=True)
     return ((kind != 0) & (kind != 1)).float(), ((kind != 0) & (kind != 2)).float()
 
 
-def timesteps_at(shares: Tensor, settings: TimestepSettings, *, steps: int) -> Tensor:
-    """The quantiles of the timesteps' distribution: (B,) in 0..1 -> (B,) integers in 0..steps - 1."""
+def timesteps_at(quantiles: Tensor, settings: TimestepSettings, *, steps: int) -> Tensor:
+    """Quantiles of the timesteps' distribution: (B,) in 0..1 -> (B,) integers in 0..steps - 1."""
     if settings.distribution == "logit-normal":
-        shares = torch.sigmoid(settings.mean + settings.std * torch.special.ndtri(shares.double()))
-    return (shares.double() * steps).long().clamp(0, steps - 1)
+        quantiles = torch.sigmoid(settings.mean + settings.std * torch.special.ndtri(quantiles.double()))
+    return (quantiles.double() * steps).long().clamp(0, steps - 1)

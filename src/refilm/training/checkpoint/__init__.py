@@ -1,1 +1,1 @@
-"""Saved states of a run, whole or sharded, with checksums that every load compares."""
+"""Checkpoints of a run, whole or sharded, with checksums that are verified on every load."""

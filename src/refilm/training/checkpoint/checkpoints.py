@@ -1,8 +1,8 @@
-"""Checkpoints of a run: written whole or not at all, verified when read, never guessed.
+"""Checkpoints of a run: written atomically, and verified when read.
 
-A checkpoint is a folder `step-00001234`. In it lie `state.pt` (tensors and plain values alone, loaded with
-`weights_only=True`), the shards of a sharded state, and the manifest. It appears by one rename, after everything
-inside has reached the disk and was read back. All processes of a run call these functions together, and see one disk.
+A checkpoint is a folder `step-00001234` with `state.pt` (only tensors and plain values, loaded with
+`weights_only=True`), the files of a sharded state, and the manifest. It is renamed into place after all files were
+synced to disk and read back. All processes of a run call these functions together and share one file system.
 """
 
 import os
@@ -38,14 +38,14 @@ SHARDS = "shards"
 
 
 def save_checkpoint(folder: Path, step: int, state: dict[str, Any], *, keep: int = 2) -> Path:
-    """Write the run's state after `step` steps, then drop all but the newest `keep` checkpoints.
+    """Write the run's state after `step` steps, then delete all but the newest `keep` checkpoints.
 
     Raises:
-        OSError: a file or folder could not be written; names it and the cause. Older checkpoints are all kept then.
+        OSError: a file or folder could not be written; the message names it and the cause. No checkpoint is deleted.
     """
     first, final = place().first, folder / f"step-{step:08d}"
     temporary = folder / f".{final.name}.new"
-    with _told(f"the checkpoint of step {step} is not safe, those before it are kept"):
+    with _explained(f"the checkpoint of step {step} is not saved; earlier checkpoints are kept"):
         try:
             _write(temporary, step, state)
             with agreed():
@@ -56,7 +56,7 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any], *, keep: int
             if first:
                 shutil.rmtree(temporary, ignore_errors=True)
             raise
-    with _told(f"an older checkpoint is still there, that of step {step} is safe"), agreed():
+    with _explained(f"an older checkpoint could not be deleted; the checkpoint of step {step} is saved"), agreed():
         if first:
             for old in checkpoints(folder)[:-keep]:
                 _remove(old)
@@ -64,14 +64,14 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any], *, keep: int
 
 
 def load_checkpoint(path: Path, *, mesh: DeviceMesh | None = None) -> dict[str, Any]:
-    """The state in a checkpoint, or in the newest one of a run's folder; its tensors are on the CPU.
+    """Load the state from a checkpoint, or from the newest one of a run's folder; its tensors are on the CPU.
 
     Args:
         path: the folder of a checkpoint or of a run.
-        mesh: the processes over which what was sharded is sharded now, on their devices; without it, it comes whole.
+        mesh: the processes over which sharded tensors are distributed, on their devices; None: they are loaded whole.
 
     Raises:
-        ValueError: there is none, or it is damaged; says which older one is sound and how to take it.
+        ValueError: there is none, or it is damaged; the message names the newest intact one and how to load it.
     """
     path, here = _found(path), place()
     with agreed():
@@ -95,31 +95,33 @@ def checkpoints(folder: Path) -> list[Path]:
 
 
 def step_of(checkpoint: Path) -> int:
-    """How many steps were done when it was written."""
+    """The number of steps that a checkpoint was written after."""
     return int(checkpoint.name.removeprefix("step-"))
 
 
 def starting_point(folder: Path, resume: bool | Path) -> Path | None:
-    """The checkpoint from which a run in `folder` starts; none: from nothing.
+    """The checkpoint from which a run in `folder` starts; None: a new run.
 
     Args:
-        folder: of the run.
-        resume: a checkpoint, or a run's folder for its newest; True: the newest in `folder`; False: there may be none.
+        folder: the run's folder.
+        resume: a checkpoint, or a run's folder for its newest; True: the newest in `folder`; False: a new run.
 
     Raises:
-        ValueError: there is no such checkpoint, or there are some and the run is not to resume.
+        ValueError: there is no such checkpoint, or `resume` is False and there are checkpoints.
     """
     if isinstance(resume, Path):
         return _found(resume)
     if resume:
         return _found(folder)
     if checkpoints(folder):
-        raise ValueError(f"{folder}: holds a run already; add --resume to go on, or choose another --run folder")
+        raise ValueError(
+            f"{folder}: already contains a run; add --resume to continue it, or choose another --run folder"
+        )
     return None
 
 
 def set_aside(folder: Path, *, after: int) -> None:
-    """Rename the checkpoints of later steps, which a run that goes on from an older one would run into."""
+    """Rename the checkpoints of later steps, so that a run resumed from an older one does not collide with them."""
     with agreed():
         if place().first:
             for path in checkpoints(folder):
@@ -128,12 +130,12 @@ def set_aside(folder: Path, *, after: int) -> None:
 
 
 def _write(folder: Path, step: int, state: dict[str, Any]) -> None:
-    """Everything of a checkpoint, each process its part, the manifest last."""
+    """Write all files of a checkpoint, each process its part; the manifest last."""
     here, (plain, sharded) = place(), take_apart(state)
     written: dict[str, Digest] = {}
     with agreed():
         if here.first:
-            _begin(folder)
+            _make_temporary(folder)
     with agreed():
         if here.first:
             written[STATE] = _write_state(folder / STATE, {"state": plain, "sharded": describe(sharded)})
@@ -143,14 +145,14 @@ def _write(folder: Path, step: int, state: dict[str, Any]) -> None:
     with agreed():
         if here.first:
             if written[STATE] != found[STATE]:
-                raise OSError(f"{folder / STATE}: reads otherwise than it was written")
+                raise OSError(f"{folder / STATE}: the file read back differs from what was written")
             write_manifest(folder, Manifest(step=step, processes=here.size, files=found))
             for inside in (folder / SHARDS, folder) if sharded else (folder,):
                 sync(inside)
 
 
-def _begin(temporary: Path) -> None:
-    """A fresh temporary folder, after what killed processes have left is gone."""
+def _make_temporary(temporary: Path) -> None:
+    """Create the temporary folder, after deleting those left by killed processes."""
     for leftover in temporary.parent.glob(".step-*"):
         _delete(leftover)
     temporary.mkdir(parents=True)
@@ -160,7 +162,7 @@ def _write_state(path: Path, content: dict[str, Any]) -> Digest:
     with named(path), open(path, "xb") as file:
         hashed = Hashed(file)
         try:
-            torch.save(content, hashed)  # type: ignore[arg-type]  # it writes and flushes, and asks for no more
+            torch.save(content, hashed)  # type: ignore[arg-type]  # only `write` and `flush` are called
         except Exception as error:
             raise (hashed.error or error) from None
         file.flush()
@@ -169,7 +171,7 @@ def _write_state(path: Path, content: dict[str, Any]) -> Digest:
 
 
 def _read_back(folder: Path) -> dict[str, Digest]:
-    """The digests of all files, of which each process reads its share."""
+    """The digests of all files; each process reads a part of them."""
     here = place()
     with agreed():
         files = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
@@ -178,7 +180,7 @@ def _read_back(folder: Path) -> dict[str, Digest]:
 
 
 def _remove(checkpoint: Path) -> None:
-    """By a rename first: one that is half gone must not look like a checkpoint."""
+    """Rename before deleting: a partly deleted folder must not be taken for a checkpoint."""
     leftover = checkpoint.with_name(f".{checkpoint.name}.old")
     os.rename(checkpoint, leftover)
     _delete(leftover)
@@ -188,7 +190,7 @@ def _delete(folder: Path) -> None:
     try:
         shutil.rmtree(folder)
     except OSError as error:
-        error.filename = str(folder)  # it tells the name within the folder alone
+        error.filename = str(folder)  # the error has only the name within the folder
         raise
 
 
@@ -201,7 +203,7 @@ def _found(path: Path) -> Path:
         return path
     inside = checkpoints(path)
     if not inside:
-        raise ValueError(f"{path}: no checkpoint to resume from; leave --resume out to start anew")
+        raise ValueError(f"{path}: no checkpoint to resume from; remove --resume to start a new run")
     return inside[-1]
 
 
@@ -211,13 +213,13 @@ def _remedy(damaged: Path) -> str:
             verify(older, read_manifest(older).files.items())
         except ValueError:
             continue
-        return f"the newest sound one before it is taken with --resume-from {older}"
-    return "no older one is sound, start anew in another --run folder"
+        return f"use the newest intact one before it: --resume-from {older}"
+    return "no older one is intact; start a new run in another --run folder"
 
 
 @contextmanager
-def _told(outcome: str) -> Iterator[None]:
-    """An OSError in one line: file, cause, and what that means for the run."""
+def _explained(outcome: str) -> Iterator[None]:
+    """Within the context an OSError becomes one line: file, cause, and the consequence for the run."""
     try:
         yield
     except OSError as error:

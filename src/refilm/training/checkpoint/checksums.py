@@ -1,6 +1,6 @@
-"""The seal of a checkpoint: `manifest.json`, written last, names every file with its size and sha256.
+"""Checksums of a checkpoint: `manifest.json`, written last, lists every file with its size and sha256.
 
-Knows bytes; nothing of what they mean.
+Independent of the files' contents.
 """
 
 import hashlib
@@ -18,29 +18,29 @@ MANIFEST = "manifest.json"
 
 
 class Digest(Settings):
-    """What a file's bytes must be."""
+    """Size and hash of a file."""
 
     size: int = Field(ge=0)
-    """Bytes."""
+    """In bytes."""
     sha256: str
     """In hexadecimal."""
 
 
 class Manifest(Settings):
-    """What a checkpoint consists of."""
+    """The files of a checkpoint."""
 
     step: int = Field(ge=0)
-    """Optimizer steps done."""
+    """Number of finished optimizer steps."""
     processes: int = Field(ge=1)
-    """How many processes wrote it."""
+    """Number of processes that wrote it."""
     files: dict[str, Digest]
-    """By path within the folder."""
+    """Digests by path within the folder."""
 
 
 class Hashed:
-    """A file that is being written: what went into it, and the error that kept it from being written.
+    """A file that is being written, with the digest of the written bytes and the first write error.
 
-    `torch.save` reports an error of its file as another one.
+    `torch.save` replaces an error of its file by another one.
     """
 
     def __init__(self, file: BinaryIO):
@@ -48,7 +48,7 @@ class Hashed:
         self.error: BaseException | None = None
 
     def write(self, data: bytes) -> int:
-        """Write, and count what was written."""
+        """Write, and update size and hash."""
         try:
             self.file.write(data)
         except BaseException as error:
@@ -59,22 +59,22 @@ class Hashed:
         return len(data)
 
     def flush(self) -> None:
-        """Leave that to the file's own end."""
+        """Do nothing: the file is flushed at the end."""
 
     @property
     def digest(self) -> Digest:
-        """Of all that was written."""
+        """Digest of all written bytes."""
         return Digest(size=self.size, sha256=self.hash.hexdigest())
 
 
 def digest(path: Path) -> Digest:
-    """What a file's bytes are, read from it."""
+    """Read a file and compute its digest."""
     with open(path, "rb") as file:
         return Digest(sha256=hashlib.file_digest(file, "sha256").hexdigest(), size=os.fstat(file.fileno()).st_size)
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write the seal, to the disk."""
+    """Write the manifest and sync it to disk."""
     path = folder / MANIFEST
     with named(path), open(path, "x") as file:
         file.write(manifest.model_dump_json(indent=2) + "\n")
@@ -83,7 +83,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """What the checkpoint must consist of.
+    """Read the manifest of a checkpoint.
 
     Raises:
         ValueError: there is no manifest, or it cannot be read.
@@ -98,10 +98,10 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def verify(folder: Path, files: Iterable[tuple[str, Digest]]) -> None:
-    """Compare files with what they must be.
+    """Compare files with their digests.
 
     Raises:
-        ValueError: a file is missing, cannot be read, or its bytes are others.
+        ValueError: a file is missing, cannot be read, or differs.
     """
     for name, expected in files:
         path = folder / name
@@ -116,7 +116,7 @@ def verify(folder: Path, files: Iterable[tuple[str, Digest]]) -> None:
 
 
 def sync(folder: Path) -> None:
-    """Wait until the names in a folder have reached the disk."""
+    """Sync a folder, so that its file names are on disk."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         with named(folder):
@@ -127,7 +127,7 @@ def sync(folder: Path) -> None:
 
 @contextmanager
 def named(path: Path) -> Iterator[None]:
-    """Errors of the system within the context name the file, which those of writing and syncing do not."""
+    """Within the context OSErrors get the file's name, which errors of writing and syncing lack."""
     try:
         yield
     except OSError as error:

@@ -1,7 +1,7 @@
-"""The sharded tensors (DTensors, of FSDP2) of a run's state, to files and back through torch.distributed.checkpoint.
+"""Sharded checkpoints: save and load the DTensors (FSDP2) of a run's state with torch.distributed.checkpoint.
 
-Every process writes its shards, as safetensors, and reads what it needs on as many processes as there are then.
-Knows nothing of what the tensors are for.
+Every process writes its shards as safetensors files. They can be loaded on any number of processes. Independent of
+what the tensors are.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,11 +16,11 @@ from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor, Replicate, Shard
 from torch.distributed.tensor import empty as empty_sharded
 
-PORTION = 1 << 30  # bytes of one process that are put into a file, all of which are in memory while it is written
+PORTION = 1 << 30  # bytes of one process per file; all of them are in memory while the file is written
 
 
 def take_apart(state: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, DTensor]]:
-    """The state with None in the place of every DTensor, and these by their path in it, such as "weights/out.bias"."""
+    """Split a state: itself with None in place of DTensors, and these by path, such as "weights/out.bias"."""
     sharded: dict[str, DTensor] = {}
 
     def take(path: str, leaf: Any) -> Any:
@@ -34,12 +34,12 @@ def take_apart(state: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, DTen
 
 
 def put_together(state: Mapping[str, Any], sharded: Mapping[str, Tensor]) -> dict[str, Any]:
-    """What `take_apart` was given."""
+    """The inverse of `take_apart`."""
     return _mapped(state, lambda path, leaf: sharded.get(path, leaf))
 
 
 def mesh_of(state: Mapping[str, Any]) -> DeviceMesh | None:
-    """The processes over which a state is sharded; none: it is not."""
+    """The processes over which a state is sharded; None: it is not sharded."""
     return next((tensor.device_mesh for tensor in take_apart(state)[1].values()), None)
 
 
@@ -74,7 +74,7 @@ def save_shards(folder: Path, sharded: Mapping[str, DTensor]) -> None:
 
 
 def load_shards(folder: Path, described: Mapping[str, Mapping[str, Any]], mesh: DeviceMesh | None) -> dict[str, Tensor]:
-    """Read what was saved: sharded over `mesh`, whose processes all take part, or whole and on the CPU without one."""
+    """Load saved tensors: sharded over `mesh`, whose processes all take part, or without it whole and on the CPU."""
     tensors: dict[str, Tensor] = {}
     for path, about in described.items():
         shape, dtype, dim = about["shape"], about["dtype"], about["dim"]

@@ -1,1 +1,1 @@
-"""Several processes as one: the group, what they agree on, and signs of life between them."""
+"""Distributed training: process group, DDP and FSDP2, consensus and heartbeats."""

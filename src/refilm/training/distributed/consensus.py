@@ -1,6 +1,6 @@
-"""What all processes of a run must agree on: whether to stop, and whether what they did together went well.
+"""Consensus between the processes of a run: whether to stop, and whether a joint operation succeeded.
 
-Alone, a process agrees with itself at no cost. Knows nothing of what is trained or written.
+In a single process all functions return at once. Independent of what is trained or written.
 """
 
 from collections.abc import Iterator
@@ -12,21 +12,21 @@ import torch.distributed as dist
 
 
 def highest(number: int) -> int:
-    """The highest number that any process gives."""
+    """The maximum of a number over all processes."""
     if not dist.is_initialized():
         return number
     device = "cuda" if dist.get_backend() == "nccl" else "cpu"
-    told = torch.tensor(number, device=device)
-    dist.all_reduce(told, op=dist.ReduceOp.MAX)
-    return int(told)
+    result = torch.tensor(number, device=device)
+    dist.all_reduce(result, op=dist.ReduceOp.MAX)
+    return int(result)
 
 
 @contextmanager
 def agreed() -> Iterator[None]:
-    """What fails for one process within the context fails for all, so that none waits for one that is gone.
+    """Within the context an error in one process raises in all, so that none waits for one that has ended.
 
     Raises:
-        OSError: another process failed; its own error says why.
+        OSError: another process failed; that process reports the cause.
     """
     failure = None
     try:
@@ -37,11 +37,11 @@ def agreed() -> Iterator[None]:
     if failure is not None:
         raise failure
     if failed:
-        raise OSError("another process failed; its own message says why")
+        raise OSError("another process failed; see its error message")
 
 
 def gathered(part: dict[str, Any]) -> dict[str, Any]:
-    """The parts of all processes in one."""
+    """Merge the dictionaries of all processes."""
     if not dist.is_initialized():
         return part
     parts: list[dict[str, Any]] = [{}] * dist.get_world_size()

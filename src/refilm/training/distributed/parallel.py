@@ -1,6 +1,6 @@
-"""Several processes as one: every process takes its share of a batch, gradients are averaged.
+"""Data parallelism: every process computes a part of the batch, and gradients are averaged (DDP or FSDP2).
 
-Under `torchrun` a run uses all its processes; without it, it is the only one. Knows nothing of what is trained.
+Under `torchrun` a run uses all its processes; otherwise there is a single one. Independent of what is trained.
 """
 
 import gc
@@ -18,32 +18,32 @@ from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
-LONGEST = timedelta(days=7)  # that processes wait for one that lives, and still encodes its clips; see `heartbeats`
+LONGEST = timedelta(days=7)  # timeout of collectives: a process may encode clips for long; see `heartbeats`
 
 
 class Place(NamedTuple):
-    """Which of the processes this one is."""
+    """Rank of this process, and number of processes."""
 
     rank: int
     size: int
 
     @property
     def first(self) -> bool:
-        """Whether this process speaks and writes for all."""
+        """Whether this process prints and writes for all processes."""
         return self.rank == 0
 
 
 def place() -> Place:
-    """This process among those that train together."""
+    """The rank of this process and the number of processes of the run."""
     return Place(dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else Place(0, 1)
 
 
 @contextmanager
 def joined() -> Iterator[Place]:
-    """Within the context the processes that `torchrun` started are a group; alone, nothing is set up.
+    """Within the context the processes started by `torchrun` form a process group; a single process needs none.
 
-    Nothing that uses the group may outlive it: where a replica's destructor ends it, that waits for threads of the
-    group while it holds the interpreter, which one of them may need to end.
+    Nothing that uses the group may outlive it: if a DDP module's destructor destroys the group, it waits for the
+    group's threads while it holds the GIL, which one of these threads may need to end.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1 or dist.is_initialized():
         yield place()
@@ -54,23 +54,23 @@ def joined() -> Iterator[Place]:
     try:
         yield place()
     finally:
-        gc.collect()  # replicas hold themselves in circles
+        gc.collect()  # DDP modules are in reference cycles
         dist.destroy_process_group()
 
 
 def own_device() -> torch.device:
-    """Where this process computes: its own GPU, or the CPU."""
+    """The device of this process: its own GPU, or the CPU."""
     return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
 
 
 def wait_for_all() -> None:
-    """Go on when every process is here."""
+    """Wait for all processes (a barrier)."""
     if dist.is_initialized():
         dist.barrier()
 
 
-def shares(samples: range, parts: int) -> list[range]:
-    """This process's samples of a batch, in `parts` parts, each as large as the others or by one larger.
+def split_batch(samples: range, parts: int) -> list[range]:
+    """This process's samples of a batch, split into `parts` parts whose sizes differ by at most one.
 
     Raises:
         ValueError: there are fewer samples than parts in all processes together.
@@ -79,14 +79,14 @@ def shares(samples: range, parts: int) -> list[range]:
     pieces = here.size * parts
     if len(samples) < pieces:
         raise ValueError(
-            f"a batch of {len(samples)} cannot be shared by {here.size} processes in {parts} parts each: give a batch "
-            f"of at least {pieces}, or fewer processes, or a smaller loop.accumulate"
+            f"a batch of {len(samples)} cannot be split over {here.size} processes in {parts} parts each: use a batch "
+            f"of at least {pieces}, fewer processes, or a smaller loop.accumulate"
         )
     return [samples[here.rank + part * here.size :: pieces] for part in range(parts)]
 
 
 def total(values: Mapping[str, Tensor]) -> dict[str, float]:
-    """Numbers, summed over the processes."""
+    """Sum numbers over the processes."""
     together = torch.stack([value.detach().float() for value in values.values()])
     if dist.is_initialized():
         dist.all_reduce(together)
@@ -94,7 +94,7 @@ def total(values: Mapping[str, Tensor]) -> dict[str, float]:
 
 
 class HasLoss(Protocol):
-    """What is needed of a task here."""
+    """The part of a task that is used here."""
 
     module: nn.Module
 
@@ -103,8 +103,8 @@ class HasLoss(Protocol):
         ...
 
 
-class Alone:
-    """A task in the only process. The two classes below do the same in one of several."""
+class SingleProcess:
+    """A task in a single process. The two subclasses below have the same interface for several processes."""
 
     sharded = False
 
@@ -112,16 +112,16 @@ class Alone:
         self.task = task
 
     def loss(self, step: int, samples: range) -> dict[str, Tensor]:
-        """As the task's own; backward through it averages the gradients over the processes."""
+        """The task's loss; its backward pass averages the gradients over the processes."""
         return self.task.loss(step, samples)
 
-    def kept_apart(self) -> AbstractContextManager[Any]:
-        """Within the context, forward and backward leave the gradients where they are, to be averaged by the next."""
+    def no_sync(self) -> AbstractContextManager[Any]:
+        """Within the context backward passes do not average gradients; the next one outside of it does."""
         return nullcontext()
 
 
-class Replicated(Alone):
-    """Every process holds all weights (DDP): for adapters."""
+class Replicated(SingleProcess):
+    """Every process stores all weights (DDP): for adapters."""
 
     def __init__(self, task: HasLoss):
         super().__init__(task)
@@ -130,17 +130,17 @@ class Replicated(Alone):
     def loss(self, step: int, samples: range) -> dict[str, Tensor]:
         return self.module(step, samples)
 
-    def kept_apart(self) -> AbstractContextManager[Any]:
+    def no_sync(self) -> AbstractContextManager[Any]:
         return self.module.no_sync()
 
 
-class Sharded(Alone):
-    """Every process holds its share of every weight, gradient and moment (FSDP2): for whole models.
+class Sharded(SingleProcess):
+    """Every process stores a shard of every weight, gradient and moment (FSDP2): for whole models.
 
     Args:
-        task: gives the loss.
-        modules: what is gathered at a time, inner ones first and the whole last. Their weights become DTensors.
-        dtype: of gathered weights on a GPU, where autocast brings norms back to float32; none: as they are. Gradients
+        task: computes the loss.
+        modules: FSDP units, inner modules first and the whole module last. Their weights become DTensors.
+        dtype: of gathered weights on a GPU, where autocast converts norms back to float32; None: unchanged. Gradients
             are summed in float32.
     """
 
@@ -156,7 +156,7 @@ class Sharded(Alone):
         self.whole = modules[-1]
 
     @contextmanager
-    def kept_apart(self) -> Iterator[None]:
+    def no_sync(self) -> Iterator[None]:
         assert isinstance(self.whole, FSDPModule)
         self.whole.set_requires_gradient_sync(False)
         try:
@@ -166,7 +166,7 @@ class Sharded(Alone):
 
 
 class _Losses(nn.Module):
-    """A task's loss as a module's forward, which is where DDP looks."""
+    """A module whose forward is the task's loss, as DDP requires."""
 
     def __init__(self, task: HasLoss):
         super().__init__()
@@ -177,12 +177,12 @@ class _Losses(nn.Module):
 
 
 def like(tensor: Tensor, other: Tensor) -> Tensor:
-    """A tensor that all processes hold, spread over them as `other` is."""
+    """Shard a tensor that all processes have in the same way as `other`."""
     if isinstance(other, DTensor) and not isinstance(tensor, DTensor):
         return distribute_tensor(tensor.to(other.device), other.device_mesh, other.placements)
     return tensor
 
 
 def whole(tensor: Tensor) -> Tensor:
-    """All of a tensor, gathered from all processes where it is spread over them."""
+    """The whole tensor, gathered from all processes if it is sharded."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor

@@ -1,1 +1,1 @@
-"""The loop and its steps. Knows nothing of what is trained, of data or of screens."""
+"""The training loop and its steps. Independent of tasks, data and display."""

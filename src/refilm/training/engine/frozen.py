@@ -1,7 +1,6 @@
-"""What is frozen stays as it is: checksums of all frozen weights, compared through the whole run.
+"""Frozen weights: checksums that are compared during the whole run, so that no frozen weight changes.
 
-A checksum is made of a weight's bits where the weight lies, at the speed of its memory. Knows tensors; nothing of how
-they are trained.
+A checksum is computed from a weight's bits on the weight's device, at memory speed. Independent of training.
 """
 
 from dataclasses import dataclass
@@ -16,11 +15,11 @@ INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 def checksum(tensor: Tensor) -> int:
-    """A number that any changed bit of a tensor changes.
+    """A 64-bit checksum that changes whenever a single bit of the tensor changes.
 
-    The bits, as integers of 8 bytes where a row is made of such, are summed by row, and the rows' sums with odd
-    weights, modulo 2**64. One bit moves that by an odd multiple of a power of two below 2**64, which is never 0.
-    Several bits at once can only cancel by chance, one in 2**64, or where numbers change places within a row.
+    The bits, as 8-byte integers if the row size allows it, are summed by row, and the rows' sums with odd weights,
+    modulo 2**64. A changed bit adds an odd multiple of a power of two below 2**64, which is never 0. Several changed
+    bits can only cancel by chance (one in 2**64) or if numbers are permuted within a row.
     """
     if not tensor.numel():
         return 0
@@ -37,26 +36,26 @@ def checksum(tensor: Tensor) -> int:
 
 @dataclass(frozen=True)
 class Frozen:
-    """A module's frozen weights, with their checksums when this was made: what no step may change."""
+    """A module's frozen weights, with the checksums they had when this object was created."""
 
     weights: dict[str, nn.Parameter]
     before: dict[str, list[int]]
 
     @classmethod
     def of(cls, module: nn.Module) -> "Frozen":
-        """Those of a module that has been told what trains."""
+        """The frozen weights of a module whose `requires_grad` flags are set."""
         weights = {name: p for name, p in module.named_parameters() if not p.requires_grad}
         return cls(weights, {name: _checksums(p) for name, p in weights.items()})
 
     def check(self) -> None:
-        """That none of them has changed or has got a gradient."""
+        """Check that none of them has changed or has a gradient."""
         for name, p in self.weights.items():
             assert p.grad is None, f"{name} is frozen, but has got a gradient"
             assert _checksums(p) == self.before[name], f"{name} is frozen, but has changed"
 
 
 def finite(weight: Tensor) -> bool:
-    """Whether a weight, or what this process has of it, is made of finite numbers."""
+    """Whether all numbers of a weight, or of this process's shard of it, are finite."""
     return all(bool(part.isfinite().all()) for part in _parts(weight))
 
 
@@ -65,6 +64,6 @@ def _checksums(weight: Tensor) -> list[int]:
 
 
 def _parts(weight: Tensor) -> list[Tensor]:
-    """The tensors that a weight is made of: one, those of a quantized one, or what this process has of it."""
+    """The tensors of a weight: itself, those of a quantized weight, or this process's shard."""
     local = weight.to_local() if isinstance(weight, DTensor) else weight
     return parts_of(local.detach())

@@ -1,6 +1,6 @@
-"""The training loop: one generator for every kind of training; the caller owns progress and cancellation.
+"""The training loop: one generator for all tasks; the caller shows progress and can stop it.
 
-Knows nothing of what is trained: a `Trainable` gives the weights and the loss of a step.
+Independent of what is trained: a `Trainable` provides the weights and the loss of a step.
 """
 
 import time
@@ -25,59 +25,59 @@ Positive = Annotated[int, Field(ge=1)]
 
 
 class LoopSettings(StepSettings):
-    """The course of a run."""
+    """Length, saving and validation of a run."""
 
     save_every: Positive = 500
-    """Steps between checkpoints."""
+    """Training steps between checkpoints."""
     validate_every: Positive = 500
-    """Steps between validations."""
+    """Training steps between validations."""
     keep: Positive = 2
-    """Checkpoints that are kept."""
+    """Number of newest checkpoints to keep."""
     silent_after: float = Field(default=SILENT_AFTER, gt=0, le=10**6)
-    """Seconds without a sign of life from one of several processes after which the others say whom they wait for."""
+    """Seconds without a heartbeat from a process after which a warning names it (runs with several processes)."""
     give_up_after: float = Field(default=GIVE_UP_AFTER, gt=0, le=10**6)
-    """Seconds without one after which they end, rather than wait on; the last checkpoint is kept."""
+    """Seconds without a heartbeat after which the other processes end; the last checkpoint is kept."""
 
 
 @dataclass(frozen=True)
 class Findings:
-    """What a look at the weights found."""
+    """Result of a validation."""
 
     scores: dict[str, float] = field(default_factory=dict)
     videos: tuple[Path, ...] = ()
     words: str = ""
-    """What the scores mean, for people."""
+    """What the scores mean, in a sentence."""
     enough: bool = False
-    """Whether the run shall end here."""
+    """Whether the run ends here."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """One step of a run, done."""
+    """A finished training step."""
 
     step: int
     steps: int
     loss: float
     seconds: float
     samples: int = 0
-    """Learned from in this step, by all processes together."""
+    """Samples of this step, over all processes together."""
     details: dict[str, float] = field(default_factory=dict)
     scores: dict[str, float] = field(default_factory=dict)
     videos: tuple[Path, ...] = ()
     words: str = ""
 
 
-def begin(task: Trainable, settings: LoopSettings, folder: Path, *, resume: bool | Path = False) -> Trainer:
-    """What trains `task`, where the run starts: at its first step, or where a checkpoint is. Writes nothing.
+def make_trainer(task: Trainable, settings: LoopSettings, folder: Path, *, resume: bool | Path = False) -> Trainer:
+    """Create the trainer of `task` at the start of a run: at step 0 or at a checkpoint. Writes nothing.
 
     Raises:
-        ValueError: `resume` without a checkpoint, or with one that is damaged or of another kind of run; none of it,
-            and `folder` holds checkpoints.
+        ValueError: `resume` without a checkpoint, or with one that is damaged or belongs to another kind of run; no
+            `resume`, but `folder` contains checkpoints.
     """
-    start = starting_point(folder, resume)
+    checkpoint = starting_point(folder, resume)
     run = Trainer(task, settings)
-    if start is not None:
-        run.load_state(load_checkpoint(start, mesh=mesh_of(run.state())))
+    if checkpoint is not None:
+        run.load_state(load_checkpoint(checkpoint, mesh=mesh_of(run.state())))
     return run
 
 
@@ -88,31 +88,31 @@ def fit(
     *,
     resume: bool | Path = False,
     run: Trainer | None = None,
-    look: Callable[[int], Findings] | None = None,
+    validate: Callable[[int], Findings] | None = None,
     stop: Stop | None = None,
 ) -> Iterator[Progress | Stopped]:
-    """Train `task`, yielding after every step; leaves the averaged weights in the task at the end.
+    """Train `task`, yielding after every step; at the end the task has the averaged weights.
 
-    SIGTERM, SIGHUP or Ctrl-C to any of the processes stops all of them after the same step, and so does a validation
-    that finds it is enough: the step is saved, and `Stopped` is the last event. A second Ctrl-C is a KeyboardInterrupt.
+    SIGTERM, SIGHUP or Ctrl-C in any process stops all of them after the same step, and so does a validation with
+    `enough` set: the step is saved, and `Stopped` is the last event. A second Ctrl-C raises KeyboardInterrupt.
 
     Args:
         task: what is trained.
-        settings: the course.
-        folder: where checkpoints are kept.
-        resume: go on from this checkpoint; True: from the newest in `folder`.
-        run: what `begin` gave for the same; none: begin here.
-        look: called with the number of steps at each validation, the averaged weights in place, by the first process,
-            or by all where they share the weights; none: the task's own validation alone.
-        stop: what has asked to stop so far, where the caller listens already; none: signals are heard from here on.
+        settings: length, saving and validation.
+        folder: for checkpoints.
+        resume: a checkpoint to resume from; True: the newest in `folder`.
+        run: the result of `make_trainer` for the same arguments; None: call it here.
+        validate: called with the step number at each validation, with the averaged weights in place; by the first
+            process, or by all if the weights are sharded. None: the task's own validation.
+        stop: from `stoppable`, if the caller handles signals; None: signals are handled here.
 
     Raises:
-        ValueError: `resume` without a checkpoint or with a damaged one; none of it, and `folder` holds checkpoints.
-        FloatingPointError: a loss that is not finite; the last checkpoint stays as it was.
+        ValueError: `resume` without a checkpoint or with a damaged one; no `resume`, but `folder` has checkpoints.
+        FloatingPointError: a loss is not finite; the last checkpoint is kept.
         OSError: a checkpoint could not be written; those before it are kept.
     """
-    look = look or (lambda step: Findings(task.validate()))
-    run, first = run or begin(task, settings, folder, resume=resume), place().first
+    validate = validate or (lambda step: Findings(task.validate()))
+    run, first = run or make_trainer(task, settings, folder, resume=resume), place().first
     set_aside(folder, after=run.step)
     with stoppable() if stop is None else nullcontext(stop) as stop:
         started = time.perf_counter()
@@ -123,12 +123,12 @@ def fit(
             if not asked and (last or run.step % settings.validate_every == 0):
                 run.check_frozen()
                 with run.averaged(), run.arithmetic():
-                    found = look(run.step) if first or run.sharded else found
+                    found = validate(run.step) if first or run.sharded else found
                 enough = not last and highest(found.enough)
-            seconds, told = time.perf_counter() - started, (found.scores, found.videos, found.words)
-            yield Progress(run.step, settings.steps, details.pop("loss"), seconds, samples, details, *told)
+            seconds, result = time.perf_counter() - started, (found.scores, found.videos, found.words)
+            yield Progress(run.step, settings.steps, details.pop("loss"), seconds, samples, details, *result)
             started = time.perf_counter()
-            # now that the step is told, it is never missed
+            # saved after the event: every saved step has been reported
             if asked or enough or last or run.step % settings.save_every == 0:
                 save_checkpoint(folder, run.step, run.state(), keep=settings.keep)
             if asked:
@@ -138,4 +138,4 @@ def fit(
                 yield Stopped(run.step, reason=found.words)
                 return
     run.take_average()
-    run.check_frozen()  # what follows delivers them
+    run.check_frozen()  # the caller saves them next

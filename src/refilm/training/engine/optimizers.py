@@ -1,4 +1,4 @@
-"""What moves the weights: AdamW, or Muon for the matrices beside it; the learning rate's course; the moving average."""
+"""Optimizers: AdamW, or Muon for matrices and AdamW for the rest; learning-rate schedule; moving average of weights."""
 
 import math
 import re
@@ -14,34 +14,34 @@ from refilm.settings import Settings
 
 
 class OptimizerSettings(Settings):
-    """How the weights move."""
+    """Optimizer, learning-rate schedule and moving average."""
 
     RENAMED: ClassVar = {"decay_share": "decay_fraction"}
 
     kind: Literal["muon", "adamw", "adamw8bit", "adamw8bit-bitsandbytes"] = "muon"
-    """`muon`: Muon for the hidden matrices, AdamW for the rest; `adamw`: AdamW for all; `adamw8bit`: its moments in
-    8 bits, by torchao; `adamw8bit-bitsandbytes`: the same, on CUDA alone."""
+    """`muon`: Muon for the hidden matrices, AdamW for the rest; `adamw`: AdamW for all; `adamw8bit`: AdamW with 8-bit
+    moments (torchao); `adamw8bit-bitsandbytes`: the same by bitsandbytes, on CUDA only."""
     learning_rate: float = Field(default=2e-3, gt=0, le=10)
-    """AdamW's learning rate, reached after the warm-up."""
+    """Learning rate of AdamW after the warm-up."""
     muon_learning_rate: float = Field(default=5e-3, gt=0, le=10)
-    """Muon's; its updates are about as long as AdamW's at the same rate (Liu et al. 2025)."""
+    """Learning rate of Muon after the warm-up; at equal rates its updates are about as large as AdamW's (Liu et al.
+    2025)."""
     muon_names: str = r"\.\d+\.(?!.*lora_)"
-    """Which matrices are hidden: a regular expression on the parameters' names, at first those of numbered layers but
-    for low-rank changes."""
+    """Regex of the parameters that Muon optimizes. Default: matrices in numbered layers, without LoRA."""
     weight_decay: float = Field(default=0.01, ge=0, le=10)
     """Decoupled weight decay."""
     beta2: float = Field(default=0.98, ge=0, lt=1)
-    """AdamW's second moment decay."""
+    """Decay of AdamW's second moment."""
     warm_up: int = Field(default=100, ge=0)
-    """Steps over which the learning rate rises from 0."""
+    """Training steps over which the learning rate rises from 0."""
     decay: Literal["linear", "cosine"] = "linear"
-    """How the learning rate falls."""
+    """Shape of the learning-rate decay."""
     decay_fraction: float = Field(default=0.3, ge=0, le=1)
-    """The last share of all steps, over which the learning rate falls to 0; 1: it falls from the first."""
+    """Fraction of all steps, at the end, over which the learning rate decays to 0; 1 decays from the first step."""
     clip: float = Field(default=1.0, gt=0)
-    """Gradients longer than this norm are shortened to it."""
+    """Maximum gradient norm; larger gradients are clipped to it."""
     ema: float = Field(default=0.997, ge=0, lt=1)
-    """Decay of the weights' moving average, which is what a run delivers; 0: the last weights themselves."""
+    """Decay of the moving average of the weights, which is the result of a run; 0 saves the last weights instead."""
 
 
 def make_optimizers(
@@ -50,15 +50,15 @@ def make_optimizers(
     *,
     products: torch.dtype = torch.float32,
 ) -> list[torch.optim.Optimizer]:
-    """One AdamW for everything that trains, or Muon for the hidden matrices and AdamW for the rest.
+    """Create one AdamW for all trained parameters, or Muon for the hidden matrices and AdamW for the rest.
 
     Args:
         parameters: with their names.
-        settings: how they move.
-        products: the precision of the run's matrix products; Muon's are bfloat16 where it is, and float32 elsewhere.
+        settings: of the optimizers.
+        products: dtype of the run's matrix products; Muon uses bfloat16 if it is bfloat16, otherwise float32.
 
     Raises:
-        ValueError: the library of an 8-bit AdamW is missing, or cannot work here.
+        ValueError: the library of an 8-bit AdamW is missing, or does not support the device.
     """
     trained = list(parameters)
     matrices = [p for name, p in trained if by_muon(name, p, settings)]
@@ -80,14 +80,14 @@ def make_optimizers(
 
 
 def by_muon(name: str, parameter: nn.Parameter, settings: OptimizerSettings) -> bool:
-    """Whether a parameter is Muon's."""
+    """Whether Muon optimizes a parameter."""
     return settings.kind == "muon" and parameter.ndim >= 2 and bool(re.search(settings.muon_names, name))
 
 
 def _adamw(parameters: list[nn.Parameter], settings: OptimizerSettings) -> torch.optim.Optimizer:
     of = {"lr": settings.learning_rate, "betas": (0.9, settings.beta2), "weight_decay": settings.weight_decay}
     if settings.kind in ("muon", "adamw"):
-        return torch.optim.AdamW(parameters, **of, fused=True)  # a third of the loop's time, on a CPU too
+        return torch.optim.AdamW(parameters, **of, fused=True)  # saves a third of the loop's time, on a CPU too
     if settings.kind == "adamw8bit":
         try:
             from torchao.optim import AdamW8bit  # pyright: ignore[reportMissingImports]
@@ -96,7 +96,7 @@ def _adamw(parameters: list[nn.Parameter], settings: OptimizerSettings) -> torch
         return AdamW8bit(parameters, **of)
     if parameters[0].device.type != "cuda":
         raise ValueError(
-            f"optimizer.kind adamw8bit-bitsandbytes works on CUDA, not on {parameters[0].device.type}: take adamw8bit"
+            f"optimizer.kind adamw8bit-bitsandbytes needs CUDA, not {parameters[0].device.type}: use adamw8bit"
         )
     try:
         from bitsandbytes.optim import AdamW8bit as Bitsandbytes  # pyright: ignore[reportMissingImports]
@@ -107,8 +107,8 @@ def _adamw(parameters: list[nn.Parameter], settings: OptimizerSettings) -> torch
     return Bitsandbytes(parameters, **of)
 
 
-def begin(optimizer: torch.optim.Optimizer) -> None:
-    """Lay its moments out, all 0, so that a run's state has the same entries before the first step as after it."""
+def create_moments(optimizer: torch.optim.Optimizer) -> None:
+    """Create an optimizer's moments, all 0, so that a run's state has the same entries before and after a step."""
     rates = [set_rate(group, 0.0) for group in optimizer.param_groups]
     for ours, _ in moved(optimizer):
         ours.grad = torch.zeros_like(ours)
@@ -122,15 +122,15 @@ def begin(optimizer: torch.optim.Optimizer) -> None:
 
 
 def moved(optimizer: torch.optim.Optimizer) -> list[tuple[nn.Parameter, nn.Parameter]]:
-    """The parameters that an optimizer moves, each with the one that its moments are kept under."""
+    """The parameters of an optimizer, each with the key of its moments in the optimizer's state."""
     ours = [p for group in optimizer.param_groups for p in group["params"]]
     return list(zip(ours, optimizer.flat if isinstance(optimizer, FlatMuon) else ours, strict=True))
 
 
 def set_rate(group: dict[str, Any], value: float) -> float:
-    """Give a group of parameters another learning rate; returns the one it had."""
+    """Set the learning rate of a parameter group; returns the previous one."""
     before = float(group["lr"])
-    if isinstance(group["lr"], Tensor):  # as torchao keeps it
+    if isinstance(group["lr"], Tensor):  # torchao's is a tensor
         group["lr"].fill_(value)
     else:
         group["lr"] = value
@@ -138,22 +138,22 @@ def set_rate(group: dict[str, Any], value: float) -> float:
 
 
 class FlatMuon(torch.optim.Muon):
-    """Muon (Jordan et al. 2024) that also takes convolutions: a kernel moves as a matrix of its output channels.
+    """Muon (Jordan et al. 2024) that also supports convolutions: a kernel is a matrix with one row per output channel.
 
     Args:
-        bfloat16: whether its products are bfloat16, as torch's always are; float32 if not. What the device is quick at
-            does not matter here, so that the same precision gives the same training everywhere.
+        bfloat16: compute matrix products in bfloat16, as torch's Muon does; otherwise in float32. Independent of the
+            device, so that the same precision gives the same training everywhere.
     """
 
     def __init__(self, parameters: list[nn.Parameter], *, lr: float, weight_decay: float, bfloat16: bool = False):
         self.bfloat16 = bfloat16
         self.flat = [nn.Parameter(p.detach().view(p.shape[0], -1)) for p in parameters]  # the same memory
         super().__init__(self.flat, lr=lr, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw")
-        self.param_groups[0]["params"] = parameters  # those that have gradients, which a loss scaler must see
+        self.param_groups[0]["params"] = parameters  # those with gradients, for the loss scaler
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """Move the weights along their gradients, which `closure` may compute; returns what it does, the loss."""
+        """Update the weights by their gradients; `closure` may compute them, and its loss is returned."""
         with torch.enable_grad():
             loss = None if closure is None else closure()
         with self._flattened() as group:
@@ -166,7 +166,7 @@ class FlatMuon(torch.optim.Muon):
 
     @contextmanager
     def _flattened(self) -> Iterator[dict[str, Any]]:
-        """Within the context the group is of matrices."""
+        """Within the context the parameter group contains the matrices."""
         group = self.param_groups[0]
         parameters = group["params"]
         for matrix, parameter in zip(self.flat, parameters, strict=True):
@@ -180,7 +180,7 @@ class FlatMuon(torch.optim.Muon):
                 matrix.grad = None
 
     def _move(self, matrix: nn.Parameter, group: dict[str, Any]) -> None:
-        """What torch's own step does to a matrix, but for the products' dtype."""
+        """As torch's own step for one matrix, except for the dtype of the products."""
         grad, state, momentum = matrix.grad, self.state[matrix], group["momentum"]
         assert grad is not None
         average = state.setdefault("momentum_buffer", torch.zeros_like(grad))
@@ -193,8 +193,8 @@ class FlatMuon(torch.optim.Muon):
 def orthogonal(matrix: Tensor, coefficients: Sequence[float], steps: int) -> Tensor:
     """The nearest matrix with singular values of about 1, by Newton-Schulz iterations in the matrix's own dtype.
 
-    Each iteration multiplies the matrix x by a polynomial of x x^T. These commute, so that they are iterated and
-    gathered on the short side alone, and the matrix, long where it is a convolution's, is multiplied once.
+    Each iteration multiplies the matrix x by a polynomial of x x^T. The polynomials commute, so they are accumulated
+    on the short side only, and the matrix, which is long for convolutions, is multiplied once.
     """
     a, b, c = coefficients
     x = matrix.T if matrix.shape[0] > matrix.shape[1] else matrix
@@ -209,7 +209,7 @@ def orthogonal(matrix: Tensor, coefficients: Sequence[float], steps: int) -> Ten
 
 
 def rate(step: int, steps: int, settings: OptimizerSettings) -> float:
-    """The share of the learning rate at `step`: warm-up, plateau, fall to 0 (a trapezoid, where the fall is linear)."""
+    """The learning rate at `step` as a fraction: warm-up, plateau, decay to 0 (a trapezoid if the decay is linear)."""
     rise = min(1.0, (step + 1) / max(1, settings.warm_up))
     fall = min(1.0, (steps - step) / max(1.0, settings.decay_fraction * steps))
     if settings.decay == "cosine":
@@ -218,7 +218,7 @@ def rate(step: int, steps: int, settings: OptimizerSettings) -> float:
 
 
 class MovingAverage:
-    """An exponential moving average of named tensors, in their own dtype (Polyak averaging); at decay 0, of none."""
+    """An exponential moving average of named tensors, in their own dtype (Polyak averaging); empty at decay 0."""
 
     def __init__(self, parameters: Mapping[str, Tensor], decay: float):
         self.decay = decay
@@ -226,7 +226,7 @@ class MovingAverage:
 
     @torch.no_grad()
     def update(self, parameters: Mapping[str, Tensor], step: int) -> None:
-        """Take the weights after `step` in; early steps count more, so that the start is forgotten."""
+        """Add the weights after `step`; the decay is smaller in early steps, so the initial weights fade quickly."""
         decay = min(self.decay, (1 + step) / (10 + step))
         for name, average in self.average.items():
             average.lerp_(parameters[name].detach(), 1 - decay)

@@ -1,4 +1,4 @@
-"""The arithmetic of matrix products: what a recipe asks for, and what a device is quick at."""
+"""The precision of matrix products: a recipe's setting, and what a device supports in hardware."""
 
 from functools import cache
 from typing import Literal
@@ -10,7 +10,7 @@ DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
 
 def dtype_of(precision: Precision, device: torch.device) -> torch.dtype:
-    """What matrix products are computed in on a device."""
+    """The dtype of matrix products on a device."""
     if precision == "auto":
         return torch.bfloat16 if multiplies_bfloat16(device.type) else torch.float32
     return DTYPES[precision]

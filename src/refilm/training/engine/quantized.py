@@ -1,9 +1,9 @@
-"""A frozen transformer's weights in 8 bits: half of bfloat16's memory while an adapter trains beside them.
+"""8-bit weights of a frozen transformer: half the memory of bfloat16 during adapter training.
 
-A layer's weights are int8 with a scale for every output channel (torchao's int8 weight-only); they are widened when
-they are used. Autograd keeps the widened ones of every layer until its backward, so the memory is saved only where
-blocks are computed again: go with full or selective checkpointing. What is quantized can't be saved as a base model,
-and has another fingerprint: take that before.
+A layer's weights are int8 with one scale per output channel (torchao's int8 weight-only) and are dequantized in each
+forward pass. Autograd keeps the dequantized weights of every layer until its backward pass, so this saves memory only
+with selective or full activation checkpointing. A quantized transformer cannot be saved as a base model and has
+another fingerprint: compute the fingerprint before.
 """
 
 import torch
@@ -13,10 +13,10 @@ from refilm.model import Block, Transformer
 
 
 def quantize_base(transformer: Transformer) -> int:
-    """Quantize the frozen linear layers of the blocks, in place. What trains stays as it is, the adapter always.
+    """Quantize the frozen linear layers of the blocks, in place; trained layers and the adapter are unchanged.
 
     Returns:
-        Bytes that the quantized layers' weights take now.
+        Bytes of the quantized weights.
 
     Raises:
         ValueError: torchao is missing, or no linear layer is frozen.
@@ -24,10 +24,12 @@ def quantize_base(transformer: Transformer) -> int:
     try:
         from torchao.quantization import Int8WeightOnlyConfig, quantize_  # pyright: ignore[reportMissingImports]
     except ImportError as error:
-        raise ValueError('weights in 8 bits need torchao: pip install "refilm[quant]"') from error
+        raise ValueError('8-bit weights need torchao: pip install "refilm[quant]"') from error
     chosen = {layer for block in transformer.trunk.blocks for layer in _frozen(block)}
     if not chosen:
-        raise ValueError("no linear layer of the transformer's blocks is frozen: leave 8-bit weights to adapters")
+        raise ValueError(
+            "no linear layer of the transformer's blocks is frozen: use 8-bit weights only to train adapters"
+        )
     quantize_(transformer.trunk, Int8WeightOnlyConfig(set_inductor_config=False), lambda module, _: module in chosen)
     for layer in chosen:
         layer.register_forward_pre_hook(_autocast)
@@ -35,13 +37,13 @@ def quantize_base(transformer: Transformer) -> int:
 
 
 def parts_of(weight: Tensor) -> list[Tensor]:
-    """The plain tensors that a weight is made of: itself, or those of a quantized one."""
+    """The plain tensors of a weight: itself, or those of a quantized weight."""
     flatten = getattr(weight, "__tensor_flatten__", None)
     return [weight] if flatten is None else [getattr(weight, name) for name in flatten()[0]]
 
 
 def _autocast(layer: nn.Module, given: tuple[Tensor]) -> tuple[Tensor]:
-    """What autocast does with a plain layer's input; with torchao's weights, float32 tokens would stay float32."""
+    """Cast the input as autocast does for plain layers; with torchao's weights, float32 tokens would stay float32."""
     (x,) = given
     kind = x.device.type
     return (x.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else x,)

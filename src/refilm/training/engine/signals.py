@@ -1,6 +1,6 @@
-"""A run that is asked to stop: SIGTERM, SIGHUP and Ctrl-C are taken down, and the loop stops where it suits.
+"""Signals that stop a run: SIGTERM, SIGHUP and Ctrl-C are recorded, and the loop stops after the current step.
 
-Knows nothing of what is trained, and says nothing itself.
+Independent of what is trained; prints nothing.
 """
 
 import threading
@@ -17,14 +17,14 @@ SIGNALS = tuple(Signals[name] for name in ("SIGTERM", "SIGHUP", "SIGINT") if nam
 
 @dataclass(frozen=True)
 class Stopped:
-    """A run stops before its last step: the last event that it yields. What it has done is saved."""
+    """A run stops before its last step: its last event. The finished steps are saved."""
 
     step: int | None
-    """The last step; None: the run had not begun to train."""
+    """The last step; None: training had not started."""
     signal: Signals | None = None
-    """What asked for it; None: the run's own validations did."""
+    """The signal that stopped the run; None: its validations stopped it."""
     reason: str = ""
-    """What they found."""
+    """The finding of the validations."""
 
     def __str__(self) -> str:
         where = "before the first step" if self.step is None else f"after step {self.step}, which is saved"
@@ -32,7 +32,7 @@ class Stopped:
 
 
 class Stop:
-    """What has asked this process to stop so far."""
+    """The first signal that this process received."""
 
     def __init__(self, on_stop: Callable[[], None]):
         self.on_stop = on_stop
@@ -40,7 +40,7 @@ class Stop:
         """The number of the first signal; 0: none."""
 
     def take(self, number: int, frame: FrameType | None) -> None:
-        """A signal has come."""
+        """Signal handler."""
         if not self.asked:
             self.asked = number
             self.on_stop()
@@ -50,13 +50,13 @@ class Stop:
 
 @contextmanager
 def stoppable(on_stop: Callable[[], None] = lambda: None) -> Iterator[Stop]:
-    """Within the context the first of `SIGNALS` is taken down, and a further Ctrl-C is a KeyboardInterrupt.
+    """Within the context the first of `SIGNALS` is recorded; a later Ctrl-C raises KeyboardInterrupt.
 
-    What is ignored, as Ctrl-C in a shell's background or SIGHUP under `nohup`, stays ignored. Only the main thread can
-    be told of signals; in others nothing is changed.
+    An ignored signal, such as Ctrl-C in a background job or SIGHUP under `nohup`, stays ignored. Only the main thread
+    can receive signals; in other threads nothing changes.
 
     Args:
-        on_stop: called by the first signal, from its handler: do next to nothing there.
+        on_stop: called from the handler of the first signal; keep it short.
     """
     stop = Stop(on_stop)
     if threading.current_thread() is not threading.main_thread():

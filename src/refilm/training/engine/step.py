@@ -1,6 +1,6 @@
 """One optimizer step of a run, and the state that it changes: weights, optimizers, moving average.
 
-Knows nothing of files, clocks or screens.
+Independent of files, time and display.
 """
 
 import math
@@ -15,13 +15,13 @@ from torch import Tensor, nn
 from refilm.settings import Settings
 from refilm.training.distributed.consensus import agreed
 from refilm.training.distributed.parallel import (
-    Alone,
     Replicated,
     Sharded,
+    SingleProcess,
     like,
     own_device,
     place,
-    shares,
+    split_batch,
     total,
     whole,
 )
@@ -29,7 +29,7 @@ from refilm.training.engine.frozen import Frozen, finite
 from refilm.training.engine.optimizers import (
     MovingAverage,
     OptimizerSettings,
-    begin,
+    create_moments,
     make_optimizers,
     moved,
     rate,
@@ -42,49 +42,49 @@ class StepSettings(Settings):
     """How a step is computed."""
 
     steps: int = Field(ge=1, le=10**9)
-    """Optimizer steps in all."""
+    """Total number of optimizer steps."""
     precision: Precision = "auto"
-    """The arithmetic of matrix products, the optimizer's too (under fp16 these are fp32), fp16 with a scaled loss;
-    weights that train stay fp32. `auto` is bf16 where the device is made for it, and fp32 elsewhere: name one of them
-    for the same training on every machine."""
+    """Precision of matrix products, also those of the optimizer (with fp16, the optimizer's are fp32 and the loss is
+    scaled). Trained weights are always fp32. `auto` is bf16 if the device supports it in hardware, otherwise fp32; set
+    one of them for identical training on every machine."""
     accumulate: int = Field(default=1, ge=1, le=10**6)
-    """Parts in which each process computes its share of a batch, one after another; more need less memory."""
+    """Gradient accumulation: number of parts in which each process computes its batch; more parts need less memory."""
     shard: bool = False
-    """Several processes share all weights, gradients and moments (FSDP2), where otherwise each holds them whole (DDP):
-    for train.what = "all"."""
+    """Shard weights, gradients and moments over the processes (FSDP2) instead of replicating them (DDP); only for
+    train.what = "all"."""
     optimizer: OptimizerSettings = OptimizerSettings()
 
 
 class Trainable(Protocol):
-    """What is trained. Draws are functions of the samples' numbers alone, so that a run can resume, and any number of
-    processes can share a batch."""
+    """What the loop trains. Random numbers are functions of the sample number only, so that a run can resume, and any
+    number of processes can share a batch."""
 
     module: nn.Module
-    """All weights; those that train have `requires_grad`."""
+    """Contains all weights; trained ones have `requires_grad`."""
 
     def samples(self, step: int) -> range:
         """The numbers of a step's samples, counted through the run."""
         ...
 
     def loss(self, step: int, samples: range) -> dict[str, Tensor]:
-        """The mean loss of some of a step's samples under the key "loss", and what else is worth telling."""
+        """The mean loss of some of a step's samples under the key "loss", and other metrics to log."""
         ...
 
     def validate(self) -> dict[str, float]:
-        """Scores on held-out data with the weights as they are."""
+        """Scores of the current weights on the validation set."""
         ...
 
 
 @runtime_checkable
 class Shardable(Protocol):
-    """A task whose weights can be spread over processes."""
+    """A task whose weights can be sharded over processes."""
 
     def shards(self) -> Sequence[nn.Module]:
-        """The modules that are gathered one at a time, and last the one that holds them all."""
+        """The FSDP units, and last the module that contains them all."""
         ...
 
     def gathered(self, weights: Mapping[str, Tensor]) -> None:
-        """Take whole weights, by their names in the task's module, in place of spread ones."""
+        """Replace sharded weights by whole ones, given by their names in the task's module."""
         ...
 
 
@@ -93,15 +93,15 @@ class Inspectable(Protocol):
     """A task whose samples come from files."""
 
     def not_finite(self, step: int, samples: Sequence[int]) -> str | None:
-        """What of some of a step's samples holds infinities or NaN, and where it is stored; none: nothing."""
+        """The first non-finite tensor among some of a step's samples, and its file; None: all are finite."""
         ...
 
 
 class Trainer:
-    """What changes from step to step: weights, optimizers, moving average, the step's number.
+    """The state of a run: weights, optimizers, moving average, step number.
 
     Raises:
-        ValueError: settings that this task cannot be trained with.
+        ValueError: the settings do not suit the task.
     """
 
     def __init__(self, task: Trainable, settings: StepSettings):
@@ -113,102 +113,104 @@ class Trainer:
         products = dtype_of(settings.precision, self.device)
         self.optimizers = make_optimizers(self.trained.items(), settings.optimizer, products=products)
         for optimizer in self.optimizers:
-            begin(optimizer)
+            create_moments(optimizer)
         self.base_rates = [[float(group["lr"]) for group in o.param_groups] for o in self.optimizers]
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=settings.precision == "fp16")
         self.ema = MovingAverage(self.trained, settings.optimizer.ema)
 
     def close(self) -> None:
-        """Let go of what several processes share, before their group is destroyed."""
-        self.run = Alone(self.task)
+        """Release the DDP or FSDP modules, before the process group is destroyed."""
+        self.run = SingleProcess(self.task)
 
     @property
     def sharded(self) -> bool:
-        """Whether weights are spread over the processes: then all must take part in validating and in saving."""
+        """Whether weights are sharded over the processes: then all must take part in validation and saving."""
         return self.run.sharded
 
     def advance(self) -> dict[str, float]:
-        """One step; returns its numbers, "loss" among them.
+        """Compute one step; returns its metrics, including "loss".
 
         Raises:
-            FloatingPointError: a loss or gradient that is not finite; names the cause. The weights stay as they were.
-            ValueError: a batch too small for the processes and parts that share it.
+            FloatingPointError: a loss or gradient is not finite; the message names the cause. Weights do not change.
+            ValueError: the batch is too small for the number of processes and parts.
         """
         self._set_rates()
-        told = self._gradients()
+        metrics = self._gradients()
         for optimizer in self.optimizers:
             self.scaler.unscale_(optimizer)
         norm = nn.utils.clip_grad_norm_(self.trained.values(), self.settings.optimizer.clip)
-        told["gradient_norm"] = whole(norm).item()
-        told["learning_rate"] = float(self.optimizers[0].param_groups[0]["lr"])
-        self._check(told)
+        metrics["gradient_norm"] = whole(norm).item()
+        metrics["learning_rate"] = float(self.optimizers[0].param_groups[0]["lr"])
+        self._check(metrics)
         for optimizer in self.optimizers:
             self.scaler.step(optimizer)
         self.scaler.update()
         self.step += 1
         self.ema.update(self.trained, self.step)
-        if not self.proven:  # at the first step, as soon as it can be known
+        if not self.proven:  # after the first step
             self.check_frozen()
-        return told
+        return metrics
 
     def check_frozen(self) -> None:
-        """That no frozen weight has changed since this was made, in any process; reads all of them once.
+        """Check that no frozen weight has changed since this trainer was created, in any process.
 
         Raises:
-            AssertionError: one has; says which.
+            AssertionError: a frozen weight changed; the message names it.
         """
         with agreed():
             self.frozen.check()
         self.proven = True
 
     def arithmetic(self) -> torch.autocast:
-        """Within the context matrix products have the precision of the run."""
+        """Within the context matrix products have the precision of the run (autocast)."""
         dtype = dtype_of(self.settings.precision, self.device)
         return torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32)
 
     def _set_rates(self) -> None:
-        share = rate(self.step, self.settings.steps, self.settings.optimizer)
+        fraction = rate(self.step, self.settings.steps, self.settings.optimizer)
         for optimizer, rates in zip(self.optimizers, self.base_rates, strict=True):
             for group, base in zip(optimizer.param_groups, rates, strict=True):
-                set_rate(group, base * share)
+                set_rate(group, base * fraction)
             optimizer.zero_grad(set_to_none=True)
 
     def _gradients(self) -> dict[str, float]:
-        """Forward and backward of the batch, part by part; the numbers it tells, as means over all samples."""
+        """Forward and backward passes of the batch, part by part; returns metrics as means over all samples."""
         samples = self.task.samples(self.step)
-        parts = shares(samples, self.settings.accumulate)
+        parts = split_batch(samples, self.settings.accumulate)
         sums: dict[str, Tensor] = {}
         for number, part in enumerate(parts):
             last = number == len(parts) - 1
-            with nullcontext() if last else self.run.kept_apart():
+            with nullcontext() if last else self.run.no_sync():
                 with self.arithmetic():
                     details = self.run.loss(self.step, part)
                 weight = len(part) / len(samples)
-                self.scaler.scale(details["loss"] * (weight * place().size)).backward()  # processes are averaged
+                self.scaler.scale(
+                    details["loss"] * (weight * place().size)
+                ).backward()  # gradients are averaged over processes
             for name, value in details.items():
                 sums[name] = sums.get(name, 0) + weight * value.detach()
         return total(sums)
 
-    def _check(self, told: Mapping[str, float]) -> None:
-        overflowed = self.scaler.is_enabled() and self.scaler.get_scale() >= 1  # its way to find the scale
-        if not math.isfinite(told["loss"]) or not (math.isfinite(told["gradient_norm"]) or overflowed):
-            what = f"step {self.step}: loss {told['loss']}, gradient norm {told['gradient_norm']}"
+    def _check(self, metrics: Mapping[str, float]) -> None:
+        overflowed = self.scaler.is_enabled() and self.scaler.get_scale() >= 1  # the scaler then lowers the scale
+        if not math.isfinite(metrics["loss"]) or not (math.isfinite(metrics["gradient_norm"]) or overflowed):
+            what = f"step {self.step}: loss {metrics['loss']}, gradient norm {metrics['gradient_norm']}"
             raise FloatingPointError(f"{what}, {self._cause()}")
 
     def _cause(self) -> str:
-        """Why a step's numbers are not finite, and what to do: its input, the base's weights, or the last steps."""
+        """Why a step is not finite, and how to fix it: its input, the base's weights, or the training itself."""
         samples = self.task.samples(self.step)
         found = self.task.not_finite(self.step, samples) if isinstance(self.task, Inspectable) else None
         if found is not None:
-            return f"for its input is not finite: {found}"
+            return f"because its input is not finite: {found}"
         unsound = next((name for name, p in self.frozen.weights.items() if not finite(p)), None)
         if unsound is not None:
-            return f"for the base's weight {unsound} is not finite; take a sound base model"
+            return f"because the base model's weight {unsound} is not finite; use an intact base model"
         where = f"in samples {samples[0]} to {samples[-1]}"
         if self.step == 0:
-            return f'{where}, with the weights that the run began with; try loop.precision = "fp32"'
+            return f'{where}, with the initial weights; try loop.precision = "fp32"'
         return (
-            f"{where}; the same again would end the same way, so lower loop.optimizer.learning_rate or look at these "
+            f"{where}; resuming unchanged would fail again, so lower loop.optimizer.learning_rate or inspect these "
             "samples"
         )
 
@@ -226,7 +228,7 @@ class Trainer:
             self._assign(current)
 
     def take_average(self) -> None:
-        """Put the averaged weights in place for good, whole ones where they were spread over processes."""
+        """Put the averaged weights in place permanently; sharded weights are gathered."""
         weights = self.ema.average or {name: p.detach() for name, p in self.trained.items()}
         if self.sharded:
             assert isinstance(self.task, Shardable)
@@ -240,7 +242,7 @@ class Trainer:
             _put(p, tensors[name], name)
 
     def state(self) -> dict[str, Any]:
-        """All that a resumed run needs: tensors, spread ones (DTensor) where the weights are, and plain values."""
+        """The state for a checkpoint: tensors (DTensors where the weights are sharded) and plain values."""
         return {
             "step": self.step,
             "weights": {name: p.detach() for name, p in self.trained.items()},
@@ -251,13 +253,15 @@ class Trainer:
 
     @torch.no_grad()
     def load_state(self, state: dict[str, Any]) -> None:
-        """Be where `state` was taken. It may have been taken by another number of processes.
+        """Restore a state; it may come from another number of processes.
 
         Raises:
-            ValueError: it is of a run in which something else trains, or by another kind of optimizer.
+            ValueError: other parameters train, or the optimizer is of another kind.
         """
         if other := sorted(state["weights"].keys() ^ self.trained.keys()):
-            raise ValueError(f"{other[0]} trains in the saved run or in this one alone: go on with the same recipe")
+            raise ValueError(
+                f"{other[0]} trains in only one of the saved run and this one: resume with the same recipe"
+            )
         self.step = state["step"]
         self._assign(state["weights"])
         for name, average in self.ema.average.items():
@@ -265,7 +269,7 @@ class Trainer:
         for name, optimizer, key in self._moved():
             moments, saved = optimizer.state[key], state["moments"][name]
             if saved.keys() != moments.keys():
-                raise ValueError(f"{name} was moved by another optimizer in the saved run: go on with the same recipe")
+                raise ValueError(f"{name} has another optimizer in the saved run: resume with the same recipe")
             for kind, value in saved.items():
                 if isinstance(value, Tensor):
                     _put(moments[kind], value, f"{kind} of {name}")
@@ -275,7 +279,7 @@ class Trainer:
             self.scaler.load_state_dict(state["scaler"])
 
     def _moved(self) -> Iterator[tuple[str, torch.optim.Optimizer, nn.Parameter]]:
-        """Each trained parameter's name, its optimizer, and what the optimizer keeps its moments under."""
+        """Each trained parameter's name, its optimizer, and the key of its moments in the optimizer's state."""
         names = {id(p): name for name, p in self.trained.items()}
         for optimizer in self.optimizers:
             for ours, key in moved(optimizer):
@@ -283,23 +287,23 @@ class Trainer:
 
 
 def _put(tensor: Tensor, value: Tensor, name: str) -> None:
-    """Take a value of the very same shape; `copy_` alone would also repeat a smaller one."""
+    """Copy a value of exactly the same shape; `copy_` would broadcast a smaller one."""
     if tensor.shape != value.shape:
         raise ValueError(
-            f"{name} has shape {tuple(value.shape)} in the saved run, {tuple(tensor.shape)} in this one: go on with "
+            f"{name} has shape {tuple(value.shape)} in the saved run, {tuple(tensor.shape)} in this one: resume with "
             "the same recipe"
         )
     tensor.copy_(like(value, tensor))
 
 
-def _together(task: Trainable, settings: StepSettings) -> Alone:
-    """The task in the way its processes share the work."""
+def _together(task: Trainable, settings: StepSettings) -> SingleProcess:
+    """Wrap the task for the number of processes and `shard`."""
     if place().size == 1:
-        return Alone(task)
+        return SingleProcess(task)
     if not settings.shard:
         return Replicated(task)
     if not isinstance(task, Shardable):
-        raise ValueError(f"loop.shard: a {type(task).__name__} trains with whole weights in each process; leave it out")
+        raise ValueError(f"loop.shard: a {type(task).__name__} cannot be sharded; remove the setting")
     if settings.precision == "fp16" or settings.optimizer.kind != "adamw":
         raise ValueError('loop.shard: works with bf16 or fp32, and with loop.optimizer.kind = "adamw"; change these')
     dtype = dtype_of(settings.precision, own_device())

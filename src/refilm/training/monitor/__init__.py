@@ -1,1 +1,1 @@
-"""What a run reports while it lasts: its record, trackers, sample videos."""
+"""Monitoring of a run: run record, trackers, sample videos."""

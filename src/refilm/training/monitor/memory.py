@@ -1,11 +1,11 @@
-"""How much memory this process has needed. Nothing heavy is imported here."""
+"""Peak memory of this process. Imports nothing slow."""
 
 import resource
 import sys
 
 
 def most_memory() -> float:
-    """The most so far, in GiB: of the GPU where there is one, else of the process itself."""
+    """Peak memory so far in GiB: of the GPU if there is one, otherwise of the process."""
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 2**30

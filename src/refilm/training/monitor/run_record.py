@@ -1,7 +1,6 @@
-"""`run.json`: a run's account of itself, with everything that is needed to repeat it and what came of it.
+"""The run record `run.json`: everything that is needed to repeat a run, and its results.
 
-Written when the first step is about to be made, at each validation and at the end, whole each time. A resumed run adds
-a part to the account.
+Written as a whole before the first step, at each validation and at the end. A resumed run adds a part to it.
 """
 
 import importlib.metadata
@@ -38,8 +37,8 @@ class _Validation(BaseModel):
     words: str
 
 
-class _Account(BaseModel):
-    """What of a run's account is read again; it holds more."""
+class _RunRecord(BaseModel):
+    """The fields of a run record that are read again; it has more."""
 
     id: str = ""
     recipe: dict[str, Any]
@@ -47,30 +46,30 @@ class _Account(BaseModel):
     validations: list[_Validation] = []
 
 
-def read_account(path: Path) -> dict[str, Any]:
-    """What a run told of itself.
+def read_run_record(path: Path) -> dict[str, Any]:
+    """Read a run record.
 
     Raises:
-        ValueError: it is missing, damaged, or was edited into something else; names it.
+        ValueError: it is missing, damaged or was edited; the message names it.
     """
     content = read_json(path)
     try:
-        _Account.model_validate(content)
+        _RunRecord.model_validate(content)
     except ValidationError as error:
-        raise ValueError(f"{path}: damaged or edited ({explain(error)[:200]}); put back what the run wrote") from error
+        raise ValueError(f"{path}: damaged or edited ({explain(error)[:200]}); restore the original file") from error
     return content
 
 
 class RunRecord:
-    """A run's account.
+    """Writes a run record.
 
     Args:
-        folder: of the run.
-        recipe: as it was understood.
-        sources: what the run rests on: data and base model, with what tells them from others.
-        processes: how many train together.
-        step: after which the run goes on; 0: a new run. What was told of later steps is taken back.
-        changes: what this part of the run has otherwise than the one before, by name: [before, now].
+        folder: the run's folder.
+        recipe: plain values of the complete recipe.
+        sources: data and base model, with their identities.
+        processes: number of processes.
+        step: the step after which the run is resumed; 0: a new run. Records of later steps are removed.
+        changes: differences of this part of the run from the one before, by name: [before, now].
     """
 
     def __init__(
@@ -84,44 +83,44 @@ class RunRecord:
         changes: Mapping[str, Any] | None = None,
     ):
         self.path = folder / FILE
-        known = read_account(self.path) if step and self.path.exists() else {}
+        known = read_run_record(self.path) if step and self.path.exists() else {}
         self.content: dict[str, Any] = {
             "id": known.get("id", secrets.token_hex(4)),
             "recipe": dict(recipe),
             **sources,
             "parts": [*known.get("parts", ()), {**surroundings(processes, step), "changes": dict(changes or {})}],
-            "validations": [told for told in known.get("validations", ()) if told["step"] <= step],
+            "validations": [each for each in known.get("validations", ()) if each["step"] <= step],
             "result": None,
         }
 
     def start(self) -> None:
-        """Write it down: from here on this part of the run takes place."""
+        """Write the record: this part of the run starts."""
         self._write()
 
     @property
     def name(self) -> str:
-        """Tells this run from others, also from those in a folder of that name."""
+        """A unique name of the run: its folder and its id."""
         return f"{self.path.parent.name}-{self.content['id']}"
 
     @property
     def scores(self) -> list[dict[str, float]]:
-        """Of all validations so far."""
-        return [told["scores"] for told in self.content["validations"]]
+        """The scores of all validations so far."""
+        return [each["scores"] for each in self.content["validations"]]
 
     def validated(self, progress: Progress) -> None:
-        """Take a validation down."""
+        """Record a validation."""
         scores = {name: value for name, value in progress.scores.items() if math.isfinite(value)}
         self.content["validations"].append({"step": progress.step, "scores": scores, "words": progress.words})
         self._now(progress.step)
 
     def ended(self, step: int, how: str, *, result: Path | None = None) -> None:
-        """Take down how this part of the run ended, and where the result is."""
+        """Record how this part of the run ended, and the path of the result."""
         self.content["parts"][-1]["end"] = how
         self.content["result"] = None if result is None else str(result)
         self._now(step)
 
     def facts(self) -> dict[str, Any]:
-        """What a result's card tells of the run."""
+        """Facts about the run for a model card."""
         last = self.content["validations"][-1] if self.content["validations"] else {"scores": {}, "words": ""}
         parts = self.content["parts"]
         about = {name: self.content[name] for name in ("data", "base", "recipe") if name in self.content}
@@ -146,7 +145,7 @@ class RunRecord:
 
 
 def surroundings(processes: int, step: int) -> dict[str, Any]:
-    """Where, when and by what a part of a run is computed."""
+    """Command, versions, machine and time of a part of a run."""
     return {
         "command": sys.argv,
         "folder": str(Path.cwd()),
@@ -168,7 +167,7 @@ def surroundings(processes: int, step: int) -> dict[str, Any]:
 
 
 def git_commit(folder: Path) -> dict[str, Any] | None:
-    """The commit of the repository around a folder, and whether files differ from it; none outside of one."""
+    """The commit of the repository that contains a folder, and whether files differ from it; None without one."""
     try:
         commit = _git(folder, "rev-parse", "HEAD").strip()
         return {"commit": commit, "changed": bool(_git(folder, "status", "--porcelain", "--untracked-files=no"))}
@@ -177,7 +176,7 @@ def git_commit(folder: Path) -> dict[str, Any] | None:
 
 
 def _git(folder: Path, *words: str) -> str:
-    quiet = ["-c", "core.fsmonitor=false"]  # which may name a program, in a folder that came from elsewhere
+    quiet = ["-c", "core.fsmonitor=false"]  # it could run a program named by an untrusted repository
     command = ["git", *quiet, "-C", str(folder), *words]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30, stdin=subprocess.DEVNULL)
     return done.stdout

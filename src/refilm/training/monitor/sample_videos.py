@@ -1,6 +1,6 @@
-"""Videos of fixed prompts, made at validations by the weights as they are then, and kept in the run's folder.
+"""Sample videos: generated from fixed prompts at validations with the current weights, and saved in the run's folder.
 
-Prompts and images are encoded once, before the first step, so that no text encoder stays in memory.
+Prompts and images are encoded once, before the first step, so that the text encoder does not stay in memory.
 """
 
 import re
@@ -28,56 +28,58 @@ FOLDER = "videos"
 
 
 class SampleVideoSettings(Settings):
-    """Videos that a run makes of itself."""
+    """Sample videos that are generated during a run."""
 
     prompts: tuple[str, ...] = ()
-    """What is filmed; none: no videos."""
+    """Prompts of the sample videos. Default: no videos."""
     references: tuple[Path, ...] = ()
-    """An image a prompt, or one for all of them; none: images of held-out clips."""
+    """Reference images: one per prompt, or one for all. Default: references of the validation set."""
     every: int = Field(default=1, ge=1)
-    """Validations from one time to the next; the last validation always has videos."""
+    """Number of validations between sample videos; the last validation always has videos."""
     steps: int | None = Field(default=None, ge=1, le=999)
-    """Sampler steps; left out: the base model's own default."""
+    """Number of sampler steps. Default: the base model's."""
     frames: int | None = Field(default=None, ge=1, le=10**6)
-    """Frames of a video; left out: as many as the last lesson's clips have."""
+    """Frames of a video. Default: those of the last lesson's clips."""
     height: int | None = Field(default=None, ge=1, le=10**6)
-    """Height in pixels; left out: that of the size that most clips have which are learned from."""
+    """Height in pixels. Default: that of the most frequent size of training clips."""
     width: int | None = Field(default=None, ge=1, le=10**6)
-    """Width in pixels, likewise."""
+    """Width in pixels. Default: that of the most frequent size of training clips."""
     seed: Seed = 0
-    """Of the first video; the others count on."""
+    """Seed of the first video; each further prompt adds one."""
 
 
 @dataclass(frozen=True)
 class SampleVideos:
-    """Makes the videos. Encoded once, see `prepare`."""
+    """Generates the sample videos. Created by `prepare`."""
 
     pipeline: Pipeline
     settings: SampleVideoSettings
     request: Request
     folder: Path
     text: Tensor
-    """(B, L, D), a prompt a row."""
+    """(B, L, D), one row per prompt."""
     references: Tensor | None
-    """(B, M, E), or none for a model without an adapter."""
+    """(B, M, E); None for a model without an adapter."""
 
     def due(self, validation: int) -> bool:
-        """Whether the n-th validation has videos."""
+        """Whether the n-th validation has videos, counted from 1."""
         return validation % self.settings.every == 0
 
     def make(self, step: int, *, write: bool = True, expendable: Expendable | None = None) -> tuple[Path, ...]:
-        """Videos as MP4 files; the model is left as it was.
+        """Generate the videos as MP4 files; the model does not change.
 
         Args:
-            step: whose weights these are.
-            write: whether this process writes them, or only takes part in computing.
-            expendable: takes the errors of videos that cannot be written; none: a fresh one.
+            step: the training step, for the file names.
+            write: whether this process writes the files, or only takes part in the computation.
+            expendable: handles errors of videos that cannot be written; None: a new one.
 
         Raises:
-            FloatingPointError: a video whose numbers are not finite; it is not written.
+            FloatingPointError: the numbers of a video are not finite; it is not written.
         """
-        with at_rest(self.pipeline.base.transformer):
-            latents = [self._latents(number) for number in range(len(self.text))]  # by all processes, before any fails
+        with in_eval_mode(self.pipeline.base.transformer):
+            latents = [
+                self._latents(number) for number in range(len(self.text))
+            ]  # in all processes, before any of them fails
         paths, expendable = [], expendable or Expendable()
         for number, made in enumerate(latents if write else ()):
             with torch.autocast(made.device.type, enabled=False):
@@ -88,7 +90,7 @@ class SampleVideos:
         return tuple(paths)
 
     def _latents(self, number: int) -> Tensor:
-        """Of one video, (1, T, C, h, w)."""
+        """Latents of one video, (1, T, C, h, w)."""
         rows, latents = slice(number, number + 1), None
         references = [None] if self.references is None else self.references[rows]
         seeds = [self.settings.seed + number]
@@ -99,15 +101,17 @@ class SampleVideos:
 
 
 def require_sample_videos(settings: SampleVideoSettings, base: Base) -> None:
-    """That the videos can be made.
+    """Check that the sample videos can be generated.
 
     Raises:
-        ValueError: a number of images other than one, none, or one a prompt; an image that cannot be read; a prompt
-            that is too long.
+        ValueError: the number of images is not 0, 1 or that of the prompts; an image cannot be read; a prompt is too
+            long.
     """
     count, given = len(settings.prompts), len(settings.references)
     if given not in (0, 1, count):
-        raise ValueError(f"videos.references: {given} images for {count} prompts; give one each, one for all, or none")
+        raise ValueError(
+            f"videos.references: {given} images for {count} prompts; give one per prompt, one for all, or none"
+        )
     for image in settings.references:
         as_image(image)
     if count:
@@ -124,16 +128,16 @@ def prepare(
     learned: Bucket,
     folder: Path,
 ) -> SampleVideos:
-    """Encode prompts and images, and make ready to video with a transformer in training.
+    """Encode prompts and images, and prepare sample videos with a transformer in training.
 
     Args:
-        base: what else is needed, best with `memory="low"`.
-        held_out: whose references are filmed where none are given.
-        learned: latent frames, height and width of what is learned, and so of the videos where nothing else is said.
-        folder: the run's.
+        base: provides encoders and autoencoder; load it with `memory="low"` to save memory.
+        held_out: validation clips, whose references are used if the settings give none.
+        learned: latent frames, height and width of training clips, the default of the videos.
+        folder: the run's folder.
 
     Raises:
-        ValueError: as `require_sample_videos`; frames or a size that the model cannot make.
+        ValueError: as `require_sample_videos`; the model does not support the frames or the size.
     """
     require_sample_videos(settings, base)
     count, given = len(settings.prompts), len(settings.references)
@@ -154,7 +158,7 @@ def prepare(
 
 
 def geometry(settings: SampleVideoSettings, learned: Bucket, compression: Compression) -> dict[str, int]:
-    """Frames, height and width of videos: what is set, and otherwise that of the latents that are learned."""
+    """Frames, height and width of the videos: as set, otherwise those of the training latents."""
     frames, height, width = learned
     own = {
         "frames": compression.frames(frames),
@@ -165,7 +169,7 @@ def geometry(settings: SampleVideoSettings, learned: Bucket, compression: Compre
 
 
 def remove_later(folder: Path, step: int) -> None:
-    """Remove the videos of later steps, which a run that starts after `step` makes anew or has never come to."""
+    """Remove the videos of later steps, before a run continues after `step`."""
     for path in folder.glob("step-*.mp4"):
         made = re.fullmatch(r"step-(\d{8,})-\d+\.mp4", path.name)
         if made and int(made[1]) > step:
@@ -173,8 +177,8 @@ def remove_later(folder: Path, step: int) -> None:
 
 
 @contextmanager
-def at_rest(model: nn.Module) -> Iterator[None]:
-    """Within the context a model is not in train mode; each of its modules is as it was afterwards."""
+def in_eval_mode(model: nn.Module) -> Iterator[None]:
+    """Within the context a model is in eval mode; afterwards each module has its previous mode."""
     before = {module: module.training for module in model.modules()}
     model.eval()
     try:

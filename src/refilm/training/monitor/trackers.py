@@ -1,7 +1,7 @@
-"""What a run leaves to be looked at: TensorBoard's events always, and another tracker's where one is asked for.
+"""Trackers: metrics are always logged to TensorBoard, and optionally to trackio or wandb.
 
-Written by the first process alone. A resumed run continues the same record, and no step is there twice. Knows nothing
-of what is trained.
+Written by the first process only. A resumed run continues the same log, without duplicate steps. Independent of what
+is trained.
 """
 
 import os
@@ -29,32 +29,32 @@ TrackerName = Literal["trackio", "wandb"]
 
 
 class Tracker(Protocol):
-    """What trackio and wandb have in common."""
+    """The common interface of trackio and wandb."""
 
     def log(self, metrics: dict[str, Any], step: int | None = None) -> None:
-        """Numbers of a step."""
+        """Log the metrics of a step."""
         ...
 
     def finish(self) -> None:
-        """Nothing more will come."""
+        """End the log."""
         ...
 
 
 class Trackers(AbstractContextManager):
-    """Writes a run's record into its folder.
+    """Logs a run's metrics.
 
     Args:
-        folder: the run's; events go to logs/ in it, to be seen with `tensorboard --logdir`.
-        step: the step at which the run goes on; 0 for a new one. What was recorded of later steps is taken back, that
-            of a run too which was here before and never saved a step.
-        tracker: another that gets the same numbers.
+        folder: the run's folder; TensorBoard events are written to logs/ in it.
+        step: the step after which the run is resumed; 0: a new run. Logs of later steps are discarded, also those of
+            an earlier run in this folder that never saved a step.
+        tracker: an additional tracker that gets the same metrics.
     """
 
     def __init__(self, folder: Path, *, step: int = 0, tracker: Tracker | None = None):
         self.tracker, self.mark = tracker, folder / LOGS / "tracked"
         self.tracked = int(self.mark.read_text()) if step and self.mark.exists() else 0
         self.events = _new_events(folder / LOGS)
-        session = SessionLog(status=SessionLog.START)  # events of this step and later ones in older files count no more
+        session = SessionLog(status=SessionLog.START)  # TensorBoard discards older events from this step on
         _append(self.events, [Event(file_version="brain.Event:2"), Event(step=step + 1, session_log=session)])
 
     def __exit__(self, *error: object) -> None:
@@ -62,10 +62,10 @@ class Trackers(AbstractContextManager):
             self.tracker.finish()
 
     def write(self, progress: Progress) -> None:
-        """Record a step.
+        """Log a step.
 
         Raises:
-            OSError: it cannot be written, and then nothing of it is; the next step can be.
+            OSError: it cannot be written; then nothing of the step is written, and later steps can be logged.
         """
         numbers = numbers_of(progress)
         summaries = [scalar(name, value) for name, value in numbers.items()]
@@ -80,7 +80,7 @@ class Trackers(AbstractContextManager):
 
 
 def _new_events(logs: Path) -> Path:
-    """A file of events that TensorBoard reads after all others there: their names begin with a time, in seconds."""
+    """A path for events that sorts after all existing event files: their names start with a time in seconds."""
     logs.mkdir(parents=True, exist_ok=True)
     dated = (re.match(r"events\.out\.tfevents\.(\d+)", path.name) for path in logs.iterdir())
     after = [int(name[1]) + 1 for name in dated if name]
@@ -88,7 +88,7 @@ def _new_events(logs: Path) -> Path:
 
 
 def _append(file: Path, events: Iterable[Event]) -> None:
-    """Add events to a file: all of them or, where the disk is full, none."""
+    """Append events to a file: all of them, or none if the disk is full."""
     records = BytesIO()
     for event in events:
         event.wall_time = time.time()
@@ -99,13 +99,13 @@ def _append(file: Path, events: Iterable[Event]) -> None:
             stream.write(records.getvalue())
     except OSError as error:
         with suppress(OSError):
-            os.truncate(file, size)  # half an event would hide those after it
+            os.truncate(file, size)  # a partial event would hide later ones
         error.filename = error.filename or str(file)
         raise
 
 
 def _moving(video: Path, number: int) -> Summary:
-    """A video as a moving image, which TensorBoard plays among its images."""
+    """A video as an animated GIF, which TensorBoard shows among its images."""
     made = open_video(video)
     with tempfile.TemporaryDirectory() as folder:
         (gif,) = made.save(Path(folder) / "video.gif", scale=1)
@@ -116,7 +116,7 @@ def _moving(video: Path, number: int) -> Summary:
 
 
 def numbers_of(progress: Progress) -> dict[str, float]:
-    """All numbers of a step, by the names they are recorded under."""
+    """All metrics of a step, by their names in the log."""
     train = {"loss": progress.loss, **progress.details, "seconds": progress.seconds, "memory_gib": most_memory()}
     if progress.samples and progress.seconds:
         train["clips_per_second"] = progress.samples / progress.seconds
@@ -125,10 +125,10 @@ def numbers_of(progress: Progress) -> dict[str, float]:
 
 
 def open_tracker(name: TrackerName, *, run: str, config: Mapping[str, Any]) -> Tracker:
-    """A tracker, ready to log; the run of that name is continued if it has it.
+    """Start a tracker; an existing run of that name is continued.
 
     Raises:
-        ValueError: it is not installed, or cannot begin.
+        ValueError: it is not installed, or cannot start.
     """
     try:
         if name == "trackio":
@@ -139,6 +139,6 @@ def open_tracker(name: TrackerName, *, run: str, config: Mapping[str, Any]) -> T
 
         return wandb.init(project="refilm", id=run, name=run, config=dict(config), resume="allow")
     except ImportError as error:
-        raise ValueError(f"--log-with {name}: is not installed; add it with: pip install refilm[{name}]") from error
-    except Exception as error:  # of any kind, and each tracker has its own
-        raise ValueError(f"--log-with {name}: cannot begin: {error}; mend that, or leave it out") from error
+        raise ValueError(f"--log-with {name}: is not installed; run: pip install refilm[{name}]") from error
+    except Exception as error:  # each tracker has its own exceptions
+        raise ValueError(f"--log-with {name}: cannot start: {error}; fix that, or remove the option") from error

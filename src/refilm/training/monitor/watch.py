@@ -1,6 +1,6 @@
-"""A run under watch: what its validations find is put into words, filmed, recorded, and may end it.
+"""Monitoring of a run: validations, sample videos, run record and trackers; validations can end the run.
 
-The first process watches for all. Where the weights are shared by all processes, all compute and the first one writes.
+Only the first process monitors. With sharded weights all processes compute, and the first one writes.
 """
 
 from collections.abc import Mapping
@@ -22,14 +22,14 @@ from refilm.training.tasks.task import Task
 
 
 class Watch(AbstractContextManager):
-    """AttentionMaps at a run's weights and keeps its records.
+    """Validates a run's weights, and writes its run record and logs.
 
     Args:
         task: what is trained.
-        loop: the run's course.
-        account: of the run; none: this process only computes.
-        records: where everything is recorded; none likewise.
-        sample_videos: makes videos; none: there are no videos.
+        loop: settings of the training loop.
+        record: the run record; None: this process only computes.
+        trackers: for metrics; None: this process only computes.
+        sample_videos: generates sample videos; None: no videos.
     """
 
     def __init__(
@@ -37,17 +37,17 @@ class Watch(AbstractContextManager):
         task: Task,
         loop: LoopSettings,
         *,
-        account: RunRecord | None,
-        records: Trackers | None,
+        record: RunRecord | None,
+        trackers: Trackers | None,
         sample_videos: SampleVideos | None,
     ):
-        self.task, self.loop, self.account, self.sample_videos = task, loop, account, sample_videos
-        self.records, self.step, self.open = records, 0, ExitStack()
+        self.task, self.loop, self.record, self.sample_videos = task, loop, record, sample_videos
+        self.trackers, self.step, self.open = trackers, 0, ExitStack()
         self.expendable, self.ended = Expendable(), False
 
     def __enter__(self) -> "Watch":
-        if self.records is not None:
-            self.open.enter_context(self.records)
+        if self.trackers is not None:
+            self.open.enter_context(self.trackers)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
@@ -56,23 +56,23 @@ class Watch(AbstractContextManager):
         if error is not None and not self.ended:
             self._end("closed" if kind is GeneratorExit else str(error) or type(error).__name__)
 
-    def look(self, step: int) -> Findings:
-        """A validation, and what it means."""
+    def validate(self, step: int) -> Findings:
+        """Validate, interpret the scores and generate sample videos."""
         scores = self.task.validate()
         words, videos = [self.task.usage(scores)], ()
         last = step == self.loop.steps
         if self.sample_videos is not None and (last or self.sample_videos.due(step // self.loop.validate_every)):
             try:
                 videos = self.sample_videos.make(step, write=place().first, expendable=self.expendable)
-            except FloatingPointError as error:  # the run's own numbers are sound: a video is not worth ending it
+            except FloatingPointError as error:  # the training itself is finite: a video must not end the run
                 words.append(f"videos: {error}")
         return Findings(scores, videos, "; ".join(filter(None, words)), enough=self._enough(scores))
 
     def _enough(self, scores: dict[str, float]) -> bool:
-        return self.account is not None and self.task.useless([*self.account.scores, scores])
+        return self.record is not None and self.task.reference_unused([*self.record.scores, scores])
 
     def note(self, event: Progress | Stopped) -> None:
-        """Record a step, or that the run stops."""
+        """Record a step, or the end of the run."""
         if isinstance(event, Stopped):
             self._end(str(event))
         else:
@@ -80,27 +80,27 @@ class Watch(AbstractContextManager):
 
     def _step(self, progress: Progress) -> None:
         self.step = progress.step
-        if self.records is not None:
+        if self.trackers is not None:
             with self.expendable("some of its logs"):
-                self.records.write(progress)
-        if self.account is not None and progress.scores:
+                self.trackers.write(progress)
+        if self.record is not None and progress.scores:
             with self.expendable(FILE):
-                self.account.validated(progress)
+                self.record.validated(progress)
 
     def facts(self) -> dict[str, Any]:
-        """What a card tells of the run."""
-        assert self.account is not None
-        return self.account.facts() | self.task.facts(self.step)
+        """Facts about the run for a model card."""
+        assert self.record is not None
+        return self.record.facts() | self.task.facts(self.step)
 
     def finished(self, result: Path) -> None:
-        """Record that all steps are done, and where the result is."""
+        """Record that the run is complete, and the path of the result."""
         self._end("finished", result)
 
     def _end(self, how: str, result: Path | None = None) -> None:
         self.ended = True
-        if self.account is not None:
+        if self.record is not None:
             with self.expendable(FILE):
-                self.account.ended(self.step, how, result=result)
+                self.record.ended(self.step, how, result=result)
 
 
 def watch(
@@ -114,18 +114,18 @@ def watch(
     log_with: TrackerName | None,
     sample_videos: SampleVideos | None,
 ) -> Watch:
-    """A watch over a run that begins, or goes on after `step`. Only now, the run being possible, its records change.
+    """Start monitoring a run that starts, or is resumed after `step`. Writes the run record and the recipe.
 
     Args:
-        recipe: its plain values.
-        changes: what a run that goes on has otherwise than before, by name: [before, now].
+        recipe: plain values of the recipe.
+        changes: differences of a resumed run from before, by name: [before, now].
 
     Raises:
         ValueError: the tracker is not installed.
     """
     if not place().first:
-        return Watch(task, loop, account=None, records=None, sample_videos=sample_videos)
-    account = RunRecord(
+        return Watch(task, loop, record=None, trackers=None, sample_videos=sample_videos)
+    record = RunRecord(
         folder,
         recipe,
         sources=task.sources(),
@@ -133,9 +133,9 @@ def watch(
         step=step,
         changes=changes,
     )
-    tracker = None if log_with is None else open_tracker(log_with, run=account.name, config=recipe)
+    tracker = None if log_with is None else open_tracker(log_with, run=record.name, config=recipe)
     write_text(folder / "recipe.toml", tomli_w.dumps(recipe))
-    account.start()
+    record.start()
     remove_later(folder / FOLDER, step)
-    records = Trackers(folder, step=step, tracker=tracker)
-    return Watch(task, loop, account=account, records=records, sample_videos=sample_videos)
+    trackers = Trackers(folder, step=step, tracker=tracker)
+    return Watch(task, loop, record=record, trackers=trackers, sample_videos=sample_videos)

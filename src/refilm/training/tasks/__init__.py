@@ -1,1 +1,1 @@
-"""What is learned: the loss of a step, which parameters train, and whether the reference is used."""
+"""Tasks: the diffusion loss, trained parameters, warm start, validation and reference usage."""

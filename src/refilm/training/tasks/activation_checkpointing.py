@@ -1,8 +1,8 @@
-"""Activation checkpointing, and compiled blocks: less memory for more arithmetic, and arithmetic in fewer kernels.
+"""Activation checkpointing (less memory, more computation), and compilation of blocks.
 
-What a block's backward needs of its forward is either kept or, with checkpointing, computed again from the block's
-input (Chen et al. 2016, arXiv:1604.06174). Losses and gradients are the same bits either way. Whether a module is in
-train mode, or frozen, changes nothing here. Knows blocks; not what is trained, nor the loop.
+The intermediate results that a block's backward pass needs are either kept or, with activation checkpointing,
+recomputed from the block's input (Chen et al. 2016, arXiv:1604.06174). Losses and gradients are bitwise identical.
+Train mode and frozen parameters make no difference. Independent of what is trained, and of the loop.
 """
 
 from functools import partial
@@ -22,7 +22,7 @@ from refilm.model import Block, Conditioning, Step, Transformer, plain
 from refilm.training.engine.quantized import parts_of
 
 Checkpointing = Literal["none", "selective", "full"]
-"""What of a block is kept for its backward: all that it needs; its input and its attention's output; its input."""
+"""What a block keeps for its backward pass: everything; its input and the attention outputs; only its input."""
 
 _aten = torch.ops.aten
 _ATTENTION = (
@@ -35,15 +35,15 @@ _ATTENTION = (
 
 
 def apply_checkpointing(transformer: Transformer, mode: Checkpointing) -> None:
-    """From now on the transformer's blocks run so. The first backward proves that they do, or fails.
+    """Set how the transformer's blocks are run. The first backward pass checks that they are recomputed.
 
-    Compile afterwards: `compile_blocks` compiles blocks together with how they are run.
+    Call `compile_blocks` after this: it compiles blocks together with the way they are run.
     """
     transformer.trunk.step = plain if mode == "none" else Recomputing(selective=mode == "selective")
 
 
 def compile_blocks(transformer: Transformer) -> None:
-    """Compile every block at its first run; blocks that are alike share what was compiled for the first of them."""
+    """Compile every block at its first run; identical blocks share the compiled code."""
     step = transformer.trunk.step
     if isinstance(step, Recomputing) and step.selective:
         step.compile()
@@ -53,13 +53,13 @@ def compile_blocks(transformer: Transformer) -> None:
 
 
 class Recomputing:
-    """A trunk's `step` that computes again, in the backward, what a block's forward does not keep.
+    """A trunk's `step` that recomputes, in the backward pass, what a block's forward pass does not keep.
 
-    At the first backward every block whose output gets a gradient must have run twice; where nothing before or in a
-    block asks for gradients there is nothing to compute again.
+    In the first backward pass every block whose output gets a gradient must have run twice. A block without trained
+    parameters in or before it is not recomputed.
 
     Args:
-        selective: keep the outputs of self-attention, whose arithmetic grows with the square of the length.
+        selective: keep the outputs of self-attention, whose computation grows with the square of the length.
     """
 
     def __init__(self, *, selective: bool):
@@ -78,9 +78,9 @@ class Recomputing:
         return (self._weighed if self._compiled else self._counted)(block, x, conditioning)
 
     def compile(self) -> None:
-        """Compile blocks together with what chooses what they keep, which could not look into compiled ones.
+        """Compile blocks together with the checkpointing policy, which cannot inspect compiled blocks.
 
-        These run no Python the second time: the proof is then how little they keep.
+        Compiled blocks run no Python when they are recomputed: the check is then the number of bytes they keep.
         """
         self._run, self._compiled = torch.compile(self._run), True
 
@@ -92,12 +92,12 @@ class Recomputing:
         return out
 
     def _await(self, counted: "_Counted") -> None:
-        if not self._awaited:  # the first in this backward
+        if not self._awaited:  # the first block in this backward pass
             Variable._execution_engine.queue_callback(self._prove)  # pyright: ignore[reportAttributeAccessIssue]
         self._awaited.append(counted)
 
     def _prove(self) -> None:
-        """At the end of a backward."""
+        """Check the number of runs, at the end of a backward pass."""
         runs = [counted.runs for counted in self._awaited]
         self._awaited = []
         assert all(n == 2 for n in runs), f"activation checkpointing is off: the blocks ran {runs} times, not twice"
@@ -135,9 +135,9 @@ def _selective(block: Block, x: Tensor, conditioning: Conditioning) -> Tensor:
 
 
 def is_self_attention(op: Any, args: tuple[Any, ...]) -> bool:
-    """Whether an operation's outputs are what self-attention found, which selective checkpointing keeps.
+    """Whether an operation's outputs are those of self-attention, which selective activation checkpointing keeps.
 
-    Of all outputs they take by far the most arithmetic for each byte: with 17,776 tokens of 1920 channels in bfloat16
+    Of all outputs they need by far the most computation per byte: with 17,776 tokens of 1920 channels in bfloat16
     35,500 FLOPs. The MLP's second layer takes 7,700, the square layers 1,900, attention to 257 reference tokens 500.
     """
     fused = op in _ATTENTION and args[0].shape[-2] == args[1].shape[-2]  # as many queries as keys
@@ -149,7 +149,7 @@ def _policy(context: SelectiveCheckpointContext, op: Any, *args: Any, **kwargs: 
 
 
 def _kept(out: Tensor, block: Block) -> int:
-    """Bytes that a compiled block keeps for its backward, its weights aside."""
+    """Bytes that a compiled block keeps for its backward pass, without its weights."""
     weights = {part.untyped_storage().data_ptr() for weight in block.parameters() for part in parts_of(weight)}
     saved = getattr(out.grad_fn, "saved_tensors", ())
     storages = {tensor.untyped_storage().data_ptr(): tensor.nbytes for tensor in saved}

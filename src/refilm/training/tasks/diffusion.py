@@ -1,4 +1,4 @@
-"""Training the transformer, or an adapter on a frozen one, by the velocity loss on encoded clips."""
+"""The diffusion task: train a transformer, or an adapter on a frozen one, with the velocity loss on encoded clips."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -19,61 +19,63 @@ from refilm.training.engine.optimizers import OptimizerSettings
 from refilm.training.engine.parameters import ParameterTable, Part, assert_trained, table
 from refilm.training.engine.quantized import quantize_base
 from refilm.training.tasks.activation_checkpointing import Checkpointing, apply_checkpointing, compile_blocks
-from refilm.training.tasks.reference_usage import Verdict, unused_in_a_row, verdict
+from refilm.training.tasks.reference_usage import Usage, unused_in_a_row, usage_of
 from refilm.training.tasks.task import Reporting
 from refilm.training.tasks.validation import ValidationSettings, measure
 
 DROPS = DropSettings(text=0.05, reference=0.05, both=0.05)
-"""What is left out where a transformer trains and the recipe does not say. On a frozen one an adapter learns nothing
-from a clip without its reference, and what guidance pushes away from is that frozen model itself."""
+"""Default drops if the transformer or LoRA trains. On a frozen transformer an adapter learns nothing from a clip
+without its reference, and the unconditional predictions of guidance are those of the frozen model."""
 
 
 class LossSettings(Settings):
-    """What counts how much."""
+    """Weighting of the loss."""
 
     RENAMED: ClassVar = {"mask_share": "mask_fraction"}
 
     weighting: Literal["uniform", "min-snr"] = "uniform"
-    """`uniform`: every timestep's velocity counts the same; `min-snr`: those of little noise count less
-    (Hang et al. 2023), and the last one, where schedules end in pure noise, not at all."""
+    """`uniform`: all timesteps have the same weight; `min-snr`: timesteps with little noise have a smaller weight
+    (Hang et al. 2023), and the last one, if the noise schedule ends in pure noise, has none."""
     gamma: float = Field(default=5.0, gt=0, le=1e6)
-    """The signal-to-noise ratio above which `min-snr` lets timesteps count less."""
+    """Signal-to-noise ratio above which `min-snr` reduces the weight of a timestep."""
     mask_fraction: float = Field(default=0.0, ge=0, le=1)
-    """The share of the loss that is the mean over the subject's mask; a clip without a mask counts as all subject."""
+    """Weight of the loss inside the subject's mask, from 0 (whole frame) to 1 (mask only); a clip without a mask counts
+    as all subject."""
 
 
 class DiffusionSettings(StreamSettings):
-    """What is learned from the encoded clips, and how."""
+    """How samples are drawn, and how they are trained on."""
 
     loss: LossSettings = LossSettings()
     validation: ValidationSettings = ValidationSettings()
     checkpointing: Checkpointing = "none"
-    """What blocks compute again for their backward: nothing; `selective`, all but attention; `full`, all."""
+    """Activation checkpointing: what blocks recompute in the backward pass. `none`: nothing; `selective`: all but
+    self-attention; `full`: everything. Saves memory and costs time."""
     compile: bool = False
-    """Whether blocks are compiled at the first step."""
+    """Compile the transformer's blocks in the first step (`torch.compile`)."""
 
 
 class TrainSettings(Settings):
-    """What of the model trains."""
+    """Which parameters train."""
 
     what: Literal["adapter", "all"] = "adapter"
-    """`adapter`: the adapter alone, on the frozen transformer; `all`: the transformer too."""
+    """`adapter`: only the adapter, on a frozen transformer; `all`: the transformer too."""
     lora: LoraSettings | None = None
-    """Low-rank changes of the frozen transformer's linear layers, which train beside the adapter; none: no changes."""
+    """LoRA on the frozen transformer's linear layers, trained together with the adapter. Default: no LoRA."""
     base_dtype: Literal["fp32", "bf16", "int8"] = "fp32"
-    """What the frozen transformer's matrices are held in; int8 is torchao's and wants checkpointing."""
+    """Storage dtype of the frozen transformer. int8 (torchao) saves memory only with activation checkpointing."""
 
     @model_validator(mode="after")
     def _possible(self) -> "TrainSettings":
         if self.what == "all" and self.lora is not None:
-            raise ValueError("lora: changes a frozen transformer, but what = 'all' trains it whole; leave one out")
+            raise ValueError("lora: needs a frozen transformer, but what = 'all' trains it; remove one of the two")
         if self.what == "all" and self.base_dtype != "fp32":
-            raise ValueError("base_dtype: weights that train are fp32; leave it out with what = 'all'")
+            raise ValueError("base_dtype: trained weights are always fp32; remove it with what = 'all'")
         return self
 
     @property
     def changes_transformer(self) -> bool:
-        """Whether the transformer's own layers become others, all of them or by low-rank changes."""
+        """Whether the transformer's own layers change, by training or by LoRA."""
         return self.what == "all" or self.lora is not None
 
 
@@ -81,18 +83,18 @@ class DiffusionTask(Reporting):
     """The velocity loss of a transformer, with an adapter's reference attention where one is given.
 
     Args:
-        settings: what is drawn, and what counts how much.
-        transformer: on the device where it shall compute.
-        schedule: of the noise.
-        adapter: attached to the transformer here, perhaps one that changes its layers too; none: it trains alone.
-        train: what is learned from.
-        held_out: what is validated on.
-        training: what trains, where there is an adapter.
-        base_source: the base model's name, folder or Hub id, for the record.
-        base_fingerprint: of the transformer as it was read, where it is known.
+        settings: samples, loss and validation.
+        transformer: on the device of the training.
+        schedule: the noise schedule.
+        adapter: attached to the transformer here, with its LoRA if it has one; None: the transformer trains alone.
+        train: training set.
+        held_out: validation set.
+        training: which parameters train, if there is an adapter.
+        base_source: the base model's name, folder or Hub id, for the run record.
+        base_fingerprint: of the transformer as it was loaded, if known.
 
     Raises:
-        ValueError: data or settings that do not fit each other.
+        ValueError: data and settings do not match.
     """
 
     def __init__(
@@ -116,7 +118,7 @@ class DiffusionTask(Reporting):
         self._take(transformer.train(), adapter)
         for module in transformer.modules():
             if isinstance(module, nn.LayerNorm):
-                for weight in module.parameters():  # small; on a CPU autocast does not bring them to float32 tokens
+                for weight in module.parameters():  # small; on a CPU autocast does not apply them to float32 tokens
                     weight.data = weight.data.float()
         for part in self.parts():
             for _, parameter in part.parameters:
@@ -144,7 +146,7 @@ class DiffusionTask(Reporting):
             use_eager_attention(transformer)
 
     def on(self, train: Subset, held_out: Subset, settings: DiffusionSettings) -> "DiffusionTask":
-        """The same model, in training on other clips."""
+        """A task with the same model and other clips."""
         other = copy(self)
         other.train, other.held_out, other.settings = train, held_out, settings
         other.stream = Stream(train, settings, timesteps=self.schedule.steps)
@@ -163,11 +165,11 @@ class DiffusionTask(Reporting):
         return {"loss": losses.mean()}
 
     def draw(self, stream: Stream, step: int, samples: Sequence[int]) -> Batch:
-        """Samples of a stream's step, where the transformer is."""
+        """Samples of a stream's step, on the transformer's device."""
         return stream.batch(step, samples).to(self.device)
 
     def losses(self, batch: Batch, *, mask_fraction: float = 0.0) -> Tensor:
-        """The velocity loss of each clip, (B,), all timesteps counting the same."""
+        """The velocity loss of each clip, (B,), without timestep weights."""
         with self._arithmetic():
             prediction = self.transformer(
                 self.schedule.add_noise(batch.latents, batch.noise, batch.timesteps),
@@ -187,29 +189,29 @@ class DiffusionTask(Reporting):
         )
 
     def _arithmetic(self) -> AbstractContextManager[Any]:
-        """A half-precision transformer needs autocast beside a float32 adapter, also where nobody trains."""
+        """Autocast for a half-precision transformer with a float32 adapter, also outside of training."""
         dtype = self.transformer.text_embedding.weight.dtype
         if dtype == torch.float32 or torch.is_autocast_enabled(self.device.type):
             return nullcontext()
         return torch.autocast(self.device.type, dtype)
 
     def validate(self) -> dict[str, float]:
-        """Losses with the right image, another's and none, on fixed held-out samples; see `measure`."""
+        """Losses with the right, a wrong and no reference, on the validation set; see `measure`."""
         return measure(self, self.settings.validation)
 
-    def verdict(self, scores: Mapping[str, float]) -> Verdict | None:
-        """What the scores of `validate` say of the image."""
+    def reference_usage(self, scores: Mapping[str, float]) -> Usage | None:
+        """Whether the reference is used, by the scores of `validate`; None without an adapter."""
         drop = self.settings.drop or DropSettings()
         dropped = drop.reference + drop.both > 0
-        return verdict(scores, samples=self.settings.validation.samples, dropped=dropped)
+        return usage_of(scores, samples=self.settings.validation.samples, dropped=dropped)
 
     def usage(self, scores: Mapping[str, float]) -> str:
-        """As in words."""
-        found = self.verdict(scores)
+        """The reference usage in words."""
+        found = self.reference_usage(scores)
         return found.words if found else ""
 
-    def useless(self, validations: Sequence[Mapping[str, float]]) -> bool:
-        """Whether as many validations in a row as the settings allow found that the image is not used."""
+    def reference_unused(self, validations: Sequence[Mapping[str, float]]) -> bool:
+        """Whether `stop_if_unused` validations in a row found that the reference is not used."""
         patience = self.settings.validation.stop_if_unused
         return patience > 0 and unused_in_a_row(validations) >= patience
 
@@ -223,15 +225,15 @@ class DiffusionTask(Reporting):
         }
 
     def facts(self, step: int) -> dict[str, Any]:
-        """How many samples it has learned from."""
+        """The number of training samples so far."""
         return {"samples": self.samples(step - 1).stop} if step else {}
 
     def not_finite(self, step: int, samples: Sequence[int]) -> str | None:
-        """What of some of a step's samples holds infinities or NaN, and where it is stored; none: nothing."""
+        """The first non-finite tensor among some of a step's samples, and its file; None: all are finite."""
         return self.stream.not_finite(step, samples)
 
     def parts(self) -> tuple[Part, ...]:
-        """What trains and what is frozen."""
+        """Trained and frozen parameters."""
         of: dict[str, list[tuple[str, nn.Parameter]]] = {}
         for name, parameter in self.module.named_parameters():
             of.setdefault(_part(name), []).append((name, parameter))
@@ -242,25 +244,27 @@ class DiffusionTask(Reporting):
         )
 
     def trained(self, optimizer: OptimizerSettings | None = None) -> ParameterTable:
-        """The table of what trains and what is frozen, with its memory under an optimizer."""
+        """The table of trained and frozen parameters, with their memory under an optimizer."""
         return table(self.parts(), optimizer or OptimizerSettings())
 
     def shards(self) -> Sequence[nn.Module]:
-        """Blocks one by one, then all of the transformer, which holds the adapter too.
+        """FSDP units: the blocks, then the whole transformer, which contains the adapter's layers.
 
         Raises:
-            ValueError: a part of it is frozen, or blocks cannot be gathered one by one.
+            ValueError: a part of it is frozen, or its blocks cannot be sharded.
         """
         if self.training.what != "all":
-            raise ValueError("loop.shard: is for train.what = 'all'; an adapter is small enough for every process")
+            raise ValueError(
+                "loop.shard: needs train.what = 'all'; remove it, an adapter is small enough for every process"
+            )
         if self.settings.compile and self.settings.checkpointing == "selective":
             raise ValueError(
-                "loop.shard: weights cannot be gathered within compiled selective blocks; take full, or none"
+                "loop.shard: does not work with compile and checkpointing = 'selective'; use 'full' or 'none'"
             )
         return [*self.transformer.trunk.blocks, self.transformer]
 
     def gathered(self, weights: Mapping[str, Tensor]) -> None:
-        """Take whole weights, by their names in `module`, in place of weights spread over processes."""
+        """Replace sharded weights by whole ones, given by their names in `module`."""
         with torch.device("meta"):
             transformer = Transformer(self.transformer.size)
             adapter = None if self.adapter is None else Adapter(self.adapter.size)
@@ -272,18 +276,18 @@ class DiffusionTask(Reporting):
 
 
 TRANSFORMER = "transformer"
-PARTS = ("reference attention", "projection of the image", "low-rank changes", TRANSFORMER)
+PARTS = ("reference attention", "reference projection", "LoRA", TRANSFORMER)
 
 
 def _part(name: str) -> str:
-    """Which of the parts a parameter belongs to."""
+    """The part that a parameter belongs to."""
     if name.startswith("adapter."):
         return PARTS[1] if name.startswith("adapter.projection.") else PARTS[0]
     return PARTS[2] if ".lora_" in name else TRANSFORMER
 
 
 def use_eager_attention(transformer: Transformer) -> None:
-    """On a CPU the plain formula trains faster than the fused kernel, whose backward pass is slow there."""
+    """Use unfused attention: on a CPU it trains faster than the fused kernel, whose backward pass is slow."""
     for module in transformer.modules():
         if isinstance(module, JointAttention | ReferenceAttention):
             module.kernel = eager

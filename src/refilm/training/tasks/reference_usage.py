@@ -1,6 +1,6 @@
-"""What a validation's scores say of the image, in words: used, not used, or undecided, for samples are too few.
+"""Reference usage: interprets a validation's scores as used, unused or undecided (too few samples), with advice.
 
-Knows numbers and words alone.
+Works only on numbers and text.
 """
 
 import math
@@ -8,48 +8,48 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-CERTAIN = 3.0  # standard errors from which on a difference counts as one
-RELEVANT = 1e-3  # share of the loss below which a difference counts as none, however certain it is
-MOST = 1_000_000  # samples; more are not worth naming
-ONE_SUBJECT = "all held-out clips show one subject, so no other to compare"
+CERTAIN = 3.0  # standard errors above which a difference is significant
+RELEVANT = 1e-3  # fraction of the loss below which a difference is irrelevant, even if significant
+MOST = 1_000_000  # samples; larger numbers are not printed
+ONE_SUBJECT = "all validation clips show one subject, so there is no other to compare with"
 NOISE = {"q1": "the least noise", "q2": "little noise", "q3": "much noise", "q4": "the most noise"}
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What a validation found."""
+class Usage:
+    """Whether a validation found that the reference is used."""
 
     outcome: Literal["used", "unused", "undecided"]
-    """Whether the image makes a difference. `unused` wants evidence too: that none that matters can be hidden."""
+    """Whether the reference makes a difference. `unused` also needs evidence: a relevant difference is ruled out."""
     words: str
-    """The same for people, with figures and with what to try."""
+    """The outcome in a sentence, with figures and advice."""
 
     @property
     def used(self) -> bool:
-        """Whether the image was found to make a difference."""
+        """Whether the reference makes a difference."""
         return self.outcome == "used"
 
 
-def verdict(scores: Mapping[str, float], *, samples: int, dropped: bool = False) -> Verdict | None:
-    """What the scores of `measure` say; none where they say nothing of an image.
+def usage_of(scores: Mapping[str, float], *, samples: int, dropped: bool = False) -> Usage | None:
+    """Interpret the scores of `measure`; None if they compare no references.
 
-    An image is used where another subject's costs more: by three standard errors at least, and by a thousandth of
-    the loss. It is not used where a difference of a thousandth of the loss lies three standard errors above what was
-    found. Otherwise the samples are too few to tell. Where all held-out clips show one subject, being without it has
-    to cost more.
+    The reference is used if a reference of another subject increases the loss by at least three standard errors and a
+    thousandth of the loss. It is unused if an increase of a thousandth of the loss is at least three standard errors
+    above the measured one. Otherwise there are too few samples. If all validation clips show one subject, the loss
+    without a reference is compared instead.
 
     Args:
         scores: of one validation.
-        samples: how many they are means of.
-        dropped: whether the run leaves references out now and then; only then it can do so less often.
+        samples: number of samples of the validation.
+        dropped: whether the run drops references; only then is dropping less often advised.
     """
     if "right" not in scores:
         return None
-    return _Reading(scores, samples, dropped).verdict()
+    return _Reading(scores, samples, dropped).usage()
 
 
 def unused_in_a_row(validations: Iterable[Mapping[str, float]]) -> int:
-    """How many of the last validations, without a break, found that the image is not used."""
+    """Number of consecutive last validations that found that the reference is not used."""
     count = 0
     for scores in validations:
         found = "right" in scores and _outcome(scores, "gap" if "gap" in scores else "help") in ("unused", "misleads")
@@ -58,7 +58,7 @@ def unused_in_a_row(validations: Iterable[Mapping[str, float]]) -> int:
 
 
 def _outcome(scores: Mapping[str, float], name: str, part: str = "") -> str:
-    """What a difference and its standard error say: used, misleads, unused or undecided."""
+    """Classify a difference by its standard error: used, misleads, unused or undecided."""
     size, error = scores[f"{name}{part}"], scores[f"{name}_error{part}"]
     relevant = RELEVANT * scores[f"right{part}"]
     if abs(size) > CERTAIN * error and abs(size) > relevant:
@@ -68,76 +68,76 @@ def _outcome(scores: Mapping[str, float], name: str, part: str = "") -> str:
 
 @dataclass(frozen=True)
 class _Reading:
-    """One validation's scores, and what to say of them."""
+    """One validation's scores, and their description."""
 
     scores: Mapping[str, float]
     samples: int
     dropped: bool
 
-    def verdict(self) -> Verdict:
+    def usage(self) -> Usage:
         name = "gap" if "gap" in self.scores else "help"
         outcome = _outcome(self.scores, name)
         if outcome == "undecided":
-            return Verdict("undecided", self._undecided(name))
+            return Usage("undecided", self._undecided(name))
         words = self._against_another(outcome) if name == "gap" else self._against_none(outcome)
-        return Verdict("used" if outcome == "used" else "unused", words)
+        return Usage("used" if outcome == "used" else "unused", words)
 
     def _against_another(self, outcome: str) -> str:
         gap = self._difference("gap")
         if outcome == "unused":
-            told = f"right and wrong image give the same loss (gap {gap}): the image is not being used"
-            return f"{told}{self._why()}"
+            found = f"the right and a wrong reference give the same loss (gap {gap}): the reference is not used"
+            return f"{found}{self._why()}"
         if outcome == "misleads":
-            told = f"the right image gives a higher loss than a wrong one (gap {gap}): the image misleads"
-            return f"{told}; see whether the references show the subjects of their own clips"
+            found = f"the right reference gives a higher loss than a wrong one (gap {gap}): the reference misleads"
+            return f"{found}; check that the references show the subjects of their own clips"
         where = [name for name in NOISE if _outcome(self.scores, "gap", f"/{name}") == "used"]
-        told = f"a wrong image costs {self._percent('gap')} more than the right one (gap {gap}): the image is used"
+        found = f"a wrong reference increases the loss by {self._percent('gap')} (gap {gap}): the reference is used"
         if len(where) == len(NOISE) or not where:
-            return told
-        return f"{told}, but this shows only with {' and '.join(NOISE[name] for name in where)}"
+            return found
+        return f"{found}, but only with {' and '.join(NOISE[name] for name in where)}"
 
     def _against_none(self, outcome: str) -> str:
-        told = f"(none - right {self._difference('help')}; {ONE_SUBJECT})"
+        found = f"(none - right {self._difference('help')}; {ONE_SUBJECT})"
         if outcome == "used":
-            return f"the image lowers the loss by {self._percent('help')} {told}"
+            return f"the reference lowers the loss by {self._percent('help')} {found}"
         if outcome == "misleads":
-            return f"the loss is lower without the image {told}: the image misleads{self._advice()}"
-        return f"the loss is the same without the image {told}: the image is not being used{self._advice()}"
+            return f"the loss is lower without the reference {found}: the reference misleads{self._advice()}"
+        return f"the loss is the same without the reference {found}: the reference is not used{self._advice()}"
 
     def _undecided(self, name: str) -> str:
-        against = "a wrong image costs" if name == "gap" else "being without the image costs"
-        told = f"undecided whether {against} anything ({name} {self._difference(name)})"
+        against = "a wrong reference" if name == "gap" else "omitting the reference"
+        found = f"undecided whether {against} increases the loss ({name} {self._difference(name)})"
         if not math.isfinite(self.scores[name]):
-            return f"{told}: the losses are not finite numbers"
+            return f"{found}: the losses are not finite"
         return (
-            f"{told}: {self.samples} samples are too few, {self._enough(name)} (diffusion.validation.samples; best of "
-            "as many held-out clips)"
+            f"{found}: {self.samples} samples are too few, {self._enough(name)} (diffusion.validation.samples; ideally "
+            "with as many validation clips)"
         )
 
     def _enough(self, name: str) -> str:
-        """How many samples would tell, if the difference is as it seems: its error falls with their square root."""
+        """Number of samples that would decide, if the difference is as measured; its error falls with their root."""
         size, relevant = self.scores[name], RELEVANT * self.scores["right"]
         distance = size if size > relevant else relevant - size
         wanted = self.samples * (CERTAIN * self.scores[f"{name}_error"] / max(distance, 1e-12)) ** 2
         if wanted > MOST:
-            return f"more than {MOST:,} would be needed"
+            return f"more than {MOST:,} are needed"
         places = 1 - math.floor(math.log10(wanted))
-        return f"about {math.ceil(wanted * 10**places) / 10**places:,.0f} would do"
+        return f"about {math.ceil(wanted * 10**places) / 10**places:,.0f} are needed"
 
     def _why(self) -> str:
-        """What a missing gap goes with, and what to try."""
+        """A likely reason for a missing gap, and advice."""
         if _outcome(self.scores, "help") != "used":
             return self._advice()
         return (
-            f". The adapter does lower the loss, by {self._percent('help')}, but with any image: it learned what all "
+            f". The adapter lowers the loss by {self._percent('help')}, but with any reference: it learned what all "
             f"clips have in common{self._advice()}"
         )
 
     def _advice(self) -> str:
         less = "drop the reference less often, " if self.dropped else ""
         return (
-            f"; train longer, raise the learning rate, {less}and see that captions do not tell everything and that "
-            "references show the subjects of their own clips"
+            f"; train longer, raise the learning rate, {less}and check that captions do not describe the subject fully "
+            "and that references show the subjects of their own clips"
         )
 
     def _difference(self, name: str) -> str:

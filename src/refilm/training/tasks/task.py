@@ -1,6 +1,6 @@
-"""What a recipe trains, as a run sees it: a loss and, where there is more to report, what to report.
+"""The interface of tasks: what a run needs in addition to the loss of `Trainable`.
 
-Knows nothing of what is trained.
+Independent of what is trained.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,25 +15,25 @@ class Reporting(Protocol):
     """What a run records of a task."""
 
     def trained(self, optimizer: OptimizerSettings) -> ParameterTable | None:
-        """Which parameters train and which are frozen, with their memory; None: nothing to report."""
+        """Trained and frozen parameters, with their memory; None: there is no table."""
         return None
 
     def sources(self) -> dict[str, Any]:
-        """What the run rests on - clips, base model, seed - with what distinguishes them from others."""
+        """Clips, base model and seed, with their identities, for the run record."""
         return {}
 
     def usage(self, scores: Mapping[str, float]) -> str:
-        """What a validation's scores mean, in words; empty: nothing."""
+        """What a validation's scores mean, in words; can be empty."""
         return ""
 
-    def useless(self, validations: Sequence[Mapping[str, float]]) -> bool:
-        """Whether the scores of all validations so far say that going on makes no sense."""
+    def reference_unused(self, validations: Sequence[Mapping[str, float]]) -> bool:
+        """Whether to end the run early, by the scores of all validations so far."""
         return False
 
     def facts(self, step: int) -> dict[str, Any]:
-        """What a model card reports of the task after so many steps."""
+        """Facts about the task after `step` steps, for a model card."""
         return {}
 
 
 class Task(Trainable, Reporting, Protocol):
-    """What a run trains and records. A task derives from `Reporting` and overrides what it has to report."""
+    """What a run trains and records. Derive your own tasks from `Reporting`, and override what they report."""

@@ -1,8 +1,8 @@
-"""Whether a run learns to use the image, which the training loss does not tell.
+"""Validation: measures whether the reference is used, which the training loss does not show.
 
-On held-out samples that are the same at every validation (clip, timestep, noise), the loss with the right image is
-compared with that under another subject's and under none, by quarter of the timesteps, and every layer's adapter is
-asked how much it adds. What the numbers mean is said by `verdict`. Knows nothing of the loop, of files or screens.
+On validation samples that are always the same (clip, timestep, noise), compares the loss with the right reference to
+the loss with another subject's reference and without one, by quarter of the timesteps, and measures how much each
+layer's adapter adds. `usage_of` interprets the numbers. Independent of the loop, files and display.
 """
 
 import math
@@ -18,45 +18,46 @@ from torch import Tensor, nn
 from refilm.model import Block, Transformer, swapped
 from refilm.settings import Settings
 from refilm.training.batches.stream import Batch
-from refilm.training.batches.validation_set import FixedSamples
+from refilm.training.batches.validation_set import ValidationSamples
 
 if TYPE_CHECKING:
     from refilm.training.tasks.diffusion import DiffusionTask
 
 QUARTERS = ("q1", "q2", "q3", "q4")
-"""Of the timesteps, from the least noise to the most."""
+"""Quarters of the timesteps, from the least noise to the most."""
 
 
 class ValidationSettings(Settings):
-    """How a run is looked at while it lasts."""
+    """Validation during a run."""
 
     samples: int = Field(default=64, ge=8)
-    """Held-out samples; clip, timestep and noise of each are the same at every validation."""
+    """Number of validation samples; more give smaller standard errors. Each has the same clip, timestep and noise at
+    every validation."""
     batch: int | None = Field(default=None, ge=1)
-    """Samples that are computed at once; left out: as many as in the last lesson's batch."""
+    """Samples computed at once. Default: the last lesson's batch size."""
     stop_if_unused: int = Field(default=0, ge=0)
-    """End the run when so many validations in a row find that the image is not used; 0: go on whatever they find."""
+    """End the run after this many consecutive validations that find that the reference is not used; 0 never ends it."""
 
 
 @torch.no_grad()
 def measure(task: "DiffusionTask", settings: ValidationSettings) -> dict[str, float]:
-    """Scores of the weights as they are, on fixed held-out samples.
+    """Scores of the current weights on the validation set.
 
     Returns:
-        Mean losses: "right" with the clip's own image, "wrong" with another subject's (left out where all held-out
+        Mean losses: "right" with the clip's own reference, "wrong" with another subject's (missing if all validation
         clips show one subject), "none" without; "gap" is wrong - right, "help" is none - right, and "gap_error" and
-        "help_error" their standard errors, of the paired differences. All by quarter of the timesteps too, as
+        "help_error" are the standard errors of these paired differences. All also by quarter of the timesteps, as
         "right/q1" (least noise) to "right/q4". "share/00" and so on: how much each layer's adapter adds to a video
-        token, as a share of the token's norm. Without an adapter, "none" alone.
+        token, as a fraction of the token's norm. Without an adapter, only "none".
 
     Raises:
-        FloatingPointError: a loss is not finite because a held-out clip is not; names it.
+        FloatingPointError: a loss is not finite because a validation clip is not; the message names it.
     """
     losses: dict[str, list[Tensor]] = {}
     timesteps: list[Tensor] = []
-    shares: list[Tensor] = []
+    ratios: list[Tensor] = []
     lesson = task.settings.curriculum[-1]
-    samples = FixedSamples(
+    samples = ValidationSamples(
         task.held_out,
         settings.samples,
         timesteps=task.schedule.steps,
@@ -66,24 +67,24 @@ def measure(task: "DiffusionTask", settings: ValidationSettings) -> dict[str, fl
     for batch, wrong in samples.batches(settings.batch or lesson.batch):
         timesteps.append(batch.timesteps)
         for name, varied in _variants(batch, wrong, with_reference=task.adapter is not None):
-            with added_ratios(task.transformer, shares, wanted=name == "right"):
+            with added_ratios(task.transformer, ratios, wanted=name == "right"):
                 losses.setdefault(name, []).append(task.losses(varied.to(task.device)))
     together = {name: torch.cat(parts).double().cpu() for name, parts in losses.items()}
     if not all(values.isfinite().all() for values in together.values()) and (found := samples.not_finite()):
-        raise FloatingPointError(f"validation: a loss is not finite, for its input is not finite: {found}")
+        raise FloatingPointError(f"validation: a loss is not finite because its input is not finite: {found}")
     quarters = torch.cat(timesteps).cpu() * len(QUARTERS) // task.schedule.steps
     scores = _summary(together)
     for number, name in enumerate(QUARTERS):
         part = {kind: values[quarters == number] for kind, values in together.items()}
         scores |= {f"{kind}/{name}": value for kind, value in _summary(part).items()}
-    if shares:
-        each = torch.cat(shares, dim=1).mean(dim=1).tolist()
-        scores |= {f"share/{layer:02}": share for layer, share in enumerate(each)}
+    if ratios:
+        each = torch.cat(ratios, dim=1).mean(dim=1).tolist()
+        scores |= {f"share/{layer:02}": ratio for layer, ratio in enumerate(each)}
     return scores
 
 
 def _variants(batch: Batch, wrong: Tensor | None, *, with_reference: bool) -> Iterator[tuple[str, Batch]]:
-    """The same samples under the images that are compared."""
+    """The same samples with the references that are compared."""
     if with_reference:
         yield "right", batch
         if wrong is not None:
@@ -92,7 +93,7 @@ def _variants(batch: Batch, wrong: Tensor | None, *, with_reference: bool) -> It
 
 
 def _summary(losses: Mapping[str, Tensor]) -> dict[str, float]:
-    """Means of each kind, and of the paired differences with their standard errors."""
+    """Mean of each loss, and of the paired differences with their standard errors."""
     scores = {name: values.mean().item() for name, values in losses.items()}
     for name, worse in (("gap", "wrong"), ("help", "none")):
         if "right" in losses and worse in losses:
@@ -104,13 +105,13 @@ def _summary(losses: Mapping[str, Tensor]) -> dict[str, float]:
 
 @contextmanager
 def added_ratios(transformer: Transformer, into: list[Tensor], *, wanted: bool = True) -> Iterator[None]:
-    """Within the context, every forward pass appends what each layer's adapter adds: (layers, B), in `into`."""
+    """Within the context every forward pass appends to `into` how much each layer's adapter adds: (layers, B)."""
     if not wanted:
         yield
         return
     found: list[Tensor] = []
     with (
-        torch.compiler.set_stance("force_eager"),  # or blocks would be compiled anew for this alone
+        torch.compiler.set_stance("force_eager"),  # otherwise blocks would be recompiled for this
         swapped(transformer, Block, reference=lambda layer: Measured(layer, found)),
     ):
         yield
@@ -118,14 +119,14 @@ def added_ratios(transformer: Transformer, into: list[Tensor], *, wanted: bool =
 
 
 class Measured(nn.Module):
-    """A reference layer that notes how much it adds to the tokens it is asked about."""
+    """Wraps a reference layer, and records how much it adds to the video tokens."""
 
-    def __init__(self, layer: nn.Module, notes: list[Tensor]):
+    def __init__(self, layer: nn.Module, ratios: list[Tensor]):
         super().__init__()
-        self.layer, self.notes = layer, notes
+        self.layer, self.ratios = layer, ratios
 
     def forward(self, video: Tensor, reference: Tensor) -> Tensor:
         found = self.layer(video, reference)  # (B, N, D)
         lengths = found.float().norm(dim=-1) / video.float().norm(dim=-1)
-        self.notes.append(lengths.mean(dim=1))
+        self.ratios.append(lengths.mean(dim=1))
         return found

@@ -1,6 +1,6 @@
-"""What a run begins as where that is not chance: the transformer or the adapter of an earlier run.
+"""Warm start: initialize a run from the transformer or the adapter of an earlier run (`init_from`).
 
-Whether it fits the recipe is told by its card or configuration, before a weight is read or a clip encoded.
+The adapter.json or the configuration is compared with the recipe before weights are read or clips encoded.
 """
 
 from collections.abc import Mapping
@@ -17,16 +17,16 @@ from refilm.sizes import AdapterSize, TransformerSize
 
 
 def require_transformer(base: str, size: TransformerSize) -> None:
-    """That a base model's transformer has the size that a recipe asks for.
+    """Check that a base model's transformer has the recipe's size.
 
     Raises:
-        ValueError: there is none, or its size is another; names the base model and the first setting that differs.
+        ValueError: there is none, or its size differs; the message names the first setting that differs.
     """
     _require_same(base, asdict(open_source(base).size), asdict(size), table="size.")
 
 
 def initial_transformer(base: str) -> Transformer:
-    """A base model's transformer to train on, in float32, on the CPU.
+    """Load a base model's transformer as a starting point, in float32 on the CPU.
 
     Raises:
         ValueError: it is missing or damaged.
@@ -37,12 +37,12 @@ def initial_transformer(base: str) -> Transformer:
 def require_adapter(
     folder: Path, size: TransformerSize, *, query_norm: bool, hidden_state: HiddenState, lora: LoraSettings | None
 ) -> None:
-    """That an adapter fits a transformer of some size and is such as a recipe makes.
+    """Check that an adapter fits a transformer's size and the recipe's adapter settings.
 
-    On which transformer it was trained does not matter, for it trains on.
+    It may have been trained on another base model of that size.
 
     Raises:
-        ValueError: there is none, or it is another kind; names the folder and the first setting that differs.
+        ValueError: there is none, or it differs; the message names the first setting that differs.
     """
     card = read_card(folder)
     fitting = AdapterSize.of(size, reference_dim=card.size.reference_dim, query_norm=query_norm)
@@ -53,7 +53,7 @@ def require_adapter(
 
 
 def initial_adapter(folder: Path, size: AdapterSize) -> Adapter:
-    """An adapter to train on, in float32, on the CPU.
+    """Load an adapter as a starting point, in float32 on the CPU.
 
     Raises:
         ValueError: it is missing, damaged or of another size.
@@ -71,6 +71,6 @@ def _require_same(place: str, found: Mapping[str, Any], wanted: Mapping[str, Any
     for name, value in found.items():
         if value != wanted[name]:
             raise ValueError(
-                f"init_from: {place} has {table}{name} = {value!r}, this recipe {wanted[name]!r}; make them the same, "
-                "or leave init_from out"
+                f"init_from: {place} has {table}{name} = {value!r}, this recipe {wanted[name]!r}; change the recipe, "
+                "or remove init_from"
             )

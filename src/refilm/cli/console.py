@@ -1,7 +1,7 @@
-"""How commands show their work: a bar and a status on a terminal's standard error, nothing where nobody looks.
+"""Console output of commands: progress bars and spinners on a terminal's standard error, none without a terminal.
 
-What a command has to say at the end goes to standard output through `say`; tables go through `screen`. A pipe gets
-every line whole and in no colors, and whatever names of files hold is spelled out where it could steer a terminal.
+Results go to standard output through `print_line`; tables go through `screen`. In a pipe, lines are neither wrapped nor
+colored. Control characters, for instance in file names, are escaped.
 """
 
 import sys
@@ -21,40 +21,40 @@ ENDLESS = 2**31  # columns
 
 
 def is_terminal(stream: TextIO | None) -> bool:
-    """Whether somebody looks; Python has no stream where the descriptor was closed."""
+    """Whether a stream is a terminal; the stream is None if its descriptor was closed."""
     return stream is not None and stream.isatty()
 
 
-terminal = Console(stderr=True, force_terminal=is_terminal(sys.stderr))  # whatever the environment forces
+terminal = Console(stderr=True, force_terminal=is_terminal(sys.stderr))  # overrides FORCE_COLOR and the like
 
 
 def screen() -> Console:
-    """Standard output: as wide as the terminal, and for a pipe as wide as the longest line, without colors."""
+    """A console for standard output: as wide as the terminal, or without wrapping and colors in a pipe."""
     if is_terminal(sys.stdout):
         return Console()
     return Console(width=ENDLESS, force_terminal=False, no_color=True)
 
 
-def told(settings: type[Settings], name: str) -> str:
-    """The sentence under a setting, for its `--help`."""
+def help_of(settings: type[Settings], name: str) -> str:
+    """A setting's docstring, as the help text of its option."""
     sentence = settings.model_fields[name].description
-    assert sentence, f"{settings.__name__}.{name} has no sentence"
+    assert sentence, f"{settings.__name__}.{name} has no docstring"
     return sentence
 
 
-def say(*words: str) -> None:
-    """Print a line for the user to keep."""
+def print_line(*words: str) -> None:
+    """Print a line on standard output."""
     typer.echo(printable(" ".join(words)))
 
 
-def complain(line: str) -> None:
+def print_error(line: str) -> None:
     """Print a line on standard error."""
     typer.echo(printable(line), err=True)
 
 
 @contextmanager
 def bar(name: str, total: int) -> Iterator[Callable[[str], None]]:
-    """A progress bar, which is gone when all is done. Gives what moves it on by one and names what is being done."""
+    """A progress bar that disappears at the end. Yields a function that advances it by one and sets its description."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=terminal, transient=True, disable=not terminal.is_terminal) as progress:
         task = progress.add_task(name, total=total)
@@ -67,7 +67,7 @@ def bar(name: str, total: int) -> Iterator[Callable[[str], None]]:
 
 @contextmanager
 def working(on: str) -> Iterator[None]:
-    """A spinner."""
+    """A spinner; also shows the progress of downloads from the Hub."""
     if not terminal.is_terminal:
         yield
         return
@@ -83,12 +83,12 @@ def working(on: str) -> Iterator[None]:
 
 
 def named(files: list[Path]) -> str:
-    """One file by its name, many by the first and the last."""
+    """The path of one file, or the first path and the last name of several."""
     return str(files[0]) if len(files) == 1 else f"{files[0]} ... {files[-1].name}"
 
 
 def clock(seconds: float) -> str:
-    """A duration for people: 8.2 s, 3 min 20 s, 2 h 05 min."""
+    """A readable duration: 8.2 s, 3 min 20 s, 2 h 05 min."""
     if seconds < 59.95:
         return f"{seconds:.1f} s"
     minutes, seconds = divmod(round(seconds), 60)
