@@ -138,7 +138,7 @@ def test_a_byte_order_mark_is_passed_over_and_another_encoding_named(tmp_path):
     [
         (b"x = " + b"[" * 100_000, r"deep\.toml: not TOML"),
         (b"x = " + b"9" * 5_000, r"deep\.toml: not TOML"),
-        (b"\0" * (1 << 23), r"deep\.toml: 8,388,608 bytes are no recipe"),
+        (b"\0" * (1 << 23), r"deep\.toml: has 8,388,608 bytes"),
     ],
 )
 def test_files_that_would_cost_much_are_refused(tmp_path, content, words):
@@ -181,7 +181,7 @@ def test_a_run_of_no_steps_is_refused_at_the_command_line(refilm, tmp_path):
 
 
 def test_text_that_no_file_can_hold_is_refused():
-    with pytest.raises(ValueError, match=r"'\\udc80' is no character"):
+    with pytest.raises(ValueError, match=r"'\\udc80' is not a valid character"):
         recipe_of(json.loads('{"stage": "adapter", "out": "out\\udc80"}'))
 
 
@@ -195,6 +195,6 @@ def test_names_of_earlier_versions_are_read_with_one_line_that_tells_the_new_one
     assert (recipe.loop.optimizer.decay_fraction, recipe.init_from) == (0.1, Path("me/mine"))
     assert recipe.videos.prompts == ("hop",)
     assert recipe == recipe_of(recipe.to_values())
-    assert "begin_from is called init_from now; the old name is still read" in caplog.messages
-    with pytest.raises(ValueError, match="begin_from: is called init_from now, and both are given; remove begin_from"):
+    assert "begin_from was renamed to init_from; the old name is still read" in caplog.messages
+    with pytest.raises(ValueError, match="begin_from: was renamed to init_from, and both are given; remove begin_from"):
         recipe_of(values | {"begin_from": "a", "init_from": "b"})

@@ -28,7 +28,7 @@ def test_from_a_table_to_a_data_set_that_can_be_used(refilm, table, tmp_path):
     done = refilm("data", "import", table, out, "--columns", "video=path,caption=text")
     assert done.exit_code == 0, done.output
     manifest = out / "manifest.jsonl"
-    taken = "taken for a table with commas between its values"
+    taken = "read as a table with commas between its values"
     assert f"{manifest}: 3 clips of {table}, {taken}; run: refilm data check {manifest}" in done.stdout
     done = refilm("data", "check", manifest, "--workers", "2")
     assert done.exit_code == 0, done.output
@@ -55,7 +55,7 @@ def test_what_cannot_be_used_is_told_by_the_exit_code(refilm, table, tmp_path):
         assert word in done.stdout
     assert f"{out / 'good.jsonl'}: 1 clips; run: refilm data check" in done.stdout
     assert len(read_examples(out / "good.jsonl")) == 1
-    assert f"{out / 'manifest.check.html'}: the report" in done.stdout
+    assert f"{out / 'manifest.check.html'}: report written" in done.stdout
 
 
 def test_wrong_usage_has_the_code_of_all_commands(refilm, tmp_path):

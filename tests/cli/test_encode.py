@@ -31,13 +31,13 @@ def test_from_files_to_a_cache(refilm, clips, tiny_base, tmp_path):
     assert first.exit_code == 0, first.stderr
     assert "encoding clips: 3 of 3\n" in first.stderr
     assert "3 clips in 1 sizes; " in first.stdout
-    assert "; encoded just now: 3 captions, 6 references, 3 clips" in first.stdout
+    assert "; newly encoded: 3 captions, 6 references, 3 clips" in first.stdout
     found = EncodedSet(cache)
     assert found[0].references.shape[:2] == (2, 2)
     assert found.entries[2].video == str(clips / "videos" / "00003.mp4")
     assert refilm(*words).stdout == f"{cache}: 3 clips in 1 sizes; all were encoded already\n"
 
-    assert refilm("data", "verify", cache).stdout == f"{cache}: sound\n"
+    assert refilm("data", "verify", cache).stdout == f"{cache}: no damage found\n"
     (shard,) = cache.glob("latents-*.safetensors")
     content = shard.read_bytes()
     shard.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
@@ -45,7 +45,7 @@ def test_from_files_to_a_cache(refilm, clips, tiny_base, tmp_path):
     assert verified.exit_code == 1
     assert f"{shard}: its content is not what was written (sha256)\n" in verified.stdout
     assert "run refilm data encode again" in verified.stdout
-    assert "; encoded just now: 3 clips" in refilm(*words).stdout
+    assert "; newly encoded: 3 clips" in refilm(*words).stdout
     assert shard.read_bytes() == content
 
     (clips / "labels" / "00001.txt").write_text("another caption\n")

@@ -34,7 +34,7 @@ def folder(tmp_path, monkeypatch) -> Path:
         ("--guidance nan", "guidance: "),
         ("--base giant", "unknown base model 'giant': give 'pocket', or a folder in diffusers' layout"),
         ("--adapter giant", "giant/adapter.json: no such file"),
-        ("--explain", "--explain shows where a video looked in its reference image: give one with --reference"),
+        ("--explain", "--explain shows which parts of a reference image were used: give one with --reference"),
         ("--device toaster", "device 'toaster' cannot be used here"),
     ],
 )
@@ -78,7 +78,7 @@ def test_generate_refuses_an_output_before_anything_is_loaded(refilm, folder, ou
         ("typo.toml", "typo.toml: loop.stepz: unknown; did you mean loop.steps?"),
         ("typo.toml --resume", "typo.toml: "),
         ("recipe.toml --set loop", "--set 'loop': give a setting's dotted name and its value, for instance loop.steps"),
-        ("recipe.toml --set stage.x=1", "stage.x: stage is 'adapter', no table of settings; change it as a whole"),
+        ("recipe.toml --set stage.x=1", "stage.x: stage is 'adapter', not a table of settings; set stage itself"),
     ],
 )
 def test_train_refuses(refilm, folder, words, what):

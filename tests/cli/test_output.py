@@ -37,7 +37,7 @@ def test_a_pipe_gets_whole_lines(clips):
     assert lines[0] == f"{clips}: 1 clips, 1 cannot be used"
     name = r"\U0001f98a [red]:fox:.mp4"
     missing = f"{clips}:1: '{name}' is no file in {clips.parent}; mend the path, or add the file"
-    assert f"error, missing: 1 clips; the first: {missing}" in lines
+    assert f"error, missing: 1 clips; first: {missing}" in lines
     assert b"\x1b" not in done.stdout + done.stderr
 
 

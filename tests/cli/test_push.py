@@ -192,7 +192,7 @@ def test_a_dry_run_tells_and_sends_nothing(refilm, tiny_base):
     *files, last = result.stdout.splitlines()
     sizes = {name: (tiny_base / "adapter" / name).stat().st_size for name in ("README.md", "adapter.json")}
     assert files[:2] == [f"{name}: {size:,} bytes" for name, size in sizes.items()]
-    assert last == "me/fox: nothing was sent"
+    assert last == "me/fox: nothing was uploaded (dry run)"
 
 
 def test_what_is_no_adapter_is_refused(refilm, tiny_base, tmp_path):

@@ -63,7 +63,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(refilm, in_folder):
     assert load_checkpoint(run)["step"] < 200
     again = refilm("train", "tiny.toml")
     assert (again.exit_code, again.stdout) == (2, "")
-    assert "holds a run already; add --resume to go on" in again.stderr
+    assert "already contains a run; add --resume to go on" in again.stderr
     assert refilm("train", "tiny.toml", "--resume").exit_code == 0
 
     file = "adapter/adapter.safetensors"
@@ -164,8 +164,8 @@ def test_a_signal_saves_and_says_how_to_go_on(refilm, in_folder, number):
     step = load_checkpoint(run)["step"]
     again = f"train tiny.toml --run runs/tiny {' '.join(ENDLESS)} --set diffusion.seed=1 --resume"
     assert said.splitlines() == [
-        "stopping once what is done is saved; Ctrl-C again stops at once",
-        f"stopped; step {step} is kept, go on with: refilm {again}",
+        "stopping after this step is saved; press Ctrl-C again to stop at once",
+        f"stopped; step {step} is saved; continue with: refilm {again}",
     ]
     done = refilm(*again.split(), "--set", f"loop.steps={step + 2}")
     assert done.exit_code == 0, done.output
@@ -194,11 +194,11 @@ def test_a_second_ctrl_c_leaves_at_once(in_folder):
     process = begin(COMMAND, "train", "tiny.toml", *slow)
     wait(lambda: checkpoints(run))
     process.send_signal(signal.SIGINT)
-    assert process.stderr.readline() == "stopping once what is done is saved; Ctrl-C again stops at once\n"
+    assert process.stderr.readline() == "stopping after this step is saved; press Ctrl-C again to stop at once\n"
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=600)
     assert process.returncode == 130
-    assert said.startswith("stopped; step 1 is kept, go on with: refilm train tiny.toml")
+    assert said.startswith("stopped; step 1 is saved; continue with: refilm train tiny.toml")
     assert load_checkpoint(run)["step"] == 1
 
 
@@ -212,7 +212,7 @@ def test_all_processes_stop_when_torchrun_is_told_to(in_folder, number):
     _, said = process.communicate(timeout=600)
     step = load_checkpoint(run)["step"]
     assert (
-        said.count(f"stopped; step {step} is kept, go on with: the same command and --resume") == 1
+        said.count(f"stopped; step {step} is saved; continue with: the same command and --resume") == 1
     )  # one speaks for all
     assert json.loads((checkpoints(run)[-1] / "manifest.json").read_text())["processes"] == 2
 
@@ -226,7 +226,7 @@ def test_a_loss_that_is_not_finite_names_what_to_try(refilm, in_folder):
     step = load_checkpoint(run)["step"]
     assert said.startswith(f"error: step {step}: loss ")
     assert "lower loop.optimizer.learning_rate" in said
-    assert f"step {step} is kept, go on with: refilm train tiny.toml --run runs/tiny" in said
+    assert f"step {step} is saved; continue with: refilm train tiny.toml --run runs/tiny" in said
 
 
 def test_a_damaged_checkpoint_is_not_replaced_by_an_older_one_unasked(refilm, in_folder):

@@ -1,4 +1,4 @@
-"""The tables of docs/training.md say what the settings say: every name, its default, the sentence under it."""
+"""The tables of docs/training.md match the settings: every name, default and docstring."""
 
 import json
 import re
@@ -16,13 +16,13 @@ ELSEWHERE = ("data.encode.",)  # in docs/data.md
 
 
 def rows(kind: type[Settings] = AdapterRecipe, path: str = ""):
-    """A line of a table for every setting that is no table itself."""
+    """A table row for every setting that is not a table itself."""
     for name, field in kind.model_fields.items():
         below = [own for own in (field.annotation, *nested(field.annotation)) if is_settings(own)]
         for own in below:
             yield from rows(own, f"{path}{name}.")
         if not below and name != "stage":
-            yield f"| `{path}{name}` | {told(field.default)} | {' '.join((field.description or '').split())} |"
+            yield f"| `{path}{name}` | {toml_value(field.default)} | {' '.join((field.description or '').split())} |"
 
 
 def nested(annotation):
@@ -34,19 +34,19 @@ def is_settings(annotation) -> bool:
     return isinstance(annotation, type) and issubclass(annotation, Settings)
 
 
-def told(default) -> str:
-    """As one writes it in TOML."""
+def toml_value(default) -> str:
+    """A default value in TOML."""
     if default is PydanticUndefined:
-        return "needed"
-    return "none" if default is None else f"`{json.dumps(default)}`"
+        return "required"
+    return "-" if default is None else f"`{json.dumps(default)}`"
 
 
 @pytest.mark.parametrize("row", [row for row in rows() if not row.startswith(tuple(f"| `{e}" for e in ELSEWHERE))])
-def test_a_setting_is_told_as_it_is(row):
+def test_a_setting_has_a_row(row):
     assert row in PAGE.read_text().splitlines()
 
 
-def test_no_setting_is_told_that_is_none():
+def test_every_row_is_a_setting():
     tables = re.findall(r"^\| setting \|.*\n\| ---.*\n((?:\|.*\n)+)", PAGE.read_text(), re.MULTILINE)
     lines = [line for table in tables for line in table.splitlines()]
     assert len(lines) > 30

@@ -70,10 +70,10 @@ def test_every_call_of_a_save_may_fail(tmp_path, request, error, lasting, sharde
         said, where = str(failure.value), f"call {at}: {calls[at - 1]}"
         left = [step_in(path, mesh) for path in checkpoints(folder)]  # each is whole
         assert said.startswith(str(folder)), where
-        if said.endswith("the checkpoint of step 30 is not safe, those before it are kept"):
+        if said.endswith("the checkpoint of step 30 is not saved; earlier checkpoints are kept"):
             assert left[:2] == [10, 20], where
         else:
-            assert said.endswith("an older checkpoint is still there, that of step 30 is safe"), where
+            assert said.endswith("an older checkpoint could not be deleted; the checkpoint of step 30 is saved"), where
             assert left[-2:] == [20, 30], where
         save_checkpoint(folder, 40, state_of(40, mesh))
         assert [step_in(path, mesh) for path in checkpoints(folder)] == [*left[-1:], 40]
@@ -123,7 +123,9 @@ def test_a_checkpoint_that_reads_otherwise_than_it_was_written_is_none(tmp_path,
             spoiled.append(os.pwrite(descriptor, b"\xff", 900))
 
     monkeypatch.setattr(os, "fsync", spoiling)
-    with pytest.raises(OSError, match=r"state\.pt: reads otherwise than it was written; the checkpoint of step 30"):
+    with pytest.raises(
+        OSError, match=r"state\.pt: the file read back differs from what was written; the checkpoint of step 30"
+    ):
         save_checkpoint(tmp_path, 30, state_of(30, None))
     assert spoiled
     assert [path.name for path in checkpoints(tmp_path)] == ["step-00000010", "step-00000020"]

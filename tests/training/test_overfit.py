@@ -43,16 +43,16 @@ def test_a_recipe_that_learns_passes_early(clips, tiny_base):
 @pytest.mark.parametrize(
     ("optimizer", "task_settings", "words"),
     [
-        ({"kind": "adamw", "learning_rate": 1e-30}, {}, "the weights do not move, although gradients are there"),
+        ({"kind": "adamw", "learning_rate": 1e-30}, {}, "the weights do not change, although there are gradients"),
         (
             {"kind": "adamw", "learning_rate": 1e-8},
             {},
-            "should have fallen by 10%; the weights have moved by 0.0% of their length: raise",
+            "should have fallen by 10%; the weights changed by 0.0% of their norm: raise",
         ),
         (
             {"learning_rate": 3e-3},
             {"drop": DropSettings(text=0, reference=1, both=0)},
-            "no gradient reaches what trains, so that nothing can be learned: see that the reference is not always",
+            "no gradient reaches the trained parameters: check that the reference is not always",
         ),
     ],
 )
@@ -75,7 +75,7 @@ def test_a_loss_that_rises_asks_for_a_lower_rate_and_one_that_overflows_at_once_
     found, validations = outcome(task)
     assert not found.passed
     assert validations == 0
-    assert 'with the weights that the run began with; try loop.precision = "fp32"' in found.words
+    assert 'with the initial weights; try loop.precision = "fp32"' in found.words
 
 
 class SameImage(Critters):
@@ -90,7 +90,7 @@ def test_one_that_learns_without_the_image_fails(tiny_base, tmp_path):
     """All references are the same image: the loss falls, but not for what it shows."""
     found, _ = outcome(task_on(encoded(tiny_base, tmp_path, SameImage(6)), tiny_base))
     assert not found.passed
-    told = "but not for the image's sake: right and wrong image give the same loss (gap 0.0000 +- 0.0000)"
+    told = "but not because of the reference: the right and a wrong reference give the same loss (gap 0.0000 +- 0.0000)"
     assert told in found.words
 
 
@@ -103,5 +103,5 @@ def test_few_clips_show_as_many_subjects_as_there_are(clips, monkeypatch):
         assert [entry.source for entry in few.entries] == [own[index] for index in wanted]
         assert torch.equal(few[1].mean, clips[2].mean)
     for count in (1, 7):
-        with pytest.raises(ValueError, match=f"--overfit {count}: give from 2 to 6 clips"):
+        with pytest.raises(ValueError, match=f"--overfit {count}: give 2 to 6, the number of training clips"):
             few_of(clips, count)

@@ -102,7 +102,7 @@ def stored(module):
 def test_low_rank_changes_come_back_with_the_adapter(trained, tiny_base):
     task, out = trained('\n[train.lora]\nrank = 4\ntargets = ["attention.query_key_value", "mlp.2"]\n')
     rows = {row.name: row for row in task.trained().rows}
-    assert rows["low-rank changes"].trains
+    assert rows["LoRA"].trains
     assert not rows["transformer"].trains
     base = load_base(tiny_base, device="cpu", dtype="float32")
     before = said(base.transformer, bare=True)
@@ -247,7 +247,9 @@ def test_clips_of_another_kind_of_model_are_refused(trained, cache):
     other = dataclasses.replace(SINCOS, text_length=task.transformer.size.text_length)
     from refilm.training.batches.datasets import DataSettings
 
-    with pytest.raises(ValueError, match=r"train: holds captions of 128 channels, the base model reads captions of 24"):
+    with pytest.raises(
+        ValueError, match=r"train: has captions of 128 channels, but the base model reads captions of 24"
+    ):
         DataSettings(cache=cache / "train").encoded(other)
 
 
@@ -262,7 +264,9 @@ def test_an_adapter_is_asked_with_the_hidden_state_that_it_learned_from(trained,
         states = encoder.model(encoder.pixels([image]), output_hidden_states=True).hidden_states
     assert torch.equal(tokens, states[place])
     assert torch.allclose(task.train[0].references[0, 0].float(), tokens[0], atol=2e-3, rtol=2e-3)  # kept in half
-    with pytest.raises(ValueError, match=r"its references come from other encoders .* --hidden-state as the recipe's"):
+    with pytest.raises(
+        ValueError, match=r"its references come from other encoders .* the recipe's --base and --hidden-state"
+    ):
         trained("", hidden_state=other, data={"cache": str(cache / "train")})
 
 

@@ -72,8 +72,8 @@ def goes_on(recipe: Path, run: Path, allow=(), **changes) -> list[int]:
         ({"diffusion__seed": 7}, r"diffusion\.seed was 0, now it is 7"),
         ({"loop__optimizer__learning_rate": 0.1}, r"loop\.optimizer\.learning_rate was 0\.002, now it is 0\.1"),
         ({"loop__precision": "bf16"}, r'loop\.precision was "auto", now it is "bf16"'),
-        ({"train__lora": {"rank": 2}}, r"train\.lora\.rank was left out, now it is 2"),
-        ({"data__encode": {"fps": 4.0}}, r"data\.encode\.fps was left out, now it is 4\.0"),
+        ({"train__lora": {"rank": 2}}, r"train\.lora\.rank was not set, now it is 2"),
+        ({"data__encode": {"fps": 4.0}}, r"data\.encode\.fps was not set, now it is 4\.0"),
         ({"loop__steps": 3, "hidden_state": "last"}, r'hidden_state was "penultimate", now it is "last"'),
     ],
 )
@@ -132,7 +132,7 @@ def test_a_run_of_an_older_version_goes_on(recipe, trained):
     (trained / LOCK).unlink()
     assert goes_on(recipe, trained) == [3]
     (trained / "run.json").unlink()
-    with pytest.raises(ValueError, match=r"run\.json: no such file; it has the recipe"):
+    with pytest.raises(ValueError, match=r"run\.json: no such file; restore it"):
         goes_on(recipe, trained, loop__steps=4)
 
 
@@ -170,7 +170,7 @@ def test_a_second_process_is_told_that_the_folder_is_taken_and_touches_nothing(r
     result = subprocess.run([sys.executable, "-c", second, *words], capture_output=True, text=True, check=False)
     assert result.returncode == 2
     assert result.stderr == (
-        f"error: {trained}: another process trains there; wait for its end, or choose another --run folder\n"
+        f"error: {trained}: another process trains in this folder; wait until it ends, or choose another --run folder\n"
     )
     assert contents(trained) == before
     assert done(steps) == [4]
@@ -223,11 +223,11 @@ def test_a_full_disk_for_logs_and_videos_is_told_once_and_the_run_goes_on(recipe
     shutil.rmtree(run / "videos")
     (run / "videos").touch()
     assert done(steps) == [2, 3, 4, 5]
-    told = [record.getMessage() for record in caplog.records if "goes on without" in record.getMessage()]
+    told = [record.getMessage() for record in caplog.records if "continues without" in record.getMessage()]
     assert len(told) == 2
-    assert "videos: File exists; the run goes on without some of its videos" in told[0]
+    assert "videos: File exists; the run continues without some of its videos" in told[0]
     assert told[1].startswith(str(events))
-    assert told[1].endswith("No space left on device; the run goes on without some of its logs")
+    assert told[1].endswith("No space left on device; the run continues without some of its logs")
     assert [path.name for path in checkpoints(run)] == ["step-00000004", "step-00000005"]
     assert (tmp_path / "adapter").is_dir()
 
@@ -240,8 +240,8 @@ def test_a_tracker_that_fails_is_told_once_and_the_run_goes_on(recipe, tmp_path,
     monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=lambda **settings: tracker))
     run = tmp_path / "run"
     assert done(steps_of(recipe, run, changes={**SHORT, "loop.steps": 3}, log_with="wandb")) == [1, 2, 3]
-    told = [record.getMessage() for record in caplog.records if "goes on without" in record.getMessage()]
-    assert told == ["RuntimeError: the network is gone; the run goes on without some of its logs"]
+    told = [record.getMessage() for record in caplog.records if "continues without" in record.getMessage()]
+    assert told == ["RuntimeError: the network is gone; the run continues without some of its logs"]
     assert checkpoints(run)[-1].name == "step-00000003"
     assert json.loads((run / "run.json").read_text())["parts"][-1]["end"] == "finished"
 
@@ -272,7 +272,7 @@ def test_an_account_that_was_edited_is_refused_in_one_line(recipe, trained, name
     path.write_text(json.dumps(json.loads(path.read_text()) | {name: value}))
     before = contents(trained)
     with pytest.raises(
-        ValueError, match=rf"run\.json: damaged or edited \({re.escape(words)}.*put back what the run wrote"
+        ValueError, match=rf"run\.json: damaged or edited \({re.escape(words)}.*restore the original file"
     ):
         goes_on(recipe, trained)
     assert contents(trained) == before

@@ -1,4 +1,4 @@
-"""The command line: thin. It parses, calls what the library offers, and shows how it goes."""
+"""The command line: parses options, calls the library and shows progress and results."""
 
 from refilm.cli.app import main
 

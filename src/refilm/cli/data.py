@@ -57,7 +57,7 @@ def import_(
     source: Annotated[
         str,
         typer.Argument(
-            help="A folder with videos/, labels/ and ref_images/, with pairs like 1.mp4 and 1.txt, with metadata.jsonl, "
+            help="A folder with videos/, labels/ and ref_images/, with pairs like 1.mp4 and 1.txt, metadata.jsonl, "
             "or with prompts.txt and videos.txt; a .csv, .jsonl, .parquet or WebDataset .tar file, or a folder of the "
             "latter two; or a data set's Hub id, owner/name.",
             show_default=False,

@@ -28,12 +28,12 @@ def demo(
         from refilm.pocket.demo import Demo
 
         pipeline = load(base, device=device, dtype=dtype)
-    plan = Demo(out, seed=seed)
+    work = Demo(out, seed=seed)
     request = pipeline.request(steps=steps)
-    with bar("", len(plan.takes) * request.steps) as advance:
-        for step in plan.make(pipeline, request):
+    with bar("", len(work.takes) * request.steps) as advance:
+        for step in work.make(pipeline, request):
             advance(f"video {step.take} of {step.takes}")
     print_line(f"videos: {out.resolve()}")
-    print_line(f"page:   {plan.page.resolve()}")
+    print_line(f"page:   {work.page.resolve()}")
     if show:
-        typer.launch(str(plan.page))
+        typer.launch(str(work.page))

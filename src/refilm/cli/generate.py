@@ -119,18 +119,18 @@ def generate(
     )
     for doubt in doubts(pipeline.base, prompt):
         print_error(f"note: {doubt}")
-    looks = AttentionMaps(steps=steps_of(explain_steps, request.steps)) if explain else None
+    maps = AttentionMaps(steps=steps_of(explain_steps, request.steps)) if explain else None
     latents, explained = None, []
     with bar("sampling", request.steps) as advance:
-        for step in pipeline.sample([prompt], [image], seeds=[seed], request=request, advice=looks):
+        for step in pipeline.sample([prompt], [image], seeds=[seed], request=request, advice=maps):
             latents = step.latents
             advance("sampling")
     assert latents is not None
     with working("decoding"):
         video = pipeline.decode(latents)[0]
         files = video.save(output, scale=scale)
-        if looks is not None and image is not None:
-            explained = pipeline.explain(looks, video, image).save(output)
+        if maps is not None and image is not None:
+            explained = pipeline.explain(maps, video, image).save(output)
     what = f"{request.frames} frames of {request.width} x {request.height} pixels"
     print_line(f"{named(files)}: {what}, seed {seed}, {clock(time.perf_counter() - started)}")
     if explained:

@@ -31,17 +31,17 @@ def terminable() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    heard = [number for number in SIGNALS if signal.getsignal(number) == signal.SIG_DFL]
+    handled = [number for number in SIGNALS if signal.getsignal(number) == signal.SIG_DFL]
 
     def end(number: int, frame: FrameType | None) -> None:
-        for one in heard:
+        for one in handled:
             signal.signal(one, signal.SIG_IGN)
         raise Terminated(number)
 
     try:
-        for number in heard:
+        for number in handled:
             signal.signal(number, end)
         yield
     finally:
-        for number in heard:
+        for number in handled:
             signal.signal(number, signal.SIG_DFL)

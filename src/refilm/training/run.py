@@ -74,8 +74,8 @@ def train(
         with closing(encodings):  # keeps what is already encoded
             for progress in encodings:
                 yield progress
-                if stop.asked:
-                    yield Stopped(None, Signals(stop.asked))
+                if stop.received:
+                    yield Stopped(None, Signals(stop.received))
                     return
         wait_for_all()
         yield from _trained(recipe, folder, start, since, log_with=log_with, stop=stop)

@@ -277,12 +277,12 @@ def test_the_command(tmp_path, refilm):
     )
     result = refilm(*command, "--leave-out")
     assert result.exit_code == 0
-    assert "1 of 2 clips, 1 references made, 0 of them now" in result.stdout
+    assert "1 of 2 clips, 1 references made, 0 of them new" in result.stdout
     assert [example.video.name for example in read_examples(tmp_path / "new.jsonl")] == ["40.mp4"]
     result = refilm(*command, "--min-distance", 0.5)
     assert result.exit_code == 0
     out = tmp_path / "new.jsonl"
-    told = f"{out}: 2 of 2 clips, 2 references made, 2 of them now\nrun: refilm data check {out}\n"
+    told = f"{out}: 2 of 2 clips, 2 references made, 2 of them new\nrun: refilm data check {out}\n"
     assert result.stdout == told
     assert len(made(tmp_path / "new.jsonl")) == 2
     for option, complaint in {

@@ -74,7 +74,7 @@ def test_a_batch_too_small_for_all_parts_is_refused():
     from refilm.training.distributed.parallel import split_batch
 
     with pytest.raises(
-        ValueError, match=r"a batch of 3 cannot be shared by 1 processes in 4 parts each: .* at least 4"
+        ValueError, match=r"a batch of 3 cannot be split over 1 processes in 4 parts each: .* at least 4"
     ):
         split_batch(range(3), 4)
 
@@ -164,7 +164,7 @@ def test_captions_references_and_views_come_by_their_shares():
 def test_shares_that_do_not_match_the_captions_are_refused():
     with pytest.raises(ValueError, match="captions has 1 numbers, but clip 0 has 2 captions"):
         stream(Clips({SQUARE: 1}), captions=(1.0,)).batch(0, [0])
-    with pytest.raises(ValidationError, match="give one caption at least a share above 0"):
+    with pytest.raises(ValidationError, match="give at least one caption a frequency above 0"):
         stream(captions=(0.0, 0.0))
 
 
@@ -188,7 +188,7 @@ def test_drops_are_disjoint_and_have_their_shares():
     assert ((text == 0) & (reference == 0)).sum() == 500
     assert ((text == 0) & (reference == 1)).sum() == 1000
     assert ((text == 1) & (reference == 0)).sum() == 2000
-    with pytest.raises(ValidationError, match="together they must not be above 1"):
+    with pytest.raises(ValidationError, match="their sum must not exceed 1"):
         DropSettings(text=0.5, reference=0.5, both=0.1)
 
 

@@ -73,12 +73,12 @@ def test_a_damaged_newest_checkpoint_is_an_error_that_names_the_next_sound_one(r
     do, says = DAMAGES[damage]
     do(run / "step-00000030" / file)
     flip(run / "step-00000020" / "state.pt")
-    remedy = f"the newest sound one before it is taken with --resume-from {run / 'step-00000010'}"
+    remedy = f"use the newest intact one before it: --resume-from {run / 'step-00000010'}"
     with pytest.raises(ValueError, match=says.format(file)) as error:
         load_checkpoint(run)
     assert str(error.value).endswith(remedy)
     flip(run / "step-00000010" / "state.pt")
-    with pytest.raises(ValueError, match="no older one is sound, start anew in another --run folder"):
+    with pytest.raises(ValueError, match="no older one is intact; start a new run in another --run folder"):
         load_checkpoint(run)
 
 
@@ -101,7 +101,7 @@ def test_where_a_run_starts_is_never_guessed(run, tmp_path_factory):
     assert starting_point(fresh, False) is None
     assert starting_point(run, True) == starting_point(fresh, run) == run / "step-00000030"
     assert starting_point(run, run / "step-00000010") == run / "step-00000010"
-    with pytest.raises(ValueError, match="holds a run already; add --resume"):
+    with pytest.raises(ValueError, match="already contains a run; add --resume"):
         starting_point(run, False)
     for resume in (True, fresh / "step-00000010", fresh / "nowhere"):
         with pytest.raises(ValueError, match="no checkpoint to resume from"):

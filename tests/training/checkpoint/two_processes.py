@@ -87,7 +87,7 @@ def fails_for_all_when_it_fails_for_one(folder: Path) -> None:
 
     for failing in (0, 1):
         os.fsync = full if dist.get_rank() == failing else real
-        with pytest.raises(OSError, match="the checkpoint of step 6 is not safe"):
+        with pytest.raises(OSError, match="the checkpoint of step 6 is not saved"):
             save_checkpoint(folder, 6, Sharded().state(6))
         os.fsync = real
         dist.barrier()

@@ -83,7 +83,7 @@ def stopped(two: Two, rank: int) -> int:
     two.send(rank, signal.SIGSTOP)
     two.hear(1 - rank, f"waiting for process {rank} ")
     two.send(rank, signal.SIGCONT)
-    two.hear(1 - rank, "is heard again")
+    two.hear(1 - rank, "responds again")
     two.send(rank, signal.SIGSTOP)
     return two.leave(1 - rank)
 

@@ -27,10 +27,10 @@ def left(tmp_path_factory) -> Path:
 def test_a_process_that_is_stopped_is_named_and_not_waited_for_too_long(left, rank):
     found, said = json.loads((left / "codes.json").read_text()), (left / f"stopped-{rank}-{1 - rank}").read_text()
     name = f"process {rank} ({found['host']}, process id {found['pids'][f'stopped-{rank}']})"
-    warning = re.escape(f"waiting for {name}: no sign of life for ") + r"\d s, it is stopped, dead or cut off"
+    warning = re.escape(f"waiting for {name}: no heartbeat for ") + r"\d s, it is stopped, dead or disconnected"
     assert re.search(warning, said)
-    assert f"{name} is heard again" in said
-    assert re.search(re.escape(f"error: no sign of life from {name} for ") + r"[4-9] s; the last checkpoint is", said)
+    assert f"{name} responds again" in said
+    assert re.search(re.escape(f"error: no heartbeat from {name} for ") + r"[4-9] s; the last checkpoint is", said)
     assert found["codes"][f"stopped-{rank}"] == 2
 
 

@@ -81,7 +81,7 @@ def test_the_learning_rate_can_fall_by_a_cosine_from_the_first_step():
 
 def test_eight_bit_moments_that_cannot_be_had_are_refused(monkeypatch):
     parameters = [("w", nn.Parameter(torch.zeros(2)))]
-    with pytest.raises(ValueError, match="works on CUDA, not on cpu: take adamw8bit"):
+    with pytest.raises(ValueError, match="needs CUDA, not cpu: use adamw8bit"):
         make_optimizers(parameters, OptimizerSettings(kind="adamw8bit-bitsandbytes"))
     monkeypatch.setitem(sys.modules, "torchao.optim", None)
     with pytest.raises(ValueError, match=r'adamw8bit needs torchao: pip install "refilm\[quant\]"'):

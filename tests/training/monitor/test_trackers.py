@@ -107,7 +107,7 @@ def test_a_tracker_that_cannot_begin_is_one_line(monkeypatch):
         raise RuntimeError("no API key")  # wandb's own errors are no ImportErrors
 
     monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=init))
-    with pytest.raises(ValueError, match="--log-with wandb: cannot begin: no API key; mend that, or leave it out"):
+    with pytest.raises(ValueError, match="--log-with wandb: cannot start: no API key; fix that, or remove the option"):
         open_tracker("wandb", run="fox", config={})
 
 

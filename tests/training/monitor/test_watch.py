@@ -125,7 +125,7 @@ def test_videos_need_a_image_each_or_one_for_all(refilm, folder, fox):
     videos = f'videos={{prompts=["a", "b", "c"], references=["{fox}", "{fox}"]}}'
     result = refilm("train", "tiny.toml", "--set", videos)
     assert result.exit_code == 2
-    assert "videos.references: 2 images for 3 prompts; give one each, one for all, or none" in result.stderr
+    assert "videos.references: 2 images for 3 prompts; give one per prompt, one for all, or none" in result.stderr
 
 
 def test_a_run_whose_image_stays_unused_ends_itself_and_can_go_on(refilm, folder):
@@ -137,9 +137,9 @@ def test_a_run_whose_image_stays_unused_ends_itself_and_can_go_on(refilm, folder
     ]
     result = refilm("train", "tiny.toml", *weak)
     assert result.exit_code == 3
-    assert "right and wrong image give the same loss" in result.stderr
-    assert "the image is not being used" in result.stderr
-    assert "step 4 is kept, go on with: refilm train tiny.toml --run runs/tiny" in result.stderr
+    assert "the right and a wrong reference give the same loss" in result.stderr
+    assert "the reference is not used" in result.stderr
+    assert "step 4 is saved; continue with: refilm train tiny.toml --run runs/tiny" in result.stderr
     run = folder / "runs" / "tiny"
     assert "stopped after step 4" in json.loads((run / "run.json").read_text())["parts"][0]["end"]
     assert not (folder / "adapter").exists()
@@ -164,7 +164,7 @@ def test_a_signal_before_the_first_step_leaves_with_its_code_and_keeps_what_is_e
     monkeypatch.setattr(LineDisplay, "encoded", asked_at_once)
     result = refilm(*words)
     assert result.exit_code == 75
-    assert "stopped; no step is saved yet, start anew with: refilm train tiny.toml" in result.stderr
+    assert "stopped; no step is saved yet; start again with: refilm train tiny.toml" in result.stderr
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL  # children of this process would ignore it too
     assert len(told) == 1
     assert refilm(*words).exit_code == 0
@@ -194,16 +194,16 @@ def test_a_dry_run_tells_the_plan_and_touches_nothing(refilm, folder):
     assert told.exit_code == 0, told.output
     assert tree() == before
     assert "stage adapter, 12 steps, 48 samples" in told.stdout
-    assert "8 clips to learn from, each 6.0 times; 4 to validate on" in told.stdout
+    assert "8 training clips, each used 6.0 times; 4 validation clips" in told.stdout
     assert "8 of 5 x 8 x 8 latents" in told.stdout
     assert "reference attention" in told.stdout
-    assert "together" in told.stdout
+    assert "in total" in told.stdout
 
 
 def test_a_dry_run_fetches_nothing(refilm, folder, encoded_clips):
     result = refilm("train", "tiny.toml", "--dry-run", "--set", "base=nobody/has-this")
     assert result.exit_code == 2
-    assert "nobody/has-this: is not in the Hub's cache, and a dry run fetches nothing" in result.stderr
+    assert "nobody/has-this: is not in the Hub's cache, and a dry run downloads nothing" in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,7 @@ def test_with_one_subject_alone_there_is_no_wrong_image(clips, tiny_base, monkey
     assert "wrong" not in scores
     found = task.reference_usage(scores)
     assert found.outcome == "unused"
-    assert "all held-out clips show one subject" in found.words
+    assert "all validation clips show one subject" in found.words
 
 
 def test_a_fresh_adapter_is_found_not_to_use_the_image(clips, tiny_base):
@@ -91,7 +91,7 @@ def test_a_fresh_adapter_is_found_not_to_use_the_image(clips, tiny_base):
     found = task.reference_usage(scores)
     assert found.outcome == "unused"
     assert found.words.startswith(
-        "right and wrong image give the same loss (gap 0.0000 +- 0.0000): the image is not being used; "
+        "the right and a wrong reference give the same loss (gap 0.0000 +- 0.0000): the reference is not used; "
     )
     assert {scores[name] for name in scores if name.startswith("share/")} == {0.0}
 
@@ -101,7 +101,7 @@ def test_the_pocket_adapter_is_found_to_use_the_image(pocket_clips):
     scores = task.validate()
     found = task.reference_usage(scores)
     assert found.used
-    assert "the image is used" in found.words
+    assert "the reference is used" in found.words
     assert scores["gap"] > 5 * scores["gap_error"] > 0
 
 
@@ -120,25 +120,25 @@ QUARTERS = {f"{name}/q{n}": value for name, value in SCORES.items() for n in ran
 @pytest.mark.parametrize(
     ("change", "outcome", "words"),
     [
-        ({}, "used", "a wrong image costs 20.0% more than the right one (gap 0.0100 +- 0.0010): the image is used"),
-        ({"gap/q1": 0.0, "gap/q2": 0.001}, "used", "but this shows only with much noise and the most noise"),
+        ({}, "used", "a wrong reference increases the loss by 20.0% (gap 0.0100 +- 0.0010): the reference is used"),
+        ({"gap/q1": 0.0, "gap/q2": 0.001}, "used", "but only with much noise and the most noise"),
         (
             {"gap": 0.00001, "gap_error": 0.00001, "help": 0},
             "unused",
-            "right and wrong image give the same loss (gap 0.0000 +- 0.0000): the image is not being used; ",
+            "the right and a wrong reference give the same loss (gap 0.0000 +- 0.0000): the reference is not used; ",
         ),
         (
             {"gap": 0.00001, "gap_error": 0.000001},
             "unused",
-            "but with any image: it learned what all clips have in common",
+            "but with any reference: it learned what all clips have in common",
         ),
-        ({"gap": -0.01}, "unused", "the right image gives a higher loss than a wrong one"),
-        ({"gap": math.nan, "gap_error": math.nan}, "undecided", "the losses are not finite numbers"),
+        ({"gap": -0.01}, "unused", "the right reference gives a higher loss than a wrong one"),
+        ({"gap": math.nan, "gap_error": math.nan}, "undecided", "the losses are not finite"),
         (
             {"gap": 0.0001, "gap_error": 0.0002},
             "undecided",
-            "undecided whether a wrong image costs anything (gap 0.0001 +- 0.0002): 64 samples are too few, "
-            "about 2,400 would do (diffusion.validation.samples",
+            "undecided whether a wrong reference increases the loss (gap 0.0001 +- 0.0002): 64 samples are too few, "
+            "about 2,400 are needed (diffusion.validation.samples",
         ),
     ],
 )
@@ -179,7 +179,7 @@ def test_an_outcome_wants_three_standard_errors(name, size, error, outcome):
 def test_as_many_samples_as_it_asks_for_decide(size, error):
     scores = {**SCORES, **QUARTERS, "gap": size, "gap_error": error}
     words = usage_of(scores, samples=64).words
-    wanted = int(re.search(r"about ([\d,]+) would do", words)[1].replace(",", ""))
+    wanted = int(re.search(r"about ([\d,]+) are needed", words)[1].replace(",", ""))
     assert 64 < wanted < 1_000_000
     more = scores | {"gap_error": error * math.sqrt(64 / wanted)}
     assert usage_of(more, samples=wanted).outcome != "undecided"
@@ -189,8 +189,8 @@ def test_as_many_samples_as_it_asks_for_decide(size, error):
 
 def test_a_difference_that_no_number_of_samples_would_tell_is_said_to_be_one():
     scores = {**SCORES, **QUARTERS, "gap": RELEVANT, "gap_error": RELEVANT}
-    assert "64 samples are too few, and more than 1,000,000 would do" not in usage_of(scores, samples=64).words
-    assert "more than 1,000,000 would be needed" in usage_of(scores, samples=64).words
+    assert "64 samples are too few, and more than 1,000,000 are needed" not in usage_of(scores, samples=64).words
+    assert "more than 1,000,000 are needed" in usage_of(scores, samples=64).words
 
 
 def test_dropping_less_is_advised_only_where_something_is_dropped(clips, tiny_base):

@@ -119,8 +119,8 @@ def fit(
         while run.step < settings.steps:
             samples, found, enough = len(task.samples(run.step)), Findings(), 0
             details = run.advance()
-            asked, last = highest(stop.asked), run.step == settings.steps
-            if not asked and (last or run.step % settings.validate_every == 0):
+            received, last = highest(stop.received), run.step == settings.steps
+            if not received and (last or run.step % settings.validate_every == 0):
                 run.check_frozen()
                 with run.averaged(), run.arithmetic():
                     found = validate(run.step) if first or run.sharded else found
@@ -129,10 +129,10 @@ def fit(
             yield Progress(run.step, settings.steps, details.pop("loss"), seconds, samples, details, *result)
             started = time.perf_counter()
             # saved after the event: every saved step has been reported
-            if asked or enough or last or run.step % settings.save_every == 0:
+            if received or enough or last or run.step % settings.save_every == 0:
                 save_checkpoint(folder, run.step, run.state(), keep=settings.keep)
-            if asked:
-                yield Stopped(run.step, signal=Signals(asked))
+            if received:
+                yield Stopped(run.step, signal=Signals(received))
                 return
             if enough:
                 yield Stopped(run.step, reason=found.words)

@@ -36,13 +36,13 @@ class Stop:
 
     def __init__(self, on_stop: Callable[[], None]):
         self.on_stop = on_stop
-        self.asked = 0
+        self.received = 0
         """The number of the first signal; 0: none."""
 
     def take(self, number: int, frame: FrameType | None) -> None:
         """Signal handler."""
-        if not self.asked:
-            self.asked = number
+        if not self.received:
+            self.received = number
             self.on_stop()
         elif number == SIGINT:
             raise KeyboardInterrupt
@@ -62,8 +62,8 @@ def stoppable(on_stop: Callable[[], None] = lambda: None) -> Iterator[Stop]:
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
-    heard = [number for number in SIGNALS if getsignal(number) != SIG_IGN]
-    before = {number: handle(number, stop.take) for number in heard}
+    handled = [number for number in SIGNALS if getsignal(number) != SIG_IGN]
+    before = {number: handle(number, stop.take) for number in handled}
     try:
         yield stop
     finally:
