@@ -1,4 +1,4 @@
-"""Settings mean what they say: no conversions, bounds on every number, text of any kind through a file and back."""
+"""Settings: no conversions, bounds on every number, and any text survives a round trip through a file."""
 
 import importlib
 import json
@@ -164,7 +164,7 @@ def test_files_that_would_cost_much_are_refused(tmp_path, content, words):
         ({"loop.steps": "12"}, r"loop\.steps: Input should be a valid integer \(received '12'\)"),
     ],
 )
-def test_a_wrong_setting_is_told_by_its_path_with_what_was_meant(tmp_path, changes, words):
+def test_an_error_names_the_setting_and_suggests_a_similar_one(tmp_path, changes, words):
     path = tmp_path / "recipe.toml"
     path.write_text(RECIPE)
     with pytest.raises(ValueError, match=rf"recipe\.toml: {words}"):
@@ -185,7 +185,7 @@ def test_text_that_no_file_can_hold_is_refused():
         recipe_of(json.loads('{"stage": "adapter", "out": "out\\udc80"}'))
 
 
-def test_names_of_earlier_versions_are_read_with_one_line_that_tells_the_new_ones(caplog, tmp_path):
+def test_old_names_are_read_with_a_warning_that_has_the_new_ones(caplog, tmp_path):
     values = read_values()
     values["diffusion"] |= {"still_share": 0.25, "loss": {"mask_share": 0.5}}
     values["loop"] |= {"optimizer": {"decay_share": 0.1}}

@@ -37,7 +37,7 @@ def test_from_a_table_to_a_data_set_that_can_be_used(refilm, table, tmp_path):
     assert require_checked(manifest).settings.tokens == 24  # of the pocket model, whose tokenizer counted
 
 
-def test_what_cannot_be_used_is_told_by_the_exit_code(refilm, table, tmp_path):
+def test_unusable_clips_set_the_exit_code(refilm, table, tmp_path):
     out = tmp_path / "clips"
     assert refilm("data", "import", table, out, "--columns", "video=path,caption=text").exit_code == 0
     manifest = out / "manifest.jsonl"

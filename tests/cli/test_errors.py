@@ -1,4 +1,4 @@
-"""What a user can mend is one line that says how, exit code 2, and no traceback."""
+"""A user error is one line that says how to fix it, exit code 2, and no traceback."""
 
 import subprocess
 import sys
@@ -128,8 +128,8 @@ def test_debug_shows_where_it_came_from(refilm, folder):
     assert result.stderr.splitlines()[-1].startswith("error: nowhere.toml: no such file")
 
 
-def test_the_process_says_one_line_and_ends_with_2(folder, tiny_base, monkeypatch):
-    """Nothing of what libraries have to say comes with it, though here they are loaded."""
+def test_an_error_is_one_line_and_exit_code_2(folder, tiny_base, monkeypatch):
+    """Without output of libraries, although they are loaded here."""
     for name in QUIET:
         monkeypatch.delenv(name, raising=False)
     words = [Path(sys.executable).with_name("refilm"), "generate", PROMPT, "-o", "video.mp4", "--base", tiny_base]

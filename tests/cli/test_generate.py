@@ -1,4 +1,4 @@
-"""`refilm generate` writes the video that was asked for, and says all that is needed to make it again."""
+"""`refilm generate` writes the video, and prints everything that is needed to reproduce it."""
 
 import re
 from pathlib import Path
@@ -44,7 +44,7 @@ def test_the_video_is_the_librarys(generate, fox, tiny_base):
     assert np.array_equal(np.stack(frames), video.frames)
 
 
-def test_a_seed_of_its_own_is_said_and_makes_the_same_video(generate):
+def test_a_random_seed_is_printed_and_reproduces_the_video(generate):
     seed = re.search(r"seed (\d+),", generate("-o", "one.png", "--frames", 1))
     generate("-o", "two.png", "--frames", 1, "--seed", seed[1])
     generate("-o", "three.png", "--frames", 1)
@@ -64,7 +64,7 @@ def test_every_setting_of_a_request_has_an_option_with_its_sentence(refilm, monk
             assert field.description in told
 
 
-def test_explain_writes_where_the_video_looked(generate, fox):
+def test_explain_writes_heat_maps(generate, fox):
     said = generate("--reference", fox, "-o", "video.mp4", "--explain-steps", "2-2")
     assert said.splitlines()[1] == "heat maps: video.looks.mp4, video.looks.png"
     assert open_video("video.looks.mp4").frames.shape == (17, 256, 792, 3)

@@ -15,7 +15,7 @@ COLORS = {"FORCE_COLOR": "1", "COLUMNS": "40", "TTY_COMPATIBLE": "1"}
 
 
 def piped(*words: str | Path, **environment: str) -> subprocess.CompletedProcess[bytes]:
-    """A command in a process of its own, whose output nobody watches."""
+    """A command in its own process, without a terminal."""
     command = [sys.executable, "-m", "refilm.cli", *words]
     return subprocess.run(command, capture_output=True, env=os.environ | COLORS | environment, timeout=300)
 
@@ -42,7 +42,7 @@ def test_a_pipe_gets_whole_lines(clips):
 
 
 @pytest.mark.parametrize("words", [["data", "check", LONG, "--no-such-option"], ["data", "--help"]])
-def test_usage_is_told_in_plain_lines(words):
+def test_usage_is_printed_in_plain_lines(words):
     done = piped(*words)
     output = (done.stdout + done.stderr).decode()
     assert "Usage: " in output

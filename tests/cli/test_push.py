@@ -186,7 +186,7 @@ def test_a_login_that_is_none_is_refused_in_one_line(hub, tiny_base):
     assert hub.repositories == {}
 
 
-def test_a_dry_run_tells_and_sends_nothing(refilm, tiny_base):
+def test_a_dry_run_lists_files_and_uploads_nothing(refilm, tiny_base):
     result = refilm("push", tiny_base / "adapter", "me/fox", "--dry-run")  # here the network is off
     assert result.exit_code == 0, result.output
     *files, last = result.stdout.splitlines()

@@ -1,4 +1,4 @@
-"""How `refilm train` reads changes and tells its display; what it trains is shown in tests/e2e."""
+"""How `refilm train` reads changes and shows progress; what it trains is tested in tests/e2e."""
 
 import io
 import re
@@ -43,7 +43,7 @@ def test_changes_replace_values_and_leave_the_rest():
     assert recipe == {"stage": "base", "loop": {"steps": 5, "optimizer": {"ema": 0.9}}}
 
 
-def test_where_nobody_looks_there_are_few_lines(capsys):
+def test_without_a_terminal_there_are_few_lines(capsys):
     found = {"right": 0.25, "wrong": 0.5, "none": 0.3, "gap": 0.25, "gap_error": 0.01, "right/q1": 0.2}
     with LineDisplay(every=1000) as display:
         for step in range(1, 101):
@@ -84,7 +84,7 @@ def test_durations_read_well(seconds, text):
     assert clock(seconds) == text
 
 
-def test_only_the_first_of_several_processes_tells(capsys):
+def test_only_the_first_of_several_processes_prints(capsys):
     with display_for(Console(), first=False) as display:
         display.encoded(EncodeProgress("clips", 1, 1))
         display.step(Progress(1, 1, loss=1.0, seconds=1.0))

@@ -1,11 +1,11 @@
-"""Weights are converted and told of by the command line."""
+"""`refilm convert` and `refilm info`."""
 
 import json
 
 from refilm.checkpoints import load_adapter
 
 
-def test_info_tells_what_the_parts_are(refilm, tiny_base):
+def test_info_describes_the_parts(refilm, tiny_base):
     result = refilm("info", tiny_base)
     assert result.exit_code == 0, result.output
     for words in ("base model", "T5EncoderModel", "CLIPVisionModel", "AutoencoderKLCogVideoX", "adapter"):

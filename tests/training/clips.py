@@ -1,4 +1,4 @@
-"""Encoded clips in memory, each of whose numbers tells which clip it is."""
+"""Encoded clips in memory; the numbers of each identify the clip."""
 
 import torch
 

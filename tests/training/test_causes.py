@@ -24,7 +24,7 @@ def cache(tiny_base, tmp_path_factory):
 
 
 def spoiled(cache, name: str, value: float) -> EncodedSet:
-    """A cache whose clip 4 holds a value that is no finite number."""
+    """A cache whose clip 4 has a value that is not finite."""
     clips = EncodedSet(cache)
     read = clips._cache.clip
 

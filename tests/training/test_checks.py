@@ -90,7 +90,7 @@ def test_a_dry_run_refuses_what_the_run_refuses(refilm, recipe, cache, tmp_path,
         ("image_processor/preprocessor_config.json", None, "preprocessor_config.json: no such file"),
     ],
 )
-def test_a_dry_run_looks_at_encoders_as_the_run_does(refilm, recipe, tiny_base, tmp_path, clips, file, content, words):
+def test_a_dry_run_checks_encoders_as_the_run_does(refilm, recipe, tiny_base, tmp_path, clips, file, content, words):
     base = Path(shutil.copytree(tiny_base, tmp_path / "base"))
     (base / "tokenizer" / "tokenizer.json").unlink(missing_ok=True)
     (base / file).unlink() if content is None else (base / file).write_bytes(content)

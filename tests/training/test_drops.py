@@ -1,4 +1,4 @@
-"""What is dropped where a recipe does not say, and why an adapter that trains alone needs no drops."""
+"""The default drops, and why an adapter that trains alone needs none."""
 
 import pytest
 import torch
@@ -19,7 +19,7 @@ def clips(tiny_base, tmp_path_factory) -> EncodedSet:
 
 
 def kept(task) -> tuple[float, float]:
-    """Shares of a batch's clips that keep text and reference."""
+    """Fractions of a batch's clips that keep text and reference."""
     batch = task.draw(task.stream, 0, task.samples(0))
     return batch.text_scale.mean().item(), batch.reference_scale.mean().item()
 
@@ -34,7 +34,7 @@ def test_a_transformer_that_trains_sees_some_clips_without(clips, tiny_base):
     assert TrainSettings(lora=LoraSettings()).changes_transformer
 
 
-def test_what_a_recipe_says_is_dropped_and_no_more(clips, tiny_base):
+def test_only_the_drops_of_the_recipe_happen(clips, tiny_base):
     for what in ("adapter", "all"):
         drop = DropSettings(text=0.5)
         task = task_on(clips, tiny_base, training=TrainSettings(what=what), curriculum=MANY, drop=drop)

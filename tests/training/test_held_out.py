@@ -1,4 +1,4 @@
-"""Who is held out is never learned from, and is what every validation shows: by what tasks and recipes really draw."""
+"""Held-out subjects are never trained on, and every validation uses only them."""
 
 from collections.abc import Callable
 

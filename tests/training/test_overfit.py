@@ -1,4 +1,4 @@
-"""The self-test of recipes: what it passes, and what it says of a run that cannot learn."""
+"""The self-test of recipes: which recipes pass, and the causes it prints if one does not."""
 
 from dataclasses import replace
 
@@ -56,7 +56,7 @@ def test_a_recipe_that_learns_passes_early(clips, tiny_base):
         ),
     ],
 )
-def test_one_that_cannot_learn_is_told_why(clips, tiny_base, monkeypatch, optimizer, task_settings, words):
+def test_one_that_cannot_learn_gets_the_cause(clips, tiny_base, monkeypatch, optimizer, task_settings, words):
     monkeypatch.setattr("refilm.training.overfit.STEPS", 25)
     settings = SETTINGS.model_copy(update={"optimizer": OptimizerSettings(**optimizer)})
     found, _ = outcome(task_on(clips, tiny_base, **task_settings), settings)
@@ -64,7 +64,7 @@ def test_one_that_cannot_learn_is_told_why(clips, tiny_base, monkeypatch, optimi
     assert words in found.words
 
 
-def test_a_loss_that_rises_asks_for_a_lower_rate_and_one_that_overflows_at_once_for_precision(clips, tiny_base):
+def test_a_rising_loss_suggests_a_lower_rate_and_an_overflow_at_step_0_suggests_fp32(clips, tiny_base):
     rising = OverfitProgress(
         25, 200, start=1.0, loss=1.5, scores={"none": 1.5}, found=None, gradient_norm=3.0, moved=0.5
     )

@@ -132,7 +132,7 @@ def test_a_video_is_made_with_low_rank_changes_also_where_memory_is_low(trained,
     assert (videos[0] == videos[1]).all()
 
 
-def test_an_adapter_begins_as_another_and_goes_on(trained, tiny_base, tmp_path):
+def test_an_adapter_starts_from_another(trained, tiny_base, tmp_path):
     lora = "\n[train.lora]\nrank = 4\n"
     _, first = trained(lora)
     onward = {"init_from": str(first), "out": str(tmp_path / "onward")}
@@ -148,7 +148,7 @@ def test_an_adapter_begins_as_another_and_goes_on(trained, tiny_base, tmp_path):
         assert not any(torch.equal(before[name], after[name]) for name in before)  # all have been trained on
 
 
-def test_a_transformer_begins_as_another_and_goes_on(tiny_base, cache, tmp_path):
+def test_a_transformer_starts_from_another(tiny_base, cache, tmp_path):
     begun = load_base(tiny_base, device="cpu", dtype="float32")
     copy_base(tiny_base, tmp_path / "base")
     path = tmp_path / "base.toml"
@@ -179,7 +179,7 @@ def test_a_transformer_begins_as_another_and_goes_on(tiny_base, cache, tmp_path)
         ('init_from = "nowhere"', r"nowhere/adapter\.json"),
     ],
 )
-def test_an_adapter_of_another_kind_is_no_beginning(trained, tmp_path, lines, words):
+def test_training_cannot_start_from_an_adapter_of_another_kind(trained, tmp_path, lines, words):
     _, first = trained("")
     path = tmp_path / "recipe.toml"
     path.write_text(f"{lines}\n{path.read_text()}")
@@ -188,7 +188,7 @@ def test_an_adapter_of_another_kind_is_no_beginning(trained, tmp_path, lines, wo
         next(recipe.prepare())
 
 
-def test_an_adapter_that_reads_images_otherwise_is_no_beginning(trained, tmp_path):
+def test_training_cannot_start_from_an_adapter_with_other_image_preprocessing(trained, tmp_path):
     task, first = trained("")
     save_adapter(task.adapter, first, base_fingerprint=None, facts={}, image_fit="squash-bilinear")
     recipe = read_recipe(tmp_path / "recipe.toml", {"init_from": str(first), "hidden_state": "last"})
@@ -196,7 +196,7 @@ def test_an_adapter_that_reads_images_otherwise_is_no_beginning(trained, tmp_pat
         next(recipe.prepare())
 
 
-def test_the_pocket_adapter_is_a_beginning_too(cache, tmp_path):
+def test_training_can_start_from_the_pocket_adapter(cache, tmp_path):
     path = tmp_path / "recipe.toml"
     path.write_text(RECIPE.format(base="pocket", out=tmp_path / "out", cache=cache / "pocket"))
     recipe = read_recipe(path, {"init_from": "pocket", "hidden_state": read_card(POCKET / "adapter").hidden_state})
@@ -254,7 +254,7 @@ def test_clips_of_another_kind_of_model_are_refused(trained, cache):
 
 
 @pytest.mark.parametrize(("state", "place", "other"), [("last", -1, "penultimate"), ("penultimate", -2, "last")])
-def test_an_adapter_is_asked_with_the_hidden_state_that_it_learned_from(trained, tiny_base, cache, state, place, other):
+def test_an_adapter_is_used_with_the_hidden_state_of_its_training(trained, tiny_base, cache, state, place, other):
     size = load_base(tiny_base, device="cpu", memory="low").defaults.height
     image = Critters(6, size=size)[0].references[0].load((0, 0, 0))
     task, out = trained("", hidden_state=state)

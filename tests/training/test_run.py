@@ -123,7 +123,7 @@ def test_other_clips_are_refused_wherever_they_are(recipe, trained, cache, tmp_p
     assert goes_on(recipe, trained, ["data"], loop__steps=4, **lone) == [4]
 
 
-def test_a_run_of_an_older_version_goes_on(recipe, trained):
+def test_a_run_of_an_older_version_can_be_resumed(recipe, trained):
     account = json.loads((trained / "run.json").read_text())
     for part in account["parts"]:
         del part["changes"]  # which 0.1 did not have,
@@ -161,7 +161,7 @@ def test_a_weight_of_another_shape_is_never_spread(recipe, trained, tmp_path, sm
         make_trainer(other, loop, tmp_path / "lora", resume=True)
 
 
-def test_a_second_process_is_told_that_the_folder_is_taken_and_touches_nothing(recipe, trained):
+def test_a_second_process_gets_an_error_and_writes_nothing(recipe, trained):
     steps = steps_of(recipe, trained, resume=True, changes={**SHORT, "loop.steps": 4})
     assert next(steps).step == 3
     before = contents(trained)
@@ -204,7 +204,7 @@ def test_a_run_that_was_killed_before_its_first_checkpoint_starts_anew_with_reco
     assert len(json.loads((run / "run.json").read_text())["parts"]) == 1
 
 
-def test_what_is_allowed_really_goes_on_from_the_checkpoint(recipe, trained):
+def test_allowed_changes_resume_from_the_checkpoint(recipe, trained):
     before = load_checkpoint(trained)["weights"]
     goes_on(recipe, trained, ["loop.optimizer"], loop__optimizer__learning_rate=1e-12, loop__optimizer__ema=0.0)
     after = load_checkpoint(trained)["weights"]
@@ -212,7 +212,7 @@ def test_what_is_allowed_really_goes_on_from_the_checkpoint(recipe, trained):
     assert torch.allclose(before[name], after[name], atol=1e-3)
 
 
-def test_a_full_disk_for_logs_and_videos_is_told_once_and_the_run_goes_on(recipe, tmp_path, caplog):
+def test_a_full_disk_for_logs_and_videos_is_reported_once_and_the_run_continues(recipe, tmp_path, caplog):
     run = tmp_path / "run"
     videos = {"prompts": ["a critter waits", "a critter hops"], "steps": 1}
     steps = steps_of(recipe, run, changes={**SHORT, "loop.steps": 5, "loop.validate_every": 1, "videos": videos})
@@ -232,7 +232,7 @@ def test_a_full_disk_for_logs_and_videos_is_told_once_and_the_run_goes_on(recipe
     assert (tmp_path / "adapter").is_dir()
 
 
-def test_a_tracker_that_fails_is_told_once_and_the_run_goes_on(recipe, tmp_path, monkeypatch, caplog):
+def test_a_failing_tracker_is_reported_once_and_the_run_continues(recipe, tmp_path, monkeypatch, caplog):
     def fails(*given, **named):
         raise RuntimeError("the network is gone")
 
@@ -267,7 +267,7 @@ def test_other_files_among_the_videos_do_no_harm(recipe, tmp_path):
         ("validations", [{"step": 1, "scores": {"gap": "much"}, "words": ""}], "validations.0.scores.gap: "),
     ],
 )
-def test_an_account_that_was_edited_is_refused_in_one_line(recipe, trained, name, value, words):
+def test_an_edited_run_record_is_a_one_line_error(recipe, trained, name, value, words):
     path = trained / "run.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {name: value}))
     before = contents(trained)

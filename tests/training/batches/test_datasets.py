@@ -12,7 +12,7 @@ from refilm.training.batches.datasets import DataSettings
     ("hold_out", "train", "held_out"),
     [("subjects", "train", "held_out"), ("combinations", "train_combinations", "held_out_combinations")],
 )
-def test_critters_are_told_by_class_and_of_the_split_that_is_asked_for(tiny_base, tmp_path, hold_out, train, held_out):
+def test_critters_have_class_captions_and_the_chosen_split(tiny_base, tmp_path, hold_out, train, held_out):
     base = load_base(tiny_base, device="cpu", dtype="float32")
     data = DataSettings(cache=tmp_path, clips=5, held_out_clips=5, seed=3, classes=True, hold_out=hold_out)
     list(data.prepare(base.encoders, base.defaults, tokens=base.size.text_length))

@@ -1,4 +1,4 @@
-"""The sample stream: everything of sample n is a function of the seed and n, whoever asks and in whatever order."""
+"""The sample stream: everything of sample n is a function of the seed and n, in any process and order."""
 
 import math
 from collections import Counter
@@ -106,7 +106,7 @@ def test_rounds_and_seeds_have_orders_of_their_own():
     assert len(set(orders)) == 6
 
 
-def test_buckets_and_stills_come_by_their_shares():
+def test_buckets_and_stills_have_their_frequencies():
     mixed = stream(still_fraction=0.25)
     shapes = [tuple(mixed.batch(step, mixed.samples(step)[:1]).latents.shape[1:]) for step in range(3, 163)]
     stills = [shape for shape in shapes if shape[0] == 1]
@@ -151,7 +151,7 @@ def test_noise_of_neighbours_and_of_other_seeds_is_unrelated():
     assert abs(noises[:12].std() - 1) < 0.02
 
 
-def test_captions_references_and_views_come_by_their_shares():
+def test_captions_references_and_views_have_their_frequencies():
     many = stream(Clips({SQUARE: 1}), captions=(0.25, 0.75), curriculum=(ClipLesson(until=1, batch=2000),))
     batch = many.batch(0, many.samples(0))
     captions = Counter(batch.text[:, 0, 0].tolist())
@@ -161,7 +161,7 @@ def test_captions_references_and_views_come_by_their_shares():
     assert min(images.values()) > 2000 / 6 * 0.8
 
 
-def test_shares_that_do_not_match_the_captions_are_refused():
+def test_frequencies_that_do_not_match_the_captions_are_an_error():
     with pytest.raises(ValueError, match="captions has 1 numbers, but clip 0 has 2 captions"):
         stream(Clips({SQUARE: 1}), captions=(1.0,)).batch(0, [0])
     with pytest.raises(ValidationError, match="give at least one caption a frequency above 0"):
@@ -182,7 +182,7 @@ def test_a_clip_without_a_mask_is_all_subject_beside_one_that_has_one():
     assert stream().batch(0, [0]).mask is None
 
 
-def test_drops_are_disjoint_and_have_their_shares():
+def test_drops_are_disjoint_and_have_their_probabilities():
     uniform = (torch.arange(10_000) + 0.5) / 10_000
     text, reference = drops(uniform, DropSettings(text=0.1, reference=0.2, both=0.05))
     assert ((text == 0) & (reference == 0)).sum() == 500
@@ -192,7 +192,7 @@ def test_drops_are_disjoint_and_have_their_shares():
         DropSettings(text=0.5, reference=0.5, both=0.1)
 
 
-def test_nothing_is_dropped_where_nothing_is_said():
+def test_nothing_is_dropped_by_default():
     text, reference = drops(torch.linspace(0, 1 - 1e-6, 1000), None)
     assert text.all()
     assert reference.all()

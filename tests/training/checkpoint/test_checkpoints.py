@@ -38,7 +38,7 @@ def test_only_the_newest_checkpoints_stay_and_the_newest_is_found(run):
     assert loaded["optimizers"] == [{"betas": (0.9, 0.99)}]
 
 
-def test_the_manifest_tells_what_the_files_are(run):
+def test_the_manifest_matches_the_files(run):
     manifest = json.loads((run / "step-00000030" / "manifest.json").read_text())
     assert (manifest["step"], manifest["processes"], list(manifest["files"])) == (30, 1, ["state.pt"])
     assert manifest["files"]["state.pt"]["size"] == (run / "step-00000030" / "state.pt").stat().st_size

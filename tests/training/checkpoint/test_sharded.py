@@ -1,4 +1,4 @@
-"""The state of two processes that share the weights (FSDP2): saved by both, resumed by both or by one."""
+"""The state of two processes with sharded weights (FSDP2): saved by both, resumed by both or by one."""
 
 import json
 import os

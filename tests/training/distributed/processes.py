@@ -21,7 +21,7 @@ CASES = {
 
 
 def course(case: str, folder: Path) -> dict:
-    """Five steps, with a save after three; what they told and which samples this process took."""
+    """Five steps, with a save after three; their metrics and the samples of this process."""
     settings, of_steps = CASES[case]
     made = task(**settings)
     taken: list[list] = []

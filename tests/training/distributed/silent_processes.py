@@ -79,7 +79,7 @@ def wait(condition) -> None:
 
 
 def stopped(two: Two, rank: int) -> int:
-    """A process is stopped, goes on, and is stopped for good."""
+    """A process is stopped, continues, and is stopped for good."""
     two.send(rank, signal.SIGSTOP)
     two.hear(1 - rank, f"waiting for process {rank} ")
     two.send(rank, signal.SIGCONT)

@@ -1,4 +1,4 @@
-"""Two processes of which one is stopped or dies: the other says whom it waits for, and ends when it waits too long."""
+"""Two processes of which one is stopped or dies: the other reports it, and ends after a timeout."""
 
 import json
 import os
@@ -12,7 +12,7 @@ import pytest
 
 @pytest.fixture(scope="module")
 def left(tmp_path_factory) -> Path:
-    """A folder with what the processes said, and their exit codes."""
+    """A folder with the output of the processes, and their exit codes."""
     folder = tmp_path_factory.mktemp("silent")
     script = Path(__file__).with_name("silent_processes.py")
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}  # threads do not survive a fork

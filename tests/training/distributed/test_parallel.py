@@ -36,7 +36,7 @@ def together(tmp_path_factory):
 
 
 def alone(case):
-    """The task, its run in one process, and what five steps of it tell."""
+    """The task, its run in one process, and the metrics of five steps."""
     settings, of_steps = CASES[case]
     made = task(**settings)
     run = Trainer(made, steps(**of_steps | {"accumulate": 1, "shard": False}))
@@ -77,7 +77,7 @@ def test_two_processes_take_the_very_samples_that_one_takes(together, case):
         assert sorted(row for part in parts for row in part) == wanted
 
 
-def test_one_process_goes_on_from_where_two_were(together):
+def test_one_process_resumes_a_run_of_two(together):
     for case in CASES:
         told = alone(case)[2]
         run = Trainer(task(**CASES[case][0]), steps())

@@ -7,7 +7,7 @@ from refilm.training.engine.optimizers import OptimizerSettings
 
 
 class Regression:
-    """A line through noisy points, drawn anew from every step's number."""
+    """A line through noisy points, generated from the step number."""
 
     def __init__(self, poison: int | None = None):
         torch.manual_seed(0)

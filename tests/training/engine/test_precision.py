@@ -26,7 +26,7 @@ def test_auto_is_bfloat16_where_the_device_is_made_for_it(quick, dtype, monkeypa
     ("has", "quick"),
     [({"avx2": True, "avx512_bf16": False, "amx_bf16": False}, False), ({"avx512_bf16": True}, True), ({}, False)],
 )
-def test_a_cpu_is_asked_for_its_instructions(has, quick, monkeypatch):
+def test_a_cpu_without_bf16_instructions_uses_fp32(has, quick, monkeypatch):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: has)
     multiplies_bfloat16.cache_clear()
     assert multiplies_bfloat16("cpu") == quick

@@ -102,7 +102,7 @@ def test_a_base_that_trains_is_refused():
         quantize_base(transformer().requires_grad_(True))
 
 
-def test_without_torchao_it_says_what_to_install(monkeypatch):
+def test_without_torchao_the_error_names_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "torchao.quantization", None)
     with pytest.raises(ValueError, match=r'need torchao: pip install "refilm\[quant\]"'):
         quantize_base(transformer())

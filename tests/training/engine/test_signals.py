@@ -27,7 +27,7 @@ def heard():
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
-def test_a_signal_stops_after_a_saved_step_and_the_run_goes_on_to_the_same_bits(tmp_path, number):
+def test_a_signal_stops_after_a_saved_step_and_the_resumed_run_is_bitwise_identical(tmp_path, number):
     whole, resumed, told, events = Regression(), Regression(), [], []
     losses = [progress.loss for progress in fit(whole, SETTINGS, tmp_path / "whole")]
     with stoppable(lambda: told.append("stop")) as heard:

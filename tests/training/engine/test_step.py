@@ -1,4 +1,4 @@
-"""One optimizer step: in parts it is what it is at once, its state goes on to the bit, and nothing frozen moves."""
+"""One optimizer step: accumulation gives the same result, states resume bitwise, and frozen weights do not change."""
 
 import pytest
 import torch
@@ -34,12 +34,12 @@ def test_a_batch_in_four_parts_is_the_batch_at_once():
         ({}, {"kind": "adamw8bit"}),
     ],
 )
-def test_a_state_goes_on_to_the_bit(tmp_path, settings, optimizer, uncompiled):
+def test_a_resumed_state_is_bitwise_identical(tmp_path, settings, optimizer, uncompiled):
     goes_on_to_the_bit(tmp_path, settings, optimizer)
 
 
 @pytest.mark.slow
-def test_a_state_of_eight_bits_goes_on_to_the_bit_as_torchao_compiles_it(tmp_path):
+def test_a_resumed_8_bit_state_is_bitwise_identical_as_torchao_compiles_it(tmp_path):
     goes_on_to_the_bit(tmp_path, {}, {"kind": "adamw8bit"})
 
 
@@ -129,7 +129,7 @@ def test_average_weights_are_in_place_within_the_context_only():
     assert not all(torch.equal(run.ema.average[name], before[name]) for name in before)
 
 
-def test_what_trains_is_told_by_part_with_its_memory():
+def test_the_table_lists_trained_parts_with_their_memory():
     by = {row.name: row for row in task().trained().rows}
     adapter, base = by["reference attention"], by["transformer"]
     assert (adapter.trains, base.trains) == (True, False)
@@ -146,7 +146,7 @@ def test_what_trains_is_told_by_part_with_its_memory():
 
 
 @pytest.mark.parametrize("kind", ["muon", "adamw", "adamw8bit"])
-def test_the_table_tells_the_bytes_that_training_holds(kind, uncompiled):
+def test_the_table_has_the_bytes_that_training_needs(kind, uncompiled):
     settings = OptimizerSettings(kind=kind)
     made = task()
     run = Trainer(made, steps(optimizer=settings))
@@ -185,7 +185,7 @@ def test_blocks_that_are_computed_again_give_the_same_step(mode):
         assert one == other
 
 
-def test_a_frozen_transformer_in_8_bits_trains_and_is_told_so():
+def test_a_frozen_8_bit_transformer_trains_and_is_listed():
     made = task(training=TrainSettings(base_dtype="int8"), dtype=torch.bfloat16, checkpointing="full")
     exact = task()
     rows = [{row.name: row for row in each.trained().rows}["transformer"] for each in (made, exact)]

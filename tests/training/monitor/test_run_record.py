@@ -1,11 +1,11 @@
-"""What a run tells of the folder it is started in."""
+"""The run record of the working folder."""
 
 import subprocess
 
 from refilm.training.monitor.run_record import git_commit
 
 
-def test_the_commit_is_told_and_no_program_of_the_folder_runs(tmp_path):
+def test_the_commit_is_recorded_and_no_program_of_the_folder_runs(tmp_path):
     def git(*words: str) -> str:
         name = ["-c", "user.name=x", "-c", "user.email=x@example.com"]
         return subprocess.run(["git", *name, *words], cwd=tmp_path, check=True, capture_output=True, text=True).stdout

@@ -1,4 +1,4 @@
-"""What a run leaves to be looked at, read back by those who show it."""
+"""Logs of a run, read back by TensorBoard and other trackers."""
 
 import json
 import sys
@@ -78,7 +78,7 @@ def test_trackio_gets_each_step_once(tmp_path, monkeypatch):
     assert trackio.__version__
 
 
-def test_wandb_is_told_the_same(tmp_path, monkeypatch):
+def test_wandb_gets_the_same_metrics(tmp_path, monkeypatch):
     told = []
 
     def init(**settings):
@@ -102,7 +102,7 @@ def test_a_tracker_that_is_not_installed_is_named(monkeypatch):
         open_tracker("wandb", run="fox", config={})
 
 
-def test_a_tracker_that_cannot_begin_is_one_line(monkeypatch):
+def test_a_tracker_that_cannot_start_is_a_one_line_error(monkeypatch):
     def init(**settings):
         raise RuntimeError("no API key")  # wandb's own errors are no ImportErrors
 

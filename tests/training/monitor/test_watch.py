@@ -1,4 +1,4 @@
-"""A run under watch, through the command line: what it leaves, when it ends itself, and what a dry run tells."""
+"""Monitoring of a run through the command line: its files, early stopping, and dry runs."""
 
 import json
 import shutil
@@ -107,7 +107,7 @@ def test_videos_and_validations_leave_the_run_as_it_is(refilm, folder, fox):
     assert losses(folder / "runs" / "rare") == losses(folder / "runs" / "tiny")
 
 
-def test_a_video_that_is_not_finite_is_told_and_not_written_and_the_run_goes_on(refilm, folder, tiny_base):
+def test_a_video_that_is_not_finite_is_reported_and_not_written_and_the_run_continues(refilm, folder, tiny_base):
     shutil.copytree(tiny_base, "overflowing", ignore=shutil.ignore_patterns("adapter"))
     (weights,) = Path("overflowing/vae").glob("*.safetensors")
     tensors = load_file(weights)
@@ -171,7 +171,7 @@ def test_a_signal_before_the_first_step_leaves_with_its_code_and_keeps_what_is_e
     assert told[1] != told[0]  # which would come again if it had not been kept
 
 
-def test_a_dry_run_tells_the_plan_and_touches_nothing(refilm, folder):
+def test_a_dry_run_prints_the_size_of_the_run_and_writes_nothing(refilm, folder):
     def tree() -> dict[Path, tuple[int, int]]:
         found = [path for place in (folder, read_recipe(folder / "tiny.toml").data.cache) for path in place.rglob("*")]
         return {path: (path.stat().st_size, path.stat().st_mtime_ns) for path in found}
@@ -236,7 +236,7 @@ def test_a_plan_counts_what_selective_checkpointing_keeps(folder, encoded_clips)
     assert selective.activations - full.activations == 4 * 4 * tokens * width * blocks  # clips of float32
 
 
-def test_an_account_takes_back_what_came_after_the_step_it_goes_on_from(tmp_path):
+def test_a_run_record_drops_what_came_after_the_resumed_step(tmp_path):
     def account(step: int) -> RunRecord:
         return RunRecord(tmp_path, {"stage": "adapter"}, sources={}, processes=1, step=step)
 

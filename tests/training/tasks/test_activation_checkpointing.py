@@ -87,7 +87,7 @@ def runs_of(model):
 
 @pytest.mark.parametrize("train", [False, True], ids=["eval", "train"])
 @pytest.mark.parametrize("mode", MODES)
-def test_every_block_runs_again_though_no_input_of_the_first_asks_for_a_gradient(mode, train):
+def test_every_block_is_recomputed_though_the_first_input_requires_no_gradient(mode, train):
     """The fault that is known from others: frozen, or never in train mode, and checkpointing is silently off."""
     model, trained = frozen(mode, train=train)
     runs = runs_of(model)

@@ -1,4 +1,4 @@
-"""What validations measure, and what they say of it: on the tiny base, and the pocket model where sense is needed."""
+"""Validation scores and reference usage, on the tiny base model and on the pocket model."""
 
 import math
 import re
@@ -37,7 +37,7 @@ def test_two_validations_of_the_same_weights_are_the_same(clips, tiny_base):
     assert task.validate()["right"] != scores["right"]
 
 
-def test_scores_are_what_their_names_say(clips, tiny_base):
+def test_scores_match_their_names(clips, tiny_base):
     task = task_on(clips, tiny_base, "own")
     scores = task.validate()
     assert scores["gap"] == pytest.approx(scores["wrong"] - scores["right"])
@@ -50,7 +50,7 @@ def test_scores_are_what_their_names_say(clips, tiny_base):
     assert bare["none"] == bare["right"] == bare["wrong"] == pytest.approx(scores["none"])
 
 
-def test_a_layer_that_adds_twice_its_tokens_has_a_share_of_two(clips, tiny_base):
+def test_a_layer_that_adds_twice_its_tokens_has_a_ratio_of_two(clips, tiny_base):
     class Doubling(torch.nn.Module):
         def forward(self, video, reference):
             return -2 * video
@@ -142,7 +142,7 @@ QUARTERS = {f"{name}/q{n}": value for name, value in SCORES.items() for n in ran
         ),
     ],
 )
-def test_verdicts_say_what_the_numbers_say(change, outcome, words):
+def test_usage_matches_the_numbers(change, outcome, words):
     found = usage_of({**SCORES, **QUARTERS, **change}, samples=64)
     assert (found.outcome, found.used) == (outcome, outcome == "used")
     assert words in found.words
@@ -167,7 +167,7 @@ RELEVANT = 0.001 * SCORES["right"]  # a thousandth of the loss
         (0.5 * RELEVANT, RELEVANT / 6.1, "unused"),
     ],
 )
-def test_an_outcome_wants_three_standard_errors(name, size, error, outcome):
+def test_an_outcome_needs_three_standard_errors(name, size, error, outcome):
     scores = {**SCORES, **QUARTERS, name: size, f"{name}_error": error}
     if name == "help":
         scores = {key: value for key, value in scores.items() if not key.startswith(("gap", "wrong"))}
@@ -176,7 +176,7 @@ def test_an_outcome_wants_three_standard_errors(name, size, error, outcome):
 
 
 @pytest.mark.parametrize(("size", "error"), [(2.9e-3, 1e-3), (0.0, RELEVANT / 2), (1e-5, 4e-5), (0.0, 5e-4)])
-def test_as_many_samples_as_it_asks_for_decide(size, error):
+def test_the_estimated_number_of_samples_decides(size, error):
     scores = {**SCORES, **QUARTERS, "gap": size, "gap_error": error}
     words = usage_of(scores, samples=64).words
     wanted = int(re.search(r"about ([\d,]+) are needed", words)[1].replace(",", ""))
@@ -187,7 +187,7 @@ def test_as_many_samples_as_it_asks_for_decide(size, error):
     assert usage_of(fewer, samples=wanted).outcome == "undecided"
 
 
-def test_a_difference_that_no_number_of_samples_would_tell_is_said_to_be_one():
+def test_an_undecidable_difference_is_reported_as_such():
     scores = {**SCORES, **QUARTERS, "gap": RELEVANT, "gap_error": RELEVANT}
     assert "64 samples are too few, and more than 1,000,000 are needed" not in usage_of(scores, samples=64).words
     assert "more than 1,000,000 are needed" in usage_of(scores, samples=64).words
@@ -207,7 +207,7 @@ def test_dropping_less_is_advised_only_where_something_is_dropped(clips, tiny_ba
         assert (advice in found.words) is told
 
 
-def test_a_run_without_a_image_has_no_verdict():
+def test_a_run_without_an_adapter_has_no_reference_usage():
     assert usage_of({"none": 0.1}, samples=64) is None
 
 
