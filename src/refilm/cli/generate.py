@@ -31,7 +31,7 @@ def generate(
     adapter: Annotated[
         str,
         typer.Option(
-            help="An adapter's folder or Hub id, 'default' (the one shipped with the base model) or 'none' (no adapter)."
+            help="An adapter's folder or Hub id, 'default' (shipped with the base model) or 'none' (no adapter)."
         ),
     ] = "default",
     base: Base = "pocket",
