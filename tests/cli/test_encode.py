@@ -35,7 +35,7 @@ def test_from_files_to_a_cache(refilm, clips, tiny_base, tmp_path):
     found = EncodedSet(cache)
     assert found[0].references.shape[:2] == (2, 2)
     assert found.entries[2].video == str(clips / "videos" / "00003.mp4")
-    assert refilm(*words).stdout == f"{cache}: 3 clips in 1 sizes; all were encoded already\n"
+    assert refilm(*words).stdout == f"{cache}: 3 clips in 1 sizes; everything was already encoded\n"
 
     assert refilm("data", "verify", cache).stdout == f"{cache}: no damage found\n"
     (shard,) = cache.glob("latents-*.safetensors")

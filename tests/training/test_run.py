@@ -99,10 +99,10 @@ def test_what_changes_no_step_may_change_and_is_recorded(recipe, trained):
 
 def test_a_change_may_be_allowed_by_name_and_is_recorded(recipe, trained):
     assert goes_on(recipe, trained, ["loop.optimizer"], loop__optimizer__weight_decay=0.5) == [3]
-    account = json.loads((trained / "run.json").read_text())
-    assert account["parts"][-1]["changes"]["loop.optimizer.weight_decay"] == [0.01, 0.5]
-    assert account["parts"][0]["changes"] == {}
-    assert account["recipe"]["loop"]["optimizer"]["weight_decay"] == 0.5
+    run_record = json.loads((trained / "run.json").read_text())
+    assert run_record["parts"][-1]["changes"]["loop.optimizer.weight_decay"] == [0.01, 0.5]
+    assert run_record["parts"][0]["changes"] == {}
+    assert run_record["recipe"]["loop"]["optimizer"]["weight_decay"] == 0.5
     with pytest.raises(ValueError, match=r"--allow-change loop\.optimiser: .* did you mean loop\.optimizer\?"):
         goes_on(recipe, trained, ["loop.optimiser"])
 
@@ -124,11 +124,11 @@ def test_other_clips_are_refused_wherever_they_are(recipe, trained, cache, tmp_p
 
 
 def test_a_run_of_an_older_version_can_be_resumed(recipe, trained):
-    account = json.loads((trained / "run.json").read_text())
-    for part in account["parts"]:
+    run_record = json.loads((trained / "run.json").read_text())
+    for part in run_record["parts"]:
         del part["changes"]  # which 0.1 did not have,
-    del account["recipe"]["videos"]["every"]  # as it had not whatever came later
-    (trained / "run.json").write_text(json.dumps(account))
+    del run_record["recipe"]["videos"]["every"]  # as it had not whatever came later
+    (trained / "run.json").write_text(json.dumps(run_record))
     (trained / LOCK).unlink()
     assert goes_on(recipe, trained) == [3]
     (trained / "run.json").unlink()

@@ -38,5 +38,5 @@ def test_a_process_that_is_stopped_is_named_and_not_waited_for_too_long(left, ra
 def test_a_process_that_dies_ends_the_other_with_one_line(left, rank):
     found, said = json.loads((left / "codes.json").read_text()), (left / f"killed-{rank}-{1 - rank}").read_text()
     assert found["codes"][f"killed-{rank}"] == 2
-    assert "the last checkpoint is kept: give the same command again, with --resume" in said.lower()
+    assert "the last checkpoint is kept: run the same command with --resume" in said.lower()
     assert "Traceback" not in said

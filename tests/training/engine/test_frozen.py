@@ -55,7 +55,7 @@ def test_a_frozen_weight_that_changes_stops_the_run_and_is_named(step, tmp_path)
     spoil_at(made, step, made.transformer.trunk.blocks[0].mlp[0].weight)
     name = r"transformer\.trunk\.blocks\.0\.mlp\.0\.weight is frozen, but has changed"
     with pytest.raises(AssertionError, match=name):
-        list(fit(made, settings, tmp_path, look=lambda step: seen.append(step) or Findings()))
+        list(fit(made, settings, tmp_path, validate=lambda step: seen.append(step) or Findings()))
     assert seen == {0: [], 1: [], 4: [2, 4]}[step]
 
 
@@ -63,14 +63,14 @@ def test_what_a_validation_changes_is_found_before_delivery(tmp_path):
     made = task()
     weight = made.transformer.head.out.bias
 
-    def look(step: int) -> Findings:
+    def validate(step: int) -> Findings:
         with torch.no_grad():
             weight[0] += 1
         return Findings()
 
     settings = LoopSettings(**steps(steps=2).model_dump())
     with pytest.raises(AssertionError, match=r"transformer\.head\.out\.bias is frozen, but has changed"):
-        list(fit(made, settings, tmp_path, look=look))
+        list(fit(made, settings, tmp_path, validate=validate))
 
 
 def test_a_frozen_weight_with_a_gradient_is_named():

@@ -15,7 +15,7 @@ from .test_loop import SETTINGS, Regression
 
 
 @pytest.fixture(autouse=True)
-def heard():
+def stop():
     """Tests in a shell's background ignore Ctrl-C, and those under nohup SIGHUP."""
     before = {
         signal.SIGINT: signal.signal(signal.SIGINT, signal.default_int_handler),
@@ -30,8 +30,8 @@ def heard():
 def test_a_signal_stops_after_a_saved_step_and_the_resumed_run_is_bitwise_identical(tmp_path, number):
     whole, resumed, told, events = Regression(), Regression(), [], []
     losses = [progress.loss for progress in fit(whole, SETTINGS, tmp_path / "whole")]
-    with stoppable(lambda: told.append("stop")) as heard:
-        for event in fit(Regression(), SETTINGS, tmp_path / "run", stop=heard):
+    with stoppable(lambda: told.append("stop")) as stop:
+        for event in fit(Regression(), SETTINGS, tmp_path / "run", stop=stop):
             events.append(event)
             if event.step == 16:
                 signal.raise_signal(number)
@@ -50,7 +50,7 @@ def test_a_second_ctrl_c_leaves_at_once_but_a_second_sigterm_does_not():
     with stoppable(lambda: None) as stop:
         signal.raise_signal(signal.SIGTERM)
         signal.raise_signal(signal.SIGTERM)
-        assert stop.asked == signal.SIGTERM
+        assert stop.received == signal.SIGTERM
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
@@ -81,7 +81,7 @@ def test_what_is_ignored_stays_ignored(number):
     with stoppable(lambda: None) as stop:
         signal.raise_signal(number)
     signal.signal(number, before)
-    assert not stop.asked
+    assert not stop.received
 
 
 def test_a_thread_trains_without_hearing_signals(tmp_path):

@@ -67,28 +67,28 @@ def test_a_run_leaves_all_that_is_needed_to_repeat_it(refilm, folder, tiny_base)
     assert "reference attention trains: " in result.stdout
     assert "transformer is frozen: " in result.stdout
     run = folder / "runs" / "tiny"
-    account = json.loads((run / "run.json").read_text())
-    assert account["seed"] == 7
-    assert account["base"]["source"] == str(tiny_base)
-    assert account["data"]["train"]["clips"] == 8
-    assert account["result"] == "adapter"
-    (part,) = account["parts"]
+    record = json.loads((run / "run.json").read_text())
+    assert record["seed"] == 7
+    assert record["base"]["source"] == str(tiny_base)
+    assert record["data"]["train"]["clips"] == 8
+    assert record["result"] == "adapter"
+    (part,) = record["parts"]
     assert part["end"] == "finished"
     assert (part["from_step"], part["to_step"]) == (0, 6)
     assert part["versions"]["torch"] == torch.__version__
-    assert [told["step"] for told in account["validations"]] == [2, 4, 6]
-    assert "image" in account["validations"][0]["words"]
+    assert [told["step"] for told in record["validations"]] == [2, 4, 6]
+    assert "reference" in record["validations"][0]["words"]
     videos = sorted(path.name for path in (run / "videos").iterdir())
     assert videos == [f"step-{step:08}-{number}.mp4" for step in (4, 6) for number in (1, 2)]
     assert open_video(run / "videos" / videos[0]).frames.shape[0] == 5  # 2 latent frames, as the clips of the lesson
 
     card = (folder / "adapter" / "README.md").read_text()
-    last = account["validations"][-1]["scores"]
+    last = record["validations"][-1]["scores"]
     assert f"| the right image | {last['right']:.4f} |" in card
     assert "| clips learned from | 8 |" in card
     assert "| samples seen | 24 |" in card
 
-    again = account["recipe"]
+    again = record["recipe"]
     again["out"] = "again"
     (folder / "again.toml").write_text(recipe_of(again).to_toml())
     repeated = refilm("train", "again.toml")
@@ -116,8 +116,8 @@ def test_a_video_that_is_not_finite_is_reported_and_not_written_and_the_run_cont
     result = refilm("train", "tiny.toml", "--set", "base=overflowing", "--set", "data.cache=own", *FILMS)
     assert result.exit_code == 0, result.output
     assert "videos: the autoencoder gave NaN or infinity" in result.stdout
-    account = json.loads((folder / "runs" / "tiny" / "run.json").read_text())
-    assert ["videos: " in told["words"] for told in account["validations"]] == [False, True, True]
+    record = json.loads((folder / "runs" / "tiny" / "run.json").read_text())
+    assert ["videos: " in told["words"] for told in record["validations"]] == [False, True, True]
     assert not list((folder / "runs" / "tiny").glob("videos/*"))
 
 
@@ -183,7 +183,7 @@ def test_a_dry_run_prints_the_size_of_the_run_and_writes_nothing(refilm, folder)
     assert tree() == before
     assert "stage adapter, 6 steps, 24 samples\n" in early.stdout
     assert "\nclips are not encoded yet" in early.stdout
-    note = "note: query_norm = true: this adapter cannot be converted to SAT; set query_norm = false if it has to be"
+    note = "note: query_norm = true: this adapter cannot be converted to SAT; set query_norm = false if you need that"
     assert note in early.stdout
     assert "note:" not in refilm("train", "tiny.toml", "--dry-run", *fresh, "--set", "query_norm=false").stdout
     real = refilm("train", "tiny.toml")
@@ -237,13 +237,13 @@ def test_a_plan_counts_what_selective_checkpointing_keeps(folder, encoded_clips)
 
 
 def test_a_run_record_drops_what_came_after_the_resumed_step(tmp_path):
-    def account(step: int) -> RunRecord:
+    def record(step: int) -> RunRecord:
         return RunRecord(tmp_path, {"stage": "adapter"}, sources={}, processes=1, step=step)
 
-    first = account(0)
+    first = record(0)
     for step in (2, 4, 6):
         first.validated(Progress(step, 10, 0.5, 1.0, scores={"right": step / 10, "gap": float("nan")}))
-    second = account(4)
+    second = record(4)
     second.ended(4, "stopped")
     told = json.loads((tmp_path / "run.json").read_text())
     assert told["id"] == first.content["id"]

@@ -202,7 +202,7 @@ def test_dropping_less_is_advised_only_where_something_is_dropped(clips, tiny_ba
         (DropSettings(reference=0.1), True),
         (DropSettings(both=0.1), True),
     ):
-        found = task_on(clips, tiny_base, drop=drop).verdict(unused)
+        found = task_on(clips, tiny_base, drop=drop).reference_usage(unused)
         assert "train longer, raise the learning rate" in found.words
         assert (advice in found.words) is told
 
