@@ -184,8 +184,8 @@ def self_test(
     with joined(), heartbeats():
         yield from recipe.prepare()
         wait_for_all()
-        return (yield from _tried(recipe, clips))
+        return (yield from _overfitted(recipe, clips))
 
 
-def _tried(recipe: AdapterRecipe | BaseRecipe, clips: int) -> Generator[Look, None, Outcome]:
+def _overfitted(recipe: AdapterRecipe | BaseRecipe, clips: int) -> Generator[OverfitProgress, None, Outcome]:
     return (yield from overfit(recipe.task(), recipe.loop, clips))
