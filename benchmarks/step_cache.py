@@ -33,7 +33,7 @@ def make(
 ) -> list[np.ndarray]:
     """The pairs' videos, (F, H, W, 3) uint8 each."""
     trunk = pipeline.base.transformer
-    with swapped(trunk, Trunk, around=lambda _: cache) if cache else nullcontext():
+    with swapped(trunk, Trunk, wrap_blocks=lambda _: cache) if cache else nullcontext():
         videos = pipeline.generate_batch(
             [pair.story.caption for pair in pairs],
             [pair.image for pair in pairs],
@@ -65,7 +65,7 @@ def main() -> None:
             for threshold in THRESHOLDS:
                 cached = make(pipeline, pairs, **how, cache=(cache := StepCache(threshold)))
                 same = all(map(np.array_equal, cached, plain))
-                found = {"left_out": cache.skipped / cache.asked, "psnr": None if same else likeness(cached, plain)}
+                found = {"left_out": cache.skipped / cache.calls, "psnr": None if same else likeness(cached, plain)}
                 told[str(threshold)] = found | {"same_videos": same}
                 print(sampler, threshold, told[str(threshold)], flush=True)
             samplers[sampler] = told

@@ -33,7 +33,7 @@ from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selectiv
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 from refilm import sizes
-from refilm.model import Adapter, JointAttention, ReferenceAttention, Step, Transformer, freeze_all_but
+from refilm.model import Adapter, JointAttention, ReferenceAttention, RunBlock, Transformer, freeze_all_but
 from refilm.sizes import AdapterSize
 from refilm.training.engine.quantized import parts_of, quantize_base
 from refilm.training.tasks.activation_checkpointing import Checkpointing, apply_checkpointing
@@ -144,7 +144,7 @@ def weights_of(module: nn.Module) -> list[Tensor]:
     return [part for weight in (*module.parameters(), *module.buffers()) for part in parts_of(weight)]
 
 
-def dearer_than(limit: int) -> Step:
+def dearer_than(limit: int) -> RunBlock:
     """A step that keeps the outputs of all operations of more than `limit` FLOPs for each byte of their output."""
 
     def policy(context: Any, op: Any, *args: Any, **kwargs: Any) -> CheckpointPolicy:
@@ -213,7 +213,7 @@ def cases() -> dict[str, Case]:
     limits = {16_000: "self-attention", 6_000: "and the MLP's second layer", 1_000: "and all other linear layers"}
 
     def keep(limit: int, transformer: Transformer) -> None:
-        transformer.trunk.step = dearer_than(limit)
+        transformer.trunk.run_block = dearer_than(limit)
 
     def in_8_bits(mode: Checkpointing, transformer: Transformer) -> None:
         quantize_base(transformer)

@@ -1,15 +1,15 @@
-"""The sizes of models, and the counting of pixels, latents and tokens, which happens only here."""
+"""Model sizes, and the conversion between pixels, latents and tokens."""
 
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal, NamedTuple
 
 from pydantic import Field
 
-# Bounds of what a file or a recipe may ask for, far beyond all that is published; pydantic holds to them.
+# Bounds for files and recipes, far above all published sizes; pydantic enforces them.
 Layers = Annotated[int, Field(strict=True, ge=1, le=1000)]
 Heads = Annotated[int, Field(strict=True, ge=1, le=1024)]
 Width = Annotated[int, Field(strict=True, ge=1, le=1 << 16)]
-"""Channels, tokens, or pixels of a side."""
+"""Number of channels, tokens, or pixels per side."""
 Divisor = Annotated[float, Field(strict=True, gt=0, le=1e6)]
 Flag = Annotated[bool, Field(strict=True)]
 _STRICT = {"extra": "forbid", "allow_inf_nan": False}
@@ -24,13 +24,13 @@ class Grid(NamedTuple):
 
     @property
     def tokens(self) -> int:
-        """How many there are."""
+        """Number of tokens."""
         return self.frames * self.height * self.width
 
 
 @dataclass(frozen=True)
 class TransformerSize:
-    """Everything that decides a transformer's weights and arithmetic."""
+    """All sizes that determine the weights and the arithmetic of a transformer."""
 
     __pydantic_config__: ClassVar = _STRICT
 
@@ -38,7 +38,7 @@ class TransformerSize:
     heads: Heads
     head_dim: Heads = 64
     channels: Width = 16
-    """Channels of the latents."""
+    """Latent channels."""
     patch: Annotated[int, Field(strict=True, ge=1, le=64)] = 2
     """A token covers patch x patch latent pixels."""
     text_dim: Width = 4096
@@ -47,17 +47,17 @@ class TransformerSize:
     position: Literal["sincos", "rotary"] = "sincos"
     """A fixed table added to the video tokens (2B), or rotations of queries and keys (5B)."""
     base_height: Width = 60
-    """Height in latent pixels of the videos in training; rotary positions are stretched to it."""
+    """Height of the training videos in latent pixels; rotary positions are scaled to it."""
     base_width: Width = 90
     spatial_interpolation: Divisor = 1.875
-    """Table positions in space are divided by it."""
+    """Divisor of the spatial positions in the table."""
     temporal_interpolation: Divisor = 1.0
     head_norm_eps: Annotated[float, Field(strict=True, gt=0, le=1)] = 1e-5
-    """Of the head's modulated norm: 1e-5 in diffusers, 1e-6 in the original code."""
+    """Epsilon of the modulated norm in the head: 1e-5 in diffusers, 1e-6 in SAT."""
 
     def __post_init__(self):
         name, turned = ("head_dim", self.head_dim) if self.position == "rotary" else ("heads x head_dim", self.width)
-        if turned % 16:  # a quarter of them tells time, and sines come with cosines
+        if turned % 16:  # a quarter encodes time, in pairs of sines and cosines
             raise ValueError(f"{name}: must be a multiple of 16 (received {turned})")
         if self.width > 1 << 16:
             raise ValueError(f"heads x head_dim: must be at most {1 << 16} (received {self.width})")
@@ -66,7 +66,7 @@ class TransformerSize:
 
     @property
     def width(self) -> int:
-        """Channels of a token."""
+        """Channels per token."""
         return self.heads * self.head_dim
 
     def grid(self, frames: int, height: int, width: int) -> Grid:
@@ -76,13 +76,14 @@ class TransformerSize:
             ValueError: height or width are not multiples of the patch.
         """
         if height % self.patch or width % self.patch:
-            raise ValueError(f"latents of {height} x {width} cannot be cut into patches of {self.patch} x {self.patch}")
+            p = self.patch
+            raise ValueError(f"latents of {height} x {width} cannot be divided into patches of {p} x {p}")
         return Grid(frames, height // self.patch, width // self.patch)
 
 
 @dataclass(frozen=True)
 class AdapterSize:
-    """Everything that decides an adapter's weights: each layer's reference attention, and the image's projection."""
+    """All sizes that determine the weights of an adapter: reference attention layers and image projection."""
 
     __pydantic_config__: ClassVar = _STRICT
 
@@ -90,32 +91,32 @@ class AdapterSize:
     heads: Heads
     head_dim: Heads = 64
     reference_dim: Width = 1024
-    """Channels of a reference token, as the image encoder gives it."""
+    """Channels per reference token of the image encoder."""
     query_norm: Flag = False
-    """Normalize video tokens before they ask; the published form does not."""
+    """Normalize video tokens before the query projection; the published form does not."""
 
     @property
     def width(self) -> int:
-        """Channels of a token."""
+        """Channels per token."""
         return self.heads * self.head_dim
 
     @classmethod
     def of(cls, size: TransformerSize, *, reference_dim: int = 1024, query_norm: bool = False) -> "AdapterSize":
-        """The adapter that fits a transformer."""
+        """The adapter size for a transformer."""
         return cls(size.layers, size.heads, size.head_dim, reference_dim, query_norm)
 
 
 @dataclass(frozen=True)
 class Compression:
-    """How an autoencoder shrinks a video."""
+    """Compression factors of an autoencoder."""
 
     space: int = 8
     time: int = 4
     patch: int = 2
-    """The transformer's patch: sizes in pixels are multiples of space x patch."""
+    """Patch size of the transformer: pixel sizes are multiples of space x patch."""
 
     def latent_frames(self, frames: int) -> int:
-        """Latent frames of a video of `frames` frames: the first stands alone, then groups of `time`.
+        """Latent frames of a video with `frames` frames: the first frame alone, then groups of `time` frames.
 
         Raises:
             ValueError: `frames` is not a multiple of `time` plus one.
@@ -128,14 +129,14 @@ class Compression:
         return (frames - 1) // self.time + 1
 
     def frames(self, latent_frames: int) -> int:
-        """Frames of a video of `latent_frames` latent frames."""
+        """Frames of a video with `latent_frames` latent frames."""
         return (latent_frames - 1) * self.time + 1
 
     def latent_size(self, height: int, width: int) -> tuple[int, int]:
         """Height and width of the latents.
 
         Raises:
-            ValueError: a side that does not fit a whole number of tokens.
+            ValueError: a side is not a whole number of tokens.
         """
         step = self.space * self.patch
         if height < step or width < step or height % step or width % step:
@@ -158,7 +159,7 @@ def cogvideox_5b() -> TransformerSize:
 
 
 def pocket() -> TransformerSize:
-    """The small model that ships: 64 x 64 pixels, 8 x 8 latents."""
+    """The small model included in refilm: 64 x 64 pixels, 8 x 8 latents."""
     return TransformerSize(
         layers=8,
         heads=3,

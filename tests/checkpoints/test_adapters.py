@@ -88,7 +88,7 @@ DAMAGE = {
     "no card": (lambda f: (f / CARD).unlink(), f"{CARD}: no such file"),
     "card not JSON": (lambda f: (f / CARD).write_text("not"), f"{CARD}: not JSON"),
     "card not an object": (lambda f: (f / CARD).write_text("3"), f"{CARD}: must contain a JSON object"),
-    "newer format": (lambda f: edit(f / CARD, format=2), rf"{CARD}: format 2 is newer than this refilm reads \(1\)"),
+    "newer format": (lambda f: edit(f / CARD, format=2), rf"{CARD}: format 2 is newer than this refilm supports \(1\)"),
     "no format": (lambda f: edit(f / CARD, format=...), f"{CARD}: format: Field required"),
     "no base": (lambda f: edit(f / CARD, base_fingerprint=...), f"{CARD}: base_fingerprint: Field required"),
     "unknown field": (lambda f: edit(f / CARD, surprise=1), f"{CARD}: surprise: unknown"),
@@ -99,9 +99,9 @@ DAMAGE = {
     "no weights": (lambda f: (f / WEIGHTS).unlink(), f"{WEIGHTS}: no such file"),
     "weights cut off": (
         lambda f: (f / WEIGHTS).write_bytes((f / WEIGHTS).read_bytes()[:-1]),
-        f"{WEIGHTS}: cut off or not",
+        f"{WEIGHTS}: is truncated or not",
     ),
-    "weights empty": (lambda f: (f / WEIGHTS).write_bytes(b""), f"{WEIGHTS}: cut off or not"),
+    "weights empty": (lambda f: (f / WEIGHTS).write_bytes(b""), f"{WEIGHTS}: is truncated or not"),
     "missing key": (lambda f: retensored(f, lambda t: t.pop(KEY)), f"{WEIGHTS}: missing key {KEY}$"),
     "surplus key": (lambda f: retensored(f, lambda t: t.update(extra=torch.ones(1))), f"{WEIGHTS}: surplus key extra$"),
     "wrong shape": (
@@ -110,7 +110,7 @@ DAMAGE = {
     ),
     "NaN": (
         lambda f: retensored(f, lambda t: t[KEY][0, 3:4].fill_(math.nan)),
-        f"{WEIGHTS}: {KEY} holds NaN or infinity",
+        f"{WEIGHTS}: {KEY} contains NaN or infinity",
     ),
 }
 
@@ -136,7 +136,7 @@ def test_what_cannot_be_kept_leaves_the_older_adapter(folder, weight):
     broken = adapter()
     with torch.no_grad():
         broken.layers[1].key_value.weight[3, 4] = weight
-    with pytest.raises(ValueError, match=f"{KEY} holds NaN, infinity or numbers beyond torch.float16"):
+    with pytest.raises(ValueError, match=f"{KEY} contains NaN, infinity or values beyond torch.float16"):
         save(broken, folder)
     assert load_adapter(folder)
 

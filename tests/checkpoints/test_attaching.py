@@ -91,9 +91,9 @@ def test_the_image_encoder_may_lie_elsewhere(tiny_base, tmp_path, hub, refilm, f
              "-o", tmp_path / "x.mp4")  # fmt: skip
     result = refilm(*words)
     assert result.exit_code == 2
-    assert "or give its folder as image_encoder (--image-encoder)" in result.stderr
+    assert "or pass its folder as image_encoder (--image-encoder)" in result.stderr
     assert refilm(*words, "--image-encoder", tmp_path / "clip").exit_code == 0
-    with pytest.raises(ValueError, match=r"gives tokens of 16 channels, the adapter reads \d+; give the image encoder"):
+    with pytest.raises(ValueError, match=r"its tokens have 16 channels, the adapter needs \d+; use the image encoder"):
         load(tiny_base, image_encoder=tmp_path / "clip").generate(PROMPT, fox, seed=1, steps=1)
 
 
@@ -102,7 +102,7 @@ def test_half_precision_on_a_cpu_is_warned_of(tiny_base, caplog):
         refilm.load(tiny_base, dtype="bfloat16", device="cpu", memory="low")
         assert not caplog.messages
         refilm.load(tiny_base, dtype="float16", device="cpu", memory="low")
-    assert caplog.messages == ["float16 is many times slower on a CPU than float32: leave dtype out, or take float32"]
+    assert caplog.messages == ["float16 is many times slower on a CPU than float32: omit dtype, or use float32"]
 
 
 def test_the_adapter_that_ships_is_still_for_the_base_that_ships():

@@ -97,7 +97,9 @@ def test_what_is_not_in_the_cache_is_one_error_with_a_remedy(hub):
 
 def test_half_a_download_is_told(tiny_base, hub):
     cached(hub, MODEL, tiny_base / "vae")
-    with pytest.raises(ValueError, match=r"is no base model: transformer/config\.json is missing; fetch it anew"):
+    with pytest.raises(
+        ValueError, match=r"is not a base model: transformer/config\.json is missing; download it again"
+    ):
         load_base(MODEL)
 
 
@@ -156,7 +158,7 @@ def test_adapters_that_do_not_fit_are_refused_at_once(tiny_base):
         base.attach(Adapter(AdapterSize(3, 2)))
     assert not base._parts._loaded
     base.attach(Adapter(AdapterSize.of(base.size)))
-    with pytest.raises(ValueError, match="has an adapter already; detach that one first"):
+    with pytest.raises(ValueError, match="already has an adapter; detach it first"):
         base.attach(Adapter(AdapterSize.of(base.size)))
     assert base.transformer.reference_projection is not None
     base.detach()
@@ -271,7 +273,7 @@ def test_damaged_parts_are_named(tiny_base, tmp_path, part, fox):
     key = sorted(key for key in tensors if tensors[key].ndim > 1)[3]
     tensors[key].view(-1)[5] = float("nan")
     save_file(tensors, path, metadata={"format": "pt"})
-    with pytest.raises(ValueError, match=rf"{part}/.*\.safetensors: {key} holds NaN or infinity"):
+    with pytest.raises(ValueError, match=rf"{part}/.*\.safetensors: {key} contains NaN or infinity"):
         refilm.load(folder).generate(PROMPT, fox, seed=1, steps=1)
     (folder / part / "config.json").write_text(json.dumps({"_class_name": "Other", "model_type": "other"}))
     with pytest.raises(ValueError, match=rf"{part}/config.json: "):
@@ -315,10 +317,10 @@ def test_missing_parts_of_a_sat_folder_are_told(tmp_path):
     (folder / "t5-v1_1-xxl").rename(folder / "away")
     assert isinstance(load_base(folder), Base)  # any name will do
     shutil.rmtree(folder / "away")
-    with pytest.raises(ValueError, match=r"sat: no T5 in it or beside it; put a folder t5-v1_1-xxl there"):
+    with pytest.raises(ValueError, match=r"sat: no T5 in it or next to it; add a folder t5-v1_1-xxl"):
         load_base(folder)
     shutil.rmtree(folder / "vae")
-    with pytest.raises(ValueError, match=r"sat: no autoencoder in it; put 3d-vae\.pt there"):
+    with pytest.raises(ValueError, match=r"sat: no autoencoder in it; copy 3d-vae\.pt there"):
         load_base(folder)
 
 

@@ -104,7 +104,9 @@ def test_an_adapter_there_and_back(tmp_path):
 def test_an_adapter_alone_needs_its_base(tmp_path):
     save_sat(tmp_path / "s.pt", transformer(SIZE), latent_frames=3)
     save_sat(tmp_path / "alone.pt", None, adapter(SIZE))
-    with pytest.raises(ValueError, match=r"alone\.pt: an adapter alone does not tell its heads; give the base model"):
+    with pytest.raises(
+        ValueError, match=r"alone\.pt: the number of heads of this adapter is unknown; pass its base model"
+    ):
         convert(tmp_path / "alone.pt", tmp_path / "a")
     convert(tmp_path / "alone.pt", tmp_path / "a", base=tmp_path / "s.pt")
     ours, given = load_denoiser(tmp_path / "s.pt", adapter=tmp_path / "a"), inputs(SIZE)
@@ -128,7 +130,7 @@ def test_a_published_adapter_alone_is_for_any_base_of_its_size(tmp_path):
     torch.nn.init.normal_(small.layers[0].out.weight)
     save_sat(tmp_path / "alone.pt", None, small, dtype=torch.bfloat16)
     done = convert(tmp_path / "alone.pt", tmp_path / "a")
-    assert any("base model is not known" in note for note in done.notes)
+    assert any("base model is unknown" in note for note in done.notes)
     card = read_card(tmp_path / "a")
     assert (card.base_fingerprint, card.size.heads, card.size.head_dim, card.dtype) == (None, 30, 64, "bfloat16")
     assert load_adapter(tmp_path / "a", base_fingerprint="feed").size == small.size
@@ -142,7 +144,7 @@ def test_back_to_the_research_code_it_is_told_what_that_does_otherwise(tmp_path)
     save_adapter(adapter(SIZE), tmp_path / "other", hidden_state="penultimate", **reads)
     padded, penultimate = convert(tmp_path / "other", tmp_path / "other.pt").notes
     assert "squashes" in padded
-    assert "the penultimate hidden state; the research code takes the last" in penultimate
+    assert "the penultimate hidden state; SAT uses the last" in penultimate
 
 
 def test_an_autoencoder(tmp_path):
@@ -171,7 +173,7 @@ def test_nothing_stays_where_a_conversion_fails(tmp_path):
     broken[f"{PREFIX}transformer.layers.2.cross_attention.dense.bias"][3] = float("inf")  # the adapter is written last
     torch.save({"module": broken}, tmp_path / "broken.pt")
     with pytest.raises(
-        ValueError, match=r"broken\.pt: .*layers\.2\.cross_attention\.dense\.bias holds NaN or infinity"
+        ValueError, match=r"broken\.pt: .*layers\.2\.cross_attention\.dense\.bias contains NaN or infinity"
     ):
         convert(tmp_path / "broken.pt", tmp_path / "base")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["broken.pt"]
@@ -184,8 +186,8 @@ def test_nothing_stays_where_a_conversion_fails(tmp_path):
     ("name", "message"),
     [
         ("nothing", "nothing: no such file or folder"),
-        ("video.mp4", r"video\.mp4: neither a folder nor a file of weights"),
-        ("plain.safetensors", r"plain\.safetensors: weights of no format that is converted \(its first key is x\)"),
+        ("video.mp4", r"video\.mp4: is neither a folder nor a weights file"),
+        ("plain.safetensors", r"plain\.safetensors: unknown weights format \(its first key is x\)"),
         ("empty", r"config\.json: no such file"),
     ],
 )
@@ -199,7 +201,7 @@ def test_what_cannot_be_converted_is_told(tmp_path, name, message):
         convert(tmp_path / name, tmp_path / "target")
     with pytest.raises(ValueError, match="unknown dtype 'int8': choose float32, bfloat16, float16"):
         convert(tmp_path / name, tmp_path / "target", dtype="int8")
-    with pytest.raises(ValueError, match="is what shall be converted"):
+    with pytest.raises(ValueError, match="is the source of the conversion"):
         convert(tmp_path / "empty", tmp_path / "empty")
     assert not (tmp_path / "target").exists()
 
@@ -231,9 +233,9 @@ def test_descriptions(tmp_path, tiny_base):
     ]
     assert sat.parts[1].facts["block_out_channels"] == [32, 32, 64, 32]
     save_sat(tmp_path / "alone.safetensors", None, adapter(SIZE))
-    with pytest.raises(ValueError, match="does not tell its heads"):
+    with pytest.raises(ValueError, match="the number of heads of this adapter is unknown"):
         describe(tmp_path / "alone.safetensors")
-    with pytest.raises(ValueError, match="neither a model's folder nor a file of weights"):
+    with pytest.raises(ValueError, match="is neither a model's folder nor a weights file"):
         describe(tmp_path)
 
 

@@ -112,7 +112,7 @@ def test_the_published_config_of_2b(folder):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"in_channels": 32, "use_learned_positional_embeddings": True}, "image-to-video CogVideoX, which takes"),
+        ({"in_channels": 32, "use_learned_positional_embeddings": True}, "image-to-video CogVideoX, with"),
         ({"patch_size_t": 2, "use_rotary_positional_embeddings": True}, r"CogVideoX 1\.5, .* \(patch_size_t 2\)"),
         ({"patch_size_t": 2, "ofs_embed_dim": 512, "in_channels": 32}, r"CogVideoX 1\.5"),
         ({"_class_name": "WanTransformer3DModel"}, "config.json: of a WanTransformer3DModel"),
@@ -143,11 +143,11 @@ DAMAGE = {
     "no weights": (lambda f: (f / WEIGHTS).unlink(), f"{WEIGHTS}: no such file"),
     "weights cut off": (
         lambda f: (f / WEIGHTS).write_bytes((f / WEIGHTS).read_bytes()[:-9]),
-        f"{WEIGHTS}: cut off or not",
+        f"{WEIGHTS}: is truncated or not",
     ),
     "weights never fetched": (
         lambda f: (f / WEIGHTS).write_bytes(b"version https://git-lfs"),
-        f"{WEIGHTS}: cut off or not",
+        f"{WEIGHTS}: is truncated or not",
     ),
     "missing key": (lambda f: retensored(f, lambda t: t.pop(TO_Q)), f"{WEIGHTS}: missing key {TO_Q}$"),
     "surplus key": (lambda f: retensored(f, lambda t: t.update(extra=t[TO_Q] + 1)), f"{WEIGHTS}: surplus key extra$"),
@@ -173,7 +173,7 @@ def test_damage_of_pieces_is_named(tmp_path, folder):
     with pytest.raises(ValueError, match=f"{second.name}: no such file"):
         load_transformer(tmp_path / "t")
     edit(tmp_path / "t" / INDEX, weight_map=[])
-    with pytest.raises(ValueError, match=f"{INDEX}: weight_map: must tell"):
+    with pytest.raises(ValueError, match=f"{INDEX}: weight_map: must map"):
         load_transformer(tmp_path / "t")
 
 
@@ -206,7 +206,7 @@ def test_schedule_is_that_of_diffusers(tmp_path, kind, settings):
         ({"snr_shift_scale": ...}, "snr_shift_scale: Field required"),
         ({"rescale_betas_zero_snr": 1}, "rescale_betas_zero_snr: Input should be a valid boolean"),
         ({"num_train_timesteps": 1e3}, "num_train_timesteps: Input should be a valid integer"),
-        ({"beta_start": 0.5}, "scheduler_config.json: betas: must rise between 0 and 1"),
+        ({"beta_start": 0.5}, "scheduler_config.json: betas: must increase between 0 and 1"),
     ],
 )
 def test_other_schedules_are_refused(tmp_path, changes, message):

@@ -33,7 +33,9 @@ def test_a_lora_of_others_is_named_as_one(tmp_path, name, suffix):
     save_file(tensors, file) if suffix == ".safetensors" else torch.save(tensors, file)
     for path in (file, file.parent):
         for read in (load_adapter, lambda path: convert(path, tmp_path / "out"), load_base):
-            with pytest.raises(ValueError, match=f"a LoRA of {whose}, which refilm cannot use; refilm reads reference"):
+            with pytest.raises(
+                ValueError, match=f"a LoRA of {whose}, which refilm cannot use; refilm supports reference"
+            ):
                 read(path)
         assert describe(file).kind == f"a LoRA of {whose}"
 
@@ -50,12 +52,14 @@ def test_remedies_are_told_where_they_fit(tmp_path, tiny_base):
     save_sat(tmp_path / "sat", transformer(SINCOS), adapter(SINCOS), latent_frames=3)
     save_file({"x": torch.ones(1)}, tmp_path / "plain.safetensors")
     for path in (tmp_path / "s.pt", tmp_path / "sat"):
-        with pytest.raises(ValueError, match="make one of it with: refilm convert"):
+        with pytest.raises(ValueError, match="convert it with: refilm convert"):
             load_adapter(path)
         assert convert(path, tmp_path / f"{path.name}-out").written
-    with pytest.raises(ValueError, match=r"plain\.safetensors: not an adapter's folder, which has adapter\.json and"):
+    with pytest.raises(
+        ValueError, match=r"plain\.safetensors: is not an adapter's folder, which contains adapter\.json and"
+    ):
         load_adapter(tmp_path / "plain.safetensors")
-    with pytest.raises(ValueError, match=r"a base model's folder; its adapter is .*adapter$"):
+    with pytest.raises(ValueError, match=r"is the folder of a base model; its adapter is .*adapter$"):
         load_adapter(tiny_base)
 
 
@@ -129,7 +133,7 @@ def test_a_checkpoint_of_sat_needs_no_latest(tmp_path):
     (tmp_path / "sat" / "latest").unlink()
     assert load_denoiser(tmp_path / "sat").adapter is not None
     shutil.copytree(tmp_path / "sat" / "1", tmp_path / "sat" / "2000")
-    with pytest.raises(ValueError, match=r"sat/latest: no such file; write into it .* one of 1, 2000"):
+    with pytest.raises(ValueError, match=r"sat/latest: no such file; create it .* one of 1, 2000"):
         load_denoiser(tmp_path / "sat")
 
 
@@ -159,6 +163,6 @@ def test_a_place_that_is_taken_is_refused(refilm, tmp_path, tiny_base):
 def test_the_pocket_model_is_converted_by_name(refilm, tmp_path):
     result = refilm("convert", "pocket", tmp_path / "out.safetensors")
     assert result.exit_code == 0, result.output
-    assert "its adapter is left out: it normalizes its queries" in result.output
+    assert "its adapter was not converted: it normalizes its queries" in result.output
     keys = load_file(tmp_path / "out.safetensors")
     assert f"{PREFIX}transformer.layers.7.mlp.dense_4h_to_h.weight" in keys

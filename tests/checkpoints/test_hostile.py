@@ -137,7 +137,7 @@ def bent(good, path, value):
     changed(good, path, **{QKV: tensor})
 
 
-REFUSED = "refused, for it asks to run "
+REFUSED = "rejected because it tries to run "
 HOSTILE = {
     # name of the file: (how it is made of the good folder, the path and the marker; what the error says after the path)
     "shell.pt": (lambda g, p, m: zipped(p, {"module": {"x": shell(m)}}), REFUSED + r"posix\.system"),
@@ -150,36 +150,39 @@ HOSTILE = {
     "legacy.pt": (lambda g, p, m: legacy(p, {"module": shell(m)}), REFUSED + r"posix\.system"),
     "plain.pt": (lambda g, p, m: plain(p, {"module": shell(m)}), REFUSED + r"posix\.system"),
     "newest.ckpt": (lambda g, p, m: plain(p, {"module": shell(m)}, protocol=5), REFUSED + r"posix\.system"),
-    "disguised.safetensors": (lambda g, p, m: plain(p, shell(m)), "cut off or not a safetensors file"),
-    "zipped.safetensors": (lambda g, p, m: zipped(p, {"module": shell(m)}), "cut off or not a safetensors file"),
-    "harmless-but-old.pt": (lambda g, p, m: legacy(p, {"module": weights(g)}), "cut off or not a file of weights"),
-    "cut-off.pt": (lambda g, p, m: p.write_bytes((g / "s.pt").read_bytes()[:-4000]), "cut off or not a file"),
-    "begun.pt": (lambda g, p, m: p.write_bytes((g / "s.pt").read_bytes()[:300]), "cut off or not a file"),
+    "disguised.safetensors": (lambda g, p, m: plain(p, shell(m)), "is truncated or not a safetensors file"),
+    "zipped.safetensors": (lambda g, p, m: zipped(p, {"module": shell(m)}), "is truncated or not a safetensors file"),
+    "harmless-but-old.pt": (lambda g, p, m: legacy(p, {"module": weights(g)}), "is truncated or not a weights file"),
+    "cut-off.pt": (
+        lambda g, p, m: p.write_bytes((g / "s.pt").read_bytes()[:-4000]),
+        "is truncated or not a weights file",
+    ),
+    "begun.pt": (lambda g, p, m: p.write_bytes((g / "s.pt").read_bytes()[:300]), "is truncated or not a weights file"),
     "cut-off.safetensors": (
         lambda g, p, m: p.write_bytes((g / "s.safetensors").read_bytes()[:-4]),
-        "cut off or not a safetensors file",
+        "is truncated or not a safetensors file",
     ),
-    "empty.pt": (lambda g, p, m: p.write_bytes(b""), "cut off or not a file"),
-    "empty.safetensors": (lambda g, p, m: p.write_bytes(b""), "cut off or not a safetensors file"),
-    "no-pickle.pt": (lambda g, p, m: archive(p, archive__version="3"), "cut off or not a file"),
+    "empty.pt": (lambda g, p, m: p.write_bytes(b""), "is truncated or not a weights file"),
+    "empty.safetensors": (lambda g, p, m: p.write_bytes(b""), "is truncated or not a safetensors file"),
+    "no-pickle.pt": (lambda g, p, m: archive(p, archive__version="3"), "is truncated or not a weights file"),
     "long-header.safetensors": (
         lambda g, p, m: p.write_bytes(struct.pack("<Q", 1 << 40) + b"{}" * 100),
-        "cut off or not a safetensors file",
+        "is truncated or not a safetensors file",
     ),
     "no-json.safetensors": (
         lambda g, p, m: p.write_bytes(struct.pack("<Q", 8) + b"[[[[[[[["),
-        "cut off or not a safetensors file",
+        "is truncated or not a safetensors file",
     ),
     "beyond.safetensors": (
         lambda g, p, m: header(g, p, lambda t: t[QKV].update(data_offsets=[0, 1 << 40])),
-        "cut off or not a safetensors file",
+        "is truncated or not a safetensors file",
     ),
     "beyond.pt": (  # a tensor that would reach past its storage: 192 rows become 19200
         lambda g, p, m: repickled(g, p, lambda d: d.replace(b"K\xc0K@\x86", b"M\x00KK@\x86")),
-        "cut off or not a file",
+        "is truncated or not a weights file",
     ),
-    "list.pt": (lambda g, p, m: zipped(p, [1, 2, 3]), r"holds no weights by name \(received list\)"),
-    "tensor.pt": (lambda g, p, m: zipped(p, torch.ones(3)), r"holds no weights by name \(received Tensor\)"),
+    "list.pt": (lambda g, p, m: zipped(p, [1, 2, 3]), r"contains no weights by name \(received list\)"),
+    "tensor.pt": (lambda g, p, m: zipped(p, torch.ones(3)), r"contains no weights by name \(received Tensor\)"),
     "number.pt": (lambda g, p, m: zipped(p, weights(g) | {"x": 3}), "'x' is a int, not a tensor"),
     "shape.pt": (
         lambda g, p, m: changed(g, p, **{QKV: torch.ones(3, 64)}),
@@ -203,11 +206,11 @@ HOSTILE = {
         lambda g, p, m: changed(g, p, **{f"{PREFIX}mixins.lora.0": torch.ones(2)}),
         rf"surplus key {PREFIX}mixins\.lora\.0",
     ),
-    "nan.pt": (lambda g, p, m: bent(g, p, math.nan), f"{QKV} holds NaN or infinity"),
-    "infinity.safetensors": (lambda g, p, m: bent(g, p, -math.inf), f"{QKV} holds NaN or infinity"),
+    "nan.pt": (lambda g, p, m: bent(g, p, math.nan), f"{QKV} contains NaN or infinity"),
+    "infinity.safetensors": (lambda g, p, m: bent(g, p, -math.inf), f"{QKV} contains NaN or infinity"),
     "nan": (
         lambda g, p, m: retensored(g, p, **{TO_Q: torch.full((64, 64), math.nan)}),
-        f"/{SAFE}: {TO_Q} holds NaN or infinity",
+        f"/{SAFE}: {TO_Q} contains NaN or infinity",
     ),
     "integers": (
         lambda g, p, m: retensored(g, p, **{TO_Q: torch.ones(64, 64, dtype=torch.uint8)}),
@@ -256,7 +259,7 @@ def test_encoders_are_read_as_carefully(tmp_path, name):
     marker = tmp_path / "ran"
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "t5", "num_layers": 1, "d_model": 8, "d_ff": 8}))
     zipped(tmp_path / name, {"shared.weight": shell(marker)})
-    message = REFUSED + r"posix\.system" if name.endswith("bin") else "cut off or not a safetensors file"
+    message = REFUSED + r"posix\.system" if name.endswith("bin") else "is truncated or not a safetensors file"
     with pytest.raises(ValueError, match=f"{name}: {message}"):
         load_text_encoder(tmp_path, tmp_path, length=4, dtype=None, device="cpu")
     assert not marker.exists()
@@ -267,9 +270,9 @@ def test_an_adapter_that_is_a_pickle(good, tmp_path):
     folder.mkdir()
     (folder / "adapter.json").write_bytes((good / "adapter" / "adapter.json").read_bytes())
     plain(folder / "adapter.safetensors", shell(marker))
-    with pytest.raises(ValueError, match=r"adapter\.safetensors: cut off or not a safetensors file"):
+    with pytest.raises(ValueError, match=r"adapter\.safetensors: is truncated or not a safetensors file"):
         load_adapter(folder)
-    with pytest.raises(ValueError, match="not an adapter's folder; make one of it with: refilm convert"):
+    with pytest.raises(ValueError, match="is not an adapter's folder; convert it with: refilm convert"):
         load_adapter(good / "s.pt")
     assert not marker.exists()
 
@@ -277,5 +280,5 @@ def test_an_adapter_that_is_a_pickle(good, tmp_path):
 def test_an_index_cannot_lead_elsewhere(good, tmp_path):
     (tmp_path / "config.json").write_bytes((good / "transformer" / "config.json").read_bytes())
     (tmp_path / f"{SAFE}.index.json").write_text(json.dumps({"weight_map": {TO_Q: "../../etc/passwd"}}))
-    with pytest.raises(ValueError, match=r"index\.json: weight_map: must tell each tensor's file"):
+    with pytest.raises(ValueError, match=r"index\.json: weight_map: must map each tensor to its file"):
         load_denoiser(tmp_path)

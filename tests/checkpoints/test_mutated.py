@@ -274,7 +274,7 @@ def test_a_table_larger_than_its_file(weights, tmp_path):
     """Sixteen terabytes by a stride of 0."""
     tensors, key = pickled_tensors(weights / "s.pt"), "model.diffusion_model.mixins.pos_embed.pos_embedding"
     torch.save({"module": tensors | {key: torch.zeros(1, 1, 1).expand(1, 1 << 34, 64)}}, tmp_path / "x.pt")
-    with pytest.raises(ValueError, match=rf"x\.pt: {key} has shape .*, of which the file has not all values"):
+    with pytest.raises(ValueError, match=rf"x\.pt: {key} has shape .*, but the file does not contain all its values"):
         load_denoiser(tmp_path / "x.pt")
 
 
@@ -293,7 +293,7 @@ def test_more_layers_than_tensors(base, name):
     before = path.read_bytes()
     try:
         path.write_text(json.dumps(content_of(name) | {LAYERS[name]: 990}))
-        with pytest.raises(ValueError, match=r"tensors are too few for the 990 layers its config asks for"):
+        with pytest.raises(ValueError, match=r"tensors are too few for the 990 layers in its config"):
             READERS[name](base)
     finally:
         path.write_bytes(before)

@@ -45,7 +45,7 @@ def test_a_class_of_the_models_own_is_refused_by_file_and_key(model, file, fox):
     path = model / file
     content = json.loads(path.read_text()) if path.is_file() else {}
     path.write_text(json.dumps(content | {"auto_map": CLASSES}))
-    with pytest.raises(ValueError, match=rf"{file}: auto_map: names Python code") as error:
+    with pytest.raises(ValueError, match=rf"{file}: auto_map: requests Python code") as error:
         refilm.load(model).generate("a critter waits", fox, steps=1, seed=1)
     assert "\n" not in str(error.value)
 

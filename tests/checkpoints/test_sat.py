@@ -65,7 +65,7 @@ def test_what_the_engine_adds_is_passed_over(tmp_path):
         weights["denoiser.sigmas"] = torch.ones(1000)
 
     plain, file = states(tmp_path / "plain.pt"), states(tmp_path / "whole.pt", whole)
-    assert len(open_sat(file).passed_over) == 6
+    assert len(open_sat(file).ignored) == 6
     assert torch.equal(load_denoiser(file)(*inputs(SIZE)), load_denoiser(plain)(*inputs(SIZE)))
 
 
@@ -144,7 +144,7 @@ def test_without_a_table_published_shapes_decide(tmp_path, caplog):
 
 def test_published_sizes_are_known():
     from refilm.checkpoints.sat import transformer_names
-    from refilm.checkpoints.sat_sizes import told_by
+    from refilm.checkpoints.sat_sizes import read_sizes
     from refilm.model import Transformer
 
     for size in (cogvideox_2b(), replace(cogvideox_2b(), layers=42, heads=48, position="rotary")):
@@ -158,7 +158,7 @@ def test_published_sizes_are_known():
                 return tuple(self[key].shape)
 
         named = Shapes({theirs: model.get_parameter(ours) for ours, theirs in transformer_names(size.layers).items()})
-        assert told_by(named, "", None).size == replace(size, head_norm_eps=1e-6)
+        assert read_sizes(named, "", None).size == replace(size, head_norm_eps=1e-6)
 
 
 REFUSED = {
@@ -169,7 +169,7 @@ REFUSED = {
     ),
     "image-to-video": (
         lambda w: w.update({PATCHES: torch.ones(64, 32, 2, 2)}),
-        r"an image-to-video CogVideoX, which takes an image as 32 - 16 further channels",
+        r"is an image-to-video CogVideoX, with 32 - 16 additional latent channels",
     ),
     "two projections": (
         lambda w: w.update({"conditioner.embedders.2.image_proj.weight": torch.ones(2, 2)}),
@@ -180,9 +180,9 @@ REFUSED = {
     "flat table": (lambda w: w.update({PREFIX + TABLE: torch.ones(8, 64)}), r"pos_embedding has shape \(8, 64\)"),
     "heads that do not fit": (
         lambda w: w.update({f"{PREFIX}mixins.adaln_layer.query_layernorm_list.0.weight": torch.ones(33)}),
-        "64 channels cannot be cut into heads of 33",
+        "64 channels cannot be divided into heads of 33",
     ),
-    "no CogVideoX": (lambda w: (w.clear(), w.update({"denoiser.x": torch.ones(1)})), "holds no weights of a CogVideoX"),
+    "no CogVideoX": (lambda w: (w.clear(), w.update({"denoiser.x": torch.ones(1)})), "contains no CogVideoX weights"),
 }
 
 
@@ -201,11 +201,11 @@ def test_folders(tmp_path):
     for place in (tmp_path / "c", tmp_path / "c" / "transformer", file.parent, file):
         assert sat_path(place) == file
     (tmp_path / "c" / "transformer" / "latest").write_text("../1")
-    with pytest.raises(ValueError, match=r"latest: must name a folder beside it \(received '\.\./1'\)"):
+    with pytest.raises(ValueError, match=r"latest: must name a folder next to it \(received '\.\./1'\)"):
         sat_path(tmp_path / "c")
     (tmp_path / "c" / "transformer" / "latest").write_text("1\n")
     file.with_name("mp_rank_01_model_states.pt").write_bytes(b"")
-    with pytest.raises(ValueError, match="weights cut for several GPUs"):
+    with pytest.raises(ValueError, match="weights are split for several GPUs"):
         sat_path(tmp_path / "c")
     with pytest.raises(ValueError, match="latest: no such file"):
         sat_path(tmp_path)

@@ -32,7 +32,7 @@ def test_no_number_is_read(base, part):
     save_file(weights, path, metadata={"format": "pt"})
     encoders = encoders_of(base)
     getattr(encoders.unread, part)
-    with pytest.raises(ValueError, match=f"{path.name}: {min(weights)} holds NaN"):
+    with pytest.raises(ValueError, match=f"{path.name}: {min(weights)} contains NaN"):
         getattr(encoders, part)
 
 

@@ -32,7 +32,7 @@ def folder(tmp_path, monkeypatch) -> Path:
         ("--size large", "--size 'large': give width x height in pixels, for instance 720x480"),
         ("--steps 0", "steps: Input should be greater than or equal to 1 (received 0)"),
         ("--guidance nan", "guidance: "),
-        ("--base giant", "unknown base model 'giant': give 'pocket', or a folder in diffusers' layout"),
+        ("--base giant", "unknown base model 'giant': use 'pocket', a folder in diffusers' layout"),
         ("--adapter giant", "giant/adapter.json: no such file"),
         ("--explain", "--explain shows which parts of a reference image were used: give one with --reference"),
         ("--device toaster", "device 'toaster' cannot be used here"),
@@ -55,7 +55,7 @@ def test_generate_refuses_to_explain_by_steps_that_are_not_run(refilm, folder, t
 
 def test_generate_refuses_a_prompt_that_is_too_long(refilm, folder, tiny_base):
     result = refilm("generate", "a critter waits " * 20, "-o", "video.mp4", "--base", tiny_base)
-    refused(result, "tokens, this model reads 24: shorten 'a critter waits")
+    refused(result, "tokens, the limit of this model is 24: shorten 'a critter waits")
 
 
 @pytest.mark.parametrize(
@@ -89,10 +89,10 @@ def test_train_refuses(refilm, folder, words, what):
 @pytest.mark.parametrize(
     ("words", "what"),
     [
-        ("--num-frames 9", "No such option: --num-frames; refilm has --frames for it"),
-        ("--num_inference_steps 9", "No such option: --num_inference_steps; refilm has --steps for it"),
-        ("--height 64", "No such option: --height; refilm has --size WIDTHxHEIGHT for it"),
-        ("--enable-model-cpu-offload", "refilm has --memory low for it"),
+        ("--num-frames 9", "No such option: --num-frames; use --frames"),
+        ("--num_inference_steps 9", "No such option: --num_inference_steps; use --steps"),
+        ("--height 64", "No such option: --height; use --size WIDTHxHEIGHT"),
+        ("--enable-model-cpu-offload", "use --memory low"),
         ("--stepz 9", "No such option: --stepz (Possible options: "),
     ],
 )
@@ -112,9 +112,9 @@ def test_options_that_stand_for_others_are_there(refilm, monkeypatch):
 
 def test_generate_refuses_a_prompt_that_is_not_utf8(refilm, folder, tiny_base):
     words = ("generate", "caf\udce9", "-o", "video.mp4", "--base", tiny_base)
-    refused(refilm(*words), "prompts[0]: holds bytes that are not UTF-8; type it again, in UTF-8")
+    refused(refilm(*words), "prompts[0]: contains bytes that are not UTF-8; enter the text in UTF-8")
     words = ("generate", PROMPT, "--negative-prompt", "caf\udce9", "-o", "video.mp4", "--base", tiny_base)
-    refused(refilm(*words), "negative_prompt: holds bytes that are not UTF-8")
+    refused(refilm(*words), "negative_prompt: contains bytes that are not UTF-8")
 
 
 def test_data_refuses_a_folder_that_holds_something(refilm, folder):

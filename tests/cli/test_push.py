@@ -210,7 +210,7 @@ def test_no_link_is_followed(refilm, tiny_base, tmp_path, name):
     (own / name).symlink_to(secret)
     result = refilm("push", own, "me/fox", "--dry-run")
     assert result.exit_code == 2
-    assert f"{name}: is a link to {secret}; put a copy of the file there" in result.stderr
+    assert f"{name}: is a link to {secret}; replace it with a copy of the file" in result.stderr
 
 
 def test_a_file_that_the_card_does_not_name_stays_here(refilm, tiny_base, tmp_path):

@@ -33,4 +33,4 @@ def test_an_adapter_goes_to_the_research_codes_format_and_back(refilm, tiny_base
 def test_what_exists_is_not_converted_onto_itself(refilm, tiny_base):
     result = refilm("convert", tiny_base / "adapter", tiny_base / "adapter")
     assert result.exit_code == 2
-    assert "is what shall be converted; give another place" in result.stderr
+    assert "is the source of the conversion; choose another target" in result.stderr

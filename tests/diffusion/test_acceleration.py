@@ -23,7 +23,7 @@ def sample(model, cache, seeds=(1,), steps=8):
     nothing = Condition(torch.zeros_like(text), torch.zeros_like(reference))
     draw = gaussian((len(seeds), 3, 16, 8, 12), [torch.Generator().manual_seed(seed) for seed in seeds])
     predict = guided(model, Condition(text, reference), unconditional=nothing, guidance=constant(3.0))
-    with swapped(model, Trunk, around=lambda _: cache):
+    with swapped(model, Trunk, wrap_blocks=lambda _: cache):
         *_, last = run("ddim", predict, schedule=scaled_linear(), steps=steps, draw=draw)
     return last.latents
 
@@ -31,7 +31,7 @@ def sample(model, cache, seeds=(1,), steps=8):
 def test_threshold_0_is_the_plain_run(model):
     cache = StepCache(0)
     assert torch.equal(sample(model, cache), sample(model, None))
-    assert (cache.asked, cache.skipped) == (16, 0)
+    assert (cache.calls, cache.skipped) == (16, 0)
 
 
 def test_a_higher_threshold_skips_more_and_strays_further(model):
@@ -49,14 +49,14 @@ def test_branches_share_nothing_and_reuse_what_was_added(model):
     later = latents + 0.01 * inputs(seed=5)[0]
     branches = [(text, reference), (text, None), (text, reference.flip(0)), (text.flip(0), reference)]
     cache = StepCache(0.1)
-    with swapped(model, Trunk, around=lambda _: cache):
+    with swapped(model, Trunk, wrap_blocks=lambda _: cache):
         first = [model(latents, timestep, *told) for told in branches]
         again = [model(later, timestep, *told) for told in branches]
-    assert (cache.asked, cache.skipped) == (16, 8)
+    assert (cache.calls, cache.skipped) == (16, 8)
     for told, out, reused in zip(branches, first, again, strict=True):
         assert torch.equal(out, model(latents, timestep, *told))
         added = adds(model, latents, timestep, told)
-        with swapped(model, Trunk, around=lambda _, added=added: added):
+        with swapped(model, Trunk, wrap_blocks=lambda _, added=added: added):
             torch.testing.assert_close(reused, model(later, timestep, *told))
 
 
@@ -68,7 +68,7 @@ def adds(model, latents, timestep, told):
         seen.append(run(x, conditioning) - x)
         return x
 
-    with swapped(model, Trunk, around=lambda _: note):
+    with swapped(model, Trunk, wrap_blocks=lambda _: note):
         model(latents, timestep, *told)
     return lambda run, x, conditioning: x + seen[0]
 
@@ -81,7 +81,7 @@ def test_videos_side_by_side_skip_each_by_itself(model):
 
     def all_three(rows):
         cache = StepCache(0.1)
-        with swapped(model, Trunk, around=lambda _: cache):
+        with swapped(model, Trunk, wrap_blocks=lambda _: cache):
             outs = [model(x[rows], timestep[rows], text[rows], reference[rows]) for x in (latents, later, last)]
         return torch.stack(outs, dim=1), cache.skipped
 
@@ -94,10 +94,10 @@ def test_videos_side_by_side_skip_each_by_itself(model):
 def test_reset_forgets(model):
     cache = StepCache(1.0)
     before = sample(model, cache)
-    asked, skipped = cache.asked, cache.skipped
+    asked, skipped = cache.calls, cache.skipped
     cache.reset()
     assert torch.equal(sample(model, cache), before)
-    assert (cache.asked, cache.skipped) == (asked, skipped)
+    assert (cache.calls, cache.skipped) == (asked, skipped)
     assert skipped > 0
 
 

@@ -17,7 +17,7 @@ SETTINGS = {
 }
 
 
-def predict(latents, timestep, share):
+def predict(latents, timestep, fraction):
     return torch.sin(3 * latents + timestep / 100) - 0.3 * latents
 
 
@@ -69,7 +69,7 @@ def test_a_perfect_model_gives_the_video_and_the_start_is_left_alone(name, steps
     """Its velocity always means the same clean latents; the step counts do not divide 1000."""
     schedule, video = scaled_linear(), torch.randn(*SHAPE, generator=seeded(1))
 
-    def knows_the_video(latents, timestep, share):
+    def knows_the_video(latents, timestep, fraction):
         alpha, sigma = schedule.alpha_sigma(timestep)
         return (alpha * latents - video) / sigma
 
@@ -88,7 +88,7 @@ def test_the_latents_between_have_the_noise_of_their_timestep(name):
     """Around a video of zeros the latents are noise of standard deviation sigma at the timestep asked at next."""
     schedule, shape = scaled_linear(), (1, 8, 16, 32, 32)
 
-    def knows_zeros(latents, timestep, share):
+    def knows_zeros(latents, timestep, fraction):
         alpha, sigma = schedule.alpha_sigma(timestep)
         return alpha / sigma * latents
 
@@ -118,9 +118,9 @@ def test_a_video_does_not_depend_on_those_beside_it():
 def test_the_step_that_leaves_the_range_of_numbers_is_named(sampler, wrong):
     """The one wrong value is nearly the last of all."""
 
-    def overflowing(latents, timestep, share):
-        velocity = predict(latents, timestep, share)
-        if share >= 0.5:
+    def overflowing(latents, timestep, fraction):
+        velocity = predict(latents, timestep, fraction)
+        if fraction >= 0.5:
             velocity[-1, -1, -1, -1, -1] = wrong
         return velocity
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 DOCS = Path(__file__).parents[2] / "docs"
-FILMS = {"video.mp4", "video.looks.mp4", "video.looks.png"}
+FILMS = {"video.mp4", "video.attention.mp4", "video.attention.png"}
 ROAD = {"mine", "clips", "cache", "mine.toml", "runs", "video.mp4"}
 FASTER = {
     "refilm generate": ("--steps", 2),

@@ -26,5 +26,7 @@ def test_prompts_are_padded_to_the_full_length_and_read_without_a_mask(encoder):
 
 def test_a_prompt_that_is_too_long_is_refused_not_cut(encoder):
     prompt = "a critter bounces in the meadow, red striped blue ball with wide eyes"
-    with pytest.raises(ValueError, match=r"the prompt has 15 tokens, this model reads 12: shorten 'a critter"):
+    with pytest.raises(
+        ValueError, match=r"the prompt has 15 tokens, the limit of this model is 12: shorten 'a critter"
+    ):
         encoder([prompt])

@@ -11,7 +11,7 @@ import refilm
 from refilm.checkpoints import load_denoiser
 from refilm.diffusion import Condition, by_timestep, constant, denoise, gaussian, guided, rising, run, scaled_linear
 from refilm.generation import Request
-from refilm.names import GENERATE, LOAD, SENTENCES
+from refilm.names import GENERATE, HINTS, LOAD
 
 PROMPT = "a critter waits at night"
 NOISE = gaussian((1, 2, 4, 2, 2), torch.Generator().manual_seed(0))
@@ -24,18 +24,22 @@ def pipeline(tiny_base) -> refilm.Pipeline:
     return refilm.load(tiny_base)
 
 
-def predict(latents, timestep, share):
+def predict(latents, timestep, fraction):
     return latents
 
 
 @pytest.mark.parametrize(
     ("given", "named", "message"),
     [
-        ([["a", "b"]], {}, "prompt: give one text; generate_batch makes several videos (received a list)"),
-        ([("a", "b")], {}, "prompt: give one text; generate_batch makes several videos (received a tuple)"),
+        ([["a", "b"]], {}, "prompt: give one text; use generate_batch for several videos (received a list)"),
+        ([("a", "b")], {}, "prompt: give one text; use generate_batch for several videos (received a tuple)"),
         ([None], {}, "prompt: Input should be a valid string (received None)"),
-        (["caf\udce9"], {}, "prompt: holds bytes that are not UTF-8; type it again, in UTF-8 (received 'caf\\udce9')"),
-        ([PROMPT], {"negative_prompt": "\udce9"}, "negative_prompt: holds bytes that are not UTF-8; type it again"),
+        (
+            ["caf\udce9"],
+            {},
+            "prompt: contains bytes that are not UTF-8; enter the text in UTF-8 (received 'caf\\udce9')",
+        ),
+        ([PROMPT], {"negative_prompt": "\udce9"}, "negative_prompt: contains bytes that are not UTF-8; enter the text"),
         ([PROMPT], {"negative_prompt": ["a"]}, "negative_prompt: Input should be a valid string"),
         ([PROMPT], {"seed": -1}, "seed: Input should be greater than or equal to 0 (received -1)"),
         ([PROMPT], {"seed": 2**63}, "seed: Input should be less than"),
@@ -68,8 +72,8 @@ def test_generate_refuses(pipeline, given, named, message):
     ("prompts", "references", "seeds", "message"),
     [
         ("ab", [None, None], [1, 2], "prompts: Input should be a valid list"),
-        ([], [], [], "0 prompts, 0 references, 0 seeds: give as many of each, and one at least"),
-        ([PROMPT], [None], [], "1 prompts, 1 references, 0 seeds: give as many of each"),
+        ([], [], [], "0 prompts, 0 references, 0 seeds: give the same number of each, at least one"),
+        ([PROMPT], [None], [], "1 prompts, 1 references, 0 seeds: give the same number of each"),
         ([PROMPT, 3], [None] * 2, [1, 2], "prompts[1]: Input should be a valid string (received 3)"),
         ([PROMPT], "x", [1], "references: Input should be a valid list"),
         ([PROMPT], [None], 1, "seeds: Input should be a valid list (received 1)"),
@@ -86,9 +90,16 @@ def test_generate_batch_refuses(pipeline, prompts, references, seeds, message):
 def test_sample_and_the_rest_refuse_when_they_are_called(pipeline):
     given, request = ([PROMPT], [None]), pipeline.request(steps=1)
     refuses("request: Input should be an instance of Request", pipeline.sample, *given, seeds=[1], request={"steps": 1})
-    refuses("advice: Input should be callable", pipeline.sample, *given, seeds=[1], request=request, advice=3)
+    refuses(
+        "wrap_prediction: Input should be callable",
+        pipeline.sample,
+        *given,
+        seeds=[1],
+        request=request,
+        wrap_prediction=3,
+    )
     refuses("latents: Input should be an instance of Tensor", pipeline.decode, [1])
-    refuses("looks: Input should be an instance of AttentionMaps", pipeline.explain, None, None, None)
+    refuses("maps: Input should be an instance of AttentionMaps", pipeline.explain, None, None, None)
     refuses("base: Input should be an instance of Base", refilm.Pipeline, "pocket")
 
 
@@ -157,21 +168,21 @@ def test_diffusers_names_are_answered(pipeline, refilm_arguments):
     refuses("image: refilm calls it reference", pipeline.generate, PROMPT, image="fox.png")
     refuses("callback_on_step_end: iterate over pipeline.sample", pipeline.generate, PROMPT, callback_on_step_end=print)
     with pytest.raises(
-        TypeError, match=r"a pipeline is not called: use pipeline\.generate\(prompt, reference, seed=\.{3}\)"
+        TypeError, match=r"a pipeline is not callable: use pipeline\.generate\(prompt, reference, seed=\.{3}\)"
     ):
         pipeline(PROMPT)
     with pytest.raises(TypeError, match=r"from_pretrained: use refilm\.load\("):
         refilm.Pipeline.from_pretrained("pocket")
-    with pytest.raises(AttributeError, match=r"to: a pipeline stays where it was loaded: use refilm\.load"):
+    with pytest.raises(AttributeError, match=r"to: a loaded pipeline cannot be moved: use refilm\.load"):
         pipeline.to("cuda")
-    with pytest.raises(AttributeError, match=r"enable_model_cpu_offload: refilm has memory='low' for it, in load"):
+    with pytest.raises(AttributeError, match=r"enable_model_cpu_offload: use memory='low' in load"):
         pipeline.enable_model_cpu_offload()
     with pytest.raises(AttributeError, match="'Pipeline' object has no attribute 'nonsense'"):
         _ = pipeline.nonsense
     for names, known in ((GENERATE, refilm_arguments["generate"]), (LOAD, refilm_arguments["load"])):
         assert {own.partition("=")[0] for own in names.values()} <= known
         assert not known & names.keys()
-    assert not SENTENCES.keys() & (GENERATE.keys() | LOAD.keys() | set.union(*refilm_arguments.values()))
+    assert not HINTS.keys() & (GENERATE.keys() | LOAD.keys() | set.union(*refilm_arguments.values()))
 
 
 @pytest.fixture

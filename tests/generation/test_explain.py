@@ -1,4 +1,4 @@
-"""Heat maps: collected without a trace on the video, and right where it is known where a video looks."""
+"""Heat maps: recording does not change the video, and known attention gives the expected maps."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from PIL import Image
 import refilm
 from refilm.data import critters
 from refilm.generation import AttentionMaps
-from refilm.generation.attention_maps import information, shares
+from refilm.generation.attention_maps import attention_weights, information
 from refilm.generation.explain import Explanation, color_chart
 from refilm.media import Video, open_video
 from refilm.model import eager
@@ -27,82 +27,84 @@ def image() -> Image.Image:
     return Image.fromarray(portrait[:, 20:70])  # not square
 
 
-def generated(pipeline, image, looks=None, count=1, **settings):
+def generated(pipeline, image, maps=None, count=1, **settings):
     request = pipeline.request(steps=3, **settings)
     given = ([PROMPT] * count, [image] * count)
-    *_, last = pipeline.sample(*given, seeds=[*range(count)], request=request, advice=looks)
+    *_, last = pipeline.sample(*given, seeds=[*range(count)], request=request, wrap_prediction=maps)
     return last.latents
 
 
-def test_shares_are_the_weights_of_the_formula():
+def test_attention_weights_are_those_of_the_formula():
     q, k = torch.randn(2, 2, 3, 9, 5, generator=torch.Generator().manual_seed(0))
     k = torch.cat([k, k.flip(2)[:, :, :4]], dim=2)
     weights = eager(q, k, torch.eye(13).expand(2, 3, 13, 13)).mean(dim=1)
-    torch.testing.assert_close(shares(q, k), weights)
+    torch.testing.assert_close(attention_weights(q, k), weights)
 
 
 @pytest.mark.parametrize("sampler", ["ddim", "sat"])  # the branches apart, and in one batch
-def test_looking_leaves_no_trace_and_sees_the_conditional_branch(pipeline, image, sampler):
-    looks, some = (AttentionMaps(steps=steps) for steps in (None, {1}))
-    watched = generated(pipeline, image, looks, count=2, sampler=sampler)
+def test_recording_leaves_the_video_unchanged_and_sees_the_conditional_branch(pipeline, image, sampler):
+    maps, some = (AttentionMaps(steps=steps) for steps in (None, {1}))
+    watched = generated(pipeline, image, maps, count=2, sampler=sampler)
     assert torch.equal(watched, generated(pipeline, image, count=2, sampler=sampler))
-    seen = looks.blocks()
+    seen = maps.blocks()
     assert seen.shape == (2, 2, 5 * 4 * 4, 65)  # blocks, videos, video tokens, reference tokens
     torch.testing.assert_close(seen.sum(dim=-1), torch.ones(2, 2, 80))
-    assert seen.std(dim=-1).min() > 1e-4  # where zeros are looked at, all shares are equal
+    assert seen.std(dim=-1).min() > 1e-4  # attention to zeros would be uniform
     generated(pipeline, image, some, count=2, sampler=sampler)
     assert not torch.equal(some.blocks(), seen)
 
 
-def test_nothing_looked_at_is_said(pipeline, image):
-    looks = AttentionMaps()
-    generated(pipeline, image, looks, reference_scale=0.0)
-    with pytest.raises(ValueError, match="nothing looked at a reference: give one, a reference_scale above 0"):
-        looks.blocks()
+def test_a_run_without_reference_attention_is_an_error(pipeline, image):
+    maps = AttentionMaps()
+    generated(pipeline, image, maps, reference_scale=0.0)
+    with pytest.raises(
+        ValueError, match="no reference attention was recorded: use a reference, a reference_scale above 0"
+    ):
+        maps.blocks()
 
 
-def explanation(looks):
-    frames = np.full((4 * len(looks) - 3, 64, 96, 3), 200, dtype=np.uint8)
-    return Explanation(Video(frames, 8.0), np.full((56, 56, 3), 200, dtype=np.uint8), looks)
+def explanation(attention):
+    frames = np.full((4 * len(attention) - 3, 64, 96, 3), 200, dtype=np.uint8)
+    return Explanation(Video(frames, 8.0), np.full((56, 56, 3), 200, dtype=np.uint8), attention)
 
 
-def test_information_is_shared_out_between_video_and_image():
-    looks = torch.rand(50, 9, generator=torch.Generator().manual_seed(0))
-    looks = looks / looks.sum(dim=1, keepdim=True)
-    bits = information(looks)
+def test_information_sums_to_the_mutual_information_of_video_and_image():
+    attention = torch.rand(50, 9, generator=torch.Generator().manual_seed(0))
+    attention = attention / attention.sum(dim=1, keepdim=True)
+    bits = information(attention)
     assert bits.sum(dim=0).min() > 0
     assert bits.sum(dim=1).min() > 0
-    joint, place = looks / 50, looks.mean(dim=0)
+    joint, place = attention / 50, attention.mean(dim=0)
     assert bits.sum() / 50 == pytest.approx((joint * (joint / (place / 50)).log2()).sum().item(), rel=1e-4)
     torch.testing.assert_close(information(place.expand(50, 9)), torch.zeros(50, 9), rtol=0, atol=1e-6)
 
 
-def test_parts_glow_in_the_color_of_what_they_look_at():
-    """The second frame's left part looks at the image's corner above left, all else anywhere."""
-    looks = torch.full((2, 4, 6, 8, 8), 1 / 64)
-    looks[1, :, 0] = 0
-    looks[1, :, 0, 0, 0] = 1
-    looks[1, :, 1] = 0
-    looks[1, :, 1, 7, 4] = 1
-    told = explanation(looks)
+def test_parts_glow_in_the_color_of_the_attended_patches():
+    """The second frame's left part attends to the top left corner of the image, all else attends uniformly."""
+    attention = torch.full((2, 4, 6, 8, 8), 1 / 64)
+    attention[1, :, 0] = 0
+    attention[1, :, 0, 0, 0] = 1
+    attention[1, :, 1] = 0
+    attention[1, :, 1, 7, 4] = 1
+    explained = explanation(attention)
     chart = color_chart(8)
-    np.testing.assert_allclose(told.colors[1, :, 0], np.broadcast_to(chart[0, 0], (4, 3)), atol=1e-5)
-    np.testing.assert_allclose(told.colors[1, :, 1], np.broadcast_to(chart[7, 4], (4, 3)), atol=1e-5)
-    assert told.glow[1, :, :2].min() > 0.9
-    assert max(told.glow[0].max(), told.glow[1, :, 2:].max()) < 0.1
-    assert {tuple(place) for place in np.argwhere(told.light[1] > 0.5)} == {(0, 0), (7, 4)}
-    assert told.light[0].max() < 0.1
-    first, second, *_ = told.side_by_side().frames.astype(int)
-    assert np.ptp(first[:, :, :], axis=-1)[:, 300:760].max() < 30  # gray where nothing is told
+    np.testing.assert_allclose(explained.colors[1, :, 0], np.broadcast_to(chart[0, 0], (4, 3)), atol=1e-5)
+    np.testing.assert_allclose(explained.colors[1, :, 1], np.broadcast_to(chart[7, 4], (4, 3)), atol=1e-5)
+    assert explained.glow[1, :, :2].min() > 0.9
+    assert max(explained.glow[0].max(), explained.glow[1, :, 2:].max()) < 0.1
+    assert {tuple(place) for place in np.argwhere(explained.light[1] > 0.5)} == {(0, 0), (7, 4)}
+    assert explained.light[0].max() < 0.1
+    first, second, *_ = explained.side_by_side().frames.astype(int)
+    assert np.ptp(first[:, :, :], axis=-1)[:, 300:760].max() < 30  # gray without information
     assert np.ptp(second, axis=-1).max() > 100
 
 
 def test_glow_lies_where_the_token_and_the_place_are():
-    """One token of the second latent frame looks at one place; three latent frames are frames 0, 1-4 and 5-8."""
-    looks = torch.full((3, 4, 6, 8, 8), 1 / 64)
-    looks[1, 2, 3] = 0
-    looks[1, 2, 3, 5, 1] = 1
-    video = np.ptp(explanation(looks).side_by_side().frames.astype(int), axis=-1)  # how far from gray: (F, H, W)
+    """One token of the second latent frame attends to one patch; three latent frames are frames 0, 1-4 and 5-8."""
+    attention = torch.full((3, 4, 6, 8, 8), 1 / 64)
+    attention[1, 2, 3] = 0
+    attention[1, 2, 3, 5, 1] = 1
+    video = np.ptp(explanation(attention).side_by_side().frames.astype(int), axis=-1)  # how far from gray: (F, H, W)
     assert [bright for bright in range(9) if video[bright].max() > 100] == [1, 2, 3, 4]
     for frame in (1, 4):
         video, image = video[frame, :, 396:780], video[frame, :, 792:]
@@ -111,31 +113,31 @@ def test_glow_lies_where_the_token_and_the_place_are():
 
 
 def center(light: np.ndarray) -> tuple[float, float]:
-    """The middle of what shines, (y, x) in pixels."""
+    """The center of the bright pixels, (y, x) in pixels."""
     y, x = np.nonzero(light > light.max() / 2)
     return y.mean() + 0.5, x.mean() + 0.5
 
 
-def test_looks_are_those_of_the_patches_and_not_of_the_class_token(pipeline, image):
-    """Video token n looks at patch 3 n of 64, and twice as much at the class token, which has no place."""
+def test_attention_covers_the_patches_without_the_class_token(pipeline, image):
+    """Video token n attends to patch 3 n of 64, and twice as much to the class token, which has no position."""
     video = Video(np.zeros((17, 32, 32, 3), np.uint8), 8.0)
     places = 3 * torch.arange(80) % 64
     weights = torch.zeros(1, 80, 65)
     weights[0, :, 0] = 2 / 3
     weights[0, torch.arange(80), 1 + places] = 1 / 3
-    looks = AttentionMaps()
-    looks._sums, looks._counts = {0: weights}, {0: 1}
-    looked = pipeline.explain(looks, video, image).looks
+    maps = AttentionMaps()
+    maps._sums, maps._counts = {0: weights}, {0: 1}
+    attention = pipeline.explain(maps, video, image).attention
     for t, y, x in ((0, 0, 0), (0, 0, 1), (0, 3, 2), (4, 3, 3)):
         place = int(places[16 * t + 4 * y + x])
-        assert looked[t, y, x].nonzero().tolist() == [[place // 8, place % 8]]
-        assert looked[t, y, x].sum() == 1
+        assert attention[t, y, x].nonzero().tolist() == [[place // 8, place % 8]]
+        assert attention[t, y, x].sum() == 1
 
 
-def test_a_video_that_looks_everywhere_alike_stays_dark():
-    told = explanation(torch.full((1, 4, 6, 8, 8), 1 / 64))
-    assert told.glow.max() == told.light.max() == 0
-    assert np.isfinite(told.colors).all()
+def test_uniform_attention_stays_dark():
+    explained = explanation(torch.full((1, 4, 6, 8, 8), 1 / 64))
+    assert explained.glow.max() == explained.light.max() == 0
+    assert np.isfinite(explained.colors).all()
 
 
 def test_colors_of_places_differ():
@@ -146,15 +148,17 @@ def test_colors_of_places_differ():
     assert min(np.abs(one - two).max() for i, one in enumerate(corners) for two in corners[:i]) > 0.2
 
 
-@pytest.mark.parametrize(("output", "name"), [("video.mp4", "video.looks.mp4"), ("video.gif", "video.looks.gif")])
+@pytest.mark.parametrize(
+    ("output", "name"), [("video.mp4", "video.attention.mp4"), ("video.gif", "video.attention.gif")]
+)
 def test_it_is_written_beside_the_video(pipeline, image, tmp_path, output, name):
-    looks = AttentionMaps()
-    (video,) = pipeline.decode(generated(pipeline, image, looks))
-    explained = pipeline.explain(looks, video, image)
-    assert explained.looks.shape == (5, 4, 4, 8, 8)
+    maps = AttentionMaps()
+    (video,) = pipeline.decode(generated(pipeline, image, maps))
+    explained = pipeline.explain(maps, video, image)
+    assert explained.attention.shape == (5, 4, 4, 8, 8)
     assert explained.image.shape == (32, 32, 3)
     moving, still = explained.save(tmp_path / output)
-    assert (moving.name, still.name) == (name, "video.looks.png")
+    assert (moving.name, still.name) == (name, "video.attention.png")
     assert open_video(moving).frames.shape == (17, 256, 3 * 256 + 2 * 12, 3)
     assert Image.open(still).size == (6 * 256 + 7 * 12, 3 * (256 + 34) + 12)
     assert np.array_equal(explained.side_by_side().frames[:, :, :256], video.frames.repeat(8, 1).repeat(8, 2))

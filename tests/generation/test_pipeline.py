@@ -88,7 +88,9 @@ def test_a_kernel_by_name_makes_the_same_video_and_is_taken_off_again(pipeline, 
     seen, transformer = [], pipeline.base.transformer
     attentions = [m for m in transformer.modules() if isinstance(m, JointAttention | ReferenceAttention)]
     watch = lambda predict, _: lambda *asked: seen.extend(m.kernel for m in attentions) or predict(*asked)  # noqa: E731
-    steps = pipeline.sample([PROMPT], [image], seeds=[7], request=pipeline.request(kernel="eager"), advice=watch)
+    steps = pipeline.sample(
+        [PROMPT], [image], seeds=[7], request=pipeline.request(kernel="eager"), wrap_prediction=watch
+    )
     next(steps)
     assert set(seen) == {eager}
     assert {m.kernel for m in attentions} == {fused}  # though the run is not over
@@ -107,13 +109,13 @@ def test_a_step_cache_is_new_for_every_video(pipeline, image, caplog):
     counts = re.findall(r"step cache: (\d+) of 16 runs", caplog.text)
     assert len(counts) == 2
     assert 0 < int(counts[0]) == int(counts[1]) < 16
-    assert pipeline.base.transformer.trunk.around is None
-    pipeline.base.transformer.trunk.around = lambda run, x, conditioning: run(x, conditioning)
+    assert pipeline.base.transformer.trunk.wrap_blocks is None
+    pipeline.base.transformer.trunk.wrap_blocks = lambda run, x, conditioning: run(x, conditioning)
     try:
-        with pytest.raises(ValueError, match="step_cache: the trunk has advice around it already"):
+        with pytest.raises(ValueError, match=r"step_cache: trunk\.wrap_blocks is already set"):
             pipeline.generate(PROMPT, seed=7, step_cache=0.5)
     finally:
-        pipeline.base.transformer.trunk.around = None
+        pipeline.base.transformer.trunk.wrap_blocks = None
 
 
 @pytest.mark.parametrize(
@@ -140,7 +142,7 @@ def test_a_reference_needs_an_adapter(tiny_base, image):
     assert bare.generate(PROMPT, seed=1, steps=1).frames.shape == (17, 32, 32, 3)
     with pytest.raises(ValueError, match="no adapter is loaded"):
         bare.generate(PROMPT, image, seed=1)
-    with pytest.raises(ValueError, match="a reference for every prompt, or for none"):
+    with pytest.raises(ValueError, match="a reference for every prompt or for none"):
         bare.generate_batch([PROMPT, PROMPT], [image, None], seeds=[1, 2])
 
 

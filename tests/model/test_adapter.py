@@ -88,7 +88,7 @@ def test_a_reference_needs_an_adapter():
 def test_wrong_and_second_adapters_are_refused():
     model, given = transformer(), inputs()
     bare = model(*given[:3])
-    with pytest.raises(ValueError, match="2 layers, 96 channels does not fit a transformer of 2 layers, 64 channels"):
+    with pytest.raises(ValueError, match="2 layers, 96 channels does not fit a transformer with 2 layers, 64 channels"):
         adapter(ROTARY).attach(model)
     assert torch.equal(model(*given[:3]), bare)
     with pytest.raises(ValueError, match="no adapter is attached"):
@@ -96,7 +96,7 @@ def test_wrong_and_second_adapters_are_refused():
     first = adapter()
     first.attach(model)
     seen = model(*given)
-    with pytest.raises(ValueError, match="has an adapter already"):
+    with pytest.raises(ValueError, match="already has an adapter"):
         adapter(trained=False).attach(model)
     assert torch.equal(model(*given), seen)
     first.detach(model)

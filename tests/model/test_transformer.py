@@ -87,10 +87,10 @@ def test_sampling_or_measuring_first_does_not_spoil_training(size):
 def test_advice_around_the_trunk_may_skip_it():
     model, given = transformer(), inputs()[:3]
     plain = model(*given)
-    model.trunk.around = lambda run, x, conditioning: run(x, conditioning)
+    model.trunk.wrap_blocks = lambda run, x, conditioning: run(x, conditioning)
     assert torch.equal(model(*given), plain)
     seen = []
-    model.trunk.around = lambda run, x, conditioning: seen.append(conditioning.grid) or x
+    model.trunk.wrap_blocks = lambda run, x, conditioning: seen.append(conditioning.grid) or x
     skipped = model(*given)
     assert seen == [(3, 4, 6)]
     assert not torch.allclose(skipped, plain)
@@ -100,7 +100,7 @@ def test_advice_around_the_trunk_may_skip_it():
 
 def test_latents_that_cannot_be_cut_are_refused():
     latents, timestep, text, _ = inputs(height=7)
-    with pytest.raises(ValueError, match="7 x 12 cannot be cut into patches of 2 x 2"):
+    with pytest.raises(ValueError, match="7 x 12 cannot be divided into patches of 2 x 2"):
         transformer()(latents, timestep, text)
 
 

@@ -61,11 +61,11 @@ def test_sampler_given_what_the_original_model_said(steps):
     levels = sat_levels(steps, trained)
     scale, draws = by_timestep(steps), iter(theirs["draws"])
 
-    def says(latents, timestep, share):
+    def says(latents, timestep, fraction):
         """The velocity that means the recorded clean latents at the level the original snapped to."""
-        index = round(share * steps)
+        index = round(fraction * steps)
         assert timestep == theirs["timesteps"][index]
-        assert scale(share, timestep) == pytest.approx(theirs["guidance_scale"][index].item(), abs=1e-9)
+        assert scale(fraction, timestep) == pytest.approx(theirs["guidance_scale"][index].item(), abs=1e-9)
         assert levels[index][0] == pytest.approx(theirs["sigma_given_to_denoiser"][index].item(), abs=2e-7)
         alpha, sigma = trained.alpha_sigma(nearest(trained, levels[index][0]))
         return (alpha * latents - theirs[f"denoised_step{index}"]) / sigma

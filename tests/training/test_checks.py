@@ -84,7 +84,7 @@ def test_a_dry_run_refuses_what_the_run_refuses(refilm, recipe, cache, tmp_path,
     ("file", "content", "words"),
     [
         ("text_encoder/model.safetensors", None, "model.safetensors: no such file"),
-        ("image_encoder/model.safetensors", b"\x00" * 100, "cut off or not a safetensors file"),
+        ("image_encoder/model.safetensors", b"\x00" * 100, "is truncated or not a safetensors file"),
         ("vae/config.json", b"no", "vae/config.json: not JSON"),
         ("tokenizer/spiece.model", None, "tokenizer/tokenizer.json: no such file"),
         ("image_processor/preprocessor_config.json", None, "preprocessor_config.json: no such file"),

@@ -1,4 +1,4 @@
-"""Weight files and our modules, both ways. Every damage is one `ValueError` that names the file and the key."""
+"""Loading and saving of weights. Damaged files raise a `ValueError` that names the file and the key."""
 
 from refilm.checkpoints.adapters import (
     AdapterCard,

@@ -1,7 +1,7 @@
-"""An adapter as a folder: `adapter.safetensors`, our weights by our names; `adapter.json`, what they are; `README.md`.
+"""An adapter as a folder with `adapter.safetensors` (weights), `adapter.json` (metadata) and `README.md` (model card).
 
-The last is a model card for people, made from the second. An adapter that also changes the transformer's layers has
-`lora.safetensors` beside. Knows nothing of training: what is worth telling about it comes as free facts.
+The model card is generated from the metadata. An adapter with LoRA also has `lora.safetensors`. Independent of
+training: facts about the training are free-form metadata.
 """
 
 import os
@@ -34,34 +34,34 @@ CARD, WEIGHTS, LORA, README = ADAPTER
 
 
 class AdapterCard(Settings):
-    """What `adapter.json` tells."""
+    """The content of `adapter.json`."""
 
     RENAMED: ClassVar = {"picture_fit": "image_fit"}
 
-    model_config = ConfigDict(allow_inf_nan=True)  # a fact may be infinite, and is null in the file
+    model_config = ConfigDict(allow_inf_nan=True)  # a fact can be infinite; it is written as null
 
     format: PositiveInt
     """The version of this layout."""
     size: AdapterSize
-    """What decides the weights' shapes."""
+    """The sizes that determine the shapes of the weights."""
     base_fingerprint: str | None
-    """Of the transformer that it was trained on; none: nobody knows, and any of its size is taken."""
+    """Fingerprint of the base model it was trained on. None: unknown; any base model of its size is accepted."""
     image_encoder: str | None
-    """Whose tokens it reads, a Hub id or a folder; none: the one that comes with the base model."""
+    """Hub id or folder of its image encoder. None: the image encoder of the base model."""
     image_fit: Fit = "pad"
     """How an image becomes a square for the image encoder."""
     hidden_state: HiddenState = "last"
-    """Which of the image encoder's states it reads."""
+    """Hidden state of the image encoder that it uses as tokens."""
     lora: LoraSettings | None = None
-    """The low-rank changes of the transformer that come with it; none: it changes no layer."""
+    """Settings of its LoRA. None: it has no LoRA."""
     dtype: DtypeName
-    """Of the weights in the file."""
+    """Dtype of the weights in the file."""
     facts: dict[str, JsonValue]
-    """Whatever the training wants to tell."""
+    """Free-form facts about the training."""
 
     @property
     def base_name(self) -> str | None:
-        """What the base model was called that it was trained on, where that is told."""
+        """Name of the base model it was trained on, if recorded."""
         base = self.facts.get("base")
         name = base.get("source") if isinstance(base, dict) else None
         return name if isinstance(name, str) else None
@@ -79,23 +79,23 @@ def save_adapter(
     hidden_state: HiddenState = "last",
     dtype: torch.dtype | None = torch.float16,
 ) -> None:
-    """Write an adapter; the folder appears whole or not at all. An older adapter there is replaced, other files stay.
+    """Write an adapter atomically. An existing adapter in the folder is replaced; other files are kept.
 
     Args:
-        base_fingerprint: `fingerprint` of the transformer that it was trained on, where it is known.
-        facts: about its training, anything that JSON can hold.
-        image_encoder: Hub id or folder of the encoder whose tokens it reads; none: the base model's own.
-        image_fit: how an image becomes a square for it, see `ImageEncoder`.
-        hidden_state: which of its states the adapter reads.
-        dtype: of the weights in the file; none: as they are.
+        base_fingerprint: `fingerprint` of the transformer it was trained on, if known.
+        facts: facts about its training, as JSON values.
+        image_encoder: Hub id or folder of its image encoder. Default: the image encoder of the base model.
+        image_fit: how an image becomes a square, see `ImageEncoder`.
+        hidden_state: hidden state of the image encoder that it uses as tokens.
+        dtype: dtype of the weights in the file. None: unchanged.
 
     Raises:
-        ValueError: a weight is not finite, or not within `dtype`; names it. An older adapter stays.
+        ValueError: a weight is not finite, or out of the range of `dtype`; names it. An existing adapter is kept.
     """
     folder = Path(folder)
     weights = _stored(adapter.state_dict(), folder, dtype)
     lora = adapter.lora if isinstance(adapter, TunedAdapter) else None
-    changes = _stored(adapter.weights or {}, folder, dtype) if isinstance(adapter, TunedAdapter) else {}
+    lora_weights = _stored(adapter.weights or {}, folder, dtype) if isinstance(adapter, TunedAdapter) else {}
     card = AdapterCard(
         format=FORMAT,
         size=adapter.size,
@@ -112,14 +112,14 @@ def save_adapter(
         write_text(temporary / README, model_card(card.model_dump(mode="json")))
         save_tensors(weights, temporary / WEIGHTS)
         if lora is not None:
-            save_tensors(changes, temporary / LORA)
+            save_tensors(lora_weights, temporary / LORA)
 
 
 def _stored(weights: Mapping[str, Tensor], folder: Path, dtype: torch.dtype | None) -> dict[str, Tensor]:
     stored = {name: weight.detach().to("cpu", dtype).contiguous() for name, weight in weights.items()}
     for name, weight in stored.items():
         if not is_finite(weight):
-            raise ValueError(f"{folder}: {name} holds NaN, infinity or numbers beyond {weight.dtype}; nothing is saved")
+            raise ValueError(f"{folder}: {name} contains NaN, infinity or values beyond {weight.dtype}; nothing saved")
     return stored
 
 
@@ -131,17 +131,17 @@ def load_adapter(
     base_fingerprint: str | None = None,
     base_name: str | None = None,
 ) -> Adapter:
-    """Read an adapter, on the CPU.
+    """Load an adapter on the CPU.
 
     Args:
         folder: its folder, its Hub id, or `pocket`.
-        dtype: of the weights in memory; none: as they are stored.
-        base_fingerprint: of the transformer it shall be attached to; none: whoever attaches it knows.
-        base_name: what errors call the base model of that transformer.
+        dtype: dtype of the weights in memory. Default: as stored.
+        base_fingerprint: fingerprint of the transformer it will be attached to. None: not checked.
+        base_name: name of that base model in errors.
 
     Raises:
-        ValueError: a file is missing or damaged, a key or shape is not what the card tells, or the adapter was trained
-            on another base; names the file and the key.
+        ValueError: a file is missing or damaged, a key or shape does not match `adapter.json`, or the adapter was
+            trained on another base model; names the file and the key.
     """
     folder = adapter_folder(folder)
     card = read_card(folder)
@@ -150,14 +150,14 @@ def load_adapter(
             f"{folder}: trained on the base model {_named(card.base_name, card.base_fingerprint)}, does not fit the "
             f"base model {_named(base_name, base_fingerprint)}; load the base it was trained on"
         )
-    files, low_rank = TensorFiles([folder / WEIGHTS]), None if card.lora is None else TensorFiles([folder / LORA])
+    files, lora = TensorFiles([folder / WEIGHTS]), None if card.lora is None else TensorFiles([folder / LORA])
     files.require_layers(card.size.layers)
     with torch.device("meta"):
-        if card.lora is None or low_rank is None:
+        if card.lora is None or lora is None:
             adapter = Adapter(card.size)
         else:
-            changes = {key: low_rank.read([Piece(key)], dtype=dtype, device="cpu") for key in low_rank}
-            adapter = TunedAdapter(card.size, card.lora, weights=changes, name=low_rank.name)
+            weights = {key: lora.read([Piece(key)], dtype=dtype, device="cpu") for key in lora}
+            adapter = TunedAdapter(card.size, card.lora, weights=weights, name=lora.name)
     fill(adapter, files, {name: (Piece(name),) for name in adapter.state_dict()}, dtype=dtype)
     return adapter
 
@@ -167,10 +167,10 @@ def _named(name: str | None, fingerprint: str | None) -> str:
 
 
 def adapter_folder(source: Path | str) -> Path:
-    """The folder of an adapter: `pocket`'s own, one on the Hub, which is fetched, or one that is here.
+    """The local folder of an adapter: `pocket`, a Hub id, which is downloaded, or a local folder.
 
     Raises:
-        ValueError: it is on the Hub and cannot be fetched; says what to do.
+        ValueError: the download from the Hub failed; says what to do.
     """
     if str(source) == "pocket":
         return POCKET / "adapter"
@@ -178,27 +178,27 @@ def adapter_folder(source: Path | str) -> Path:
 
 
 def adapter_files(folder: Path | str) -> list[Path]:
-    """The files of an adapter's folder, all of it looked at: what its card names, and nothing else that lies there.
+    """The validated files of an adapter's folder: those of the adapter only, not other files in the folder.
 
     Raises:
-        ValueError: as `load_adapter`, or one is a link, which may lead to anything.
+        ValueError: as `load_adapter`, or a file is a symbolic link, which could point to any file.
     """
     folder = Path(folder)
     names = (README, CARD, WEIGHTS) if read_card(folder).lora is None else (README, CARD, WEIGHTS, LORA)
     files = [folder / name for name in names if name != README or os.path.lexists(folder / name)]
     for file in files:
         if file.is_symlink():
-            raise ValueError(f"{file}: is a link to {file.readlink()}; put a copy of the file there")
+            raise ValueError(f"{file}: is a link to {file.readlink()}; replace it with a copy of the file")
     load_adapter(folder)
     return files
 
 
 @checked
 def read_card(folder: Path | str) -> AdapterCard:
-    """What `adapter.json` tells, without the weights.
+    """Read `adapter.json`, without the weights.
 
     Raises:
-        ValueError: it is missing, damaged, or written by a newer refilm; names the file and the key.
+        ValueError: it is missing, damaged, or was written by a newer refilm; names the file and the key.
     """
     folder = adapter_folder(folder)
     path = folder / CARD
@@ -207,21 +207,21 @@ def read_card(folder: Path | str) -> AdapterCard:
     content = read_object(path)
     version = content.get("format")
     if isinstance(version, int) and version > FORMAT:
-        raise ValueError(f"{path}: format {version!r:.20} is newer than this refilm reads ({FORMAT}); update refilm")
+        raise ValueError(f"{path}: format {version!r:.20} is newer than this refilm supports ({FORMAT}); update refilm")
     return validated(content, AdapterCard, path)
 
 
 def _refuse(folder: Path) -> None:
-    """Say what it is that is no adapter's folder, if that can be known.
+    """Identify a folder or file that is not an adapter.
 
     Raises:
-        ValueError: it is something else; says how an adapter is made of it, if one can be.
+        ValueError: it was identified; says how to convert it to an adapter, if possible.
     """
     refuse_foreign(folder)
     if (folder / "adapter" / CARD).is_file():
-        raise ValueError(f"{folder}: a base model's folder; its adapter is {folder / 'adapter'}")
+        raise ValueError(f"{folder}: is the folder of a base model; its adapter is {folder / 'adapter'}")
     file = folder.is_file() and folder.suffix in (".safetensors", *SUFFIXES)
     if is_sat(folder) if folder.is_dir() else file and has_sat_keys(TensorFiles([folder])):
-        raise ValueError(f"{folder}: not an adapter's folder; make one of it with: refilm convert {folder} FOLDER")
+        raise ValueError(f"{folder}: is not an adapter's folder; convert it with: refilm convert {folder} FOLDER")
     if folder.is_file():
-        raise ValueError(f"{folder}: not an adapter's folder, which has {CARD} and {WEIGHTS} in it")
+        raise ValueError(f"{folder}: is not an adapter's folder, which contains {CARD} and {WEIGHTS}")

@@ -1,4 +1,4 @@
-"""A base model gets its adapter: its own, or that of a folder or of the Hub; checked to be made for it."""
+"""Loading an adapter from a base model, a folder or the Hub, and attaching it to a base model."""
 
 from pathlib import Path
 
@@ -13,18 +13,18 @@ from refilm.model import Adapter
 def attach_adapter(
     base: Base, adapter: str | Path | None, *, image_encoder: str | Path | None = None
 ) -> Adapter | None:
-    """Load an adapter, attach it to a base model, and let that read images as the adapter needs them.
+    """Load an adapter, attach it to a base model, and configure the image encoder for it.
 
     Args:
         base: the base model.
-        adapter: an adapter's folder or Hub id; `default`: the one that comes with the base, if any; none: none.
-        image_encoder: a folder of the image encoder in the place of the one that the adapter names.
+        adapter: an adapter's folder or Hub id; `default` for the adapter of the base model, if any; None for none.
+        image_encoder: a folder with an image encoder that replaces the one in the adapter's metadata.
 
     Returns:
-        The adapter; none if there is none.
+        The adapter, or None.
 
     Raises:
-        ValueError: it is missing or damaged, or was made for another base model; says what and where.
+        ValueError: the adapter is missing, damaged, or was trained on another base model; names the file.
     """
     source = base.adapter if adapter == "default" else adapter
     if source is not None:
@@ -33,7 +33,7 @@ def attach_adapter(
         card = read_card(folder)
         encoder, fit, state = card.image_encoder, card.image_fit, card.hidden_state
     elif adapter == "default" and (own := base.source.adapter(base.dtype)) is not None:
-        loaded, encoder, fit, state = own, CLIP, "squash-bilinear", "last"  # the research code's way with images
+        loaded, encoder, fit, state = own, CLIP, "squash-bilinear", "last"  # the image preprocessing of SAT
     else:
         return None
     base.read_images_with(str(image_encoder) if image_encoder else encoder, fit, state)

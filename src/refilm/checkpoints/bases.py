@@ -1,12 +1,12 @@
-"""A base model: encoders, transformer, autoencoder and schedule, loaded at once or one after another.
+"""A base model: encoders, transformer, autoencoder and noise schedule, loaded together or one at a time.
 
-In diffusers' layout its folder holds
+In diffusers' layout its folder contains
 
 model_index.json  scheduler/  text_encoder/  tokenizer/  transformer/  vae/
-image_encoder/  image_processor/      what reads reference images
-refilm.json  adapter/                 defaults of generation, and the adapter that comes with the base
+image_encoder/  image_processor/      the encoder of reference images
+refilm.json  adapter/                 generation defaults, and the adapter of the base model
 
-and of these the published CogVideoX has the first line. Where parts come from otherwise is told in `sources`.
+The published CogVideoX has only the first line. `sources` describes other layouts.
 """
 
 import gc
@@ -35,11 +35,11 @@ SHORT_DTYPES |= {"half": torch.float16}
 
 
 class Parts:
-    """Large things by name, each loaded when it is first asked for.
+    """Parts of a model by name, each loaded on first access.
 
     Args:
-        loaders: what loads each.
-        one_at_a_time: whether to let go of one before the next is loaded; whoever still holds it keeps it alive.
+        loaders: a function per part that loads it.
+        one_at_a_time: whether to release a part before the next is loaded; other references still keep it alive.
     """
 
     def __init__(self, loaders: Mapping[str, Callable[[], Any]], *, one_at_a_time: bool):
@@ -57,19 +57,19 @@ class Parts:
         return name in self._loaded
 
     def free(self, *names: str) -> None:
-        """Let go of some, or of all; they are loaded again when they are asked for."""
-        held = [name for name in names or tuple(self._loaded) if name in self._loaded]
-        if not held:
+        """Release some parts, or all; they are loaded again on the next access."""
+        loaded = [name for name in names or tuple(self._loaded) if name in self._loaded]
+        if not loaded:
             return
-        for name in held:
+        for name in loaded:
             del self._loaded[name]
-        gc.collect()  # modules hold each other in circles
+        gc.collect()  # modules have reference cycles
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
 
 class _Encoders(Encoders):
-    """A base model's encoders among its parts."""
+    """The encoders of a base model, loaded as parts."""
 
     def __init__(self, parts: Parts):
         self._parts = parts
@@ -93,7 +93,7 @@ class _Encoders(Encoders):
 
 
 class Base:
-    """A base model, loaded; with little memory, one part at a time."""
+    """A loaded base model; with `memory="low"` one part is loaded at a time."""
 
     def __init__(
         self,
@@ -105,19 +105,19 @@ class Base:
         memory: Memory,
     ):
         self.source, self.name = source, name
-        """Where its parts come from, and what it was called."""
+        """The source of its parts, and its name."""
         self.size: TransformerSize = source.size
         self.compression: Compression = source.compression(self.size.patch)
-        """How pixels become latents and tokens."""
+        """Compression factors from pixels to latents and tokens."""
         self.schedule: Schedule = source.schedule()
         self.defaults = load_defaults(source.folder)
         self.device, self.dtype = device, dtype
-        """Where its parts compute, and in what."""
+        """Device and dtype of its parts."""
         own = source.folder / "adapter"
         self.adapter: Path | None = own if own.is_dir() else None
-        """The folder of the adapter that comes with it."""
+        """The folder of its own adapter, if any."""
         self.attached: Adapter | None = None
-        """The adapter in the transformer, whenever that is loaded."""
+        """The attached adapter; it is attached whenever the transformer is loaded."""
         self._fingerprint: str | None = None
         self._images: tuple[str | None, Fit, HiddenState] = None, "pad", "last"
 
@@ -132,8 +132,8 @@ class Base:
             encoder = open_image_encoder(name, source.folder, fit=fit, hidden_state=state, dtype=dtype, device=device)
             if self.attached is not None and encoder.width != self.attached.size.reference_dim:
                 raise ValueError(
-                    f"{name or 'the image encoder'}: gives tokens of {encoder.width} channels, the adapter reads "
-                    f"{self.attached.size.reference_dim}; give the image encoder that it was trained with"
+                    f"{name or 'the image encoder'}: its tokens have {encoder.width} channels, the adapter needs "
+                    f"{self.attached.size.reference_dim}; use the image encoder that it was trained with"
                 )
             return encoder
 
@@ -148,36 +148,36 @@ class Base:
         self._parts = Parts(loaders, one_at_a_time=memory == "low")
         self.encoders: Encoders = _Encoders(self._parts)
         if memory == "high":
-            for part in ("transformer", "text", "autoencoder"):  # the image encoder may never be needed
+            for part in ("transformer", "text", "autoencoder"):  # the image encoder is loaded when needed
                 _ = self._parts[part]
 
     @property
     def transformer(self) -> Transformer:
-        """The transformer, with the adapter that was attached to it."""
+        """The transformer with its attached adapter."""
         return self._parts["transformer"]
 
     def compute_with(self, transformer: Transformer, adapter: Adapter | None) -> None:
-        """Take a transformer of this size from elsewhere, one in training, with the adapter attached to it."""
+        """Use another transformer of this size, for example one in training, with its attached adapter."""
         self._parts.free("transformer")
         self._parts.loaders["transformer"] = lambda: transformer
         self.attached = adapter
 
     def attach(self, adapter: Adapter) -> None:
-        """Put an adapter into the transformer, whenever that is loaded.
+        """Attach an adapter to the transformer, now or when it is loaded.
 
         Raises:
-            ValueError: their sizes do not fit, or another adapter is attached.
+            ValueError: the sizes do not match, or another adapter is attached.
         """
         if self.attached is not None:
-            raise ValueError("the transformer has an adapter already; detach that one first")
+            raise ValueError("the transformer already has an adapter; detach it first")
         with torch.device("meta"):
-            adapter.attach(Transformer(self.size))  # only to see whether it fits
+            adapter.attach(Transformer(self.size))  # checks the sizes only
         self.attached = adapter
         if "transformer" in self._parts:
             adapter.attach(self.transformer)
 
     def detach(self) -> None:
-        """Make it the bare model again."""
+        """Detach the adapter, which restores the bare model."""
         attached, self.attached = self.attached, None
         if attached is not None and "transformer" in self._parts:
             attached.detach(self.transformer)
@@ -185,12 +185,12 @@ class Base:
     def read_images_with(
         self, encoder: str | None = None, fit: Fit = "pad", hidden_state: HiddenState = "last"
     ) -> None:
-        """Choose the image encoder, as an adapter's card tells it. It is loaded when an image is there to be read."""
+        """Choose the image encoder that an adapter requires. It is loaded when the first image is encoded."""
         self._images = encoder, fit, hidden_state
         self._parts.free("image")
 
     def fingerprint(self) -> str:
-        """Tells this transformer from any other; an adapter is made for one."""
+        """The fingerprint that identifies this transformer; an adapter works only with the base it was trained on."""
         if self._fingerprint is None:
             self._fingerprint = fingerprint(self.transformer)
         return self._fingerprint
@@ -207,26 +207,28 @@ def load_base(
     """Load a base model.
 
     Args:
-        source: `pocket`; a Hub id, such as `THUDM/CogVideoX-2b`; or a folder, in diffusers' layout or the research
-            code's (a SAT checkpoint with its autoencoder, and a T5).
-        device: `cpu`, `cuda`, ...; none: a GPU if there is one.
-        dtype: `float32`, `bfloat16` or `float16`, as torch's or by name; none: float32 on a CPU, bfloat16 on a GPU.
-        memory: `low`: text encoder, image encoder, transformer and autoencoder are loaded when they are needed, and
-            freed for the next; `high`: they stay, and all but the image encoder are loaded at once.
+        source: `pocket`; a Hub id, such as `THUDM/CogVideoX-2b`; or a folder in diffusers' layout or a SAT folder (a
+            SAT checkpoint with its autoencoder and a T5).
+        device: `cpu`, `cuda`, ... Default: the GPU if there is one.
+        dtype: `float32`, `bfloat16` or `float16`, as a torch dtype or by name. Default: float32 on a CPU, bfloat16 on
+            a GPU.
+        memory: `low` loads text encoder, image encoder, transformer and autoencoder when needed and frees each for
+            the next; `high` loads all but the image encoder at once and keeps them.
 
     Raises:
-        ValueError: no such model, or a part of it is missing or cannot be read; names the part.
+        ValueError: the model does not exist, or a part is missing or cannot be read; names the part.
     """
     place = choose_device(device)
     numbers = choose_dtype(dtype, place)
     if place.type == "cpu" and numbers == torch.float16:
-        logger.warning("float16 is many times slower on a CPU than float32: leave dtype out, or take float32")
+        logger.warning("float16 is many times slower on a CPU than float32: omit dtype, or use float32")
     return Base(open_source(source), name=str(source), device=place, dtype=numbers, memory=memory)
 
 
 def load_encoders(folder: Path, *, text_length: int, device: torch.device, dtype: torch.dtype) -> Encoders:
-    """The text encoder, the image encoder and the autoencoder of a folder in diffusers' layout; each is read when it
-    is first asked for, and raises a ValueError then if it is missing or damaged.
+    """The text encoder, image encoder and autoencoder of a folder in diffusers' layout.
+
+    Each is loaded on first access, which raises a ValueError if it is missing or damaged.
     """
     source, decode_frames = DiffusersSource(folder), load_defaults(folder).decode_frames or None
     loaders = {
@@ -239,10 +241,10 @@ def load_encoders(folder: Path, *, text_length: int, device: torch.device, dtype
 
 @checked
 def choose_device(name: torch.device | str | None) -> torch.device:
-    """The named device, or a GPU if there is one, or the CPU.
+    """The named device. Default: the GPU if there is one, else the CPU.
 
     Raises:
-        ValueError: no such device, or not on this machine.
+        ValueError: the device does not exist on this machine.
     """
     if name is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -258,10 +260,10 @@ def choose_device(name: torch.device | str | None) -> torch.device:
 
 @checked
 def choose_dtype(name: torch.dtype | str | None, device: torch.device) -> torch.dtype:
-    """The named dtype, or what suits the device. Torch's own, and names such as bf16, mean what they say.
+    """The named dtype, or the default for the device. Accepts torch dtypes, their names, and short names such as bf16.
 
     Raises:
-        ValueError: one that models do not compute in.
+        ValueError: the dtype is not supported.
     """
     if name is None:
         return torch.float32 if device.type == "cpu" else torch.bfloat16

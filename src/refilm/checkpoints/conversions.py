@@ -1,6 +1,6 @@
-"""Weights from one format to another: the research code's to diffusers' layout and to adapters, and back.
+"""Conversion of weights between SAT checkpoints, diffusers' layout and adapters.
 
-Every tensor is carried over bit by bit, unless another dtype is asked for. What is written appears whole or not at all.
+Tensors are copied bit-exactly unless another dtype is given. Output is written atomically.
 """
 
 import shutil
@@ -33,14 +33,14 @@ _PARTS = ("transformer", "vae", "text_encoder", "tokenizer", "adapter", "schedul
 
 @dataclass(frozen=True)
 class Conversion:
-    """What a conversion did."""
+    """The result of a conversion."""
 
     what: str
-    """From what to what."""
+    """Source and target format."""
     written: tuple[Path, ...]
-    """Files and folders that there are now."""
+    """Files and folders that were written."""
     notes: tuple[str, ...]
-    """What was left out, and what nobody could know, a sentence each."""
+    """Notes about omitted weights and unknown properties."""
 
 
 @checked
@@ -52,30 +52,30 @@ def convert(
     base: str | Path | None = None,
     dtype: str | None = None,
 ) -> Conversion:
-    """Convert weights; from what to what follows from the source.
+    """Convert weights. The source determines the target format.
 
-    - A SAT checkpoint becomes a base model's folder in diffusers' layout, its adapter in it as `adapter/`; one that
-      holds an adapter alone becomes an adapter's folder.
-    - The research code's `3d-vae.pt` becomes a folder as diffusers keeps an autoencoder.
+    - A SAT checkpoint becomes a base model's folder in diffusers' layout, with its adapter in `adapter/`. A SAT
+      checkpoint with only an adapter becomes an adapter's folder.
+    - The autoencoder of SAT, `3d-vae.pt`, becomes an autoencoder's folder in diffusers' layout.
     - An adapter's folder, or a transformer in diffusers' layout, becomes a SAT checkpoint.
 
     Args:
         source: a file, a folder, a Hub id, or `pocket`.
         target: an empty or new folder; for a SAT checkpoint also a new `.safetensors` or `.pt` file.
-        only: `adapter`: of a SAT checkpoint, make nothing but the adapter's folder.
-        base: the base model of an adapter that comes alone, anything that `load_denoiser` takes.
-        dtype: of the weights that are written, `float32`, `bfloat16` or `float16`; none: as they are stored.
+        only: `adapter` extracts only the adapter from a SAT checkpoint.
+        base: the base model for a checkpoint with only an adapter; any source that `load_denoiser` accepts.
+        dtype: dtype of the written weights, `float32`, `bfloat16` or `float16`. Default: as stored.
 
     Raises:
-        ValueError: it is none of these, or damaged; names the file and the key. Nothing is written then.
+        ValueError: the source is none of these, or is damaged; names the file and the key. Nothing is written then.
     """
     if dtype is not None and dtype not in DTYPES:
         raise ValueError(f"unknown dtype {dtype!r}: choose {', '.join(DTYPES)}")
     source, target = located(source), Path(target)
     if target.exists() and source.resolve() == target.resolve():
-        raise ValueError(f"{target}: is what shall be converted; give another place")
+        raise ValueError(f"{target}: is the source of the conversion; choose another target")
     if target.is_file():
-        raise ValueError(f"{target}: exists; choose a new name")
+        raise ValueError(f"{target}: already exists; choose a new name")
     require_empty(target)
     kind = None if dtype is None else DTYPES[dtype]
     if (source / CARD).is_file():
@@ -83,13 +83,13 @@ def convert(
     if source.is_dir() and not is_sat(source):
         return _transformer_to_sat(source, target, kind)
     if source.is_file() and source.suffix not in (".safetensors", *SUFFIXES):
-        raise ValueError(f"{source}: neither a folder nor a file of weights (.safetensors, {', '.join(SUFFIXES)})")
+        raise ValueError(f"{source}: is neither a folder nor a weights file (.safetensors, {', '.join(SUFFIXES)})")
     files = None if source.is_dir() else TensorFiles([source])
     if files is not None and is_sat_autoencoder(files):
         return _autoencoder(source, target, kind)
     if files is not None and not has_sat_keys(files):
         refuse_foreign(source)
-        raise ValueError(f"{source}: weights of no format that is converted (its first key is {next(iter(files))})")
+        raise ValueError(f"{source}: unknown weights format (its first key is {next(iter(files))})")
     return _sat(source, target, only=only, base=base, dtype=kind)
 
 
@@ -98,14 +98,14 @@ def _sat(
 ) -> Conversion:
     model = None if base is None else load_denoiser(base, adapter=None).transformer
     file = open_sat(source, size=None if model is None else model.size)
-    notes = _left_out(file)
-    if file.told is None or only == "adapter":
+    notes = _ignored_notes(file)
+    if file.sizes is None or only == "adapter":
         if file.adapter_size is None:
-            raise ValueError(f"{file.path}: has no adapter in it (no cross_attention among its keys)")
-        model = model if file.told is None else file.transformer()
+            raise ValueError(f"{file.path}: contains no adapter (none of its keys has cross_attention)")
+        model = model if file.sizes is None else file.transformer()
         known = None if model is None else fingerprint(model)
         if known is None:
-            notes.append("the base model is not known: the adapter will be taken by any of its size")
+            notes.append("the base model is unknown: the adapter will be accepted by any base model of its size")
         notes += _write_adapter(file, target, base_fingerprint=known, dtype=dtype)
         return Conversion("SAT checkpoint -> adapter", (target,), tuple(notes))
     with atomic_folder(target, *_PARTS) as folder:
@@ -115,10 +115,10 @@ def _sat(
 
 
 def _write_base(file: SatFile, source: Path, folder: Path, dtype: torch.dtype | None) -> list[str]:
-    assert file.told is not None
-    size, notes = file.told.size, []
+    assert file.sizes is not None
+    size, notes = file.sizes.size, []
     pixels = {"height": size.base_height * 8, "width": size.base_width * 8}
-    videos = {} if file.told.latent_frames is None else {"frames": Compression().frames(file.told.latent_frames)}
+    videos = {} if file.sizes.latent_frames is None else {"frames": Compression().frames(file.sizes.latent_frames)}
     defaults = Defaults(**pixels, **videos)  # pyright: ignore[reportArgumentType]
     create_base(folder, defaults, snr_shift=SNR_SHIFTS[size.position])
     transformer = file.transformer()
@@ -133,18 +133,18 @@ def _write_base(file: SatFile, source: Path, folder: Path, dtype: torch.dtype | 
         with saving(folder / "vae"):
             model.save_pretrained(folder / "vae")
     else:
-        notes.append("no autoencoder was beside it: put the published vae/ into the folder")
+        notes.append("no autoencoder was found next to it: copy the published vae/ into the folder")
     if text is not None:
         _copy_text_encoder(*text, folder)
     else:
-        notes.append("no T5 was beside it: put the published text_encoder/ and tokenizer/ into the folder")
+        notes.append("no T5 was found next to it: copy the published text_encoder/ and tokenizer/ into the folder")
     return notes
 
 
 def _write_adapter(
     file: SatFile, target: Path, *, base_fingerprint: str | None, dtype: torch.dtype | None
 ) -> list[str]:
-    """With the research code's image preprocessing; returns what is worth a note."""
+    """Write the adapter with the image preprocessing of SAT; return notes."""
     adapter, encoder, notes = file.adapter(), CLIP, []
     if file.projection is None:
         encoder = None
@@ -152,7 +152,7 @@ def _write_adapter(
         adapter.projection = nn.Linear(width, width, dtype=next(adapter.parameters()).dtype)
         nn.init.eye_(adapter.projection.weight)
         nn.init.zeros_(adapter.projection.bias)
-        notes.append(f"no image projection in the file: the adapter reads tokens of {width} channels, projected before")
+        notes.append(f"no image projection in the file: the adapter needs projected tokens with {width} channels")
     facts = {"converted_from": file.path.name}
     save_adapter(
         adapter, target, base_fingerprint=base_fingerprint, facts=facts, image_encoder=encoder,
@@ -161,15 +161,15 @@ def _write_adapter(
     return notes
 
 
-def _left_out(file: SatFile) -> list[str]:
-    """Sentences about keys that have no place in the result."""
-    unused = [key for key in file.passed_over if "post_cross_attention_layernorm" in key]
-    engine = [key for key in file.passed_over if key not in unused and not key.startswith(f"{file.prefix}mixins.")]
+def _ignored_notes(file: SatFile) -> list[str]:
+    """Notes about keys that are not converted."""
+    unused = [key for key in file.ignored if "post_cross_attention_layernorm" in key]
+    engine = [key for key in file.ignored if key not in unused and not key.startswith(f"{file.prefix}mixins.")]
     notes = []
     if unused:
-        notes.append(f"dropped, for the research code never calls them: {_counted(unused)}")
+        notes.append(f"ignored, because SAT never calls them: {_counted(unused)}")
     if engine:
-        notes.append(f"left out, for they are no part of transformer or adapter: {_counted(engine)}")
+        notes.append(f"ignored, because they are not part of transformer or adapter: {_counted(engine)}")
     return notes
 
 
@@ -197,16 +197,16 @@ def _autoencoder(source: Path, target: Path, dtype: torch.dtype | None) -> Conve
 
 def _adapter_to_sat(source: Path, target: Path, dtype: torch.dtype | None) -> Conversion:
     save_sat(target, None, load_adapter(source), dtype=dtype)
-    notes = tuple(_read_otherwise(read_card(source)))
+    notes = tuple(_preprocessing_notes(read_card(source)))
     return Conversion("adapter -> SAT checkpoint of the adapter alone", (target,), notes)
 
 
-def _read_otherwise(card: AdapterCard) -> Iterator[str]:
-    """What the research code does to images that is not what the adapter was trained with."""
+def _preprocessing_notes(card: AdapterCard) -> Iterator[str]:
+    """Notes where the image preprocessing of SAT differs from that of the adapter's training."""
     if card.image_fit != "squash-bilinear":
-        yield "the adapter was trained on padded images; the research code squashes them"
+        yield "the adapter was trained on padded images; SAT squashes them"
     if card.hidden_state != "last":
-        yield "the adapter was trained on the penultimate hidden state; the research code takes the last"
+        yield "the adapter was trained on the penultimate hidden state; SAT uses the last"
 
 
 def _transformer_to_sat(source: Path, target: Path, dtype: torch.dtype | None) -> Conversion:
@@ -215,14 +215,14 @@ def _transformer_to_sat(source: Path, target: Path, dtype: torch.dtype | None) -
         refuse_foreign(folder)
     transformer, notes = load_transformer(folder), []
     if transformer.size.head_norm_eps != 1e-6:
-        notes.append("the research code's last norm has epsilon 1e-6, diffusers' 1e-5: outputs differ by about 1e-5")
+        notes.append("the last norm has epsilon 1e-6 in SAT and 1e-5 in diffusers: outputs differ by about 1e-5")
     frames, adapter = frames_of(folder / "config.json"), None
     if (source / "adapter" / CARD).is_file():
         card = read_card(source / "adapter")
         if card.size.query_norm:
-            notes.append("its adapter is left out: it normalizes its queries, which SAT's layers cannot do")
+            notes.append("its adapter was not converted: it normalizes its queries, which SAT does not support")
         else:
             adapter = load_adapter(source / "adapter", base_fingerprint=fingerprint(transformer))
-            notes += _read_otherwise(card)
+            notes += _preprocessing_notes(card)
     save_sat(target, transformer, adapter, dtype=dtype, latent_frames=Compression().latent_frames(frames))
     return Conversion("transformer in diffusers' layout -> SAT checkpoint", (target,), tuple(notes))

@@ -1,4 +1,4 @@
-"""What a base model's folder holds beside its weights: defaults of generation, the schedule, and an index."""
+"""The files of a base model's folder besides its weights: generation defaults, noise schedule and index."""
 
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ _INDEX = {
 
 
 class Defaults(Settings):
-    """What a base model makes when it isn't told otherwise. The values here are CogVideoX-2B's."""
+    """Generation defaults of a base model. The values here are those of CogVideoX-2B."""
 
     fps: float = Field(default=8.0, gt=0, le=1000)
     frames: int = Field(default=49, ge=1, le=10_000)
@@ -31,17 +31,17 @@ class Defaults(Settings):
     steps: int = Field(default=50, ge=1, le=999)
     guidance: float = Field(default=6.0, ge=0, le=50)
     decode_frames: int | None = Field(default=2, ge=0, le=10_000)
-    """Latent frames decoded at a time; 0: all at once."""
+    """Latent frames decoded at a time; 0 decodes all at once."""
     domain: Domain | None = None
-    """What the model was trained on, where that is little."""
+    """The training domain of the model, if it is narrow."""
 
     def request(self) -> dict[str, Any]:
-        """The part that a generation's settings take over."""
+        """The defaults that are settings of a generation."""
         return self.model_dump(include={"frames", "height", "width", "steps", "guidance"})
 
 
 def create_base(folder: Path, defaults: Defaults, *, snr_shift: float) -> None:
-    """Write what a base model's folder holds beside weights: schedule, defaults, and the index that diffusers reads."""
+    """Write the files besides the weights: noise schedule, defaults, and the index of diffusers."""
     folder.mkdir(parents=True, exist_ok=True)
     save_schedule(folder / "scheduler", snr_shift=snr_shift)
     write_text(
@@ -52,10 +52,10 @@ def create_base(folder: Path, defaults: Defaults, *, snr_shift: float) -> None:
 
 
 def load_defaults(folder: Path) -> Defaults:
-    """What the base model makes when it isn't told otherwise.
+    """Read the generation defaults of a base model.
 
     Raises:
-        ValueError: `refilm.json` is damaged, or has a number out of bounds; names the file and the key.
+        ValueError: `refilm.json` is damaged, or a value is out of range; names the file and the key.
     """
     path = folder / "refilm.json"
     return read_config(path, Defaults) if path.is_file() else Defaults()

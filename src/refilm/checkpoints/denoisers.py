@@ -1,7 +1,7 @@
-"""The low door: a transformer alone, from any format, run on plain tensors.
+"""The bare transformer, loaded from any format and run on plain tensors, without encoders.
 
-For researchers and for comparisons: no encoders, no images, no prompts. The samplers of `refilm.diffusion` run on
-what `load_denoiser` returns, as on any such callable.
+It is meant for research and comparisons. The samplers of `refilm.diffusion` accept the result of `load_denoiser`, as
+they accept any such callable.
 """
 
 from pathlib import Path
@@ -24,11 +24,11 @@ from refilm.weights.tensors import TensorFiles
 
 
 class Denoiser:
-    """A transformer with, perhaps, an adapter. Call it as a function; it takes part in autograd like any module.
+    """A callable transformer with an optional adapter; it supports autograd like any module.
 
     Attributes:
-        transformer: the model; `transformer.size` tells its sizes.
-        adapter: the one attached to it, if any; `adapter.layers[i]` is what block i adds.
+        transformer: the model; `transformer.size` has its sizes.
+        adapter: the attached adapter, if any; `adapter.layers[i]` is the reference attention of block i.
     """
 
     def __init__(self, transformer: Transformer, adapter: Adapter | None):
@@ -46,23 +46,22 @@ class Denoiser:
         reference_scale: Tensor | float = 1.0,
         projected: bool = False,
     ) -> Tensor:
-        """The velocity of noisy latents. Inputs are brought to the model's device and dtype.
+        """The velocity of noisy latents. Inputs are moved to the model's device and dtype.
 
         Args:
             latents: (B, T, C, h, w).
             timesteps: (B,), 0..999.
-            text: (B, S, text_dim); zeros where the text is dropped.
-            reference: (B, M, E) as the file's own image projection takes it; where the file has none, projected
-                already, (B, M, D). None: no reference attention at all, which zeros are not.
-            reference_scale: factor of what the reference adds; (B,) gives each sample its own.
-            projected: the reference is projected already, also where the file has a projection. Zeros given so are
-                the research code's image-free branch.
+            text: (B, S, text_dim); zeros for samples whose text is dropped.
+            reference: (B, M, E), the input of the image projection; or (B, M, D), already projected, if the file has
+                no projection. None disables the reference attention, which differs from zeros.
+            reference_scale: factor on the output of the reference attention; (B,) sets it per sample.
+            projected: the reference is already projected. Projected zeros are the image-free branch of SAT.
 
         Returns:
             (B, T, C, h, w).
 
         Raises:
-            ValueError: a reference although there is no adapter, or latents that do not fit the patch.
+            ValueError: a reference was given without an adapter, or the latents do not fit the patch size.
         """
         weight = self.transformer.text_embedding.weight
         place = {"device": weight.device, "dtype": weight.dtype}
@@ -87,29 +86,29 @@ def load_denoiser(
     dtype: torch.dtype | str | None = None,
     device: torch.device | str = "cpu",
 ) -> Denoiser:
-    """Load just a transformer, with its adapter where there is one.
+    """Load only a transformer, with its adapter if there is one.
 
     Args:
         source: `pocket`; a Hub id; a folder in diffusers' layout, of a whole pipeline or of the transformer; a SAT
             checkpoint's folder; or one file of either (`.safetensors`, `.pt`, `.ckpt`, `.bin`).
-        size: the model's, where its files do not name it and it is not to be read off the weights. A SAT file always
-            has head_norm_eps 1e-6, and the positions of its own table.
-        adapter: `default`: the one in the file or in the pipeline's folder; an adapter's folder or Hub id; none: the
-            bare model.
-        dtype: of the weights, as torch's or by name; none: as they are stored.
-        device: where to.
+        size: the model's sizes, if they are not in its files and should not be inferred from the weights. A SAT file
+            always has head_norm_eps 1e-6, and the positions of its own table.
+        adapter: `default` for the adapter in the file or in the pipeline's folder; an adapter's folder or Hub id; None
+            for the bare model.
+        dtype: dtype of the weights, as a torch dtype or by name. Default: as stored.
+        device: device of the weights.
 
     Raises:
-        ValueError: a file is missing or damaged, a size does not fit, or the adapter is another model's; names the
-            file and the key.
+        ValueError: a file is missing or damaged, a size does not match, or the adapter belongs to another model; names
+            the file and the key.
     """
     device = choose_device(device)
     dtype = None if dtype is None else choose_dtype(dtype, device)
     folder = located(source)
     if _is_sat(folder):
         file = open_sat(folder, size=size)
-        if file.told is None:
-            raise ValueError(f"{file.path}: holds an adapter and no transformer; give a whole checkpoint")
+        if file.sizes is None:
+            raise ValueError(f"{file.path}: contains an adapter but no transformer; use a complete checkpoint")
         transformer = file.transformer(dtype=dtype, device=device)
         own = None if file.adapter_size is None else file.adapter
     else:
@@ -127,7 +126,7 @@ def _is_sat(path: Path) -> bool:
     if path.is_dir():
         return is_sat(path)
     if path.suffix not in (".safetensors", *SUFFIXES):
-        raise ValueError(f"{path}: give a folder, or a file of weights: .safetensors, {', '.join(SUFFIXES)}")
+        raise ValueError(f"{path}: use a folder or a weights file (.safetensors, {', '.join(SUFFIXES)})")
     return has_sat_keys(TensorFiles([path]))
 
 
@@ -139,7 +138,7 @@ def _diffusers(
     folder = path / "transformer" if (path / "transformer").is_dir() else path
     transformer = load_transformer(folder, dtype=dtype, device=device)
     if size is not None and size != transformer.size:
-        raise ValueError(f"{folder / 'config.json'}: tells {transformer.size}, not {size}; leave the size out")
+        raise ValueError(f"{folder / 'config.json'}: has {transformer.size}, not {size}; omit the size")
     return transformer
 
 

@@ -1,4 +1,4 @@
-"""What a file or folder of weights is: format, sizes, parameters. Its tensors are not loaded."""
+"""Description of a weights file or folder: format, sizes, parameters. Tensors are not loaded."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -25,34 +25,34 @@ _STEMS = (("diffusion_pytorch_model", "diffusion_pytorch_model"), ("model", "pyt
 
 @dataclass(frozen=True)
 class Description:
-    """What something is."""
+    """The description of a file or folder."""
 
     path: Path
     kind: str
-    """In words: "adapter", "CogVideoX transformer, diffusers' layout", ..."""
+    """Its format, such as "adapter" or "CogVideoX transformer, diffusers' layout"."""
     size: TransformerSize | AdapterSize | None
-    """Of a transformer or an adapter."""
+    """Sizes of a transformer or an adapter."""
     parameters: int
     dtypes: dict[str, int]
-    """How many parameters are stored in each."""
+    """Number of parameters per dtype."""
     fingerprint: str | None = None
-    """Of the base model, where it is written down."""
+    """Fingerprint of the base model, if recorded."""
     facts: dict[str, Any] = field(default_factory=dict)
-    """What else its files tell."""
+    """Further facts from its files."""
     parts: tuple["Description", ...] = ()
-    """What it is made of."""
+    """Descriptions of its parts."""
 
 
 @checked
 def describe(source: str | Path) -> Description:
-    """Say what a file or a folder is.
+    """Describe a file or folder of weights.
 
     Args:
-        source: `pocket`, a Hub id, a base model's folder, a part of one, an adapter's, a SAT checkpoint, or a file of
-            weights.
+        source: `pocket`, a Hub id, the folder of a base model, of a part of it or of an adapter, a SAT checkpoint, or a
+            weights file.
 
     Raises:
-        ValueError: it is none of these, or damaged; names the file and the key.
+        ValueError: the source is none of these, or is damaged; names the file and the key.
     """
     path = located(source)
     if (path / CARD).is_file():
@@ -69,7 +69,7 @@ def describe(source: str | Path) -> Description:
         return _model(path)
     if path.suffix in (".safetensors", *SUFFIXES) and path.is_file():
         return _file(path)
-    raise ValueError(f"{path}: neither a model's folder nor a file of weights (.safetensors, {', '.join(SUFFIXES)})")
+    raise ValueError(f"{path}: is neither a model's folder nor a weights file (.safetensors, {', '.join(SUFFIXES)})")
 
 
 def _adapter(path: Path) -> Description:
@@ -93,13 +93,13 @@ def _sat_folder(path: Path) -> Description:
         parts.append(_file(autoencoder))
     if text is not None:
         parts.append(_model(text[0]))
-    return parts[0] if len(parts) == 1 else _whole(path, "base model, the research code's (SAT)", tuple(parts))
+    return parts[0] if len(parts) == 1 else _whole(path, "base model, SAT layout", tuple(parts))
 
 
 def _sat(path: Path) -> Description:
     file = open_sat(path)
-    transformer, adapter = file.told, file.adapter_size
-    facts: dict[str, Any] = {"passed over": list(file.passed_over)}
+    transformer, adapter = file.sizes, file.adapter_size
+    facts: dict[str, Any] = {"ignored keys": list(file.ignored)}
     if adapter is not None:
         facts["adapter"] = adapter
         facts["image projection"] = file.projection
@@ -113,7 +113,7 @@ def _file(path: Path) -> Description:
     files = TensorFiles([path])
     if is_sat_autoencoder(files):
         facts = autoencoder_config(files, scaling_factor=1.0)
-        del facts["scaling_factor"]  # which it does not tell
+        del facts["scaling_factor"]  # not stored in the file
         return Description(path, "SAT autoencoder", None, *_counts([path]), facts=facts)
     if has_sat_keys(files):
         return _sat(path)

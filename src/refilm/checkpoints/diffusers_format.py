@@ -1,6 +1,6 @@
-"""CogVideoX's transformer as diffusers keeps it, config and weights, both ways.
+"""Loading and saving of CogVideoX's transformer in diffusers' layout, config and weights.
 
-Every tensor is carried over bit by bit; only their grouping differs. Knows the file layout, not diffusers itself.
+Tensors are copied bit-exactly; only their grouping differs. Uses the file layout, not the diffusers package.
 """
 
 from pathlib import Path
@@ -29,9 +29,9 @@ class _Frames(Config):
 
 
 _CLASS = "CogVideoXTransformer3DModel"
-_POSITIONS = "patch_embed.pos_embedding"  # a table that some old files carry; it is computed
+_POSITIONS = "patch_embed.pos_embedding"  # a table in some old files; refilm computes it
 
-_OURS = "head_norm_eps"  # written only where it is not diffusers' 1e-5; diffusers then warns that it does not know it
+_OURS = "head_norm_eps"  # written only if it is not diffusers' 1e-5; diffusers then warns about an unknown key
 _HEAD_NORM_EPS = {_OURS: 1e-5}
 
 _SIZES = {
@@ -49,7 +49,7 @@ _SIZES = {
     "temporal_interpolation_scale": "temporal_interpolation",
     _OURS: "head_norm_eps",
 }
-_FIXED = {  # what all published models have, and what diffusers takes where a config does not say
+_FIXED = {  # the values of all published models, and diffusers' defaults
     "activation_fn": "gelu-approximate",
     "attention_bias": True,
     "flip_sin_to_cos": True,
@@ -60,7 +60,7 @@ _FIXED = {  # what all published models have, and what diffusers takes where a c
     "timestep_activation_fn": "silu",
 }
 
-_AROUND = {
+_OUTER = {
     "patch_embedding.projection": "patch_embed.proj",
     "text_embedding": "patch_embed.text_proj",
     "time_embedding.hidden": "time_embedding.linear_1",
@@ -71,7 +71,7 @@ _AROUND = {
     "head.out": "proj_out",
 }
 _BLOCK: dict[str, tuple[Piece, ...]] = {
-    "modulation": (  # shift, scale and gate: of the video for attention and MLP, then of the text
+    "modulation": (  # shift, scale and gate: video for attention and MLP, then text
         Piece("norm1.linear", 0, 2),
         Piece("norm2.linear", 0, 2),
         Piece("norm1.linear", 1, 2),
@@ -92,15 +92,15 @@ _BLOCK: dict[str, tuple[Piece, ...]] = {
 def load_transformer(
     folder: Path | str, *, dtype: torch.dtype | None = None, device: torch.device | str = "cpu"
 ) -> Transformer:
-    """Read a transformer from a folder with `config.json` and safetensors weights, one file or several.
+    """Load a transformer from a folder with `config.json` and safetensors weights, one file or several.
 
     Args:
-        folder: the transformer's own; within a pipeline's, the one called `transformer`.
-        dtype: of the weights in memory; none: as they are stored.
-        device: where to.
+        folder: the transformer's folder; in a pipeline's folder it is `transformer`.
+        dtype: dtype of the weights in memory. Default: as stored.
+        device: device of the weights.
 
     Raises:
-        ValueError: a file is missing or damaged, a key or shape is not what the config tells, or the model is not a
+        ValueError: a file is missing or damaged, a key or shape does not match the config, or the model is not a
             text-to-video CogVideoX of the first generation; names the file and the key.
     """
     folder = Path(folder)
@@ -111,20 +111,20 @@ def load_transformer(
 def load_transformer_file(
     path: Path, *, size: TransformerSize | None, dtype: torch.dtype | None = None, device: torch.device | str = "cpu"
 ) -> Transformer:
-    """Read a transformer from a single file of its weights.
+    """Load a transformer from a single weights file.
 
     Args:
         path: the file.
-        size: its sizes; none: a `config.json` beside it tells them.
-        dtype: of the weights in memory; none: as they are stored.
-        device: where to.
+        size: its sizes. Default: read from a `config.json` in the same folder.
+        dtype: dtype of the weights in memory. Default: as stored.
+        device: device of the weights.
 
     Raises:
-        ValueError: as `load_transformer` does, or nothing tells the sizes.
+        ValueError: as `load_transformer` does, or the sizes are unknown.
     """
     config = path.with_name("config.json")
     if size is None and not config.is_file():
-        raise ValueError(f"{path}: nothing tells this transformer's sizes: put its config.json beside it, or give size")
+        raise ValueError(f"{path}: its sizes are unknown; put its config.json next to it, or pass size")
     return _filled(size or size_of(config), TensorFiles([path]), dtype=dtype, device=device)
 
 
@@ -148,26 +148,26 @@ def save_transformer(
     frames: int = 49,
     max_shard_size: str = "10GB",
 ) -> None:
-    """Write a transformer so that diffusers and `load_transformer` read it; the folder appears whole or not at all.
+    """Write a transformer atomically, for diffusers and `load_transformer`.
 
-    An attached adapter is left out. An older transformer in the folder is replaced, other files stay.
+    An attached adapter is not written. An existing transformer in the folder is replaced; other files are kept.
 
     Args:
-        dtype: of the weights in the file; none: as they are.
-        frames: of a video, where diffusers' pipeline is not told.
-        max_shard_size: of a file; more weights than that are spread over several.
+        dtype: dtype of the weights in the file. Default: unchanged.
+        frames: default number of video frames in diffusers' pipeline.
+        max_shard_size: maximum size of a file; larger checkpoints are sharded.
 
     Raises:
-        ValueError: it has a position table of its own, for which diffusers has no place; or a weight is not finite, or
-            not within `dtype`.
+        ValueError: the transformer has a custom position table, which diffusers' layout does not support; or a weight
+            is not finite, or out of the range of `dtype`.
     """
     if not isinstance(transformer.position, SincosPosition | RotaryPosition):
-        raise ValueError("this transformer has a position table of its own, which diffusers' layout cannot hold")
+        raise ValueError("this transformer has a custom position table, which diffusers' layout does not support")
     weights, theirs = base_weights(transformer), {}
     for name, of in layout(transformer.size.layers).items():
         stored = weights[name].to("cpu", dtype)
         if not is_finite(stored):
-            raise ValueError(f"{folder}: {name} holds NaN, infinity or numbers beyond {stored.dtype}; nothing is saved")
+            raise ValueError(f"{folder}: {name} contains NaN, infinity or values beyond {stored.dtype}; nothing saved")
         for piece, rows in zip(of, stored.chunk(len(of)), strict=True):
             theirs.setdefault(piece.key, [rows] * piece.parts)[piece.part] = rows
     with atomic_folder(Path(folder), "config.json", f"{WEIGHTS}*") as temporary:
@@ -186,8 +186,8 @@ def _is_part(rows: Tensor) -> bool:
 
 
 def layout(layers: int) -> dict[str, tuple[Piece, ...]]:
-    """Each of our weights by name, and the pieces of theirs that it is made of, from its first row down."""
-    modules: dict[str, tuple[Piece, ...]] = {ours: (Piece(theirs),) for ours, theirs in _AROUND.items()}
+    """Each refilm weight by name, and the pieces of diffusers' weights it consists of, in row order."""
+    modules: dict[str, tuple[Piece, ...]] = {ours: (Piece(theirs),) for ours, theirs in _OUTER.items()}
     for layer in range(layers):
         theirs = f"transformer_blocks.{layer}"
         for ours, pieces in _BLOCK.items():
@@ -200,10 +200,10 @@ def layout(layers: int) -> dict[str, tuple[Piece, ...]]:
 
 
 def size_of(path: Path) -> TransformerSize:
-    """The sizes that a `config.json` tells.
+    """Read the sizes from a `config.json`.
 
     Raises:
-        ValueError: not the config of a text-to-video CogVideoX of the first generation; says what it is.
+        ValueError: it is not the config of a text-to-video CogVideoX of the first generation; names the model.
     """
     config = read_object(path)
     _refuse_others(config, path)
@@ -214,10 +214,10 @@ def size_of(path: Path) -> TransformerSize:
 
 
 def frames_of(path: Path) -> int:
-    """The frames of a video that a `config.json` tells; 49 where it tells none.
+    """Read the default number of video frames from a `config.json`; 49 if it has none.
 
     Raises:
-        ValueError: it tells something else; names the file and the key.
+        ValueError: the value is invalid; names the file and the key.
     """
     return read_config(path, _Frames).sample_frames
 
@@ -225,17 +225,17 @@ def frames_of(path: Path) -> int:
 def _refuse_others(config: dict[str, Any], path: Path) -> None:
     kind = config.get("_class_name", _CLASS)
     if kind != _CLASS:
-        raise ValueError(f"{path}: of a {kind!s:.60}; refilm reads {_CLASS}")
-    which = "refilm reads text-to-video models of the first generation, CogVideoX-2B and 5B"
+        raise ValueError(f"{path}: is the config of {kind!s:.60}; refilm supports {_CLASS}")
+    which = "refilm supports text-to-video models of the first generation, CogVideoX-2B and 5B"
     if config.get("patch_size_t") is not None or config.get("ofs_embed_dim"):
         raise ValueError(
-            f"{path}: a CogVideoX 1.5, whose patches span frames (patch_size_t {config.get('patch_size_t')}); {which}"
+            f"{path}: is CogVideoX 1.5, whose patches span frames (patch_size_t {config.get('patch_size_t')}); {which}"
         )
     channels = config.get("in_channels"), config.get("out_channels")
     if config.get("use_learned_positional_embeddings") or channels[0] != channels[1]:
         raise ValueError(
-            f"{path}: an image-to-video CogVideoX, which takes an image as {channels[0]} - {channels[1]} further "
-            f"channels of the latents; {which}"
+            f"{path}: is an image-to-video CogVideoX, with {channels[0]} - {channels[1]} additional latent channels "
+            f"for an image; {which}"
         )
     for key, value in _FIXED.items():
         if config.get(key, value) != value:
@@ -243,7 +243,7 @@ def _refuse_others(config: dict[str, Any], path: Path) -> None:
 
 
 def config_of(size: TransformerSize, *, frames: int = 49) -> dict[str, Any]:
-    """The `config.json` of a size."""
+    """The content of `config.json` for the given sizes."""
     config = {
         "_class_name": _CLASS,
         **{key: getattr(size, field) for key, field in _SIZES.items()},

@@ -1,6 +1,6 @@
-"""What a base model was trained on, where its folder declares it: words and images that are strange to it are named.
+"""The training domain that a base model's folder can declare, used to report unknown words in prompts.
 
-CogVideoX declares nothing, for it has seen nearly everything. Knows nothing of where the declaration came from.
+CogVideoX declares none because its domain is open. This module does not read the declaration from files.
 """
 
 import re
@@ -11,18 +11,18 @@ WORD = re.compile(r"[^\W\d_]+(?:['\u2019-][^\W\d_]+)*")
 
 
 class Domain(Settings):
-    """All that a model has seen; what it has not, it cannot make."""
+    """The training domain of a model."""
 
     subject: str
-    """What its clips show, in a word or a few."""
+    """A short description of the subjects of its clips."""
     words: tuple[str, ...]
-    """All words of its captions, in small letters."""
+    """All words of its captions, in lower case."""
 
-    def strange_words(self, prompt: str) -> tuple[str, ...]:
-        """The words of a prompt that no caption had, in their order, each once."""
+    def unknown_words(self, prompt: str) -> tuple[str, ...]:
+        """The words of a prompt that no training caption contains, in order, without duplicates."""
         return tuple(dict.fromkeys(word for word in words_of(prompt) if word not in self.words))
 
 
 def words_of(text: str) -> list[str]:
-    """The words of a text in small letters, without punctuation and numbers."""
+    """The words of a text in lower case, without punctuation and numbers."""
     return WORD.findall(text.lower())

@@ -1,4 +1,4 @@
-"""The fields of model configurations that refilm reads, with types and bounds. The rest of a file is ignored."""
+"""The fields of model configurations that refilm reads, with types and bounds. Other fields are ignored."""
 
 from typing import Annotated, Literal
 
@@ -8,7 +8,7 @@ from refilm.sizes import Heads, Layers, Width
 from refilm.weights.configs import Config
 
 Small = Annotated[float, Field(gt=0, le=1)]
-Share = Annotated[float, Field(ge=0, le=1)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 class T5Fields(Config):
@@ -23,7 +23,7 @@ class T5Fields(Config):
     num_heads: Heads = 8
     relative_attention_num_buckets: Annotated[int, Field(ge=4, le=4096)] = 32
     relative_attention_max_distance: Annotated[int, Field(ge=1, le=1 << 16)] = 128
-    dropout_rate: Share = 0.1
+    dropout_rate: Fraction = 0.1
     layer_norm_epsilon: Small = 1e-6
     feed_forward_proj: Literal["relu", "gated-gelu"] = "relu"
 
@@ -46,7 +46,7 @@ class ClipFields(Config):
     patch_size: Annotated[int, Field(ge=1, le=4096)] = 32
     hidden_act: Literal["quick_gelu", "gelu"] = "quick_gelu"
     layer_norm_eps: Small = 1e-5
-    attention_dropout: Share = 0.0
+    attention_dropout: Fraction = 0.0
 
     @model_validator(mode="after")
     def _whole(self) -> "ClipFields":
@@ -58,7 +58,7 @@ class ClipFields(Config):
 
 
 class ClipConfig(Config):
-    """A whole CLIP, or its vision tower alone."""
+    """A complete CLIP model, or only its vision tower."""
 
     model_type: Literal["clip", "clip_vision_model"]
     vision_config: ClipFields | None = None

@@ -1,4 +1,4 @@
-"""What a file or folder is that is not what was asked for, so that its error names a remedy that works."""
+"""Identification of adapters of other kinds, for errors that name them."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -8,13 +8,13 @@ from refilm.weights.tensors import TensorFiles
 
 _LORA = (".lora_A", ".lora_B", ".lora_down", ".lora_up", ".lora.down", ".lora.up", ".hada_", ".lokr_")
 _KOHYA = ("lora_unet", "lora_te", "lora_transformer", "lycoris")
-_READS = "refilm reads reference adapters, a folder with adapter.json and adapter.safetensors"
+_SUPPORTED = "refilm supports reference adapters, folders with adapter.json and adapter.safetensors"
 
 
 def foreign_kind(path: Path) -> str | None:
-    """In words, whose adapter of another kind a file or a folder is; none: it is none that is known.
+    """The kind of adapter that a file or folder contains if it is not for refilm. None: unknown or damaged.
 
-    The weights are not read. A damaged file is none.
+    The weights are not read.
     """
     if path.is_dir() and (path / "adapter_config.json").is_file():
         return "a LoRA of peft"
@@ -27,20 +27,20 @@ def foreign_kind(path: Path) -> str | None:
 
 
 def refuse_foreign(path: Path) -> None:
-    """Refuse an adapter of another kind.
+    """Reject an adapter of another kind.
 
     Raises:
-        ValueError: it is one; says what it is and what is read.
+        ValueError: it is one; names the kind and what refilm supports.
     """
     kind = foreign_kind(path)
     if kind is not None:
-        raise ValueError(f"{path}: {kind}, which refilm cannot use; {_READS}")
+        raise ValueError(f"{path}: is {kind}, which refilm cannot use; {_SUPPORTED}")
 
 
 def _keys(file: Path) -> list[str]:
     try:
         return list(TensorFiles([file]))
-    except ValueError:  # whoever opens it for its weights says what is wrong
+    except ValueError:  # the error is raised when its weights are loaded
         return []
 
 

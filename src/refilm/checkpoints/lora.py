@@ -1,6 +1,6 @@
-"""Low-rank changes of a frozen transformer's linear layers (Hu et al. 2021, arXiv:2106.09685), beside an adapter.
+"""LoRA of a frozen transformer's linear layers (Hu et al. 2021, arXiv:2106.09685), in addition to an adapter.
 
-peft puts them in and computes them, in training and in generation alike; refilm keeps their weights with the adapter.
+peft injects and computes the LoRA in training and generation; refilm stores its weights with the adapter.
 """
 
 from collections.abc import Mapping
@@ -15,26 +15,26 @@ from refilm.sizes import AdapterSize
 
 
 class LoraSettings(Settings):
-    """Which layers change, and by how much they can."""
+    """Settings of a LoRA."""
 
     rank: int = Field(default=16, ge=1, le=2**16)
-    """The changes' rank."""
+    """Rank of the LoRA; a higher rank has more capacity and needs more memory."""
     alpha: int = Field(default=16, ge=1, le=2**16)
-    """Changes count alpha / rank."""
+    """Scaling numerator of the LoRA; its output is multiplied by alpha / rank."""
     targets: tuple[str, ...] = Field(
         default=("attention.query_key_value", "attention.out"), min_length=1, max_length=100
     )
-    """Which linear layers of the transformer, by the ends of their names."""
+    """Linear layers of the transformer that get a LoRA, as suffixes of their names."""
 
 
 class TunedAdapter(Adapter):
-    """An adapter that also changes the transformer's linear layers, by low-rank matrices.
+    """An adapter with a LoRA on the transformer's linear layers.
 
     Args:
-        size: of the adapter.
-        lora: which layers change.
-        weights: the changes by name, as `lora` gives them; none: fresh ones, which change nothing yet.
-        name: what errors call them.
+        size: sizes of the adapter.
+        lora: settings of the LoRA.
+        weights: LoRA weights by name. Default: new ones, which have no effect yet.
+        name: name of the LoRA in errors.
     """
 
     def __init__(
@@ -43,13 +43,13 @@ class TunedAdapter(Adapter):
         super().__init__(size)
         self.lora, self.name = lora, name
         self.weights = weights
-        """By name: as given, then those of the transformer that it was attached to last, which may train."""
+        """LoRA weights by name: as given, or the trainable weights in the transformer it was last attached to."""
 
     def attach(self, transformer: Transformer) -> None:
-        """Fill the reference slots, and wrap the linear layers that change.
+        """Fill the reference slots, and inject the LoRA.
 
         Raises:
-            ValueError: the sizes do not fit, another adapter is attached, no layer has such a name, or peft is missing.
+            ValueError: the sizes do not match, another adapter is attached, no layer matches, or peft is not installed.
         """
         layers = self._targets(transformer)
         self._require_rank(len(layers))
@@ -58,12 +58,12 @@ class TunedAdapter(Adapter):
         fresh = {name.replace(".default.", "."): p for name, p in transformer.named_parameters() if ".lora_" in name}
         if self.weights is not None:
             self._fill(fresh, self.weights)
-        if not any(parameter.is_meta for parameter in fresh.values()):  # or they were only tried on
+        if not any(parameter.is_meta for parameter in fresh.values()):  # meta: attached only to check the sizes
             self.weights = fresh
 
     @staticmethod
     def detach(transformer: Transformer) -> None:
-        """Empty the reference slots and put the bare linear layers back."""
+        """Empty the reference slots and restore the bare linear layers."""
         Adapter.detach(transformer)
         for name, module in list(transformer.named_modules()):
             if hasattr(module, "lora_A"):
@@ -74,20 +74,20 @@ class TunedAdapter(Adapter):
         for end in self.lora.targets:
             if not any(f".{name}".endswith(f".{end}") for name in linear):
                 raise ValueError(
-                    f"{self.name}: targets: no linear layer of the transformer is called {end!r}: give the ends of "
-                    "names, for instance attention.out or mlp.0"
+                    f"{self.name}: targets: no linear layer of the transformer is called {end!r}: use name suffixes "
+                    "such as attention.out or mlp.0"
                 )
         return [name for name in linear if f".{name}".endswith(tuple(f".{end}" for end in self.lora.targets))]
 
     def _require_rank(self, layers: int) -> None:
-        """Weights of another rank, or for other layers, are refused before room for them is made."""
+        """Reject weights of another rank or for other layers before memory is allocated."""
         given = {} if self.weights is None else self.weights
         for name, weight in given.items():
             rank = weight.shape[:1] if ".lora_A" in name else weight.shape[1:2]
             if weight.ndim != 2 or rank != (self.lora.rank,):
                 raise ValueError(f"{self.name}: {name} has shape {tuple(weight.shape)}, not of rank {self.lora.rank}")
         if self.weights is not None and len(given) != 2 * layers:
-            raise ValueError(f"{self.name}: {len(given)} weights; {layers} layers change, of two weights each")
+            raise ValueError(f"{self.name}: {len(given)} weights, but {layers} layers with two weights each")
 
     def _fill(self, fresh: Mapping[str, nn.Parameter], weights: Mapping[str, Tensor]) -> None:
         for name in sorted(fresh.keys() ^ weights.keys()):
@@ -105,8 +105,8 @@ def _inject(transformer: Transformer, lora: LoraSettings, layers: list[str]) -> 
     try:
         from peft import LoraConfig, inject_adapter_in_model
     except ImportError as error:
-        raise ValueError('lora: low-rank changes need peft: pip install "refilm[lora]"') from error
+        raise ValueError('lora: LoRA needs peft: pip install "refilm[lora]"') from error
     flags = {name: p.requires_grad for name, p in transformer.named_parameters()}
     inject_adapter_in_model(LoraConfig(r=lora.rank, lora_alpha=lora.alpha, target_modules=layers), transformer)
-    for name, parameter in transformer.named_parameters():  # what trains is not peft's to say
+    for name, parameter in transformer.named_parameters():  # restore the trainable flags that peft changed
         parameter.requires_grad_(flags.get(name.replace(".base_layer.", "."), True))

@@ -1,4 +1,4 @@
-"""The page that tells people what an adapter is, made from its `adapter.json`. Knows text alone."""
+"""The model card of an adapter, generated from its `adapter.json`."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -11,33 +11,34 @@ tags: [text-to-video, image-adapter, cogvideox]
 
 # A refilm adapter
 
-Puts the subject of an image into a video that follows a prompt. It works on one frozen base model alone.
+This adapter puts the subject of a reference image into a video that follows a prompt.
+It works only with the base model it was trained on.
 
 | | |
 | --- | --- |
-| base model's fingerprint | {base} |
+| base model fingerprint | {base} |
 | image encoder | {encoder} |
-| images are | {fit} |
-| it reads | the {state} hidden state |
-| layers x heads x channels of a head | {layers} x {heads} x {head_dim} |
-| channels of a reference token | {reference_dim} |
+| image preprocessing | {fit} |
+| hidden state | {state} |
+| layers x heads x channels per head | {layers} x {heads} x {head_dim} |
+| channels per reference token | {reference_dim} |
 | parameters | {parameters:,} in {dtype} |
 
 ```
-refilm generate "PROMPT" --reference PICTURE --base {source} --adapter FOLDER -o video.mp4
+refilm generate "PROMPT" --reference IMAGE --base {source} --adapter FOLDER -o video.mp4
 ```
 
 ## Training
 
 {training}
 """
-_FITS = {"pad": "padded to a square, whole", "squash-bilinear": "squashed to a square, as the research code has it"}
+_FITS = {"pad": "padded to a square", "squash-bilinear": "squashed to a square, as in the CogVideoX SAT code"}
 _NOISE = {"q1": "least", "q2": "little", "q3": "much", "q4": "most"}
-_PICTURES = {"right": "the right image", "wrong": "another subject's", "none": "no image"}
+_IMAGES = {"right": "right image", "wrong": "image of another subject", "none": "no image"}
 
 
 def model_card(card: Mapping[str, Any]) -> str:
-    """The page, with the header that the Hub reads."""
+    """The model card with the metadata header of the Hub."""
     size, facts = card["size"], card["facts"]
     width = size["heads"] * size["head_dim"]
     layer = 4 * width * (width + 1)  # query, key, value and out, with biases
@@ -49,57 +50,57 @@ def model_card(card: Mapping[str, Any]) -> str:
         parameters=size["layers"] * layer + width * (size["reference_dim"] + 1),
         dtype=card["dtype"],
         source=_of(facts, "base", "source") or "BASE",
-        training="\n\n".join(_training(facts)) or "Nothing was told about it.",
+        training="\n\n".join(_training(facts)) or "No training facts are recorded.",
         **{name: size[name] for name in ("layers", "heads", "head_dim", "reference_dim")},
     )
 
 
 def _training(facts: Mapping[str, Any]) -> Iterator[str]:
-    """What is known of the training, each kind in a form that suits it; what has no form of its own as JSON."""
+    """Sections about the training: tables for known facts, and all facts as JSON."""
     if rows := list(_rows(facts)):
         yield _table(("", ""), rows)
     scores = facts.get("scores")
     if isinstance(scores, Mapping) and _number(scores, "right"):
-        yield "Loss on held-out clips (velocity, the same clips, timesteps and noise under each image), by noise:"
+        yield "Loss on held-out clips (velocity; the same clips, timesteps and noise for each image), by noise level:"
         columns = [
             ("all", ""),
             *((_NOISE[quarter], f"/{quarter}") for quarter in _NOISE if f"right/{quarter}" in scores),
         ]
-        kinds = [(told, kind) for kind, told in _PICTURES.items() if _number(scores, kind)]
+        kinds = [(label, kind) for kind, label in _IMAGES.items() if _number(scores, kind)]
         yield _table(
             ("", *(name for name, _ in columns)),
-            [(told, *(_number(scores, f"{kind}{part}") for _, part in columns)) for told, kind in kinds],
+            [(label, *(_number(scores, f"{kind}{part}") for _, part in columns)) for label, kind in kinds],
         )
-        shares = [share for name, share in scores.items() if name.startswith("share/")]
+        ratios = [ratio for name, ratio in scores.items() if name.startswith("share/")]
         if facts.get("words"):
-            yield f"In words: {facts['words']}."
-        if shares:
-            yield f"Its layers add {min(shares):.1%} to {max(shares):.1%} of the length of a video token."
+            yield f"Reference usage: {facts['words']}."
+        if ratios:
+            yield f"The output norm of its layers is {min(ratios):.1%} to {max(ratios):.1%} of a video token's norm."
     if facts:
         everything = f"```json\n{json.dumps(facts, indent=2)}\n```"
-        yield f"<details><summary>Everything, as JSON</summary>\n\n{everything}\n\n</details>"
+        yield f"<details><summary>All facts as JSON</summary>\n\n{everything}\n\n</details>"
 
 
 def _rows(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    for name, told in (("train", "clips learned from"), ("held_out", "clips held out")):
+    for name, label in (("train", "training clips"), ("held_out", "held-out clips")):
         if clips := _of(facts, "data", name, "clips"):
-            yield told, f"{clips:,}"
-    for kind, told in (("steps", "steps"), ("samples", "samples seen")):
+            yield label, f"{clips:,}"
+    for kind, label in (("steps", "training steps"), ("samples", "training samples")):
         if isinstance(count := facts.get(kind), int):
-            yield told, f"{count:,}"
+            yield label, f"{count:,}"
     if isinstance(hours := facts.get("hours"), int | float):
-        yield "took", f"{hours:.2f} hours on {facts.get('processes', 1)} x {facts.get('device', 'unknown')}"
+        yield "training time", f"{hours:.2f} hours on {facts.get('processes', 1)} x {facts.get('device', 'unknown')}"
     versions = facts.get("versions")
     if isinstance(versions, Mapping) and "refilm" in versions:
         commit = _of(facts, "git", "commit")
         yield (
-            "made by",
+            "software",
             f"refilm {versions['refilm']}, torch {versions.get('torch')}" + (f", `{commit[:12]}`" if commit else ""),
         )
 
 
 def _of(facts: Mapping[str, Any], *names: str) -> Any:
-    """What stands under a row of names; none if it is not told."""
+    """The value at a path of names, or None."""
     value: Any = facts
     for name in names:
         value = value.get(name) if isinstance(value, Mapping) else None
@@ -107,7 +108,7 @@ def _of(facts: Mapping[str, Any], *names: str) -> Any:
 
 
 def _number(scores: Mapping[str, Any], name: str) -> str:
-    """A loss, or nothing where it is not known."""
+    """A formatted loss, or an empty string if unknown."""
     value = scores.get(name)
     return f"{value:.4f}" if isinstance(value, int | float) else ""
 

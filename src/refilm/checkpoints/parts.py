@@ -1,7 +1,7 @@
-"""A base model's parts beside its transformer, from folders as transformers and diffusers write them.
+"""The parts of a base model besides its transformer, loaded from folders in the layout of transformers and diffusers.
 
-Each is built without memory and then filled from its files, so that memory holds it once and every damage is named
-alike. Knows which folders there are, not where they come from.
+Each part is created on the meta device and then filled from its files, so that it is in memory only once and all parts
+report damaged files in the same way.
 """
 
 from collections.abc import Callable
@@ -22,13 +22,13 @@ from refilm.weights.files import weight_files
 from refilm.weights.tensors import Piece, TensorFiles, fill
 
 _TRANSFORMERS = ("model", "pytorch_model")
-_EMBEDDING = ("shared.weight", "encoder.embed_tokens.weight")  # one tensor, which files call by either name or both
+_EMBEDDING = ("shared.weight", "encoder.embed_tokens.weight")  # one tensor; files use either name or both
 
 
 def load_text_encoder(
     folder: Path, tokenizer: Path, *, length: int, dtype: torch.dtype | None, device: torch.device | str
 ) -> TextEncoder:
-    """Read a T5 encoder and its tokenizer; of a whole T5 the decoder is passed over.
+    """Load a T5 encoder and its tokenizer; the decoder of a complete T5 is ignored.
 
     Raises:
         ValueError: a part is missing, damaged or of another kind; names it.
@@ -41,10 +41,11 @@ def load_text_encoder(
     here = [key for key in _EMBEDDING if key in files] or [_EMBEDDING[0]]
     files.drop(*here[1:])
     layout = {name: (Piece(here[0] if name in _EMBEDDING else name),) for name in model.state_dict()}
-    wide = [name for name in layout if ".wo." in name]  # they overflow in half precision, so transformers keeps them
+    # transformers keeps these in float32, because they overflow in half precision
+    wide = [name for name in layout if ".wo." in name]
     exact = dict.fromkeys(wide, torch.float32) if dtype == torch.float16 else None
     fill(model, files, layout, dtype=dtype, device=device, exact=exact)
-    model.tie_weights()  # `fill` read the embedding once; make it one parameter as well
+    model.tie_weights()  # `fill` reads the embedding once; this makes it one parameter
     return TextEncoder(load_tokenizer(tokenizer, words=config.vocab_size), model.eval(), length)
 
 
@@ -57,7 +58,7 @@ def load_image_encoder(
     dtype: torch.dtype | None,
     device: torch.device | str,
 ) -> ImageEncoder:
-    """Read a CLIP vision tower and its image processor; of a whole CLIP the text tower is passed over.
+    """Load a CLIP vision tower and its image processor; the text tower of a complete CLIP is ignored.
 
     Raises:
         ValueError: a part is missing, damaged or of another kind; names it.
@@ -74,7 +75,7 @@ def load_image_encoder(
     fill(model, files, {name: (Piece(prefix + name),) for name in model.state_dict()}, dtype=dtype, device=device)
     for module in model.modules():
         for name, buffer in module.named_buffers(recurse=False):
-            assert name == "position_ids"  # the only one that is computed, not stored
+            assert name == "position_ids"  # the only buffer that is computed
             module.register_buffer(name, torch.arange(buffer.shape[1], device=device)[None], persistent=False)
     return ImageEncoder(load_image_processor(processor), model.eval(), fit=fit, hidden_state=hidden_state)
 
@@ -83,7 +84,7 @@ def load_image_encoder(
 def load_autoencoder(
     folder: Path, *, dtype: torch.dtype | None = None, device: torch.device | str = "cpu"
 ) -> AutoencoderKLCogVideoX:
-    """Read CogVideoX's autoencoder.
+    """Load CogVideoX's autoencoder.
 
     Raises:
         ValueError: a part is missing, damaged or of another kind; names it.
@@ -97,7 +98,7 @@ def load_autoencoder(
 
 
 def _bare(folder: Path, make: Callable[[], Any]) -> Any:
-    """A module without memory for its weights."""
+    """Create a module on the meta device, without memory for its weights."""
     with torch.device("meta"):
         module = tried(folder, make)
     assert isinstance(module, nn.Module)

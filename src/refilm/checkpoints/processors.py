@@ -1,7 +1,7 @@
-"""Tokenizers and image processors: what turns words and pixels into numbers before an encoder reads them.
+"""Tokenizers and image processors, which prepare text and pixels for the encoders.
 
-Their libraries take nearly anything from a folder: classes by name, Python files, other files by path. So they are not
-given the model's folder but a temporary one, with the checked fields of its configuration files and its vocabulary.
+Their libraries load nearly anything from a folder: classes by name, Python files, other files by path. So they get a
+temporary folder with only the validated fields of the configuration files and the vocabulary.
 """
 
 import json
@@ -25,7 +25,7 @@ Number = Annotated[int, Field(ge=0, le=1 << 20)]
 
 
 class _Token(Config):
-    """A token with its ways."""
+    """A token with its options."""
 
     content: Words
     kind: Literal["AddedToken"] | None = Field(default=None, alias="__type")
@@ -40,7 +40,7 @@ _Tokens = Annotated[list[Words | _Token], Field(max_length=10_000)] | None
 
 
 class _SpecialTokens(Config):
-    """What `special_tokens_map.json` tells."""
+    """The content of `special_tokens_map.json`."""
 
     eos_token: Words | _Token = "</s>"
     unk_token: Words | _Token = "<unk>"
@@ -50,7 +50,7 @@ class _SpecialTokens(Config):
 
 
 class _TokenizerFields(_SpecialTokens):
-    """What `tokenizer_config.json` tells."""
+    """The content of `tokenizer_config.json`."""
 
     tokenizer_class: Literal["T5Tokenizer", "T5TokenizerFast"] = "T5Tokenizer"
     extra_ids: Annotated[int, Field(ge=0, le=10_000)] = 100
@@ -58,14 +58,14 @@ class _TokenizerFields(_SpecialTokens):
 
 
 def load_tokenizer(folder: Path, *, words: int | None = None) -> PreTrainedTokenizerBase:
-    """Read a T5 tokenizer alone.
+    """Load only a T5 tokenizer.
 
     Args:
-        folder: where it is.
-        words: how many the text encoder knows; none: as many as the tokenizer has.
+        folder: its folder.
+        words: vocabulary size of the text encoder. None: not checked.
 
     Raises:
-        ValueError: it is missing or damaged, needs code of its own, or knows more words than the encoder.
+        ValueError: it is missing or damaged, requires custom code, or has more tokens than the text encoder.
     """
     files: dict[str, Any] = {}
     for name, kind in (
@@ -81,22 +81,22 @@ def load_tokenizer(folder: Path, *, words: int | None = None) -> PreTrainedToken
         if (folder / name).is_file():
             files[name] = _vocabulary(folder / name)
     if not files.keys() & set(_VOCABULARIES):
-        raise ValueError(f"{folder / _VOCABULARIES[0]}: no such file; a tokenizer has it, or {_VOCABULARIES[1]}")
+        raise ValueError(f"{folder / _VOCABULARIES[0]}: no such file; a tokenizer needs it or {_VOCABULARIES[1]}")
     with _folder_of(files) as clean:
         tokenizer = tried(folder, lambda: T5Tokenizer.from_pretrained(clean, local_files_only=True))
         highest = tried(folder, lambda: max(tokenizer.get_vocab().values()))
     if tokenizer.pad_token_id is None:
-        raise ValueError(f"{folder}: has no token for padding (pad_token); give the text encoder's own tokenizer")
+        raise ValueError(f"{folder}: has no padding token (pad_token); use the text encoder's own tokenizer")
     if words is not None and highest >= words:
-        raise ValueError(f"{folder}: has a token {highest}, the text encoder knows {words}; give the encoder's own")
+        raise ValueError(f"{folder}: has a token {highest}, the text encoder has {words} tokens; use its own tokenizer")
     return tokenizer
 
 
 def load_image_processor(folder: Path) -> BaseImageProcessor:
-    """Read CLIP's image processor.
+    """Load CLIP's image processor.
 
     Raises:
-        ValueError: it is missing or damaged, or needs code of its own.
+        ValueError: it is missing or damaged, or requires custom code.
     """
     fields = read_config(folder / "preprocessor_config.json", ImageProcessorFields)
     settings = {"image_processor_type": fields.image_processor_type} | fields.model_dump(
@@ -108,12 +108,12 @@ def load_image_processor(folder: Path) -> BaseImageProcessor:
 
 
 def tried(folder: Path, load: Callable[[], Any]) -> Any:
-    """What other libraries read, their complaints turned into one that names the folder."""
+    """Call a loader of another library and convert its errors to one that names the folder."""
     try:
         return load()
     except (KeyboardInterrupt, SystemExit, MemoryError):
         raise
-    except BaseException as error:  # of any kind: a panic of Rust code is no Exception
+    except BaseException as error:  # of any kind: a panic in Rust code is not an Exception
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise ValueError(f"{folder}: cannot be loaded: {reason[0][:200]}") from error
 
@@ -121,13 +121,13 @@ def tried(folder: Path, load: Callable[[], Any]) -> Any:
 def _vocabulary(path: Path) -> Path:
     refuse_pointer(path)
     if path.stat().st_size > LARGEST:
-        raise ValueError(f"{path}: {path.stat().st_size:,} bytes are too many for a vocabulary")
+        raise ValueError(f"{path}: {path.stat().st_size:,} bytes is too large for a vocabulary")
     return path
 
 
 @contextmanager
 def _folder_of(files: Mapping[str, Any]) -> Iterator[Path]:
-    """A temporary folder with these files: objects as JSON, paths as copies of what is there."""
+    """A temporary folder with these files: objects are written as JSON, paths are copied."""
     with tempfile.TemporaryDirectory(prefix="refilm-") as name:
         folder = Path(name)
         for file, content in files.items():

@@ -1,8 +1,8 @@
-"""Weights as the original research code keeps them (SwissArmyTransformer's layout), both ways.
+"""Loading and saving of checkpoints of the SAT fork with reference cross-attention (SwissArmyTransformer layout).
 
-A checkpoint is a folder: `latest` names a subfolder with `mp_rank_00_model_states.pt`, a pickle. It may hold a
-transformer, an adapter for reference images, or both, beside parts that refilm reads elsewhere. Values are the same
-as ours, in the same order, for all weights: only names differ.
+A checkpoint is a folder: `latest` names a subfolder with `mp_rank_00_model_states.pt`, a pickle. It contains a
+transformer, an adapter for reference images, or both, besides parts that refilm reads elsewhere. All weights have the
+same values in the same order as in refilm: only names differ.
 """
 
 import re
@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from refilm.checkpoints.sat_sizes import ROTATIONS, TABLE, StoredPosition, Told, layers_in, told_by
+from refilm.checkpoints.sat_sizes import ROTATIONS, TABLE, SatSizes, StoredPosition, layers_in, read_sizes
 from refilm.files import atomic_file, atomic_folder, read_text, write_text
 from refilm.model import Adapter, Transformer
 from refilm.model.position import sincos_table
@@ -24,10 +24,10 @@ from refilm.weights.pickles import SUFFIXES
 from refilm.weights.tensors import Layout, Piece, TensorFiles, fill, save_tensors, saving
 
 PREFIX = "model.diffusion_model."
-PROJECTION = "conditioner.embedders.1.image_proj"  # where the research code has it
+PROJECTION = "conditioner.embedders.1.image_proj"  # the default key in SAT
 _HEAD_DIM, _WIDTHS = 64, (1920, 3072)  # of CogVideoX-2B and 5B
 _STATES = "mp_rank_00_model_states.pt"
-_AROUND = {
+_OUTER = {
     "patch_embedding.projection": "mixins.patch_embed.proj",
     "text_embedding": "mixins.patch_embed.text_proj",
     "time_embedding.hidden": "time_embed.0",
@@ -53,15 +53,15 @@ _ADAPTER = {
     "key_value": "transformer.layers.{}.cross_attention.key_value",
     "out": "transformer.layers.{}.cross_attention.dense",
 }
-_NEVER_CALLED = "post_cross_attention_layernorm"  # in every layer, trainable, and not part of the arithmetic
-_ELSEWHERE = ("conditioner.", "first_stage_model.", "denoiser.", "loss_fn.", "sampler.")  # of the whole engine
+_NEVER_CALLED = "post_cross_attention_layernorm"  # in every layer and trainable, but not used in the forward
+_ELSEWHERE = ("conditioner.", "first_stage_model.", "denoiser.", "loss_fn.", "sampler.")  # parts of the training engine
 _ADAPTER_KEY = re.compile(r"transformer\.layers\.\d+\.cross_attention\.")
 _PROJECTION_KEY = re.compile(r"(conditioner\.embedders\.\d+\.image_proj)\.weight")
 
 
 def transformer_names(layers: int) -> dict[str, str]:
-    """Our name of each of a transformer's weights, and the original's, without `PREFIX`."""
-    modules = _AROUND | {
+    """Names of a transformer's weights: refilm name -> SAT name without `PREFIX`."""
+    modules = _OUTER | {
         f"trunk.blocks.{layer}.{ours}": theirs.format(layer)
         for layer in range(layers)
         for ours, theirs in _BLOCK.items()
@@ -70,7 +70,7 @@ def transformer_names(layers: int) -> dict[str, str]:
 
 
 def adapter_names(layers: int) -> dict[str, str]:
-    """The same for an adapter's layers; its projection is `PROJECTION`, which has no prefix."""
+    """Names of an adapter's layers; its projection is `PROJECTION`, which has no prefix."""
     return _with_kinds(
         {f"layers.{layer}.{ours}": theirs.format(layer) for layer in range(layers) for ours, theirs in _ADAPTER.items()}
     )
@@ -82,62 +82,62 @@ def _with_kinds(modules: Mapping[str, str]) -> dict[str, str]:
 
 @dataclass
 class SatFile:
-    """A checkpoint of the research code, open: its tensors are mapped and sorted, not read."""
+    """An open SAT checkpoint: its tensors are mapped and sorted, but not read."""
 
     path: Path
     prefix: str
     base: TensorFiles
     """The transformer's tensors."""
     cross_attention: TensorFiles
-    """The adapter's, its projection among them."""
+    """The adapter's tensors, including its projection."""
     projection: str | None
-    """The projection's key; none: there is none, and references come as wide as the transformer's tokens."""
-    told: Told | None
-    """About the transformer; none: there is none in the file."""
+    """The projection's key. None: there is no projection, and references have the width of the transformer."""
+    sizes: SatSizes | None
+    """Sizes of the transformer. None: the file has no transformer."""
     given: TransformerSize | None
-    """What the caller knows about it."""
-    passed_over: tuple[str, ...]
-    """Keys that play no part, or are read from elsewhere."""
+    """Sizes given by the caller."""
+    ignored: tuple[str, ...]
+    """Keys that are not used, or are read elsewhere."""
 
     @property
     def adapter_size(self) -> AdapterSize | None:
-        """The size of the adapter in it, if there is one.
+        """The size of the adapter in the file, if there is one.
 
         Raises:
-            ValueError: the file does not tell how many heads it has.
+            ValueError: the number of heads is unknown.
         """
         prefix = f"{self.prefix}transformer.layers."
         layers = layers_in([key for key in self.cross_attention if _NEVER_CALLED not in key], prefix)
         if layers == 0:
             return None
         width = self.cross_attention.shape(f"{prefix}0.cross_attention.query.weight", 2)[0]
-        known = self.given if self.told is None else self.told.size
+        known = self.given if self.sizes is None else self.sizes.size
         if known is None and width not in _WIDTHS:
-            raise ValueError(f"{self.path}: an adapter alone does not tell its heads; give the base model it is for")
+            raise ValueError(f"{self.path}: the number of heads of this adapter is unknown; pass its base model")
         head_dim = _HEAD_DIM if known is None else known.head_dim
         shape = (0, width) if self.projection is None else self.cross_attention.shape(f"{self.projection}.weight", 2)
         if width % head_dim:
-            raise ValueError(f"{self.path}: {width} channels cannot be cut into heads of {head_dim}")
-        told = {"layers": layers, "heads": width // head_dim, "head_dim": head_dim, "reference_dim": shape[1]}
-        return validated(told, AdapterSize, self.path)
+            raise ValueError(f"{self.path}: {width} channels cannot be divided into heads of {head_dim}")
+        found = {"layers": layers, "heads": width // head_dim, "head_dim": head_dim, "reference_dim": shape[1]}
+        return validated(found, AdapterSize, self.path)
 
     def transformer(self, *, dtype: torch.dtype | None = None, device: torch.device | str = "cpu") -> Transformer:
-        """Read the transformer.
+        """Load the transformer.
 
         Raises:
-            ValueError: a key, shape or value is not what it should be; names the file and the key.
+            ValueError: a key, shape or value is invalid; names the file and the key.
         """
-        assert self.told is not None
+        assert self.sizes is not None
         with torch.device("meta"):
-            transformer = Transformer(self.told.size)
-        names = transformer_names(self.told.size.layers)
+            transformer = Transformer(self.sizes.size)
+        names = transformer_names(self.sizes.size.layers)
         fill(transformer, self.base, self._layout(names), dtype=dtype, device=device)
-        if self.told.table is not None:
-            transformer.position = StoredPosition(self.told.table.to(device))  # pyright: ignore[reportAttributeAccessIssue]
+        if self.sizes.table is not None:
+            transformer.position = StoredPosition(self.sizes.table.to(device))  # pyright: ignore[reportAttributeAccessIssue]
         return transformer
 
     def adapter(self, *, dtype: torch.dtype | None = None, device: torch.device | str = "cpu") -> Adapter:
-        """Read the adapter. Without a projection in the file it takes references as they are.
+        """Load the adapter. Without a projection in the file it uses references unchanged.
 
         Raises:
             ValueError: as `transformer` does.
@@ -159,14 +159,14 @@ class SatFile:
 
 
 def open_sat(source: Path, *, size: TransformerSize | None = None) -> SatFile:
-    """Open a checkpoint of the research code: its folder, the file in it, or the same keys as safetensors.
+    """Open a SAT checkpoint: its folder, the file in it, or the same keys as safetensors.
 
     Args:
         source: the folder with `latest`, or the file.
-        size: of the transformer, where somebody knows it; otherwise it is read off the weights (see `sat_sizes`).
+        size: sizes of the transformer. Default: inferred from the weights (see `sat_sizes`).
 
     Raises:
-        ValueError: a file is missing, damaged, or not of a CogVideoX that refilm runs; names the file and the key.
+        ValueError: a file is missing, damaged, or not from a supported CogVideoX; names the file and the key.
     """
     path = sat_path(source)
     files = TensorFiles([path])
@@ -174,7 +174,7 @@ def open_sat(source: Path, *, size: TransformerSize | None = None) -> SatFile:
     prefix = PREFIX if any(key.startswith(PREFIX) for key in keys) else ""
     projections = sorted({match[1] for key in keys if (match := _PROJECTION_KEY.fullmatch(key))})
     if len(projections) > 1:
-        raise ValueError(f"{path}: several image projections, {' and '.join(projections)}; refilm reads one")
+        raise ValueError(f"{path}: several image projections, {' and '.join(projections)}; refilm supports one")
     projection = projections[0] if projections else None
     mine, layers, rest = [], [], []
     for key in keys:
@@ -185,19 +185,19 @@ def open_sat(source: Path, *, size: TransformerSize | None = None) -> SatFile:
         else:
             mine.append(key)
     base = files.only(mine)
-    told = told_by(base, prefix, size) if mine else None
+    sizes = read_sizes(base, prefix, size) if mine else None
     computed = [key for key in mine if key.removeprefix(prefix) in (TABLE, *ROTATIONS)]
     base.drop(*computed)
     if not mine and not any(_ADAPTER_KEY.match(key.removeprefix(prefix)) for key in layers):
-        raise ValueError(f"{path}: holds no weights of a CogVideoX (its first key is {keys[0]})")
-    return SatFile(path, prefix, base, files.only(layers), projection, told, size, tuple(rest + computed))
+        raise ValueError(f"{path}: contains no CogVideoX weights (its first key is {keys[0]})")
+    return SatFile(path, prefix, base, files.only(layers), projection, sizes, size, tuple(rest + computed))
 
 
 def sat_path(source: Path) -> Path:
     """The file of a checkpoint.
 
     Raises:
-        ValueError: the folder has none, or its weights are spread over several; says which file is missing.
+        ValueError: the folder has no such file or several; names the missing file.
     """
     if not source.is_dir():
         return source
@@ -209,27 +209,29 @@ def sat_path(source: Path) -> Path:
         places = [path for path in (folder / _STATES, *sorted(folder.glob(f"*/{_STATES}"))) if path.is_file()]
         if len(places) > 1:
             steps = ", ".join(path.parent.name for path in places)
-            raise ValueError(f"{latest}: no such file; write into it which checkpoint is meant, one of {steps}")
+            raise ValueError(f"{latest}: no such file; create it with the name of one checkpoint, one of {steps}")
         if not places:
-            raise ValueError(f"{latest}: no such file; it names the folder of a SAT checkpoint's weights")
+            raise ValueError(f"{latest}: no such file; in a SAT checkpoint it names the folder of the weights")
         return places[0]
     name = read_text(latest).strip()
     if name in ("", "..") or Path(name).name != name:
-        raise ValueError(f"{latest}: must name a folder beside it (received {name[:60]!r})")
+        raise ValueError(f"{latest}: must name a folder next to it (received {name[:60]!r})")
     others = sorted(path.name for path in (folder / name).glob("mp_rank_*_model_states.pt"))[1:]
     if others:
-        raise ValueError(f"{folder / name}: weights cut for several GPUs ({others[0]}); merge them with SAT's own tool")
+        raise ValueError(
+            f"{folder / name}: weights are split for several GPUs ({others[0]}); merge them with SAT's tool"
+        )
     return folder / name / _STATES
 
 
 def is_sat(source: Path) -> bool:
-    """Whether a folder is a checkpoint of the research code, judged by its file names alone."""
+    """Whether a folder is a SAT checkpoint, decided from its file names."""
     places = ("latest", "transformer/latest", _STATES, f"*/{_STATES}")
     return any(path.is_file() for place in places for path in source.glob(place))
 
 
 def has_sat_keys(keys: Iterable[str]) -> bool:
-    """Whether a file's keys are those of the research code's transformer or adapter."""
+    """Whether a file has the keys of a SAT transformer or adapter."""
     marks = (PREFIX, "mixins.patch_embed.", "transformer.layers.")
     return any(key.startswith(marks) for key in keys)
 
@@ -242,17 +244,17 @@ def save_sat(
     dtype: torch.dtype | None = None,
     latent_frames: int = 13,
 ) -> None:
-    """Write a checkpoint of the research code. It appears whole or not at all.
+    """Write a SAT checkpoint atomically.
 
     Args:
-        target: a folder, which gets `latest` and `1/mp_rank_00_model_states.pt`; or a `.safetensors` or `.pt` file.
-        transformer: written with its position table, if it has one.
-        adapter: written with its projection.
-        dtype: of the weights in the file; none: as they are.
-        latent_frames: how many the position table reaches.
+        target: a folder, for `latest` and `1/mp_rank_00_model_states.pt`; or a `.safetensors` or `.pt` file.
+        transformer: the transformer, written with its position table, if it has one.
+        adapter: the adapter, written with its projection.
+        dtype: dtype of the weights in the file. Default: unchanged.
+        latent_frames: number of latent frames in the position table.
 
     Raises:
-        ValueError: the adapter normalizes its queries, which the research code does not know.
+        ValueError: the adapter normalizes its queries, which SAT does not support.
     """
     weights: dict[str, Tensor] = {}
     if transformer is not None:
@@ -264,8 +266,8 @@ def save_sat(
     if adapter is not None:
         if adapter.size.query_norm:
             raise ValueError(
-                "this adapter normalizes its queries (query_norm), which SAT's layers cannot do; one that is trained "
-                "with query_norm = false can be converted"
+                "this adapter normalizes its queries (query_norm), which SAT does not support; an adapter trained with "
+                "query_norm = false can be converted"
             )
         own = adapter.state_dict()
         weights |= {PREFIX + theirs: own[ours] for ours, theirs in adapter_names(adapter.size.layers).items()}
@@ -286,7 +288,7 @@ def save_sat(
 
 
 def _table(transformer: Transformer, latent_frames: int) -> Tensor | None:
-    """The position table as the original keeps it, (1, L, D): zeros for the text, then the video's tokens."""
+    """The position table in SAT's layout, (1, L, D): zeros for the text tokens, then the video tokens."""
     size = transformer.size
     if size.position == "rotary":
         return None

@@ -1,6 +1,6 @@
-"""The research code's 3-D autoencoder, `3d-vae.pt`, as diffusers' `AutoencoderKLCogVideoX`.
+"""Loading of the SAT 3-D autoencoder, `3d-vae.pt`, as diffusers' `AutoencoderKLCogVideoX`.
 
-All tensors are carried over unchanged; only names differ. Sizes are read off the shapes.
+All tensors are copied unchanged; only names differ. Sizes are inferred from the shapes.
 """
 
 import re
@@ -16,7 +16,7 @@ from refilm.weights.configs import validated
 from refilm.weights.pickles import SUFFIXES
 from refilm.weights.tensors import Piece, TensorFiles, fill
 
-SCALES = {"sincos": 1.15258426, "rotary": 0.7}  # of CogVideoX-2B's and 5B's latents; the files do not tell
+SCALES = {"sincos": 1.15258426, "rotary": 0.7}  # latent scaling of CogVideoX-2B and 5B, which is not in the files
 _FIRST = "encoder.conv_in.conv.weight"
 _LAST = "decoder.conv_out.conv.weight"
 _RENAMED = [
@@ -33,19 +33,19 @@ _RENAMED = [
 def load_sat_autoencoder(
     path: Path, *, scaling_factor: float, dtype: torch.dtype | None = None, device: torch.device | str = "cpu"
 ) -> AutoencoderKLCogVideoX:
-    """Read it.
+    """Load the autoencoder.
 
     Args:
         path: the file.
-        scaling_factor: of the latents, see `SCALES`.
-        dtype: of the weights in memory; none: as they are stored.
-        device: where to.
+        scaling_factor: latent scaling, see `SCALES`.
+        dtype: dtype of the weights in memory. Default: as stored.
+        device: device of the weights.
 
     Raises:
-        ValueError: the file is missing or damaged, or its weights are not the autoencoder's; names it and the key.
+        ValueError: the file is missing, damaged, or not an autoencoder; names the file and the key.
     """
     files = TensorFiles([path])
-    files.drop(*[key for key in files if key.startswith("loss.")])  # of its training
+    files.drop(*[key for key in files if key.startswith("loss.")])  # only used in training
     with torch.device("meta"):
         model = AutoencoderKLCogVideoX.from_config(autoencoder_config(files, scaling_factor=scaling_factor))
     assert isinstance(model, AutoencoderKLCogVideoX)
@@ -61,14 +61,13 @@ def load_sat_autoencoder(
 
 
 def autoencoder_config(files: TensorFiles, *, scaling_factor: float) -> dict[str, Any]:
-    """The `config.json` of its sizes, which are read off the shapes.
+    """The `config.json` in diffusers' format, inferred from the shapes of the weights.
 
     Raises:
-        ValueError: a weight that would tell is missing, or tells a size that no autoencoder has; names the file and
-            the key.
+        ValueError: a required weight is missing or has an invalid shape; names the file and the key.
     """
     levels = layers_in(files, "encoder.down.")
-    told = {
+    found = {
         "_class_name": "AutoencoderKLCogVideoX",
         "in_channels": files.shape(_FIRST, 5)[1],
         "out_channels": files.shape(_LAST, 5)[0],
@@ -79,19 +78,19 @@ def autoencoder_config(files: TensorFiles, *, scaling_factor: float) -> dict[str
         "up_block_types": ["CogVideoXUpBlock3D"] * levels,
         "scaling_factor": scaling_factor,
     }
-    return validated(told, AutoencoderFields, Path(files.name)).given()
+    return validated(found, AutoencoderFields, Path(files.name)).given()
 
 
 def is_sat_autoencoder(files: TensorFiles) -> bool:
-    """Whether these are its weights, judged by two keys."""
+    """Whether these are the weights of a SAT autoencoder, decided from its keys."""
     return _FIRST in files and _LAST in files and any(key.startswith("encoder.down.0.") for key in files)
 
 
 def find_sat_autoencoder(folder: Path) -> Path | None:
-    """The autoencoder's file beside a checkpoint of the research code: in its folder, or in one called `vae`.
+    """Find the autoencoder of a SAT checkpoint: in its folder, or in a folder called `vae`.
 
     Raises:
-        ValueError: a file there that might be it is damaged; names it.
+        ValueError: a candidate file is damaged; names it.
     """
     beside = [folder.parent] if folder.name == "transformer" else []
     for place in (folder, *beside):
@@ -103,7 +102,7 @@ def find_sat_autoencoder(folder: Path) -> Path | None:
 
 
 def sat_autoencoder_name(name: str, levels: int) -> str:
-    """The original's name of a weight of diffusers'; its decoder counts the levels from the other end."""
+    """The SAT name of a weight in diffusers; the SAT decoder counts levels in reverse order."""
     for ours, theirs in _RENAMED:
         name = re.sub(ours, theirs, name)
     return re.sub(r"(?<=\.up\.)\d+", lambda level: str(levels - 1 - int(level[0])), name)

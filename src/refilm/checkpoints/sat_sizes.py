@@ -1,7 +1,7 @@
-"""The sizes of a model of the original research code. Its files hold weights alone, so they are read off those.
+"""Inference of model sizes from a SAT checkpoint, whose files contain only weights.
 
-Shapes tell most. The rest is in the position table of a 2B-like model: how many text tokens stand before the video,
-the grid, and by how much positions are divided. Knows names, shapes and that table.
+Most sizes follow from shapes. The rest follows from the position table of a 2B-like model: the number of text tokens,
+the grid, and the interpolation factors.
 """
 
 import logging
@@ -25,40 +25,40 @@ logger = logging.getLogger("refilm")
 TABLE = "mixins.pos_embed.pos_embedding"
 ROTATIONS = ("mixins.pos_embed.freqs_sin", "mixins.pos_embed.freqs_cos")
 HEAD_NORM_EPS = 1e-6
-_OURS = "refilm reads text-to-video models of the first generation, CogVideoX-2B and 5B"
+_SUPPORTED = "refilm supports text-to-video models of the first generation, CogVideoX-2B and 5B"
 
 
-class Told(NamedTuple):
-    """What a file tells of its model."""
+class SatSizes(NamedTuple):
+    """The sizes of the model in a file."""
 
     size: TransformerSize
     latent_frames: int | None
-    """Of the videos it was made for; none: the file does not tell."""
+    """Latent frames of its training videos. None: unknown."""
     table: Tensor | None
-    """Its position table (tokens, D) of video tokens, where it isn't the one that CogVideoX computes."""
+    """Position table of the video tokens (tokens, D), if it is not the table that CogVideoX computes."""
 
 
-def told_by(files: TensorFiles, prefix: str, given: TransformerSize | None) -> Told:
-    """The size of a transformer, and its position table where that is one of its own.
+def read_sizes(files: TensorFiles, prefix: str, given: TransformerSize | None) -> SatSizes:
+    """Read the sizes of a transformer, and its position table if it is a custom one.
 
     Args:
         files: the weights.
-        prefix: of their keys.
-        given: the size, where somebody knows it; the table is still the file's.
+        prefix: prefix of their keys.
+        given: the sizes, if known; the table is still read from the file.
 
     Raises:
-        ValueError: a weight that would tell is missing, or the model is none that refilm runs; names the file.
+        ValueError: a required weight is missing, or refilm does not support the model; names the file.
     """
     refuse_others(files, prefix)
     table = files.tensor(prefix + TABLE) if prefix + TABLE in files else None
     size = _by_shapes(files, prefix, has_table=table is not None) if given is None else given
     size = replace(size, head_norm_eps=HEAD_NORM_EPS)
     if size.position == "rotary" or table is None:
-        return Told(size, None, None)
+        return SatSizes(size, None, None)
     if table.ndim != 3 or table.shape[0] != 1 or table.shape[2] != size.width or table.dtype not in DTYPES.values():
         raise ValueError(f"{files.name}: {prefix + TABLE} has shape {tuple(table.shape)}, not (1, ..., {size.width})")
     if not is_finite(table):
-        raise ValueError(f"{files.name}: {prefix + TABLE} holds NaN or infinity")
+        raise ValueError(f"{files.name}: {prefix + TABLE} contains NaN or infinity")
     geometry = geometry_of(table[0])
     if geometry is None:
         text = size.text_length if given is not None else text_rows(table[0])
@@ -66,8 +66,8 @@ def told_by(files: TensorFiles, prefix: str, given: TransformerSize | None) -> T
             raise ValueError(
                 f"{files.name}: {prefix + TABLE} is not CogVideoX's table, which has zeros for the text's tokens"
             )
-        return Told(replace(size, text_length=text), None, table[0, text:])
-    told = replace(
+        return SatSizes(replace(size, text_length=text), None, table[0, text:])
+    found = replace(
         size,
         text_length=geometry.text_length,
         base_height=geometry.grid.height * size.patch,
@@ -75,25 +75,25 @@ def told_by(files: TensorFiles, prefix: str, given: TransformerSize | None) -> T
         spatial_interpolation=geometry.spatial or size.spatial_interpolation,
         temporal_interpolation=geometry.temporal or size.temporal_interpolation,
     )
-    return Told(told, geometry.grid.frames, None)
+    return SatSizes(found, geometry.grid.frames, None)
 
 
 def refuse_others(files: TensorFiles, prefix: str) -> None:
-    """Refuse the relatives of CogVideoX-2B and 5B.
+    """Reject variants of CogVideoX that refilm does not support.
 
     Raises:
-        ValueError: says what the model is.
+        ValueError: the model is such a variant; names it.
     """
     patches = files.shape(f"{prefix}mixins.patch_embed.proj.weight")
     if len(patches) == 2 or any(key.startswith(f"{prefix}ofs_embed.") for key in files):
-        raise ValueError(f"{files.name}: a CogVideoX 1.5, whose patches span frames; {_OURS}")
+        raise ValueError(f"{files.name}: is CogVideoX 1.5, whose patches span frames; {_SUPPORTED}")
     if len(patches) != 4 or patches[2] != patches[3] or 0 in patches:
-        raise ValueError(f"{files.name}: {prefix}mixins.patch_embed.proj.weight has shape {patches}; {_OURS}")
+        raise ValueError(f"{files.name}: {prefix}mixins.patch_embed.proj.weight has shape {patches}; {_SUPPORTED}")
     out = files.shape(f"{prefix}mixins.final_layer.linear.weight", 2)[0] // patches[2] ** 2
     if patches[1] != out:
         raise ValueError(
-            f"{files.name}: an image-to-video CogVideoX, which takes an image as {patches[1]} - {out} further "
-            f"channels of the latents; {_OURS}"
+            f"{files.name}: is an image-to-video CogVideoX, with {patches[1]} - {out} additional latent channels "
+            f"for an image; {_SUPPORTED}"
         )
 
 
@@ -101,8 +101,8 @@ def _by_shapes(files: TensorFiles, prefix: str, *, has_table: bool) -> Transform
     width, channels, patch, _ = files.shape(f"{prefix}mixins.patch_embed.proj.weight", 4)
     (head_dim,) = files.shape(f"{prefix}mixins.adaln_layer.query_layernorm_list.0.weight", 1)
     if width % head_dim:
-        raise ValueError(f"{files.name}: {width} channels cannot be cut into heads of {head_dim}")
-    told = {
+        raise ValueError(f"{files.name}: {width} channels cannot be divided into heads of {head_dim}")
+    found = {
         "layers": layers_in(files, f"{prefix}transformer.layers."),
         "heads": width // head_dim,
         "head_dim": head_dim,
@@ -111,7 +111,7 @@ def _by_shapes(files: TensorFiles, prefix: str, *, has_table: bool) -> Transform
         "text_dim": files.shape(f"{prefix}mixins.patch_embed.text_proj.weight", 2)[1],
         "time_dim": files.shape(f"{prefix}time_embed.0.weight", 2)[0],
     }
-    size = validated(told, TransformerSize, Path(files.name))
+    size = validated(found, TransformerSize, Path(files.name))
     large = cogvideox_5b()
     if any(prefix + key in files for key in ROTATIONS) or (
         not has_table and (size.layers, size.width) == (large.layers, large.width)
@@ -120,32 +120,32 @@ def _by_shapes(files: TensorFiles, prefix: str, *, has_table: bool) -> Transform
     small = cogvideox_2b()
     if not has_table and (size.layers, size.width) != (small.layers, small.width):
         logger.warning(
-            "%s: no position table, and a size of its own: taken for a model with CogVideoX-2B's table; "
-            "give the size of one that rotates",
+            "%s: no position table and a custom size: assuming the position table of CogVideoX-2B; "
+            "pass the size if the model uses rotary positions",
             files.name,
         )
     return size
 
 
 def layers_in(keys: Sequence[str] | TensorFiles, prefix: str) -> int:
-    """How many layers the keys after `prefix` number. They are counted: a key with a giant number makes one more."""
+    """Number of distinct layer numbers after `prefix`. Counting them makes a huge number in a key harmless."""
     numbers = {key[len(prefix) :].partition(".")[0] for key in keys if key.startswith(prefix)}
     return sum(re.fullmatch(r"[0-9]+", number) is not None for number in numbers)
 
 
 class Geometry(NamedTuple):
-    """What a position table was computed from."""
+    """The parameters of a position table."""
 
     text_length: int
     grid: Grid
     spatial: float | None
-    """What rows and columns are divided by; none: the grid has but one of each."""
+    """Divisor of rows and columns. None: the grid has only one of each."""
     temporal: float | None
-    """What frames are divided by; none: there is one."""
+    """Divisor of frames. None: there is only one frame."""
 
 
 def geometry_of(table: Tensor) -> Geometry | None:
-    """What CogVideoX's table (L, D) was computed from, in any precision; none: it is no such table."""
+    """The parameters of CogVideoX's position table (L, D) in any precision. None: it is another table."""
     text = text_rows(table)
     video, tokens, width = table[text:], len(table) - text, table.shape[1]
     if tokens == 0 or width % 8:
@@ -163,19 +163,19 @@ def geometry_of(table: Tensor) -> Geometry | None:
 
 
 def text_rows(table: Tensor) -> int:
-    """How many rows of zeros a table begins with."""
+    """Number of zero rows at the start of a table."""
     return _first(table.any(dim=1))
 
 
 def _first(true: Tensor) -> int:
-    """The first index that is true, or how many there are."""
+    """The first true index, or the length."""
     return int(true.int().argmax()) if true.any() else len(true)
 
 
 def _divisor(step: Tensor | None, near: float) -> float | None:
-    """From the sinusoids of one step along an axis; the fastest turns by 1 / divisor. The usual ones are meant if near.
+    """The divisor from the sinusoids of one step along an axis; the highest frequency advances by 1 / divisor.
 
-    0: it turns backwards, or not at all.
+    Snaps to the published divisors. Returns 0 if the phase decreases or does not change.
     """
     if step is None:
         return None
@@ -186,7 +186,7 @@ def _divisor(step: Tensor | None, near: float) -> float | None:
 
 
 def _is_computed(video: Tensor, geometry: Geometry) -> bool:
-    """Whether our table of that geometry is the same, frame by frame: the whole one is large."""
+    """Whether the computed table is the same; compared frame by frame, because the whole table is large."""
     if 0.0 in (geometry.spatial, geometry.temporal):
         return False
     frames, height, width = geometry.grid
@@ -203,7 +203,7 @@ def _is_computed(video: Tensor, geometry: Geometry) -> bool:
 
 
 class StoredPosition(nn.Module):
-    """A position table from a file, (tokens, D), in the place of the computed one; cut off for shorter videos."""
+    """A position table (tokens, D) from a file instead of the computed one; truncated for shorter videos."""
 
     table: Tensor
 
@@ -217,4 +217,4 @@ class StoredPosition(nn.Module):
         return video + self.table[: grid.tokens].to(video.dtype)
 
     def rotary(self, grid: Grid, like: Tensor) -> None:
-        """No rotations."""
+        """This encoding has no rotations."""

@@ -1,4 +1,4 @@
-"""The noise schedule as diffusers keeps it, both ways. Knows the file, not diffusers itself."""
+"""Loading and saving of the noise schedule in diffusers' layout, without the diffusers package."""
 
 from pathlib import Path
 
@@ -14,10 +14,10 @@ _PROCESS = {"prediction_type": "v_prediction", "beta_schedule": "scaled_linear"}
 
 @checked
 def load_schedule(folder: Path | str) -> Schedule:
-    """Read the schedule from a folder with `scheduler_config.json`: within a pipeline's, the one called `scheduler`.
+    """Load the schedule from a folder with `scheduler_config.json`; in a pipeline's folder it is `scheduler`.
 
     Raises:
-        ValueError: the file is missing or damaged, or tells another kind of process; names the file and the key.
+        ValueError: the file is missing, damaged, or has another kind of schedule; names the file and the key.
     """
     path = Path(folder) / _SCHEDULE
     config = read_config(path, ScheduleFields)
@@ -43,10 +43,10 @@ def save_schedule(
     snr_shift: float = 3.0,
     zero_terminal_snr: bool = True,
 ) -> Schedule:
-    """Write a schedule so that diffusers and `load_schedule` read it, and return it. Arguments as `scaled_linear` has.
+    """Write a schedule for diffusers and `load_schedule`, and return it. Arguments as in `scaled_linear`.
 
     Raises:
-        ValueError: a number that gives no falling schedule.
+        ValueError: the values do not give a decreasing schedule.
     """
     schedule = scaled_linear(
         beta_start=beta_start, beta_end=beta_end, steps=steps, snr_shift=snr_shift, zero_terminal_snr=zero_terminal_snr

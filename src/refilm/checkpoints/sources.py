@@ -1,6 +1,6 @@
-"""Where a base model's parts come from: a folder in diffusers' layout or in the research code's, or the Hub.
+"""Sources of a base model: a folder in diffusers' layout, a SAT folder, or the Hub.
 
-A source knows sizes at once and reads weights only when a part is asked for.
+A source reads sizes when it is opened and weights only when a part is loaded.
 """
 
 from pathlib import Path
@@ -34,7 +34,7 @@ _PLAIN = ("model_index.json", "refilm.json", "scheduler/*.json", "image_processo
 _TOKENIZER = ("tokenizer/*.json", "tokenizer/spiece.model")
 _BASE = (*_PLAIN, *_TOKENIZER, *(f"{part}/*.{suffix}" for part in _WEIGHTED for suffix in ("json", "safetensors")))
 _ENCODER = ("config.json", "preprocessor_config.json", "model*.safetensors", "model.safetensors.index.json")
-SNR_SHIFTS = {"sincos": 3.0, "rotary": 1.0}  # of CogVideoX-2B and 5B; the research code's files do not tell
+SNR_SHIFTS = {"sincos": 3.0, "rotary": 1.0}  # of CogVideoX-2B and 5B; not in SAT files
 
 
 class DiffusersSource:
@@ -45,11 +45,11 @@ class DiffusersSource:
 
     @property
     def size(self) -> TransformerSize:
-        """The transformer's."""
+        """Sizes of the transformer."""
         return size_of(self.folder / "transformer" / "config.json")
 
     def compression(self, patch: int) -> Compression:
-        """How the autoencoder shrinks a video."""
+        """Compression factors of the autoencoder."""
         path = self.folder / "vae" / "config.json"
         return _compression(path, read_object(path), patch)
 
@@ -71,7 +71,7 @@ class DiffusersSource:
         return load_tokenizer(self.folder / "tokenizer")
 
     def adapter(self, dtype: torch.dtype) -> Adapter | None:
-        """None: in this layout an adapter has a folder of its own."""
+        """None: in this layout the adapter has its own folder."""
         return None
 
     def autoencoder(self, dtype: torch.dtype, device: torch.device) -> AutoencoderKLCogVideoX:
@@ -80,23 +80,23 @@ class DiffusersSource:
 
 
 class SatSource:
-    """A folder of the research code: its checkpoint, the autoencoder beside it, and a T5 as transformers keeps it."""
+    """A SAT folder: a SAT checkpoint, its autoencoder, and a T5 in the layout of transformers."""
 
     def __init__(self, folder: Path):
         self.folder = folder
         file = open_sat(folder)
-        if file.told is None:
-            raise ValueError(f"{file.path}: holds an adapter and no transformer; give a whole checkpoint")
-        self.size: TransformerSize = file.told.size
-        """The transformer's."""
+        if file.sizes is None:
+            raise ValueError(f"{file.path}: contains an adapter but no transformer; use a complete checkpoint")
+        self.size: TransformerSize = file.sizes.size
+        """Sizes of the transformer."""
 
     def compression(self, patch: int) -> Compression:
-        """How the autoencoder shrinks a video."""
+        """Compression factors of the autoencoder."""
         path = self._autoencoder()
         return _compression(path, autoencoder_config(TensorFiles([path]), scaling_factor=1.0), patch)
 
     def schedule(self) -> Schedule:
-        """The published one of its kind."""
+        """The published noise schedule of the model."""
         return scaled_linear(snr_shift=SNR_SHIFTS[self.size.position])
 
     def transformer(self, dtype: torch.dtype, device: torch.device) -> Transformer:
@@ -120,15 +120,15 @@ class SatSource:
         """The adapter in the checkpoint, if there is one.
 
         Raises:
-            ValueError: it has no image projection, so that no image can be given to it.
+            ValueError: it has no image projection and cannot encode images.
         """
         file = open_sat(self.folder)
         if file.adapter_size is None:
             return None
         if file.projection is None:
             raise ValueError(
-                f"{file.path}: its adapter has no image projection; load the base alone (adapter none), or its "
-                "transformer with refilm.checkpoints.load_denoiser"
+                f"{file.path}: its adapter has no image projection; load the base model without it (adapter None), or "
+                "the transformer with refilm.checkpoints.load_denoiser"
             )
         return file.adapter(dtype=dtype)
 
@@ -136,37 +136,37 @@ class SatSource:
         places = find_t5(self.folder)
         if places is None:
             raise ValueError(
-                f"{self.folder}: no T5 in it or beside it; put a folder t5-v1_1-xxl there, with config.json, weights "
-                "and spiece.model (text_encoder/ and tokenizer/ of THUDM/CogVideoX-2b in one)"
+                f"{self.folder}: no T5 in it or next to it; add a folder t5-v1_1-xxl with config.json, weights and "
+                "spiece.model (text_encoder/ and tokenizer/ of THUDM/CogVideoX-2b combined)"
             )
         return places
 
     def _autoencoder(self) -> Path:
         path = find_sat_autoencoder(self.folder)
         if path is None:
-            raise ValueError(f"{self.folder}: no autoencoder in it; put 3d-vae.pt there, or into a folder vae in it")
+            raise ValueError(f"{self.folder}: no autoencoder in it; copy 3d-vae.pt there, or to a subfolder vae")
         return path
 
 
 def open_source(source: str | Path, *, weights: bool = True) -> DiffusersSource | SatSource:
-    """Find a base model.
+    """Open the source of a base model.
 
     Args:
         source: `pocket`, a folder, or a Hub id.
-        weights: whether they are needed; without, little is fetched from the Hub.
+        weights: whether to download the weights from the Hub as well.
 
     Raises:
-        ValueError: there is no such model; says what can be given.
+        ValueError: the model does not exist; lists the allowed sources.
     """
     folder = base_folder(source, weights=weights)
     return SatSource(folder) if is_sat(folder) else DiffusersSource(folder)
 
 
 def located(source: str | Path) -> Path:
-    """Where weights of any kind are: `pocket`, a file or a folder, or a base model or an adapter on the Hub.
+    """The local path of any weights: `pocket`, a file or folder, or a base model or adapter on the Hub.
 
     Raises:
-        ValueError: there is no such file or folder, or it cannot be fetched; says what to do.
+        ValueError: the file or folder does not exist, or the download failed; says what to do.
     """
     if is_hub_id(source):
         folder = fetched(str(source), ADAPTER)
@@ -178,48 +178,46 @@ def located(source: str | Path) -> Path:
 
 
 def base_folder(source: str | Path, *, weights: bool = True) -> Path:
-    """The folder of a base model; one on the Hub is fetched, with its weights or without.
+    """The local folder of a base model, downloaded from the Hub if needed, with or without weights.
 
     Raises:
-        ValueError: there is no such model; says what can be given.
+        ValueError: the model does not exist; lists the allowed sources.
     """
     if is_hub_id(source):
         folder = fetched(str(source), _BASE if weights else (*_PLAIN, *_TOKENIZER, "*/config.json"))
         if not _is_pipeline(folder):
             raise ValueError(
-                f"{source}: what the Hub's cache holds of it ({folder}) is no base model: transformer/config.json is "
-                "missing; fetch it anew, or give another"
+                f"{source}: its folder in the Hub's cache ({folder}) is not a base model: transformer/config.json is "
+                "missing; download it again, or use another model"
             )
         return folder
     folder = POCKET if source == "pocket" else Path(source)
     if not _is_pipeline(folder) and not is_sat(folder):
         refuse_foreign(folder)
         raise ValueError(
-            f"unknown base model {str(source)!r}: give 'pocket', or a folder in diffusers' layout "
+            f"unknown base model {str(source)!r}: use 'pocket', a folder in diffusers' layout "
             "(model_index.json, transformer/, vae/, text_encoder/, ...), a SAT checkpoint's folder (latest, 1/, ...), "
-            "or a Hub id, for instance THUDM/CogVideoX-2b"
+            "or a Hub id such as THUDM/CogVideoX-2b"
         )
     return folder
 
 
 def whole_base(source: str | Path) -> Path:
-    """The folder of a base model that has all its parts in diffusers' layout, so that another can be made of it.
+    """The folder of a base model in diffusers' layout with all parts, from which another can be created.
 
     Raises:
-        ValueError: there is no such model, or it is in the research code's layout.
+        ValueError: the model does not exist, or is in SAT layout.
     """
     folder = base_folder(source)
     if is_sat(folder):
-        raise ValueError(
-            f"{folder}: is in the research code's layout; make diffusers' of it: refilm convert {folder} OUT"
-        )
+        raise ValueError(f"{folder}: is in SAT layout; convert it to diffusers' layout: refilm convert {folder} OUT")
     return folder
 
 
 def copy_base(folder: Path, out: Path) -> None:
-    """Put all of a base model but its transformer and its adapter into another folder, as links where they can be.
+    """Copy a base model without its transformer and adapter to another folder, with hard links where possible.
 
-    What is in `out` already is replaced, file by file.
+    Existing files in `out` are replaced one by one.
     """
     for path in folder.rglob("*"):
         inside = path.relative_to(folder)
@@ -230,12 +228,12 @@ def copy_base(folder: Path, out: Path) -> None:
 
 
 def image_encoder_of(source: str | Path) -> str | None:
-    """Which image encoder a base model reads images with, a Hub id; none: its own."""
+    """Hub id of the image encoder of a base model. None: it has its own."""
     return None if (base_folder(source) / "image_encoder").is_dir() else CLIP
 
 
 def find_t5(folder: Path) -> tuple[Path, Path] | None:
-    """The folders of a T5 and of its tokenizer, in a folder or beside it; often they are one."""
+    """The folders of a T5 and of its tokenizer, in a folder or next to it; they can be the same folder."""
     for place in (*sorted(folder.glob("*")), *sorted(folder.parent.glob("t5*"))):
         if (place / "config.json").is_file() and read_config(place / "config.json", KindConfig).model_type == "t5":
             own = any((place / name).is_file() for name in ("spiece.model", "tokenizer.json"))
@@ -252,18 +250,19 @@ def open_image_encoder(
     dtype: torch.dtype,
     device: torch.device,
 ) -> ImageEncoder:
-    """The image encoder that an adapter reads.
+    """Load the image encoder of an adapter.
 
     Args:
-        name: a Hub id or a folder, with the image processor's config in it; none: the base model's own, or CLIP ViT-L.
-        folder: the base model's.
+        name: a Hub id or a folder that also contains the image processor's config. Default: the base model's own image
+            encoder, or CLIP ViT-L.
+        folder: the folder of the base model.
         fit: how an image becomes a square.
-        hidden_state: which of its states are the tokens.
-        dtype: of the weights.
-        device: where to.
+        hidden_state: the hidden state used as tokens.
+        dtype: dtype of the weights.
+        device: device of the weights.
 
     Raises:
-        ValueError: it cannot be found or read; says how to mend it.
+        ValueError: it cannot be found or read; says how to fix it.
     """
     place, processor = folder / "image_encoder", folder / "image_processor"
     if name is not None or not place.is_dir():
@@ -276,7 +275,7 @@ def _fetched_encoder(name: str) -> Path:
     try:
         return fetched(name, _ENCODER)
     except ValueError as error:
-        raise ValueError(f"the image encoder {error}; or give its folder as image_encoder (--image-encoder)") from error
+        raise ValueError(f"the image encoder {error}; or pass its folder as image_encoder (--image-encoder)") from error
 
 
 def _is_pipeline(folder: Path) -> bool:

@@ -98,7 +98,7 @@ def generate(
     seed = random.randrange(2**31) if seed is None else seed
     with working("loading"):
         from refilm.generation import AttentionMaps, load
-        from refilm.generation.doubts import doubts
+        from refilm.generation.domain_notes import domain_notes
         from refilm.media import open_image
 
         image = None if reference is None else open_image(reference)

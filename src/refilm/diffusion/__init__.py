@@ -1,4 +1,4 @@
-"""The diffusion process: schedule, loss, guidance, samplers. Knows torch alone."""
+"""The diffusion process: schedule, loss, guidance, samplers. Depends on torch only."""
 
 from refilm.diffusion.acceleration import StepCache
 from refilm.diffusion.guidance import (
@@ -12,7 +12,7 @@ from refilm.diffusion.guidance import (
     rising,
 )
 from refilm.diffusion.loss import min_snr_weights, velocity_loss
-from refilm.diffusion.presets import GUIDANCE_SCHEDULES, denoise, nothing, run
+from refilm.diffusion.presets import GUIDANCE_SCHEDULES, denoise, null_condition, run
 from refilm.diffusion.samplers import SAMPLERS, Draw, Sampler, SamplerStep, ddim, dpmpp_2m_sde, gaussian
 from refilm.diffusion.sat import sat
 from refilm.diffusion.schedule import Schedule, scaled_linear
@@ -37,7 +37,7 @@ __all__ = [
     "gaussian",
     "guided",
     "min_snr_weights",
-    "nothing",
+    "null_condition",
     "rising",
     "run",
     "sat",

@@ -1,7 +1,7 @@
-"""Fewer runs of the trunk in a sampling run: steps whose input has hardly moved reuse what the trunk added before.
+"""Step cache: sampler steps whose input has hardly changed reuse the trunk's previous output.
 
-Letters: B samples, S text tokens, N video tokens, L = S + N; M reference tokens; D channels of a token.
-Knows a trunk as a function of tokens and their `Conditioning`; of samplers and guidance it knows nothing.
+Letters: B samples, S text tokens, N video tokens, L = S + N; M reference tokens; D channels per token.
+The trunk is a function of tokens and their `Conditioning`; the cache is independent of samplers and guidance.
 """
 
 from collections.abc import Callable
@@ -13,27 +13,27 @@ from torch import Tensor
 from refilm.arguments import checked
 from refilm.model import Conditioning
 
-BRANCHES = 4  # more than guidance ever has: what a branch keeps is as large as the tokens
+BRANCHES = 4  # more than guidance has; each cached branch takes as much memory as the tokens
 
 
 class StepCache:
-    """WrapPrediction around a trunk: while its input has hardly moved since it last ran, add what it added then.
+    """A trunk wrapper that skips the blocks while their input has hardly changed and reuses the last residual.
 
-    In the manner of TeaCache (Liu et al. 2024, arXiv:2411.19108): the video tokens' relative L1 changes from step to
-    step are summed up, and when the sum reaches the threshold the trunk runs and the sum starts anew. The tokens are
-    compared as they come, neither modulated by the timestep nor through TeaCache's polynomial, which is fitted to each
-    model: a threshold is found by trying.
+    Similar to TeaCache (Liu et al. 2024, arXiv:2411.19108): the relative L1 changes of the video tokens are summed
+    over the steps; when the sum reaches the threshold, the trunk runs and the sum is reset. Unlike in TeaCache, the
+    tokens are compared without timestep modulation and without a polynomial fitted to the model, so the best
+    threshold has to be found by experiment.
 
-    Every sample goes by its own sum, so that a video does not depend on those beside it. Branches of guidance share
-    nothing: one is known by its text and reference tokens, which stay the same through a run. One cache serves one
-    run; `reset` makes it new.
+    Every sample has its own sum, so that a video does not depend on the rest of the batch. Guidance branches are cached
+    separately; a branch is identified by its text and reference tokens, which are constant during a run. Use one cache
+    per run, or call `reset` between runs.
 
     Args:
-        threshold: 0 never skips. It is a sum of relative changes: at 0.2 the trunk rests until the tokens have moved
-            by a fifth of their size.
+        threshold: sum of relative changes below which the trunk is skipped. 0 disables the cache; at 0.2 the trunk is
+            skipped until the tokens have changed by a fifth of their size.
 
     Raises:
-        ValueError: a threshold below 0, or no number.
+        ValueError: the threshold is below 0 or not a number.
     """
 
     @checked
@@ -44,21 +44,21 @@ class StepCache:
         self.reset()
 
     def reset(self) -> None:
-        """Forget everything, the counts too."""
-        self.asked, self.skipped = 0, 0
+        """Clear the cache and its counters."""
+        self.calls, self.skipped = 0, 0
         self._branches: list[_Branch] = []
 
     def __call__(self, run: Callable[[Tensor, Conditioning], Tensor], x: Tensor, conditioning: Conditioning) -> Tensor:
-        """What `trunk.around` wants: (B, L, D) -> (B, L, D)."""
-        self.asked += len(x)
+        """For use as `trunk.wrap_blocks`: (B, L, D) -> (B, L, D)."""
+        self.calls += len(x)
         text, video = x[:, : conditioning.text_length], x[:, conditioning.text_length :]
-        branch = self._known(text, conditioning.reference)
+        branch = self._find(text, conditioning.reference)
         if branch is None:
             out = run(x, conditioning)
             fresh = _Branch(text.clone(), conditioning.reference, video, video.new_zeros(len(x)).float(), out - x)
             self._branches = [*self._branches[1 - BRANCHES :], fresh]
             return out
-        runs = branch.outgrown(video, self.threshold)
+        runs = branch.must_run(video, self.threshold)
         count = int(runs.sum())
         self.skipped += len(x) - count
         if count == len(x):
@@ -71,8 +71,8 @@ class StepCache:
             branch.added[runs] = out[runs] - x[runs]
         return out
 
-    def _known(self, text: Tensor, reference: Tensor | None) -> "_Branch | None":
-        return next((branch for branch in self._branches if branch.told(text, reference)), None)
+    def _find(self, text: Tensor, reference: Tensor | None) -> "_Branch | None":
+        return next((branch for branch in self._branches if branch.matches(text, reference)), None)
 
 
 @dataclass(eq=False)
@@ -84,20 +84,20 @@ class _Branch:
     video: Tensor
     """(B, N, D) at the last step."""
     moved: Tensor
-    """How far each sample's video has moved since its last run: (B,) float32."""
+    """Accumulated change of each sample's video since its last run: (B,) float32."""
     added: Tensor
-    """What the trunk added at the last run: (B, L, D)."""
+    """Residual of the trunk at the last run: (B, L, D)."""
 
-    def told(self, text: Tensor, reference: Tensor | None) -> bool:
+    def matches(self, text: Tensor, reference: Tensor | None) -> bool:
         if reference is None or self.reference is None:
             return reference is self.reference and torch.equal(text, self.text)
         return torch.equal(text, self.text) and torch.equal(reference, self.reference)
 
-    def outgrown(self, video: Tensor, threshold: float) -> Tensor:
-        """Which samples have moved too far, (B,) bool; those start to count anew."""
+    def must_run(self, video: Tensor, threshold: float) -> Tensor:
+        """Which samples have changed too much, (B,) bool; their sums are reset."""
         change = (video - self.video).abs().mean(dim=(1, 2), dtype=torch.float32)
         self.moved = self.moved + change / self.video.abs().mean(dim=(1, 2), dtype=torch.float32)
         self.video = video
-        runs = ~(self.moved < threshold)  # not a number: it runs
+        runs = ~(self.moved < threshold)  # NaN counts as changed
         self.moved = self.moved.masked_fill(runs, 0)
         return runs

@@ -1,7 +1,7 @@
-"""Classifier-free guidance (Ho & Salimans 2022): push a model's prediction away from what it says unconditionally.
+"""Classifier-free guidance (Ho & Salimans 2022): move the prediction away from the unconditional prediction.
 
-`guided` makes one prediction out of a model and its conditions; samplers ask it and know neither. How strong the
-push is may change over a run: a `GuidanceScale` tells. Knows nothing of schedules: velocities mix as they are.
+`guided` combines a model and its conditions into one prediction function, which samplers call. The scale can change
+over a run, given by a `GuidanceScale`. Independent of the noise schedule: velocities are mixed directly.
 """
 
 import math
@@ -16,14 +16,14 @@ from torch import Tensor
 from refilm.arguments import checked
 
 Predict = Callable[[Tensor, int, float], Tensor]
-"""What a sampler asks: (latents, timestep, share of the steps done) -> velocity like the latents, after guidance."""
+"""The function a sampler calls: (latents, timestep, fraction of the steps done) -> velocity after guidance."""
 
 GuidanceScale = Callable[[float, int], float]
-"""How strong guidance is: (share of the steps done, timestep) -> scale; 1 is no guidance."""
+"""(fraction of the steps done, timestep) -> guidance scale; 1 disables guidance."""
 
 
 class Model(Protocol):
-    """A video model as guidance needs it. `reference` None means that no reference is attended to."""
+    """A video model as used by guidance. With `reference` None there is no reference attention."""
 
     def __call__(self, latents: Tensor, timesteps: Tensor, text: Tensor, reference: Tensor | None, /) -> Tensor:
         """(B, T, C, H, W), (B,), (B, L, D), (B, N, E) -> velocity (B, T, C, H, W)."""
@@ -32,7 +32,7 @@ class Model(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Condition:
-    """What a prediction is conditioned on. One row, or as many as there are latents."""
+    """The conditions of a prediction: one row, or one row per sample."""
 
     text: Tensor
     """The prompt's embedding, (B or 1, L, D)."""
@@ -43,32 +43,32 @@ class Condition:
 @checked
 def constant(scale: float) -> GuidanceScale:
     """The same scale at every step."""
-    return lambda share, timestep: scale
+    return lambda fraction, timestep: scale
 
 
 @checked
 def rising(scale: float, *, power: float = 5.0) -> GuidanceScale:
-    """From 1 at the first step towards 1 + `scale` at the end, late, on a cosine; what CogVideoX's code means to do."""
-    return lambda share, timestep: _cosine(share, scale, power)
+    """Rise on a cosine from 1 at the first step to 1 + `scale` at the end; what CogVideoX's code intends."""
+    return lambda fraction, timestep: _cosine(fraction, scale, power)
 
 
 @checked
 def by_timestep(steps: int, scale: float = 6.0, *, power: float = 5.0) -> GuidanceScale:
-    """CogVideoX's "dynamic" guidance as published: `rising` with a timestep for the step's index.
+    """CogVideoX's "dynamic" guidance as published: `rising`, but with the timestep in place of the step index.
 
-    The scale jumps about between 1 and 1 + `scale`. Only for making the videos that the original research code and
-    diffusers' `use_dynamic_cfg` make.
+    The scale jumps between 1 and 1 + `scale`. Use it only to reproduce videos of the SAT fork with reference
+    cross-attention and of diffusers' `use_dynamic_cfg`.
 
     Args:
-        steps: how many steps the run has.
-        scale: called guidance scale by both.
-        power: 5 in both.
+        steps: number of steps of the run.
+        scale: the `guidance_scale` of both.
+        power: exponent; 5 in both.
     """
-    return lambda share, timestep: _cosine((steps - timestep) / steps, scale, power)
+    return lambda fraction, timestep: _cosine((steps - timestep) / steps, scale, power)
 
 
-def _cosine(share: float, scale: float, power: float) -> float:
-    return 1 + scale * (1 - math.cos(math.pi * share**power)) / 2
+def _cosine(fraction: float, scale: float, power: float) -> float:
+    return 1 + scale * (1 - math.cos(math.pi * fraction**power)) / 2
 
 
 @checked
@@ -80,29 +80,29 @@ def guided(
     guidance: GuidanceScale,
     reference_guidance: GuidanceScale | None = None,
 ) -> Predict:
-    """A prediction guided away from `unconditional`.
+    """Return a prediction function that is guided away from `unconditional`.
 
     Without `reference_guidance` text and image are dropped together (Ho & Salimans 2022, eq. 6):
-    `v_0 + s (v_text,ref - v_0)`. With it they are dropped one after the other, as in InstructPix2Pix (Brooks et al.
+    `v_0 + s (v_text,ref - v_0)`. With it they are dropped one at a time, as in InstructPix2Pix (Brooks et al.
     2023, eq. 3; there the image comes first): `v_0 + s_text (v_text - v_0) + s_ref (v_text,ref - v_text)`.
-    What plays no part is not run: at a scale of exactly 1 the model runs once. Conditions whose tensors have the same
-    sizes run as one batch, unconditional first; one without a reference runs apart from those with.
+    Branches of weight 0 are skipped: at a scale of exactly 1 the model runs once. Conditions with tensors of the same
+    sizes run as one batch, unconditional first; a condition without a reference runs separately.
 
     Args:
-        model: (latents, timesteps, text, reference) -> velocity; it sees the latents in the dtype they are sampled in.
+        model: (latents, timesteps, text, reference) -> velocity; it receives the latents in the dtype of sampling.
         conditional: the prompt and the image.
-        unconditional: what they are replaced by when dropped.
-        guidance: the scale of both together, or of the text alone.
+        unconditional: the condition that replaces them when dropped.
+        guidance: the scale of text and image together, or of the text if `reference_guidance` is given.
         reference_guidance: the scale of the image.
     """
     text_only = Condition(conditional.text, unconditional.reference)
 
-    def predict(latents: Tensor, timestep: int, share: float) -> Tensor:
-        scale = guidance(share, timestep)
+    def predict(latents: Tensor, timestep: int, fraction: float) -> Tensor:
+        scale = guidance(fraction, timestep)
         if reference_guidance is None:
             branches = [(unconditional, 1 - scale), (conditional, scale)]
         else:
-            likeness = reference_guidance(share, timestep)
+            likeness = reference_guidance(fraction, timestep)
             branches = [(unconditional, 1 - scale), (text_only, scale - likeness), (conditional, likeness)]
         return _weighted_sum(model, latents, timestep, [branch for branch in branches if branch[1]])
 
@@ -124,7 +124,7 @@ def _weighted_sum(model: Model, latents: Tensor, timestep: int, branches: Sequen
 
 
 def _run(model: Model, latents: Tensor, timestep: int, conditions: Sequence[Condition]) -> tuple[Tensor, ...]:
-    """One call of the model for conditions of the same sizes: a velocity each."""
+    """Run the model once on conditions of the same sizes and return one velocity per condition."""
     rows = len(latents)
     text = torch.cat([condition.text.expand(rows, -1, -1) for condition in conditions])  # (N * B, L, D)
     references = [c.reference.expand(rows, -1, -1) for c in conditions if c.reference is not None]

@@ -1,4 +1,4 @@
-"""The training objective. Knows nothing of models: it is given what one predicted."""
+"""The training objective, computed from a prediction; independent of the model."""
 
 import torch
 from torch import Tensor
@@ -17,20 +17,20 @@ def velocity_loss(
     mask: Tensor | None = None,
     mask_fraction: float = 0.0,
 ) -> Tensor:
-    """The mean squared error of the predicted velocity, for each sample: (B,) float32.
+    """The mean squared error of the predicted velocity per sample: (B,) float32.
 
     CogVideoX is trained with the error of the clean estimate, divided by 1 - alpha^2. As the estimate is
     `alpha * noisy - sigma * prediction`, its error is sigma times the velocity's and sigma^2 = 1 - alpha^2: both are
-    the same number. This form divides by nothing, so it is exact at timestep 0 too, where sigma^2 is 0.0025.
+    the same number. This form has no division, so it is also exact at timestep 0, where sigma^2 is 0.0025.
 
     Args:
         prediction: the model's velocity for `schedule.add_noise(clean, noise, timesteps)`, (B, T, C, H, W).
         clean: clean latents, (B, T, C, H, W).
         noise: the noise that was added, (B, T, C, H, W).
         timesteps: (B,) integers.
-        schedule: the process the noise was added by.
-        mask: where the subject is, 0..1, (B, T, H, W); one that is 0 everywhere counts as 1 everywhere.
-        mask_fraction: the share of the loss that is the mean over the mask; the rest is the mean over everything.
+        schedule: the noise schedule that was used to add the noise.
+        mask: subject mask, 0..1, (B, T, H, W); a mask that is 0 everywhere is treated as 1 everywhere.
+        mask_fraction: weight of the mean over the mask; the mean over everything has the remaining weight.
     """
     target = schedule.velocity(clean.float(), noise.float(), timesteps)
     error = (prediction.float() - target).square()
@@ -45,13 +45,13 @@ def velocity_loss(
 
 @checked
 def min_snr_weights(timesteps: Tensor, schedule: Schedule, *, gamma: float) -> Tensor:
-    """What each sample's loss counts: (B,) integers -> (B,) float32.
+    """Min-SNR weight of each sample's loss: (B,) integers -> (B,) float32.
 
-    min(SNR, gamma) / (SNR + 1), which for the velocity is what min(SNR, gamma) is for the clean estimate
-    (Hang et al. 2023, arXiv:2303.09556, section 3.4): timesteps of little noise no longer outweigh the rest.
+    min(SNR, gamma) / (SNR + 1), which for the velocity is equivalent to min(SNR, gamma) for the clean estimate
+    (Hang et al. 2023, arXiv:2303.09556, section 3.4). It keeps timesteps with little noise from dominating the loss.
 
     Raises:
-        ValueError: a gamma that is not above 0.
+        ValueError: `gamma` is not above 0.
     """
     if not gamma > 0:
         raise ValueError(f"gamma must be above 0 (received {gamma})")

@@ -1,6 +1,6 @@
-"""Whole runs by name: a sampler at its own timesteps, its course of guidance, and what that leads away from.
+"""Complete sampling runs by name: a sampler with its timesteps, guidance schedule and null condition.
 
-Knows models as functions of plain tensors: whatever takes (latents, timesteps, text, reference) can be run.
+A model is any function of plain tensors (latents, timesteps, text, reference).
 """
 
 from collections.abc import Callable, Iterator
@@ -19,7 +19,7 @@ GUIDANCE_SCHEDULES: dict[str, Callable[[float, int], GuidanceScale]] = {
     "rising": lambda scale, steps: rising(scale),
     "by-timestep": lambda scale, steps: by_timestep(steps, scale),
 }
-"""Courses of guidance by the names that settings use: (scale, steps of the run) -> guidance."""
+"""Guidance schedules by the names used in settings: (scale, steps of the run) -> guidance."""
 
 
 @checked
@@ -34,38 +34,38 @@ def denoise(
     guidance: float | GuidanceScale = 6.0,
     unconditional: Condition | None = None,
 ) -> Iterator[SamplerStep]:
-    """Sample from a model with all that a sampler's name stands for.
+    """Sample from a model with the complete preset of a sampler.
 
-    `sat` is the original research code as a whole: its sampler, its guidance by the timestep, and zeros for text and
-    reference in its unconditional branch. There the reference must be projected already, as the model then takes it
-    (`load_denoiser(...)` with `projected=True`, for instance), for zeros are put in the place of the projected one.
+    `sat` reproduces the SAT fork with reference cross-attention: its sampler, its guidance by the timestep, and zeros
+    for text and reference in its unconditional branch. Its zeros replace the projected reference, so pass a reference
+    that is already projected, and a model that accepts one (for example `load_denoiser(...)` with `projected=True`).
 
     Args:
         sampler: one of `SAMPLERS`, or `sat`.
         model: (latents, timesteps, text, reference) -> velocity.
         condition: the text's embedding and the reference.
-        schedule: what the model was trained with.
-        steps: how many steps to take.
-        draw: the noise; the first that is drawn is the start.
-        guidance: its scale, which stays the same, and with `sat` goes by the timestep; or a course of another kind.
-        unconditional: what guidance leads away from; none: `nothing`.
+        schedule: the noise schedule of training.
+        steps: number of steps.
+        draw: returns noise; the first sample is the start of the run.
+        guidance: a constant scale (with `sat`, a scale by the timestep), or a guidance schedule.
+        unconditional: the condition that guidance moves away from. Default: `null_condition`.
 
     Raises:
         ValueError: an unknown sampler, or more steps than the schedule has.
     """
     if isinstance(guidance, float | int):
         guidance = by_timestep(steps, guidance) if sampler == "sat" else constant(guidance)
-    unconditional = unconditional or nothing(sampler, condition)
+    unconditional = unconditional or null_condition(sampler, condition)
     predict = guided(model, condition, unconditional=unconditional, guidance=guidance)
     return run(sampler, predict, schedule=schedule, steps=steps, draw=draw)
 
 
 @checked
-def nothing(sampler: str, condition: Condition) -> Condition:
-    """No prompt and no image: zeros as the text's embedding, as in training, and no reference.
+def null_condition(sampler: str, condition: Condition) -> Condition:
+    """The condition without prompt and image: a zero text embedding, as in training, and no reference.
 
-    With `sat` zeros as the projected reference, as the original has it. That is not the same as none: the reference
-    attention still runs and adds a constant, which no training has ever shown to the model.
+    With `sat` the projected reference is zeros, as in SAT. This differs from no reference: the reference attention
+    still runs and adds a constant that the model never saw in training.
     """
     text, reference = torch.zeros_like(condition.text), condition.reference
     return Condition(text, None if reference is None or sampler != "sat" else torch.zeros_like(reference))
@@ -73,18 +73,18 @@ def nothing(sampler: str, condition: Condition) -> Condition:
 
 @checked
 def run(sampler: str, predict: Predict, *, schedule: Schedule, steps: int, draw: Draw) -> Iterator[SamplerStep]:
-    """Sample with the sampler of that name, from noise, at its own timesteps.
+    """Sample from noise with the named sampler at its own timesteps.
 
     Args:
-        sampler: one of `SAMPLERS`, or `sat`, the original research code's.
-        predict: the guided velocity.
-        schedule: what the model was trained with.
-        steps: how many steps to take.
-        draw: the noise; the first that is drawn is the start.
+        sampler: one of `SAMPLERS`, or `sat`.
+        predict: returns the guided velocity.
+        schedule: the noise schedule of training.
+        steps: number of steps.
+        draw: returns noise; the first sample is the start of the run.
 
     Raises:
         ValueError: an unknown sampler, or more steps than the schedule has.
-        FloatingPointError: during the run: latents that are not finite; says after which step.
+        FloatingPointError: during the run, if the latents are not finite; names the step.
     """
     if sampler == "sat":
         return _finite(sat(predict, draw(), schedule=schedule, steps=steps, draw=draw))

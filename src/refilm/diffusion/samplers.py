@@ -1,8 +1,8 @@
 """Samplers: from noise to clean latents, one step at a time.
 
 A sampler is a generator function: it yields after every step, and the caller owns progress, previews and
-cancellation. It knows the schedule and asks a `Predict` for velocities; of models and guidance it knows nothing.
-Randomness comes through `draw` alone, so a run can be repeated or fed with given noise.
+cancellation. It uses a schedule and a `Predict` that returns velocities; it is independent of models and guidance.
+All randomness comes from `draw`, so a run can be repeated or use given noise.
 """
 
 import math
@@ -18,30 +18,30 @@ from refilm.diffusion.guidance import Predict
 from refilm.diffusion.schedule import Schedule
 
 Draw = Callable[[], Tensor]
-"""Fresh noise of unit variance, shaped like the latents."""
+"""Returns a new sample of unit-variance noise with the shape of the latents."""
 
 Levels = Sequence[tuple[float, float]]
-"""(alpha, sigma) at each step of a run, noise first, and after its last step: (1, 0)."""
+"""(alpha, sigma) at each step of a run, noise first, followed by (1, 0) for the end."""
 
 
 @dataclass(frozen=True, eq=False)
 class SamplerStep:
-    """Where a run stands after a step."""
+    """The state of a run after a step."""
 
     index: int
-    """Which step was done, from 0."""
+    """Index of the step, from 0."""
     steps: int
-    """How many there are."""
+    """Number of steps of the run."""
     timestep: int
-    """The timestep at which the model was asked."""
+    """The timestep at which the model ran."""
     latents: Tensor
-    """The latents after the step, (B, T, C, H, W); after the last step the video."""
+    """The latents after the step, (B, T, C, H, W); after the last step they are clean."""
     clean: Tensor
-    """What the video looked like to the model before the step: a preview, (B, T, C, H, W)."""
+    """The model's estimate of the clean latents, usable as a preview, (B, T, C, H, W)."""
 
 
 class Sampler(Protocol):
-    """Goes through `timesteps` (noise first, see `Schedule.spaced`) from `start`, which it leaves as it is."""
+    """Runs over `timesteps` (noise first, see `Schedule.spaced`) from `start`, which it does not modify."""
 
     def __call__(
         self, predict: Predict, start: Tensor, *, schedule: Schedule, timesteps: Sequence[int], draw: Draw
@@ -56,24 +56,24 @@ def gaussian(
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
 ) -> Draw:
-    """Noise of one shape from a seed, for the start of a run and for its steps.
+    """Return a noise function for the start of a run and for its steps.
 
-    Drawn in float32 where the generator lives, then moved: a generator on the CPU gives the same noise on any device.
+    Noise is sampled in float32 on the generator's device, then moved: a CPU generator gives the same noise everywhere.
 
     Args:
         shape: (B, T, C, H, W).
-        generator: one for all samples, or one a sample, so that a video does not depend on those beside it.
-        device: where the noise is needed.
-        dtype: what it is cast to.
+        generator: one for all samples, or one per sample, so that a video does not depend on the rest of the batch.
+        device: device of the returned noise.
+        dtype: dtype of the returned noise.
 
     Raises:
-        ValueError: not as many generators as samples.
+        ValueError: the number of generators differs from the number of samples.
     """
     if isinstance(generator, torch.Generator):
         return lambda: torch.randn(*shape, generator=generator, device=generator.device).to(device, dtype)
     each = list(generator)
     if len(each) != shape[0]:
-        raise ValueError(f"generator: give one, or one a sample ({shape[0]}; received {len(each)})")
+        raise ValueError(f"generator: give one, or one per sample ({shape[0]}; received {len(each)})")
     draw_each = [gaussian(shape[1:], one, device=device, dtype=dtype) for one in each]
     return lambda: torch.stack([draw() for draw in draw_each])
 
@@ -86,8 +86,8 @@ def dpmpp_2m_sde(
     """DPM-Solver++(2M) SDE on the variance-preserving process (Lu et al. 2022, arXiv:2211.01095, SDE-DPM-Solver++(2M)).
 
     Second order, with new noise at every step but the last. The first and the last step are of first order. Equals
-    diffusers' `CogVideoXDPMScheduler` where the number of steps divides the schedule's; where it does not, diffusers
-    steps to timesteps other than those it asks the model at next.
+    diffusers' `CogVideoXDPMScheduler` if the number of steps divides the number of training timesteps; otherwise
+    diffusers steps to timesteps other than those at which it runs the model next.
     """
     latents, older = _sampling_precision(start), None
     levels = _levels(schedule, timesteps)
@@ -102,15 +102,15 @@ def dpmpp_2m_sde(
 def dpmpp_2m_sde_step(
     latents: Tensor, clean: Tensor, older: Tensor | None, *, index: int, levels: Levels, draw: Draw
 ) -> Tensor:
-    """One step of DPM-Solver++(2M) SDE, from `levels[index]` to the next. Draws once, and not if it ends clean.
+    """One step of DPM-Solver++(2M) SDE, from `levels[index]` to the next. Calls `draw` once, or not at the last level.
 
     Args:
         latents: at `levels[index]`.
         clean: the model's estimate for them.
-        older: its estimate at the step before, if there was one.
-        index: which step this is.
-        levels: those of the whole run.
-        draw: where the new noise comes from.
+        older: its estimate at the previous step, if any.
+        index: index of this step.
+        levels: the levels of the whole run.
+        draw: returns new noise.
     """
     (_, sigma), (next_alpha, next_sigma) = levels[index : index + 2]
     if next_sigma == 0:
@@ -120,7 +120,7 @@ def dpmpp_2m_sde_step(
     if older is not None:
         r = (_log_snr(*levels[index]) - _log_snr(*levels[index - 1])) / h
         direction = (1 + 1 / (2 * r)) * clean - 1 / (2 * r) * older
-    fresh = -math.expm1(-2 * h)  # the share of the noise's variance that is drawn anew
+    fresh = -math.expm1(-2 * h)  # fraction of the noise variance that is replaced by new noise
     kept = next_sigma / sigma * math.exp(-h)
     return kept * latents + next_alpha * fresh * direction + next_sigma * math.sqrt(fresh) * draw()
 
@@ -130,9 +130,9 @@ def dpmpp_2m_sde_step(
 def ddim(
     predict: Predict, start: Tensor, *, schedule: Schedule, timesteps: Sequence[int], draw: Draw | None = None
 ) -> Iterator[SamplerStep]:
-    """DDIM with eta 0 (Song et al. 2021, arXiv:2010.02502, eq. 12): deterministic, `draw` is never asked.
+    """DDIM with eta 0 (Song et al. 2021, arXiv:2010.02502, eq. 12): deterministic, `draw` is never called.
 
-    Equals diffusers' `CogVideoXDDIMScheduler` where the number of steps divides the schedule's.
+    Equals diffusers' `CogVideoXDDIMScheduler` if the number of steps divides the number of training timesteps.
     """
     latents = _sampling_precision(start)
     levels = _levels(schedule, timesteps)
@@ -146,7 +146,7 @@ def ddim(
 
 
 SAMPLERS: dict[str, Sampler] = {"dpmpp-2m-sde": dpmpp_2m_sde, "ddim": ddim}
-"""Samplers by the names that settings use."""
+"""Samplers by the names used in settings."""
 
 
 def _levels(schedule: Schedule, timesteps: Sequence[int]) -> Levels:
@@ -160,5 +160,5 @@ def _log_snr(alpha: float, sigma: float) -> float:
 
 
 def _sampling_precision(latents: Tensor) -> Tensor:
-    """Steps are summed in float32 at least: half precision would lose the small ones at the end of a run."""
+    """Sampling runs in float32 or higher: half precision would lose the small steps at the end of a run."""
     return latents.to(torch.promote_types(latents.dtype, torch.float32))

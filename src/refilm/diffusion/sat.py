@@ -1,15 +1,16 @@
-"""The sampler of the original research code (SAT), quirks included: for comparing with it, not for making videos.
+"""The sampler of the SAT fork with reference cross-attention, including its quirks; for comparison only.
 
-Where it departs from `samplers.dpmpp_2m_sde`:
-- The zero-SNR rescale is done on the sampled timesteps alone instead of on all 1000, so the levels of a run are not
-  those that the model was trained at.
-- The denoiser then looks for the nearest level in the training's table and mixes with that one, a few timesteps off,
-  while the model is told the nominal timestep.
-- Timesteps are cut from 999 down instead of rounded from 1000: others where the number of steps does not divide 1000.
-- Every step of second order draws noise twice and throws the first away.
+Differences from `samplers.dpmpp_2m_sde`:
+- The zero-SNR rescale is applied to the sampled timesteps instead of all 1000, so the noise levels of a run differ from
+  those of training.
+- The denoiser then uses the nearest level in the training table, a few timesteps off, while the model receives the
+  nominal timestep.
+- Timesteps are truncated from 999 down instead of rounded from 1000: they differ if the number of steps does not divide
+  1000.
+- Every second-order step samples noise twice and discards the first sample.
 Its guidance is `guidance.by_timestep(steps, 6.0)`. Its unconditional branch has zeros for the text's embedding and for
-the image's tokens *after* their projection: there the reference attention still runs and adds a constant, which is
-not the same as no reference.
+the image's tokens *after* their projection: there the reference attention still runs and adds a constant, which
+differs from no reference.
 """
 
 from collections.abc import Iterator
@@ -26,14 +27,14 @@ from refilm.diffusion.schedule import Schedule, rescale_zero_terminal_snr
 @checked
 @torch.no_grad()
 def sat(predict: Predict, start: Tensor, *, schedule: Schedule, steps: int, draw: Draw) -> Iterator[SamplerStep]:
-    """DPM-Solver++(2M) SDE (Lu et al. 2022, arXiv:2211.01095) as the original research code runs it.
+    """DPM-Solver++(2M) SDE (Lu et al. 2022, arXiv:2211.01095) as SAT runs it.
 
     Args:
-        predict: the guided velocity.
+        predict: returns the guided velocity.
         start: noise, (B, T, C, H, W) float32.
-        schedule: what the model was trained with.
-        steps: how many steps to take, at least 2 and fewer than the schedule has.
-        draw: asked once at the first step, never at the last, twice at those between.
+        schedule: the noise schedule of training.
+        steps: number of steps, at least 2 and fewer than the training timesteps.
+        draw: called once at the first step, not at the last, and twice at every step between.
 
     Raises:
         ValueError: `steps` out of range.
@@ -52,10 +53,10 @@ def sat(predict: Predict, start: Tensor, *, schedule: Schedule, steps: int, draw
 
 
 def sat_timesteps(steps: int, *, trained: int = 1000) -> tuple[int, ...]:
-    """The timesteps that the original asks the model at, noise first.
+    """The timesteps at which SAT runs the model, noise first.
 
     Raises:
-        ValueError: `steps` is not from 2 to one less than the model was `trained` on; the original fails there too.
+        ValueError: `steps` is not between 2 and `trained` - 1; SAT fails there too.
     """
     last = trained - 1
     if not 2 <= steps <= last:
@@ -64,7 +65,7 @@ def sat_timesteps(steps: int, *, trained: int = 1000) -> tuple[int, ...]:
 
 
 def sat_levels(steps: int, schedule: Schedule) -> Levels:
-    """(alpha, sigma) at each step and after the last: the rescale to zero SNR sees the sampled timesteps alone."""
+    """(alpha, sigma) at each step and at the end; the zero-SNR rescale is applied to the sampled timesteps only."""
     table = schedule.alphas_cumprod if schedule.before_rescale is None else schedule.before_rescale
     timesteps = sat_timesteps(steps, trained=schedule.steps)
     sampled = rescale_zero_terminal_snr(table[list(reversed(timesteps))]).flip(0)
@@ -72,5 +73,5 @@ def sat_levels(steps: int, schedule: Schedule) -> Levels:
 
 
 def nearest(schedule: Schedule, alpha: float) -> int:
-    """The timestep whose alpha is closest."""
+    """The timestep with the closest alpha."""
     return int((schedule.alphas_cumprod.sqrt() - alpha).abs().argmin())

@@ -1,8 +1,8 @@
-"""The diffusion process: how much image and how much noise there is at each timestep, and how to go between them.
+"""The noise schedule: the coefficients of signal and noise at each timestep.
 
-The one place where training and sampling get their coefficients. A noisy latent is
+Training and sampling both get their coefficients here. A noisy latent is
 `alpha * clean + sigma * noise` with alpha^2 + sigma^2 = 1 (variance preserving); the model predicts the velocity
-`alpha * noise - sigma * clean` (Salimans & Ho 2022, appendix D). Knows nothing of models or samplers.
+`alpha * noise - sigma * clean` (Salimans & Ho 2022, appendix D). Independent of models and samplers.
 """
 
 from dataclasses import dataclass
@@ -18,33 +18,33 @@ class Schedule:
     """A variance-preserving process over timesteps 0 (almost clean) to S - 1 (noise)."""
 
     alphas_cumprod: Tensor
-    """The share of the image's variance left at each timestep, alpha^2: (S,) float64, falling."""
+    """Fraction of signal variance left at each timestep, alpha^2: (S,) float64, decreasing."""
     before_rescale: Tensor | None = None
-    """The same before the last timestep was made pure noise, if it was: only the `sat` sampler goes back to these."""
+    """The values before the rescale to zero terminal SNR, if there was one; used only by the `sat` sampler."""
 
     def __post_init__(self) -> None:
         table = self.alphas_cumprod
         if table.dtype != torch.float64 or table.ndim != 1 or len(table) < 1:
             raise ValueError(
-                f"alphas_cumprod: give one float64 number a timestep (received {table.dtype}, {tuple(table.shape)})"
+                f"alphas_cumprod: give one float64 number per timestep (received {table.dtype}, {tuple(table.shape)})"
             )
         if table[0] >= 1 or table[-1] < 0 or (table.diff() >= 0).any():
             raise ValueError(
-                "alphas_cumprod: must fall at every timestep, and stay from 0 to below 1"
+                "alphas_cumprod: must decrease at every timestep, with all values from 0 to below 1"
                 f" (received {table[0]:.6g} ... {table[-1]:.6g})"
             )
 
     @property
     def steps(self) -> int:
-        """How many timesteps the model is trained on, S."""
+        """Number of training timesteps, S."""
         return len(self.alphas_cumprod)
 
     def alpha_sigma(self, timesteps: Tensor | int, *, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
-        """The factors of the image and of the noise, each (B, 1, 1, 1, 1), on the timesteps' device.
+        """The factors of signal and noise, each (B, 1, 1, 1, 1), on the timesteps' device.
 
         Args:
             timesteps: (B,) integers, or one integer for all samples.
-            dtype: what the factors are cast to after they were computed in float64.
+            dtype: dtype of the returned factors, which are computed in float64.
         """
         if isinstance(timesteps, int):
             timesteps = torch.tensor([timesteps])
@@ -63,12 +63,12 @@ class Schedule:
         return (alpha * noise - sigma * clean).to(clean.dtype)
 
     def clean(self, noisy: Tensor, velocity: Tensor, timesteps: Tensor | int) -> Tensor:
-        """The clean latents that a predicted velocity means: (B, T, C, H, W), the dtype of `noisy`."""
+        """The clean latents implied by a predicted velocity: (B, T, C, H, W), the dtype of `noisy`."""
         alpha, sigma = self._factors(timesteps, noisy)
         return (alpha * noisy - sigma * velocity).to(noisy.dtype)
 
     def noise(self, noisy: Tensor, velocity: Tensor, timesteps: Tensor | int) -> Tensor:
-        """The noise that a predicted velocity means: (B, T, C, H, W), the dtype of `noisy`."""
+        """The noise implied by a predicted velocity: (B, T, C, H, W), the dtype of `noisy`."""
         alpha, sigma = self._factors(timesteps, noisy)
         return (sigma * noisy + alpha * velocity).to(noisy.dtype)
 
@@ -76,18 +76,18 @@ class Schedule:
     def spaced(self, steps: int) -> tuple[int, ...]:
         """The timesteps of a sampling run, noise first: `steps` of them, evenly spaced back from the last.
 
-        "Trailing" spacing (Lin et al. 2023, arXiv:2305.08891, table 2): a run begins in pure noise.
+        "Trailing" spacing (Lin et al. 2023, arXiv:2305.08891, table 2): a run starts from pure noise.
 
         Raises:
-            ValueError: there are not so many timesteps.
+            ValueError: `steps` is below 1 or exceeds the number of training timesteps.
         """
         if not 1 <= steps <= self.steps:
             raise ValueError(f"steps: must be from 1 to {self.steps} (received {steps})")
-        stride = self.steps - (self.steps - self.steps / steps)  # as np.arange has it: ties round as in diffusers
+        stride = self.steps - (self.steps - self.steps / steps)  # as in np.arange: ties round as in diffusers
         return tuple(round(self.steps - index * stride) - 1 for index in range(steps))
 
     def _factors(self, timesteps: Tensor | int, like: Tensor) -> tuple[Tensor, Tensor]:
-        """Half-precision latents are still mixed in float32."""
+        """The factors for `like`; half-precision latents are mixed in float32."""
         alpha, sigma = self.alpha_sigma(timesteps, dtype=torch.promote_types(like.dtype, torch.float32))
         return alpha.to(like.device), sigma.to(like.device)
 
@@ -106,15 +106,15 @@ def scaled_linear(
     Args:
         beta_start: variance of the noise added at timestep 0.
         beta_end: variance of the noise added at the last timestep.
-        steps: how many timesteps there are.
-        snr_shift: divides the signal-to-noise ratio of every timestep; 1 changes nothing (CogVideoX-5B).
-        zero_terminal_snr: whether the last timestep is made pure noise.
+        steps: number of training timesteps.
+        snr_shift: divides the signal-to-noise ratio of every timestep; 1 has no effect (CogVideoX-5B).
+        zero_terminal_snr: whether to rescale so that the last timestep is pure noise.
 
     Raises:
-        ValueError: a number that gives no falling schedule.
+        ValueError: the values do not give a decreasing schedule.
     """
     if not 0 < beta_start < beta_end < 1:
-        raise ValueError(f"betas: must rise between 0 and 1 (received {beta_start} ... {beta_end})")
+        raise ValueError(f"betas: must increase between 0 and 1 (received {beta_start} ... {beta_end})")
     if steps < 2:
         raise ValueError(f"steps: must be at least 2 (received {steps})")
     if not snr_shift > 0:
@@ -129,7 +129,7 @@ def rescale_zero_terminal_snr(alphas_cumprod: Tensor) -> Tensor:
     """Shift and stretch the roots so that the last becomes 0 and the first stays (Lin et al. 2023, algorithm 1).
 
     Args:
-        alphas_cumprod: (S,), falling.
+        alphas_cumprod: (S,), decreasing.
     """
     roots = alphas_cumprod.sqrt()
     return ((roots - roots[-1]) * roots[0] / (roots[0] - roots[-1])) ** 2

@@ -1,4 +1,4 @@
-"""Encoders: text, image and video to what the transformer reads, and latents back to video."""
+"""Encoders: convert text, image and video to transformer inputs, and decode latents to video."""
 
 from typing import Protocol
 
@@ -9,26 +9,26 @@ from refilm.encoders.text import TextEncoder
 
 
 class Encoders(Protocol):
-    """All that stands between files and the transformer. Each may be loaded only when it is asked for."""
+    """The encoders of a base model. An implementation may load each one on first access."""
 
     @property
     def text(self) -> TextEncoder:
-        """Prompts to embeddings."""
+        """Encodes prompts to embeddings."""
         ...
 
     @property
     def image(self) -> ImageEncoder:
-        """Images to tokens."""
+        """Encodes images to tokens."""
         ...
 
     @property
     def autoencoder(self) -> VideoAutoencoder:
-        """Videos to latents and back."""
+        """Encodes videos to latents and decodes them."""
         ...
 
     @property
     def unread(self) -> "Encoders":
-        """The same to be looked at, not to compute: none of their weights is read before it is asked for."""
+        """The same encoders for inspection only: weights stay mapped in their files and are read on access."""
         ...
 
 

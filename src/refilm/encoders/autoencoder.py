@@ -1,7 +1,7 @@
-"""Videos to latents and back through CogVideoX's causal 3-D autoencoder.
+"""Encoding and decoding of videos with CogVideoX's causal 3-D autoencoder.
 
 Letters: B videos, F frames, H x W pixels; T latent frames, C latent channels, h x w latent pixels.
-Pixels are uint8 RGB; latents are scaled to about unit variance, in the transformer's order of axes.
+Pixels are uint8 RGB; latents are scaled to about unit variance, in the transformer's axis order.
 """
 
 import torch
@@ -16,11 +16,11 @@ WHOLE = 1 << 20
 
 
 class VideoAutoencoder:
-    """An `AutoencoderKLCogVideoX` that encodes in one go, as the original does: frame batches give other latents.
+    """An `AutoencoderKLCogVideoX` that encodes all frames at once, like the original; batches change the latents.
 
     Args:
         model: the autoencoder.
-        decode_frames: latent frames decoded at a time (2 is CogVideoX's own way and saves memory); none: all.
+        decode_frames: latent frames decoded at a time; 2 matches CogVideoX and saves memory. None: all at once.
     """
 
     def __init__(self, model: AutoencoderKLCogVideoX, *, decode_frames: int | None = 2):
@@ -30,7 +30,7 @@ class VideoAutoencoder:
 
     @property
     def compression(self) -> Compression:
-        """How it shrinks a video."""
+        """The compression factors."""
         config = self.model.config
         return Compression(2 ** (len(config["block_out_channels"]) - 1), int(config["temporal_compression_ratio"]))
 
@@ -39,7 +39,7 @@ class VideoAutoencoder:
         """Mean and standard deviation of the latents: (B, F, H, W, 3) uint8 -> (B, T, C, h, w) each.
 
         Raises:
-            ValueError: frames or size that the autoencoder cannot take.
+            ValueError: the autoencoder does not support this number of frames or this size.
         """
         self.compression.latent_frames(video.shape[1])
         pixels = video.to(self.model.device).permute(0, 4, 1, 2, 3) / 127.5 - 1  # (B, 3, F, H, W)
@@ -52,11 +52,11 @@ class VideoAutoencoder:
     def decode(self, latents: Tensor) -> Tensor:
         """(B, T, C, h, w) -> (B, F, H, W, 3) uint8.
 
-        The decoder doubles an even number of latent frames without keeping the first apart, so an even number is
-        decoded with its last frame repeated, and the surplus frames are dropped.
+        With an even number of latent frames the decoder also doubles the first one. So an even number is decoded with
+        its last latent frame repeated, and the surplus frames are dropped.
 
         Raises:
-            FloatingPointError: pixels that are not finite, which would become a black video.
+            FloatingPointError: some pixels are not finite and would make the video black.
         """
         frames = self.compression.frames(latents.shape[1])
         if latents.shape[1] % 2 == 0:

@@ -1,7 +1,7 @@
-"""3-D convolutions as 2-D ones on a CPU, whose kernels for few channels are several times slower in 3-D.
+"""3-D convolutions computed as 2-D convolutions on a CPU, where 3-D kernels with few channels are several times slower.
 
-The steps of a kernel in time become channels: C channels at 3 times are 3 C channels of an image. The arithmetic is
-the same, but for the order of its sums.
+The time steps of a kernel become channels: C channels at 3 times are 3 C channels of an image. The arithmetic is the
+same except for the order of summation.
 """
 
 import torch
@@ -12,14 +12,14 @@ from torch import Tensor
 
 from refilm.encoders.norms import SpreadingNorm
 
-LARGEST = 1 << 28  # bytes of a convolution's input, times its steps in time; beyond, memory counts for more
+LARGEST = 1 << 28  # maximum bytes of a convolution's input times its time steps; beyond, folding takes too much memory
 
 
 class FoldedConv3d(CogVideoXSafeConv3d):
-    """A convolution of the autoencoder, folded where that pays."""
+    """A convolution of the autoencoder, folded where that is faster."""
 
     def forward(self, input: Tensor) -> Tensor:
-        """(B, C, T + K - 1, H, W) -> (B, C', T, H', W'), where the kernel has K steps in time."""
+        """(B, C, T + K - 1, H, W) -> (B, C', T, H', W'), where the kernel has K time steps."""
         steps, small = self.kernel_size[0], input.nbytes * self.kernel_size[0] <= LARGEST
         if steps == 1 or input.device.type != "cpu" or not small:
             return super().forward(input)
@@ -31,7 +31,7 @@ class FoldedConv3d(CogVideoXSafeConv3d):
 
 
 def fold(model: AutoencoderKLCogVideoX) -> AutoencoderKLCogVideoX:
-    """Let all convolutions of an autoencoder fold, and its norms spread; weights and their names stay as they are."""
+    """Use `FoldedConv3d` and `SpreadingNorm` in an autoencoder; weights and their names do not change."""
     for module in model.modules():
         if type(module) is CogVideoXSpatialNorm3D:
             module.__class__ = SpreadingNorm

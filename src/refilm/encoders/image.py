@@ -1,6 +1,6 @@
-"""Reference images to CLIP tokens. An image keeps its shape: it is padded to a square.
+"""Encoding of reference images to CLIP tokens. An image keeps its aspect ratio: it is padded to a square.
 
-It is squashed only for adapters that were trained so.
+It is squashed to a square only for adapters that were trained that way.
 """
 
 from collections.abc import Sequence
@@ -24,9 +24,9 @@ class ImageEncoder:
     Args:
         processor: resizes and normalizes.
         model: the vision tower.
-        fit: how an image becomes a square: `pad` adds ground in the color of its border; `squash-bilinear` stretches
-            it, as the original research code does.
-        hidden_state: which of the tower's states are the tokens: what its last layer gives, or the one before.
+        fit: how an image becomes a square: `pad` pads it with its border color; `squash-bilinear` stretches it, as in
+            the SAT fork with reference cross-attention.
+        hidden_state: the hidden state used as tokens: `last` (output of the last layer) or `penultimate`.
     """
 
     def __init__(
@@ -41,13 +41,13 @@ class ImageEncoder:
 
     @property
     def width(self) -> int:
-        """Channels of a token, E."""
+        """Channels per token, E."""
         return self.model.config.hidden_size
 
     def pixels(self, images: Sequence[Image.Image]) -> Tensor:
-        """(B, 3, H, W): squares, resized and normalized."""
+        """Preprocess images to (B, 3, H, W): square, resized and normalized."""
         if self.fit == "squash-bilinear":
-            side = int(self.model.config.image_size)  # pyright: ignore[reportArgumentType] - of CLIP, one number
+            side = int(self.model.config.image_size)  # pyright: ignore[reportArgumentType] - one number in CLIP
             squashed = [image.resize((side, side), Image.Resampling.BILINEAR) for image in images]
             return self.processor(squashed, do_resize=False, do_center_crop=False, return_tensors="pt")["pixel_values"]
         squares = [pad_to_square(image, border_color(image)) for image in images]
@@ -55,7 +55,7 @@ class ImageEncoder:
 
     @torch.no_grad()
     def __call__(self, images: Sequence[Image.Image]) -> Tensor:
-        """A hidden state of all tokens, class token first: (B, M, E) in the encoder's dtype."""
+        """The hidden state of all tokens, class token first: (B, M, E) in the encoder's dtype."""
         pixels = self.pixels(images).to(self.model.device, self.model.dtype)
         if self.hidden_state == "last":
             return self.model(pixel_values=pixels).last_hidden_state

@@ -1,7 +1,7 @@
-"""The decoder's norms, which read the latents, with less work: each latent is looked up before it is spread out.
+"""Faster norms of the decoder: scale and shift are computed from the latents before upsampling.
 
-A lookup of one latent at a time (a kernel of one) gives the same before spreading as after, at a fraction of the
-places.
+These convolutions have a kernel of size one, so they give the same result before nearest-neighbor upsampling as after,
+at a fraction of the positions.
 """
 
 import torch
@@ -11,18 +11,18 @@ from torch import Tensor
 
 
 class SpreadingNorm(CogVideoXSpatialNorm3D):
-    """A norm of the autoencoder's decoder whose scale and shift are computed from the latents as they are."""
+    """A norm of the autoencoder's decoder whose scale and shift are computed before upsampling."""
 
-    def forward(  # type: ignore[override]  # diffusers tells another result than it gives
+    def forward(  # type: ignore[override]  # the annotation in diffusers does not match its result
         self, f: Tensor, zq: Tensor, conv_cache: dict | None = None
     ) -> tuple[Tensor, dict]:
-        """(B, C, T, H, W), latents (B, Z, t, h, w) -> (B, C, T, H, W), and nothing to remember for the next frames."""
+        """(B, C, T, H, W), latents (B, Z, t, h, w) -> (B, C, T, H, W), and an empty cache."""
         scale, shift = (_spread(conv.conv(zq), f) for conv in (self.conv_y, self.conv_b))
         return self.norm_layer(f) * scale + shift, {}
 
 
 def _spread(latents: Tensor, over: Tensor) -> Tensor:
-    """The nearest latent at each place; an odd number of frames begins with one that is alone, as diffusers has it."""
+    """Nearest-neighbor upsampling; with an odd number of frames the first is separate, as in diffusers."""
     frames, *size = over.shape[-3:]
     if frames == 1 or frames % 2 == 0:
         return F.interpolate(latents, size=(frames, *size))

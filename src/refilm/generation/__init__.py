@@ -1,4 +1,4 @@
-"""Generation: a prompt and a reference image become a video."""
+"""Generation of videos from prompts and reference images."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     from refilm.generation.pipeline import Pipeline
 
 __all__ = ["AttentionMaps", "Pipeline", "Request", "load"]
-_ROOMS = {"AttentionMaps": "attention_maps", "Pipeline": "pipeline", "load": "loading"}
+_MODULES = {"AttentionMaps": "attention_maps", "Pipeline": "pipeline", "load": "loading"}
 
 
 def __getattr__(name: str) -> Any:
-    """What needs torch, imported at first use: settings and their help do without."""
-    if name in _ROOMS:
-        return getattr(import_module(f"refilm.generation.{_ROOMS[name]}"), name)
+    """Import what needs torch at first use, so that settings and `--help` work without it."""
+    if name in _MODULES:
+        return getattr(import_module(f"refilm.generation.{_MODULES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,7 +1,7 @@
-"""What video tokens look at in the reference image: collected while a video is made, without changing it.
+"""Attention maps from video tokens to reference tokens, recorded during sampling without changing the video.
 
-Letters: B videos, N video tokens, M reference tokens, H heads, D channels of a head.
-Knows attention alone; `explain` makes images of it.
+Letters: B videos, N video tokens, M reference tokens, H heads, D channels per head.
+This module records weights only; `explain` draws heat maps from them.
 """
 
 import itertools
@@ -15,13 +15,13 @@ from refilm.model import Kernel, ReferenceAttention, Transformer, swapped
 
 
 class AttentionMaps:
-    """WrapPrediction for `Pipeline.sample` that notes every block's reference attention, averaged over heads.
+    """A `wrap_prediction` for `Pipeline.sample` that records every block's reference attention, averaged over heads.
 
-    The kernels that compute the video stay the same, so that the video does, bit for bit; weights are computed beside
-    them. One for one run.
+    The weights are computed in addition to the kernel in use, so the video stays bit-identical. Use one instance per
+    run.
 
     Args:
-        steps: at which of the sampler's steps to look, from 0; none: at all.
+        steps: sampler steps to record, counted from 0. Default: all.
     """
 
     def __init__(self, *, steps: Container[int] | None = None):
@@ -30,45 +30,45 @@ class AttentionMaps:
         self._counts: dict[int, int] = {}
 
     def __call__(self, predict: Predict, transformer: Transformer) -> Predict:
-        """The same prediction, watched."""
+        """Return the same prediction with recording."""
         indices = itertools.count()
 
-        def watched(latents: Tensor, timestep: int, share: float) -> Tensor:
+        def recorded(latents: Tensor, timestep: int, fraction: float) -> Tensor:
             index, blocks = next(indices), itertools.count()
             if self.steps is not None and index not in self.steps:
-                return predict(latents, timestep, share)
+                return predict(latents, timestep, fraction)
             with swapped(
                 transformer,
                 ReferenceAttention,
-                kernel=lambda kernel: self._watching(kernel, next(blocks), len(latents)),
+                kernel=lambda kernel: self._recording(kernel, next(blocks), len(latents)),
             ):
-                return predict(latents, timestep, share)
+                return predict(latents, timestep, fraction)
 
-        return watched
+        return recorded
 
     def blocks(self) -> Tensor:
-        """How each block's attention was shared out, over the steps' mean: (blocks, B, N, M) float32, rows sum to 1.
+        """Attention weights per block, averaged over steps: (blocks, B, N, M) float32; rows sum to 1.
 
         Raises:
-            ValueError: no reference was looked at.
+            ValueError: no reference attention was recorded.
         """
         if not self._sums:
             raise ValueError(
-                "nothing looked at a reference: give one, a reference_scale above 0, and steps that are run"
+                "no reference attention was recorded: use a reference, a reference_scale above 0, and existing steps"
             )
         return torch.stack([self._sums[block] / self._counts[block] for block in sorted(self._sums)])
 
-    def _watching(self, kernel: Kernel, block: int, videos: int) -> Kernel:
-        def watching(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-            weights = shares(q[-videos:], k[-videos:]).cpu()  # guidance puts the conditional branch last
+    def _recording(self, kernel: Kernel, block: int, videos: int) -> Kernel:
+        def recording(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+            weights = attention_weights(q[-videos:], k[-videos:]).cpu()  # guidance puts the conditional branch last
             self._sums[block] = self._sums[block] + weights if block in self._sums else weights
             self._counts[block] = self._counts.get(block, 0) + 1
             return kernel(q, k, v)
 
-        return watching
+        return recording
 
 
-def shares(q: Tensor, k: Tensor) -> Tensor:
+def attention_weights(q: Tensor, k: Tensor) -> Tensor:
     """Attention weights as in `model.eager`, averaged over heads one by one to save memory.
 
     (B, H, N, D), (B, H, M, D) -> (B, N, M) float32.
@@ -79,16 +79,16 @@ def shares(q: Tensor, k: Tensor) -> Tensor:
     return total / q.shape[1]
 
 
-def information(looks: Tensor) -> Tensor:
-    """How much a look tells, in bits: w log2(w / mean of w), where the mean look of the whole video tells nothing.
+def information(attention: Tensor) -> Tensor:
+    """Information of attention weights in bits, relative to the mean over the video: w log2(w / mean of w).
 
-    Tokens that attend to some place more than the video does on the whole get positive values there. Over the image
-    they sum up to a token's divergence from the mean look, over everything (divided by N) to the mutual information
-    of places in the video and places in the image. What all tokens look at alike, as they do at CLIP's tokens that
-    hold no place, counts for nothing.
+    A value is positive where a token attends to an image patch more than the video does on average. Summed over the
+    patches it is the divergence of a token's attention from the mean; summed over everything and divided by N it is the
+    mutual information between positions in the video and in the image. Patches to which all tokens attend equally, such
+    as CLIP tokens without local content, contribute nothing.
 
     Args:
-        looks: (N, places), rows sum to 1.
+        attention: (N, patches), rows sum to 1.
     """
-    mean = looks.mean(dim=0, keepdim=True)
-    return torch.special.xlogy(looks, looks / mean.clamp_min(1e-30)) / torch.log(torch.tensor(2.0))
+    mean = attention.mean(dim=0, keepdim=True)
+    return torch.special.xlogy(attention, attention / mean.clamp_min(1e-30)) / torch.log(torch.tensor(2.0))

@@ -1,4 +1,4 @@
-"""Prompts and references may come encoded already; what is no encoding is refused."""
+"""Validation of prompts and references that are passed as embeddings."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,10 +7,10 @@ from torch import Tensor
 
 
 def require_embeddings(name: str, given: Sequence[Any] | Tensor, *, width: int | None) -> None:
-    """Refuse a tensor that cannot be (B, L, width): a batch of images, say. All that is no tensor passes.
+    """Reject a tensor that is not (B, L, width), such as a batch of images. Values of other types pass.
 
     Raises:
-        ValueError: another shape; says which.
+        ValueError: the tensor has another shape; names it.
     """
     if isinstance(given, Tensor) and (given.ndim != 3 or width not in (None, given.shape[2])):
         raise ValueError(f"{name}: a tensor must be embeddings (B, L, {width or 'D'}), received {tuple(given.shape)}")

@@ -1,10 +1,11 @@
-"""Heat maps: which part of the reference image each part of a video looked at, as a video and a contact sheet.
+"""Heat maps of the attention from a video to its reference image, as a video and a contact sheet.
 
-Each place of the image has a color. A part of the video glows in the color of the places it looks at, as brightly as
-its look differs from that of the whole video; and the image glows where a frame looks at it, in the same colors.
+Each position in the image has a color. A part of the video glows in the color of the patches it attends to; the
+brightness shows how much its attention differs from that of the whole video. The image glows, in the same colors, where
+a frame attends to it.
 
 Letters: F frames, H x W pixels; T x h x w video tokens; P x P patches of the image, S x S pixels.
-Knows arrays; `looks` has the numbers.
+This module draws arrays; `attention_maps` records the weights.
 """
 
 import math
@@ -21,51 +22,51 @@ from torch import Tensor
 from refilm.generation.attention_maps import information
 from refilm.media import Video
 
-SHORTER_SIDE = 256  # pixels of a panel, at least
-FAINTEST = 0.05  # bits that glow fully where nothing tells more: noise stays dark
+SHORTER_SIDE = 256  # minimum size of a panel in pixels
+FAINTEST = 0.05  # minimum number of bits for full brightness, so that noise stays dark
 GAP = 12  # pixels between panels
-DIM = 0.35  # how bright a gray video or image stays behind the colors
+DIM = 0.35  # brightness of the gray video or image behind the colors
 COLUMNS = 5  # frames on the sheet
 GROUND, INK = (16, 16, 18), (225, 225, 225)
 
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
-    """Where one video looked."""
+    """The attention of one video to its reference image."""
 
     video: Video
     """The video."""
     image: np.ndarray
-    """The reference as the image encoder saw it, (S, S, 3) uint8."""
-    looks: Tensor
-    """How each video token's look is shared out over the image's patches: (T, h, w, P, P), sums to 1 over P x P."""
+    """The reference as preprocessed for the image encoder, (S, S, 3) uint8."""
+    attention: Tensor
+    """Attention of each video token to the image's patches: (T, h, w, P, P), sums to 1 over P x P."""
 
     def side_by_side(self) -> Video:
-        """The video, where each part of it looks, and where the image is looked at, side by side."""
+        """The video, its attention by color, and the attended parts of the image, side by side."""
         panels = (np.concatenate(_spaced(self._panels(f)), axis=1) for f in range(len(self.video.frames)))
         return Video(np.stack([*panels]), self.video.fps)
 
     def sheet(self) -> Image.Image:
-        """The image, its colors, and some frames of `side_by_side` below each other, with words."""
+        """A contact sheet with captions: the image, its color chart, and some frames of `side_by_side`."""
         frames = np.linspace(0, len(self.video.frames) - 1, min(COLUMNS, len(self.video.frames))).round().astype(int)
         rows = zip(*(self._panels(int(frame)) for frame in frames), strict=True)
-        everywhere, on_the_whole = np.ones(self.light.shape[1:]), self.light.mean(axis=0)
-        firsts = (self._square(self.image), self._lit(everywhere), self._lit(on_the_whole))
-        words = (
-            "the image, and frames of the video",
-            "its places by color, and where each part of the video looks",
-            "where the video looks, and each of the frames",
+        everywhere, average = np.ones(self.light.shape[1:]), self.light.mean(axis=0)
+        firsts = (self._square(self.image), self._lit(everywhere), self._lit(average))
+        captions = (
+            "reference image, and frames of the video",
+            "image positions by color, and the attention of each part of the video",
+            "attended parts of the image, over the video and per frame",
         )
-        return _stacked([[first, *row] for first, row in zip(firsts, rows, strict=True)], words)
+        return _stacked([[first, *row] for first, row in zip(firsts, rows, strict=True)], captions)
 
     def save(self, path: Path | str) -> list[Path]:
-        """Write both beside the video of that name: `name.looks.mp4` (or .gif, if the video is one), `name.looks.png`.
+        """Write both next to the video `path`: `name.attention.mp4` (.gif for a .gif video) and `name.attention.png`.
 
         Raises:
-            ValueError: no such folder.
+            ValueError: the folder does not exist.
         """
         path = Path(path)
-        video, sheet = (path.with_name(f"{path.stem}.looks{suffix}") for suffix in (self._suffix(path), ".png"))
+        video, sheet = (path.with_name(f"{path.stem}.attention{suffix}") for suffix in (self._suffix(path), ".png"))
         self.side_by_side().save(video)
         self.sheet().save(sheet)
         return [video, sheet]
@@ -76,27 +77,26 @@ class Explanation:
 
     @cached_property
     def bits(self) -> Tensor:
-        """What each look at each place tells beyond the video's mean look: (T, h, w, P, P)."""
-        return information(self.looks.flatten(0, 2).flatten(1)).view_as(self.looks)
+        """Information of each attention weight relative to the video's mean: (T, h, w, P, P)."""
+        return information(self.attention.flatten(0, 2).flatten(1)).view_as(self.attention)
 
     @cached_property
     def glow(self) -> np.ndarray:
-        """How decidedly each video token looks, 0..1: (T, h, w)."""
+        """Brightness of each video token, 0..1: (T, h, w)."""
         return _scaled(self.bits.sum(dim=(3, 4)))
 
     @cached_property
     def light(self) -> np.ndarray:
-        """How decidedly each place of the image is looked at in a latent frame, 0..1: (T, P, P)."""
+        """Brightness of each image patch in a latent frame, 0..1: (T, P, P)."""
         return _scaled(self.bits.mean(dim=(1, 2)) * self.bits[0, 0, 0].numel())
 
     @cached_property
     def colors(self) -> np.ndarray:
-        """The color of what each video token looks at, 0..1: (T, h, w, 3)."""
-        legend = torch.from_numpy(color_chart(self.looks.shape[-1])).to(self.bits)
-        told = (
-            self.bits.flatten(3).clamp_min(0).square() + 1e-12
-        )  # squared: the most telling, not the middle of several
-        return (told @ legend.flatten(0, 1) / told.sum(-1, keepdim=True)).numpy()
+        """The color of the patches that each video token attends to, 0..1: (T, h, w, 3)."""
+        legend = torch.from_numpy(color_chart(self.attention.shape[-1])).to(self.bits)
+        # squared, so that the most informative patch dominates instead of the mean of several
+        weights = self.bits.flatten(3).clamp_min(0).square() + 1e-12
+        return (weights @ legend.flatten(0, 1) / weights.sum(-1, keepdim=True)).numpy()
 
     def _panels(self, frame: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         t = -(-frame // self._stride)
@@ -105,8 +105,8 @@ class Explanation:
 
     @property
     def _stride(self) -> int:
-        """Frames of a latent frame; the first stands alone."""
-        return max(1, (len(self.video.frames) - 1) // max(1, len(self.looks) - 1))
+        """Number of frames per latent frame, except for the first latent frame, which is one frame."""
+        return max(1, (len(self.video.frames) - 1) // max(1, len(self.attention) - 1))
 
     def _enlarged(self, frame: np.ndarray) -> np.ndarray:
         scale = math.ceil(SHORTER_SIDE / min(SHORTER_SIDE, *frame.shape[:2]))
@@ -117,13 +117,13 @@ class Explanation:
         return np.asarray(Image.fromarray(image).resize((side, side), Image.Resampling.BICUBIC))
 
     def _lit(self, light: np.ndarray) -> np.ndarray:
-        return _glowing(self._square(self.image), color_chart(self.looks.shape[-1]), light)
+        return _glowing(self._square(self.image), color_chart(self.attention.shape[-1]), light)
 
 
 def color_chart(side: int) -> np.ndarray:
-    """A color for every place of a square: hue is the direction from the center, the center is gray. (P, P, 3), 0..1.
+    """A color for every patch of a square, (P, P, 3), 0..1: hue is the direction from the center; the center is gray.
 
-    In OKLCH, where equal steps look equal (Ottosson 2020).
+    Computed in OKLCH, which is perceptually uniform (Ottosson 2020).
     """
     across = (np.arange(side) + 0.5) / side * 2 - 1
     y, x = np.meshgrid(across, across, indexing="ij")
@@ -149,16 +149,15 @@ def color_chart(side: int) -> np.ndarray:
 
 
 def _scaled(values: Tensor) -> np.ndarray:
-    """To 0..1, where the brightest twentieth is 1, but nothing that is less than a quarter of the brightest."""
+    """Scale to 0..1: values from the 95th percentile up are 1, but none below a quarter of the maximum."""
     full = max(values.flatten().quantile(0.95).item(), values.max().item() / 4, FAINTEST)
     return (values / full).clamp(0, 1).float().numpy()
 
 
 def _glowing(pixels: np.ndarray, colors: np.ndarray, glow: np.ndarray) -> np.ndarray:
-    """Colors over the gray of a video's frame or image: (H, W, 3) uint8, (h, w, 3), (h, w) -> (H, W, 3) uint8."""
-    layers = np.concatenate(
-        [colors * glow[..., None], glow[..., None]], axis=-1
-    )  # premultiplied, so that dark adds none
+    """Blend colors over a gray frame or image: (H, W, 3) uint8, (h, w, 3), (h, w) -> (H, W, 3) uint8."""
+    # premultiplied, so that dark patches add no color
+    layers = np.concatenate([colors * glow[..., None], glow[..., None]], axis=-1)
     smooth = torch.from_numpy(layers).float().permute(2, 0, 1)[None]
     smooth = F.interpolate(smooth, pixels.shape[:2], mode="bilinear")[0].permute(1, 2, 0).numpy()
     gray = pixels @ np.array([0.2126, 0.7152, 0.0722]) / 255
@@ -171,15 +170,15 @@ def _spaced(panels: tuple[np.ndarray, ...] | list[np.ndarray]) -> list[np.ndarra
     return [part for panel in panels for part in (panel, gap)][:-1]
 
 
-def _stacked(rows: list[list[np.ndarray]], words: tuple[str, ...]) -> Image.Image:
-    """Rows of panels, each with a line of words above."""
+def _stacked(rows: list[list[np.ndarray]], captions: tuple[str, ...]) -> Image.Image:
+    """Stack rows of panels with a caption above each."""
     strips = [np.concatenate(_spaced(row), axis=1) for row in rows]
     font, line = ImageFont.load_default(size=18), 34
     width = max(strip.shape[1] for strip in strips) + 2 * GAP
     sheet = Image.new("RGB", (width, sum(len(strip) + line for strip in strips) + GAP), GROUND)
     draw, top = ImageDraw.Draw(sheet), 0
-    for strip, told in zip(strips, words, strict=True):
-        draw.text((GAP, top + line / 2), told, fill=INK, font=font, anchor="lm")
+    for strip, caption in zip(strips, captions, strict=True):
+        draw.text((GAP, top + line / 2), caption, fill=INK, font=font, anchor="lm")
         sheet.paste(Image.fromarray(strip), (width - GAP - strip.shape[1], top + line))
         top += line + len(strip)
     return sheet

@@ -1,4 +1,4 @@
-"""A base model and an adapter become a pipeline."""
+"""Loading of a base model and an adapter as a pipeline."""
 
 from pathlib import Path
 
@@ -22,17 +22,18 @@ def load(
     """Load a base model and an adapter.
 
     Args:
-        source: `pocket`, the small model that ships; a Hub id, such as `THUDM/CogVideoX-2b`; or a folder, in diffusers'
-            layout or the research code's (a SAT checkpoint with its autoencoder, and a T5).
-        adapter: an adapter's folder or Hub id; `default`: the one that comes with the base, if any; none: the bare
+        source: `pocket`, the small model included in refilm; a Hub id, such as `THUDM/CogVideoX-2b`; or a folder in
+            diffusers' layout or a SAT folder (a SAT checkpoint with its autoencoder and a T5).
+        adapter: an adapter's folder or Hub id; `default` for the adapter of the base model, if any; None for the bare
             model.
-        image_encoder: a folder of the image encoder that the adapter names, where that cannot be fetched.
-        device: `cpu`, `cuda`, ...; none: a GPU if there is one.
-        dtype: `float32`, `bfloat16` or `float16`, as torch's or by name; none: float32 on a CPU, bfloat16 on a GPU.
-        memory: `low`: the model's parts are loaded one after another, when needed, and freed; `high`: they stay.
+        image_encoder: a folder with the image encoder that the adapter requires, if it cannot be downloaded.
+        device: `cpu`, `cuda`, ... Default: the GPU if there is one.
+        dtype: `float32`, `bfloat16` or `float16`, as a torch dtype or by name. Default: float32 on a CPU, bfloat16 on
+            a GPU.
+        memory: `low` loads the model's parts one after another when needed and frees them; `high` keeps all loaded.
 
     Raises:
-        ValueError: there is no such model, or it cannot be read; says what and where.
+        ValueError: the model does not exist or cannot be read; names the file.
     """
     base = load_base(source, device=device, dtype=dtype, memory=memory)
     pipeline = Pipeline(base, attach_adapter(base, adapter, image_encoder=image_encoder))

@@ -1,4 +1,4 @@
-"""The pipeline: prompts and images through encoders, sampler and autoencoder to videos.
+"""The pipeline: turns prompts and images into videos with encoders, sampler and autoencoder.
 
 Letters: B videos, T latent frames, C latent channels, h x w latent pixels.
 """
@@ -28,12 +28,12 @@ from refilm.diffusion import (
     StepCache,
     gaussian,
     guided,
-    nothing,
+    null_condition,
     run,
 )
-from refilm.generation.answering import Answering
 from refilm.generation.attention_maps import AttentionMaps
-from refilm.generation.doubts import doubts
+from refilm.generation.diffusers_hints import DiffusersHints
+from refilm.generation.domain_notes import domain_notes
 from refilm.generation.embeddings import require_embeddings
 from refilm.generation.explain import Explanation
 from refilm.generation.request import Prompt, Request, Text
@@ -54,53 +54,53 @@ from refilm.settings import Seed, explain
 logger = logging.getLogger("refilm")
 
 ImageLike = Annotated[Path | str | Image.Image | np.ndarray, PlainValidator(lambda value: value)]
-"""What `as_image` takes, which refuses all else."""
+"""Any value that `as_image` accepts; it validates the type."""
 
 WrapPrediction = Callable[[Predict, Transformer], Predict]
-"""What is put around the prediction of every step: it may watch it, or change the transformer meanwhile."""
+"""A wrapper of every step's prediction. It can record the prediction, or change the transformer during it."""
 
 
-class Pipeline(Answering):
-    """A base model with, perhaps, an adapter, ready to make videos. `refilm.load` makes one.
+class Pipeline(DiffusersHints):
+    """A base model with an optional adapter, ready to generate videos. Create one with `refilm.load`.
 
-    `generate` makes a video, `generate_batch` several, `sample` goes step by step. Names that diffusers' pipelines
-    have are answered with what does the same here.
+    `generate` makes one video, `generate_batch` several; `sample` yields after every step. Errors for names of
+    diffusers' pipelines give the refilm equivalent.
 
     Args:
         base: the base model.
-        adapter: what puts references into videos; attached to the base's transformer unless it is already.
+        adapter: the reference adapter; it is attached to the base model's transformer if it is not attached yet.
 
     Raises:
-        ValueError: the adapter does not fit, or another is attached.
+        ValueError: the adapter does not fit the base model, or another is attached.
     """
 
     @checked
     def __init__(self, base: Base, adapter: Adapter | None = None):
         self.base, self.adapter = base, adapter
         self.adapter_name: str | None = None
-        """Where the adapter came from, where that is known."""
+        """The source of the adapter, if known."""
         if adapter is not None and base.attached is not adapter:
             base.attach(adapter)
 
     def __repr__(self) -> str:
-        made, size = self.base.defaults, self.base.size
+        defaults, size = self.base.defaults, self.base.size
         adapter = "none" if self.adapter is None else self.adapter_name or "one in memory"
         return (
             f"Pipeline(base {self.base.name}, adapter {adapter}, {self.base.device}, "
             f"{str(self.base.dtype).removeprefix('torch.')}, {size.layers} layers of {size.width} channels, "
-            f"{made.frames} frames of {made.width} x {made.height} pixels at {made.fps:g} fps)"
+            f"{defaults.frames} frames of {defaults.width} x {defaults.height} pixels at {defaults.fps:g} fps)"
         )
 
     def request(self, **settings: Any) -> Request:
-        """The settings of a generation, completed by the base model's defaults; none counts as left out.
+        """The settings of a generation, completed with the base model's defaults. None selects the default.
 
         Raises:
-            ValueError: an unknown or impossible setting; says which and the value received.
+            ValueError: a setting is unknown or invalid; names it and the value received.
         """
         given = {name: plain(value) for name, value in settings.items() if value is not None}
         for name in given.keys() - Request.model_fields.keys():
-            if answer := known_elsewhere(name):
-                raise ValueError(answer)
+            if hint := known_elsewhere(name):
+                raise ValueError(hint)
         try:
             return Request.model_validate({**self.base.defaults.request(), **given})
         except ValidationError as error:
@@ -110,22 +110,22 @@ class Pipeline(Answering):
     def generate(
         self, prompt: Prompt, reference: ImageLike | None = None, *, seed: Seed | None = None, **settings: Any
     ) -> Video:
-        """Make one video.
+        """Generate one video.
 
         Args:
-            prompt: what happens where.
-            reference: an image of who or what appears: a path, a PIL image, or (H, W, 3) uint8.
-            seed: the same seed, from 0 up, makes the same video; none: a random one, which is logged.
-            settings: any of `Request`: steps, guidance, reference_scale, frames, height, width, sampler, ...
+            prompt: a description of the scene and the action.
+            reference: an image of the subject: a path, a PIL image, or (H, W, 3) uint8.
+            seed: random seed, at least 0; the same seed gives the same video. Default: random, and logged.
+            settings: settings of `Request`: steps, guidance, reference_scale, frames, height, width, sampler, ...
 
         Raises:
-            ValueError: an image, prompt or setting that cannot be used; says what and how to mend it.
-            FloatingPointError: numbers left the range of the dtype; names the part.
+            ValueError: an image, prompt or setting is invalid; says how to fix it.
+            FloatingPointError: values exceed the range of the dtype; names the part of the model.
         """
         seed = random.randrange(2**31) if seed is None else seed
         logger.info("seed %d", seed)
-        for doubt in doubts(self.base, prompt):
-            logger.warning(doubt)
+        for note in domain_notes(self.base, prompt):
+            logger.warning(note)
         return self.generate_batch([prompt], [reference], seeds=[seed], **settings)[0]
 
     @checked
@@ -137,9 +137,9 @@ class Pipeline(Answering):
         seeds: Sequence[Seed],
         **settings: Any,
     ) -> list[Video]:
-        """Make several videos at once; each is what `generate` makes with its seed. All have a reference, or none.
+        """Generate several videos in one batch; each equals the result of `generate` with its seed.
 
-        Prompts and references may also be encoded already, see `sample`.
+        Either all videos have a reference or none has. Prompts and references can also be embeddings, see `sample`.
         """
         request = self.request(**settings)
         latents = None
@@ -156,66 +156,66 @@ class Pipeline(Answering):
         *,
         seeds: Sequence[Seed],
         request: Request,
-        advice: WrapPrediction | None = None,
+        wrap_prediction: WrapPrediction | None = None,
     ) -> Iterator[SamplerStep]:
-        """The sampler's steps, one by one; the caller owns progress, preview and cancellation.
+        """Yield after every sampler step; the caller owns progress, preview and cancellation.
 
         Args:
-            prompts: one a video; or their embeddings, (B, L, text_dim).
-            references: an image a video, or none for all; or the images' tokens, (B, M, reference_dim).
-            seeds: one a video.
+            prompts: one per video; or their embeddings, (B, L, text_dim).
+            references: one image per video, or None for all; or the images' tokens, (B, M, reference_dim).
+            seeds: one per video.
             request: the settings.
-            advice: put around the prediction of every step, to watch it or to change it: `AttentionMaps`, for instance.
+            wrap_prediction: a wrapper of every step's prediction that records or changes it, such as `AttentionMaps`.
 
         Raises:
-            ValueError: before the first step, if anything asked for is impossible.
-            FloatingPointError: numbers left the range of the dtype; names the part.
+            ValueError: before the first step, if an input or setting is invalid.
+            FloatingPointError: values exceed the range of the dtype; names the part of the model.
         """
         if not len(prompts) == len(references) == len(seeds) > 0:
             raise ValueError(
                 f"{len(prompts)} prompts, {len(references)} references, {len(seeds)} seeds: "
-                "give as many of each, and one at least"
+                "give the same number of each, at least one"
             )
         require_embeddings("prompts", prompts, width=self.base.size.text_dim)
         width = None if self.adapter is None else self.adapter.size.reference_dim
         require_embeddings("references", references, width=width)
         shape = request.latent_shape(self.base.size.channels, self.base.compression)
         self._check(request)
-        condition, empty = self._conditions(prompts, references, request)
+        condition, unconditional = self._conditions(prompts, references, request)
         transformer = self.base.transformer
         predict = guided(
             self._model(transformer, request.reference_scale),
             condition,
-            unconditional=empty,
+            unconditional=unconditional,
             guidance=GUIDANCE_SCHEDULES[request.guidance_schedule](request.guidance, request.steps),
         )
-        if advice is not None:
-            predict = advice(predict, transformer)
+        if wrap_prediction is not None:
+            predict = wrap_prediction(predict, transformer)
         cache = StepCache(request.step_cache) if request.step_cache else None
-        predict = self._equipped(predict, transformer, request, cache)
+        predict = self._configured(predict, transformer, request, cache)
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
         draw = gaussian((len(prompts), *shape), generators, device=self.base.device)
         yield from run(request.sampler, predict, schedule=self.base.schedule, steps=request.steps, draw=draw)
         if cache is not None:
-            logger.info("step cache: %d of %d runs of the transformer's blocks left out", cache.skipped, cache.asked)
+            logger.info("step cache: %d of %d runs of the transformer's blocks skipped", cache.skipped, cache.calls)
 
     @checked
     def encode_references(self, references: Sequence[ImageLike | None] | Tensor) -> Tensor | None:
-        """Tokens of the images, (B, M, E); none if there are none. Tokens stay what they are."""
+        """Encode images to tokens, (B, M, E); None if there are no images. Tokens are returned unchanged."""
         if isinstance(references, Tensor):
             return references
         images = [as_image(reference) for reference in references if reference is not None]
         if not images:
             return None
         if len(images) < len(references):
-            raise ValueError("a batch needs a reference for every prompt, or for none")
+            raise ValueError("a batch needs a reference for every prompt or for none; split it into two batches")
         if self.adapter is None:
-            raise ValueError("a reference was given, but no adapter is loaded: give one with adapter=...")
+            raise ValueError("a reference was given, but no adapter is loaded: load one with adapter=...")
         return self.base.encoders.image(images)
 
     @checked
     def decode(self, latents: Tensor) -> list[Video]:
-        """Latents (B, T, C, h, w) to videos."""
+        """Decode latents (B, T, C, h, w) to videos."""
         return [
             Video(pixels.cpu().numpy(), self.base.defaults.fps)
             for one in latents
@@ -223,48 +223,49 @@ class Pipeline(Answering):
         ]
 
     @checked
-    def explain(self, looks: AttentionMaps, video: Video, reference: ImageLike, *, index: int = 0) -> Explanation:
-        """Where a video looked in its reference image.
+    def explain(self, maps: AttentionMaps, video: Video, reference: ImageLike, *, index: int = 0) -> Explanation:
+        """Heat maps of the attention from a video to its reference image.
 
         Args:
-            looks: what was the `advice` to `sample` when it was made.
+            maps: the attention maps that were the `wrap_prediction` of `sample` for this video.
             video: the video.
             reference: its image.
-            index: which of the videos made together it is.
+            index: index of the video in its batch.
 
         Raises:
-            ValueError: nothing looked at a reference, or its tokens are not a class token and a square of patches.
+            ValueError: no reference attention was recorded, or the reference tokens are not a class token and a square
+                of patches.
         """
-        weights = looks.blocks()[:, index].mean(dim=0)  # (N, M)
+        weights = maps.blocks()[:, index].mean(dim=0)  # (N, M)
         side = math.isqrt(weights.shape[1] - 1)
         if side**2 != weights.shape[1] - 1:
             raise ValueError(f"{weights.shape[1]} reference tokens are not a class token and a square of patches")
         frames, height, width, _ = video.frames.shape
         latent = self.base.compression.latent_frames(frames), *self.base.compression.latent_size(height, width)
         weights = weights[:, 1:] / weights[:, 1:].sum(dim=1, keepdim=True)
-        looked = weights.view(*self.base.size.grid(*latent), side, side)
+        attention = weights.view(*self.base.size.grid(*latent), side, side)
         encoder = self.base.encoders.image
         normal = encoder.processor.to_dict()
         mean, std = (torch.tensor(normal[name]).view(3, 1, 1) for name in ("image_mean", "image_std"))
         pixels = encoder.pixels([as_image(reference)])[0] * std + mean
         image = (pixels.clamp(0, 1) * 255).round().byte().permute(1, 2, 0)
-        return Explanation(video, image.numpy(), looked)
+        return Explanation(video, image.numpy(), attention)
 
     @torch.no_grad()
     def _conditions(
         self, prompts: Sequence[str] | Tensor, references: Sequence[ImageLike | None] | Tensor, request: Request
     ) -> tuple[Condition, Condition]:
-        """What is asked for, and what guidance leads away from. References are projected already."""
+        """The conditional and the unconditional condition. References are projected here."""
         reference = self.encode_references(references)
         if reference is not None:
             assert self.adapter is not None
             require_finite(reference, maker="the image encoder")
             reference = self.adapter.projection(reference) if request.reference_scale else None  # (B, M, D)
-        asked = Condition(prompts if isinstance(prompts, Tensor) else self._text(prompts), reference)
-        empty = nothing(request.sampler, asked)
+        conditional = Condition(prompts if isinstance(prompts, Tensor) else self._text(prompts), reference)
+        unconditional = null_condition(request.sampler, conditional)
         if request.negative_prompt is not None:
-            empty = replace(empty, text=self._text([request.negative_prompt]))
-        return asked, empty
+            unconditional = replace(unconditional, text=self._text([request.negative_prompt]))
+        return conditional, unconditional
 
     def _text(self, prompts: Sequence[str]) -> Tensor:
         return require_finite(self.base.encoders.text(prompts), maker="the text encoder")
@@ -277,35 +278,35 @@ class Pipeline(Answering):
 
         return model
 
-    def _equipped(
+    def _configured(
         self, predict: Predict, transformer: Transformer, request: Request, cache: StepCache | None
     ) -> Predict:
-        """The same, with the model as the request wants it, while it is asked: between steps it is as it was."""
-        if cache is not None and transformer.trunk.around is not None:
-            raise ValueError("step_cache: the trunk has advice around it already; take that away, or set step_cache=0")
+        """The same prediction with the model configured by the request; the model is restored between steps."""
+        if cache is not None and transformer.trunk.wrap_blocks is not None:
+            raise ValueError("step_cache: trunk.wrap_blocks is already set; set it to None, or set step_cache=0")
 
-        def equipped(latents: Tensor, timestep: int, share: float) -> Tensor:
+        def configured(latents: Tensor, timestep: int, fraction: float) -> Tensor:
             with torch.inference_mode(), self._swapped(transformer, request, cache):
-                return predict(latents, timestep, share)
+                return predict(latents, timestep, fraction)
 
-        return equipped
+        return configured
 
     @contextmanager
     def _swapped(self, transformer: Transformer, request: Request, cache: StepCache | None) -> Iterator[None]:
         kinds = [JointAttention] if self.adapter is None else [JointAttention, ReferenceAttention]
         with ExitStack() as stack:
-            if self.adapter is not None:  # references come projected, see `_conditions`
+            if self.adapter is not None:  # references are already projected, see `_conditions`
                 stack.enter_context(swapped(transformer, Transformer, reference_projection=lambda _: nn.Identity()))
             if request.kernel is not None:
                 kernel = KERNELS[request.kernel]
                 for kind in kinds:
                     stack.enter_context(swapped(transformer, kind, kernel=lambda _: kernel))
             if cache is not None:
-                stack.enter_context(swapped(transformer, Trunk, around=lambda _: cache))
+                stack.enter_context(swapped(transformer, Trunk, wrap_blocks=lambda _: cache))
             yield
 
     def _check(self, request: Request) -> None:
-        """Refuse what cannot work before any work begins."""
+        """Reject a kernel that cannot run here before sampling starts."""
         if request.kernel is not None:
             heads = torch.zeros(1, 1, 8, self.base.size.head_dim, device=self.base.device)
             KERNELS[request.kernel](*[heads.to(self.base.dtype)] * 3)

@@ -1,4 +1,4 @@
-"""What is asked of a pipeline: settings of one generation, checked and completed before any work begins."""
+"""The settings of one generation, validated and completed with defaults before sampling starts."""
 
 from typing import Annotated, Any, Literal
 
@@ -17,13 +17,13 @@ def _encodable(text: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise PydanticCustomError("text", "holds bytes that are not UTF-8; type it again, in UTF-8") from None
+        raise PydanticCustomError("text", "contains bytes that are not UTF-8; enter the text in UTF-8") from None
     return text
 
 
 def _single(value: Any) -> Any:
     if isinstance(value, list | tuple):
-        raise PydanticCustomError("several", "give one text; generate_batch makes several videos")
+        raise PydanticCustomError("several", "give one text; use generate_batch for several videos")
     return value
 
 
@@ -32,35 +32,35 @@ Prompt = Annotated[Text, BeforeValidator(_single)]
 
 
 class Request(Settings):
-    """The settings of a generation. What is left out is the base model's own default."""
+    """The settings of a generation. Settings that are not given have the base model's default."""
 
     steps: int = Field(ge=1, le=999)
-    """Sampler steps; more is finer and slower."""
+    """Number of sampler steps; more steps give finer results and take longer."""
     guidance: float = Field(ge=0, le=50)
-    """Guidance scale: how strongly prompt and image are obeyed; 1 is not at all more than learned."""
+    """Classifier-free guidance scale; higher follows prompt and image more strongly. 1 disables guidance."""
     guidance_schedule: GuidanceScheduleName = "constant"
-    """Guidance stays constant, is rising from 1 to 1 + guidance, or jumps by-timestep as CogVideoX's code has it."""
+    """Guidance schedule: constant, rising from 1 to 1 + guidance, or by-timestep, the published CogVideoX formula."""
     negative_prompt: Text | None = None
-    """What guidance leads away from; left out: no prompt, as in training. An empty text is what diffusers takes."""
+    """Negative prompt. Default: the null prompt of training (zeros); pass "" to match diffusers."""
     reference_scale: float = Field(default=1.0, ge=0, le=10)
-    """Factor of what the reference image adds; 0 is no image."""
+    """Strength of the reference image; 0 disables it."""
     frames: int = Field(ge=1)
-    """Frames of the video."""
+    """Number of video frames."""
     height: int = Field(ge=1)
-    """Height in pixels."""
+    """Video height in pixels."""
     width: int = Field(ge=1)
-    """Width in pixels."""
+    """Video width in pixels."""
     sampler: SamplerName = "dpmpp-2m-sde"
-    """The sampler; sat is that of the CogVideoX research code, faults included, to compare with it."""
+    """Sampler; sat reproduces the sampler of the CogVideoX SAT code, including its faults, for comparison."""
     kernel: KernelName | None = None
-    """The attention kernel; left out: the model's own, which is fused unless another was set."""
+    """Attention kernel. Default: the kernel set in the model, normally fused."""
     step_cache: float = Field(default=0.0, ge=0, le=10)
-    """Rest the transformer's blocks until their input has moved by this since they ran; 0 never, more is faster."""
+    """Step-cache threshold: skip blocks until their input has changed by this; 0 disables, higher is less exact."""
 
     @model_validator(mode="before")
     @classmethod
     def _complete(cls, settings: Any) -> Any:
-        """The sampler sat brings its course of guidance along."""
+        """Set the guidance schedule of the sampler sat."""
         if isinstance(settings, dict) and settings.get("sampler") == "sat":
             return {"guidance_schedule": "by-timestep", **settings}
         return settings
@@ -69,7 +69,7 @@ class Request(Settings):
         """The shape of one video's latents, (T, C, h, w).
 
         Raises:
-            ValueError: a number of frames or a size that the model cannot make.
+            ValueError: the model does not support this number of frames or this size.
         """
         height, width = compression.latent_size(self.height, self.width)
         return compression.latent_frames(self.frames), channels, height, width

@@ -1,4 +1,4 @@
-"""The adapter: reference attention for every block and the image's projection. It owns what is trained.
+"""The adapter: a reference attention layer for every block and the image projection. It owns all trained weights.
 
 Letters: B samples, N video tokens, M reference tokens, D channels of a token, H heads.
 """
@@ -13,7 +13,7 @@ from refilm.sizes import AdapterSize
 
 
 class ReferenceAttention(nn.Module):
-    """Video tokens ask, reference tokens answer. `out` starts at zero, so that a fresh layer adds nothing."""
+    """Cross-attention from video tokens to reference tokens. `out` is initialized to zero: a new layer adds nothing."""
 
     def __init__(self, size: AdapterSize):
         super().__init__()
@@ -27,7 +27,7 @@ class ReferenceAttention(nn.Module):
         nn.init.zeros_(self.out.bias)
 
     def forward(self, video: Tensor, reference: Tensor) -> Tensor:
-        """What each video token finds in the reference: (B, N, D), (B, M, D) -> (B, N, D)."""
+        """The term to add to the video tokens: (B, N, D), (B, M, D) -> (B, N, D)."""
         q = rearrange(self.query(self.norm(video)), "b n (h d) -> b h n d", h=self.heads)
         k, v = rearrange(self.key_value(reference), "b m (two h d) -> two b h m d", two=2, h=self.heads)
         return self.out(rearrange(self.kernel(q, k, v), "b h n d -> b n (h d)"))
@@ -46,35 +46,35 @@ class Adapter(nn.Module):
         """Fill the transformer's reference slots with this adapter's layers.
 
         Raises:
-            ValueError: the sizes do not fit, or another adapter is attached; the transformer is left as it was.
+            ValueError: the sizes do not match, or another adapter is attached; the transformer is left unchanged.
         """
         blocks = transformer.trunk.blocks
         wanted, given = (transformer.size.layers, transformer.size.width), (self.size.layers, self.size.width)
         if wanted != given:
             raise ValueError(
-                f"an adapter of {given[0]} layers, {given[1]} channels does not fit "
-                f"a transformer of {wanted[0]} layers, {wanted[1]} channels"
+                f"an adapter with {given[0]} layers, {given[1]} channels does not fit "
+                f"a transformer with {wanted[0]} layers, {wanted[1]} channels"
             )
         if transformer.reference_projection is not None:
-            raise ValueError("the transformer has an adapter already; detach that one first")
+            raise ValueError("the transformer already has an adapter; detach it first")
         transformer.reference_projection = self.projection
         for block, layer in zip(blocks, self.layers, strict=True):
             block.reference = layer
 
     @staticmethod
     def detach(transformer: Transformer) -> None:
-        """Empty the transformer's reference slots; it is the bare model again."""
+        """Empty the transformer's reference slots, which restores the bare model."""
         transformer.reference_projection = None
         for block in transformer.trunk.blocks:
             block.reference = None  # pyright: ignore[reportArgumentType]
 
 
 def freeze_all_but(adapter: Adapter, transformer: Transformer) -> None:
-    """Let only the adapter's parameters train; the transformer stays in train mode, its weights stay fixed."""
+    """Make only the adapter's parameters trainable. The transformer's weights are frozen; its mode does not change."""
     transformer.requires_grad_(False)
     adapter.requires_grad_(True)
 
 
 def trained_parameters(module: nn.Module) -> dict[str, torch.nn.Parameter]:
-    """What trains, by name."""
+    """The trainable parameters by name."""
     return {name: p for name, p in module.named_parameters() if p.requires_grad}

@@ -1,6 +1,6 @@
-"""Attention over text and video together, and the kernels that compute it.
+"""Joint attention over text and video, and the kernels that compute it.
 
-Letters: B samples, H heads, L tokens, D channels of a head.
+Letters: B samples, H heads, L tokens, D channels per head.
 """
 
 from collections.abc import Callable
@@ -14,37 +14,37 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from refilm.model.position import rotate
 
 Kernel = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""(q, k, v) -> out, all (B, H, L, D); k and v may be of another length than q."""
+"""(q, k, v) -> out, all (B, H, L, D); the length of k and v may differ from that of q."""
 
 
 def fused(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """PyTorch's own choice of a fused kernel; the default."""
+    """PyTorch's automatic choice of a fused kernel. This is the default."""
     return F.scaled_dot_product_attention(q, k, v)
 
 
 def eager(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """The formula itself, softmax(q k^T / sqrt(D)) v: the plain twin of `fused` (Vaswani et al. 2017, eq. 1)."""
+    """softmax(q k^T / sqrt(D)) v in plain PyTorch, the reference for `fused` (Vaswani et al. 2017, eq. 1)."""
     weights = torch.softmax(q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5, dim=-1)
     return weights @ v
 
 
 def flash(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """FlashAttention (Dao et al. 2022, arXiv:2205.14135), PyTorch's own. Raises ValueError where it cannot run."""
+    """FlashAttention (Dao et al. 2022, arXiv:2205.14135) in PyTorch. Raises ValueError where it cannot run."""
     return _through(SDPBackend.FLASH_ATTENTION, "flash", q, k, v)
 
 
 def efficient(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Memory-efficient attention (Rabe and Staats 2021, arXiv:2112.05682), PyTorch's own. Raises as `flash` does."""
+    """Memory-efficient attention (Rabe and Staats 2021, arXiv:2112.05682) in PyTorch. Raises as `flash` does."""
     return _through(SDPBackend.EFFICIENT_ATTENTION, "efficient", q, k, v)
 
 
 def cudnn(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """NVIDIA's kernel, through PyTorch. Raises as `flash` does."""
+    """NVIDIA's cuDNN kernel through PyTorch. Raises as `flash` does."""
     return _through(SDPBackend.CUDNN_ATTENTION, "cudnn", q, k, v)
 
 
 def math(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """PyTorch's composition of plain operations: runs everywhere, and holds all weights in memory as `eager` does."""
+    """PyTorch's unfused implementation: runs everywhere, and materializes all attention weights as `eager` does."""
     return _through(SDPBackend.MATH, "math", q, k, v)
 
 
@@ -63,12 +63,12 @@ def _through(backend: SDPBackend, name: str, q: Tensor, k: Tensor, v: Tensor) ->
             raise
         raise ValueError(
             f"attention kernel {name!r} cannot run here, on {q.device.type} in {str(q.dtype).removeprefix('torch.')} "
-            f"with heads of {q.shape[-1]} channels: take 'fused', which chooses for itself"
+            f"with heads of {q.shape[-1]} channels: use 'fused', which selects a kernel that can"
         ) from error
 
 
 class JointAttention(nn.Module):
-    """Self-attention over [text, video], queries and keys normalized per head; `kernel` may be replaced."""
+    """Self-attention over [text, video] with queries and keys normalized per head. `kernel` can be replaced."""
 
     def __init__(self, width: int, heads: int):
         super().__init__()

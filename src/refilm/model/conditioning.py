@@ -1,4 +1,4 @@
-"""What a block may know beside its tokens."""
+"""The inputs of a block besides its tokens."""
 
 from dataclasses import dataclass, replace
 
@@ -9,23 +9,23 @@ from refilm.sizes import Grid
 
 @dataclass(frozen=True)
 class Conditioning:
-    """One forward's conditions. B samples, M reference tokens, D channels, E channels of the time embedding."""
+    """The conditions of one forward. B samples, M reference tokens, D channels, E channels of the time embedding."""
 
     time: Tensor
     """(B, E)"""
     text_length: int
-    """The first tokens are the text's."""
+    """Number of text tokens; they come first."""
     grid: Grid
-    """The rest are the video's, in this order."""
+    """Grid of the video tokens, which follow the text tokens in (frame, row, column) order."""
     rotary: tuple[Tensor, Tensor] | None = None
     """Cosines and sines for the video tokens' queries and keys, (N, head_dim) each."""
     reference: Tensor | None = None
-    """(B, M, D), projected; none: blocks skip their reference attention."""
+    """(B, M, D), projected. None: blocks skip their reference attention."""
     reference_scale: Tensor | float = 1.0
-    """Factor of what the reference adds; (B, 1, 1) gives each sample its own, 0 is the same as no reference."""
+    """Factor on the output of the reference attention; (B, 1, 1) sets it per sample. 0 is the same as no reference."""
 
     def rows(self, which: Tensor) -> "Conditioning":
-        """The same for some of the samples: `which` are their indices, or true for each that stays."""
+        """The conditions of a subset of the samples: `which` contains their indices, or is a boolean mask."""
         scale = self.reference_scale
         return replace(
             self,

@@ -1,21 +1,21 @@
-"""Numbers that left the range of their dtype: they are found where they arise, for later they are a black video."""
+"""Detects values outside the range of their dtype where they arise; later they would become a black video."""
 
 from torch import Tensor
 
 
 def require_finite(values: Tensor, *, maker: str) -> Tensor:
-    """The same values.
+    """Return the values unchanged, or fail if some are not finite.
 
     Args:
         values: any floating-point tensor.
-        maker: what made them, as the message names it: "the autoencoder", say.
+        maker: what produced the values, as named in the message, for example "the autoencoder".
 
     Raises:
-        FloatingPointError: NaN or infinity among the values.
+        FloatingPointError: the values contain NaN or infinity.
     """
     if values.isfinite().all():
         return values
     raise FloatingPointError(
-        f"{maker} gave NaN or infinity: float16 is too narrow for some models, use bfloat16 or float32 (--dtype); "
-        "if it happens in those, the weights or what was given are damaged"
+        f"{maker} gave NaN or infinity: the range of float16 is too narrow for some models, use bfloat16 or float32 "
+        "(--dtype); if it happens in those, the weights or the inputs are damaged"
     )

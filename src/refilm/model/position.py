@@ -1,4 +1,4 @@
-"""Where a token is: a fixed table added to the video tokens (CogVideoX-2B), or rotations of queries and keys (5B).
+"""Position encodings: a fixed table added to the video tokens (CogVideoX-2B), or rotated queries and keys (5B).
 
 Letters: N video tokens in (time, height, width) order, D channels.
 """
@@ -15,25 +15,26 @@ from refilm.sizes import Grid, TransformerSize
 
 
 def timestep_embedding(timesteps: Tensor, width: int) -> Tensor:
-    """Sinusoids of a timestep 0..999, cosines first: (B,) -> (B, width), float32.
+    """Sinusoidal embedding of timesteps 0..999, cosines first: (B,) -> (B, width), float32.
 
     Frequencies fall from 1 to 1/10000 (Vaswani et al. 2017, section 3.5).
     """
     half = width // 2
     steps = torch.arange(half, dtype=torch.float32, device=timesteps.device)
-    angles = timesteps.float()[:, None] * torch.exp(-math.log(10000) * steps / half)  # in this order, bit for bit
+    # this order of operations keeps the result bit-exact
+    angles = timesteps.float()[:, None] * torch.exp(-math.log(10000) * steps / half)
     return torch.cat([angles.cos(), angles.sin()], dim=-1)
 
 
 def _sinusoids(positions: Tensor, width: int) -> Tensor:
     """(N,) float32 -> (N, width) float64, sines first."""
     frequencies = 10000.0 ** (-torch.arange(width // 2, dtype=torch.float64, device=positions.device) / (width / 2))
-    angles = positions.double()[:, None] * frequencies  # positions in float32, as the original has them: bit for bit
+    angles = positions.double()[:, None] * frequencies  # bit-exact: the original has positions in float32
     return torch.cat([angles.sin(), angles.cos()], dim=-1)
 
 
 def _spread(grid: Grid, frames: Tensor, rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """What each frame, row and column has, for every token: (T, D1), (H, D2), (W, D3) -> (N, D1), (N, D2), (N, D3)."""
+    """Repeat per-axis values for every token: (T, D1), (H, D2), (W, D3) -> (N, D1), (N, D2), (N, D3)."""
     return (
         repeat(frames, "t d -> (t h w) d", h=grid.height, w=grid.width),
         repeat(rows, "h d -> (t h w) d", t=grid.frames, w=grid.width),
@@ -42,10 +43,10 @@ def _spread(grid: Grid, frames: Tensor, rows: Tensor, columns: Tensor) -> tuple[
 
 
 @lru_cache(maxsize=8)
-@unset_fake_temporarily()  # what is kept must not depend on who asks first:
-@torch.inference_mode(False)  # it has content, and serves training too
+@unset_fake_temporarily()  # the cached result must not depend on the first caller:
+@torch.inference_mode(False)  # it is a real tensor that can also be used in training
 def sincos_table(grid: Grid, width: int, spatial_interpolation: float, temporal_interpolation: float) -> Tensor:
-    """CogVideoX's table, (N, D) float32: a quarter of the channels tell time, then 3/8 each the column and the row."""
+    """CogVideoX's table, (N, D) float32: a quarter of the channels encode time, then 3/8 each column and row."""
     t, h, w = (torch.arange(n, dtype=torch.float32, device="cpu") for n in grid)
     frames = _sinusoids(t / temporal_interpolation, width // 4)
     rows, columns = (_sinusoids(axis / spatial_interpolation, width // 8 * 3) for axis in (h, w))
@@ -54,7 +55,7 @@ def sincos_table(grid: Grid, width: int, spatial_interpolation: float, temporal_
 
 
 class SincosPosition(nn.Module):
-    """Adds the fixed table to the video tokens; text tokens stay as they are."""
+    """Adds the fixed table to the video tokens; text tokens are unchanged."""
 
     def __init__(self, size: TransformerSize):
         super().__init__()
@@ -65,11 +66,11 @@ class SincosPosition(nn.Module):
         return video + table.to(video)
 
     def rotary(self, grid: Grid, like: Tensor) -> None:
-        """No rotations."""
+        """This encoding has no rotations."""
 
 
 class RotaryPosition(nn.Module):
-    """Leaves tokens alone and rotates queries and keys in three axes (Su et al. 2021; CogVideoX-5B)."""
+    """Rotates queries and keys along three axes and leaves the tokens unchanged (Su et al. 2021; CogVideoX-5B)."""
 
     def __init__(self, size: TransformerSize):
         super().__init__()
@@ -89,12 +90,12 @@ class RotaryPosition(nn.Module):
 @unset_fake_temporarily()
 @torch.inference_mode(False)
 def rotary_angles(grid: Grid, head_dim: int, base: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Cosines and sines: a quarter of the channels turn with time, 3/8 with the row, 3/8 with the column.
+    """Cosines and sines: a quarter of the channels encode time, 3/8 the row, 3/8 the column.
 
-    A grid that is not the base grid (rows, columns) is laid over the largest centred part of it with the same
-    shape, so that positions stay in the range of training.
+    A grid other than the base grid (rows, columns) is mapped to the largest centered region of the base grid with the
+    same aspect ratio, so that positions stay in the range of training.
     """
-    rows, columns = _centred(grid, base)
+    rows, columns = _centered(grid, base)
     frames = _along(0, grid.frames, grid.frames)
     widths = (head_dim // 4, head_dim // 8 * 3, head_dim // 8 * 3)
     turns = [_turns(axis, width) for axis, width in zip((frames, rows, columns), widths, strict=True)]
@@ -102,7 +103,7 @@ def rotary_angles(grid: Grid, head_dim: int, base: tuple[int, int]) -> tuple[Ten
     return angles.cos(), angles.sin()
 
 
-def _centred(grid: Grid, base: tuple[int, int]) -> tuple[Tensor, Tensor]:
+def _centered(grid: Grid, base: tuple[int, int]) -> tuple[Tensor, Tensor]:
     rows, columns = base
     if grid.height / grid.width > rows / columns:
         height, width = rows, round(rows / grid.height * grid.width)
@@ -113,19 +114,19 @@ def _centred(grid: Grid, base: tuple[int, int]) -> tuple[Tensor, Tensor]:
 
 
 def _along(start: int, stop: int, count: int) -> Tensor:
-    """As diffusers has it: off the edge (start > 0) the steps are a little shorter than (stop - start) / count."""
+    """As in diffusers: with start > 0 the steps are slightly shorter than (stop - start) / count."""
     return torch.linspace(start, stop * (count - 1) / count, count, dtype=torch.float32, device="cpu")
 
 
 def _turns(positions: Tensor, width: int) -> Tensor:
-    """(N,) -> (N, width): each frequency twice, for the two halves of a pair."""
+    """(N,) -> (N, width): each frequency twice, once for each channel of a pair."""
     steps = torch.arange(0, width, 2, dtype=torch.float32, device=positions.device)
     frequencies = 1.0 / (10000.0 ** (steps / width))
     return torch.outer(positions, frequencies).repeat_interleave(2, dim=-1)
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turn neighboring channel pairs of the last N tokens of x (B, H, L, D); the text before them stays."""
+    """Rotate adjacent channel pairs of the last N tokens of x (B, H, L, D); the text tokens before are unchanged."""
     text, video = x[:, :, : -cos.shape[0]], x[:, :, -cos.shape[0] :].float()
     even, odd = video.unflatten(-1, (-1, 2)).unbind(-1)
     crossed = torch.stack([-odd, even], dim=-1).flatten(-2)

@@ -1,8 +1,8 @@
 """CogVideoX's text-to-video diffusion transformer, at any size (Yang et al. 2024, arXiv 2408.06072).
 
 Letters: B samples, T latent frames, C latent channels, h x w latent pixels; S text tokens, N video tokens,
-L = S + N; M reference tokens; D channels of a token, E of the time embedding.
-Knows torch alone: no files, no other library's models.
+L = S + N; M reference tokens; D channels per token, E channels of the time embedding.
+Depends on torch only: no files, no models of other libraries.
 """
 
 from collections.abc import Callable
@@ -18,18 +18,18 @@ from refilm.model.conditioning import Conditioning
 from refilm.model.position import RotaryPosition, SincosPosition, timestep_embedding
 from refilm.sizes import Grid, TransformerSize
 
-Around = Callable[[Callable[[Tensor, Conditioning], Tensor], Tensor, Conditioning], Tensor]
-"""WrapPrediction around the trunk, (run, x, conditioning) -> x; it may leave the run out."""
+WrapBlocks = Callable[[Callable[[Tensor, Conditioning], Tensor], Tensor, Conditioning], Tensor]
+"""A wrapper of the trunk, (run, x, conditioning) -> x. It may skip the run."""
 
-Step = Callable[["Block", Tensor, Conditioning], Tensor]
-"""How the trunk runs one of its blocks, (block, x, conditioning) -> x."""
+RunBlock = Callable[["Block", Tensor, Conditioning], Tensor]
+"""A function that runs one block of the trunk, (block, x, conditioning) -> x."""
 
 Reference = Callable[[Tensor, Tensor], Tensor]
-"""What a block's reference slot holds: (video (B, N, D), reference (B, M, D)) -> what to add to the video."""
+"""Type of a block's reference slot: (video (B, N, D), reference (B, M, D)) -> the term to add to the video."""
 
 
 class Transformer(nn.Module):
-    """Predicts the velocity of latents under a text and, through an attached adapter, a reference image."""
+    """Predicts the velocity of latents from a text and, with an attached adapter, a reference image."""
 
     def __init__(self, size: TransformerSize):
         super().__init__()
@@ -56,12 +56,12 @@ class Transformer(nn.Module):
         Args:
             latents: (B, T, C, h, w).
             timestep: (B,), 0..999.
-            text: (B, S, text_dim) from the text encoder; zeros where the text is dropped.
-            reference: (B, M, reference_dim) from the image encoder, or none.
-            reference_scale: factor of what the reference adds; (B,) gives each sample its own.
+            text: (B, S, text_dim) from the text encoder; zeros for samples whose text is dropped.
+            reference: (B, M, reference_dim) from the image encoder, or None.
+            reference_scale: factor on the output of the reference attention; (B,) sets it per sample.
 
         Raises:
-            ValueError: a reference although no adapter is attached, or latents that do not fit the patch.
+            ValueError: a reference was given without an attached adapter, or the latents do not fit the patch size.
         """
         if reference is not None:
             if self.reference_projection is None:
@@ -85,7 +85,7 @@ class Transformer(nn.Module):
 
 
 class PatchEmbedding(nn.Module):
-    """Latents to video tokens, frame by frame."""
+    """Converts latents to video tokens, frame by frame."""
 
     def __init__(self, size: TransformerSize):
         super().__init__()
@@ -98,7 +98,7 @@ class PatchEmbedding(nn.Module):
 
 
 class TimeEmbedding(nn.Module):
-    """A timestep 0..999 to E channels."""
+    """Embeds a timestep 0..999 in E channels."""
 
     def __init__(self, width: int, time_dim: int):
         super().__init__()
@@ -112,31 +112,31 @@ class TimeEmbedding(nn.Module):
 
 
 def plain(block: "Block", x: Tensor, conditioning: Conditioning) -> Tensor:
-    """Run a block and keep what its backward needs."""
+    """Run a block and store all activations that its backward needs."""
     return block(x, conditioning)
 
 
 class Trunk(nn.Module):
-    """The blocks in a row. `around`, if set, decides whether and how they run; `step` runs each of them."""
+    """The sequence of blocks. `wrap_blocks`, if set, controls whether and how they run; `run_block` runs each one."""
 
     def __init__(self, size: TransformerSize):
         super().__init__()
         self.blocks = nn.ModuleList(Block(size) for _ in range(size.layers))
-        self.around: Around | None = None
-        self.step: Step = plain
+        self.wrap_blocks: WrapBlocks | None = None
+        self.run_block: RunBlock = plain
 
     def forward(self, x: Tensor, conditioning: Conditioning) -> Tensor:
-        return self.run(x, conditioning) if self.around is None else self.around(self.run, x, conditioning)
+        return self.run(x, conditioning) if self.wrap_blocks is None else self.wrap_blocks(self.run, x, conditioning)
 
     def run(self, x: Tensor, conditioning: Conditioning) -> Tensor:
-        """All blocks, one after the other."""
+        """Run all blocks in sequence."""
         for block in self.blocks:
-            x = self.step(cast(Block, block), x, conditioning)
+            x = self.run_block(cast(Block, block), x, conditioning)
         return x
 
 
 class Block(nn.Module):
-    """Attention over text and video, reference attention on the video, MLP; gated and modulated by time."""
+    """Joint attention over text and video, reference attention on the video, MLP; time modulates and gates them."""
 
     def __init__(self, size: TransformerSize):
         super().__init__()
@@ -152,18 +152,18 @@ class Block(nn.Module):
         attention, mlp = self.modulations(conditioning)
         x = x + attention.gated(self.attention(attention.shifted(self.attention_norm(x)), conditioning.rotary))
         if self.reference is not None and conditioning.reference is not None:
-            x = self.look(x, conditioning)
+            x = self.attend_to_reference(x, conditioning)
         return x + mlp.gated(self.mlp(mlp.shifted(self.mlp_norm(x))))
 
-    def look(self, x: Tensor, conditioning: Conditioning) -> Tensor:
-        """Add to the video tokens what they find in the reference."""
+    def attend_to_reference(self, x: Tensor, conditioning: Conditioning) -> Tensor:
+        """Add the output of the reference attention to the video tokens."""
         assert self.reference is not None
         text, video = x[:, : conditioning.text_length], x[:, conditioning.text_length :]
         found = self.reference(video, conditioning.reference)
         return torch.cat([text, video + conditioning.reference_scale * found], dim=1)
 
     def modulations(self, conditioning: Conditioning) -> tuple["Modulation", "Modulation"]:
-        """One for attention and one for the MLP; the video's values come first, then the text's."""
+        """The modulations of attention and MLP; in the weights the values for video come before those for text."""
         values = self.modulation(F.silu(conditioning.time))[:, None]  # (B, 1, 12 D)
         video, text = rearrange(values, "b one (who what d) -> who what b one d", who=2, what=6)
         length = conditioning.text_length
@@ -171,7 +171,7 @@ class Block(nn.Module):
 
 
 class Modulation:
-    """Shift, scale and gate of tokens, text's and video's apart (adaLN; Peebles and Xie 2022, section 3.2)."""
+    """Shift, scale and gate, separate for text and video tokens (adaLN; Peebles and Xie 2022, section 3.2)."""
 
     def __init__(self, text: Tensor, video: Tensor, text_length: int):
         self.text, self.video, self.text_length = text, video, text_length  # (3, B, 1, D) each
@@ -192,7 +192,7 @@ class Modulation:
 
 
 class Head(nn.Module):
-    """Tokens to a velocity: a norm over all tokens, a modulated one over the video's, a linear layer, un-patchify."""
+    """Tokens to velocity: norm over all tokens, modulated norm over video tokens, linear layer, un-patchify."""
 
     def __init__(self, size: TransformerSize):
         super().__init__()

@@ -1,1 +1,1 @@
-"""Files of weights: tensors in safetensors, pickles and shards, their configs, and fingerprints. Knows no model."""
+"""Weights files: tensors in safetensors and pickles, model configs, and fingerprints. Independent of models."""

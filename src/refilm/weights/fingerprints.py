@@ -1,8 +1,8 @@
-"""Fingerprints: which base model an adapter was trained on, which encoders made a cache.
+"""Fingerprints that identify the base model of an adapter and the encoders of a cache.
 
-A fingerprint is made of names, shapes and signs of weights. No rounding changes a sign, so that a model has one
-fingerprint in float32, float16 and bfloat16; training, be it a short one, changes many. It tells models apart and is no
-checksum: a value that is not sampled, or keeps its sign, can change without it.
+A fingerprint is a hash of names, shapes and signs of weights. Rounding does not change signs, so a model has the same
+fingerprint in float32, float16 and bfloat16; even short training changes many signs. It distinguishes models but is not
+a checksum: a value that is not sampled, or keeps its sign, can change without changing the fingerprint.
 """
 
 import hashlib
@@ -10,11 +10,11 @@ import hashlib
 import torch
 from torch import Tensor, nn
 
-_SAMPLES = 4096  # of each tensor: two million values of CogVideoX-2B
+_SAMPLES = 4096  # per tensor: two million values in CogVideoX-2B
 
 
 def base_weights(module: nn.Module) -> dict[str, Tensor]:
-    """A model's own parameters by name, without those of an attached adapter and of low-rank changes."""
+    """A model's own parameters by name, without those of an attached adapter and LoRA."""
     return {
         name.replace(".base_layer.", "."): parameter.detach()
         for name, parameter in module.named_parameters()
@@ -23,11 +23,10 @@ def base_weights(module: nn.Module) -> dict[str, Tensor]:
 
 
 def fingerprint(module: nn.Module) -> str:
-    """Sixteen hexadecimal digits that tell models apart: sha256 of every weight's name, shape and sampled signs.
+    """The fingerprint of a model, 16 hexadecimal digits: sha256 of every weight's name, shape and sampled signs.
 
-    From each tensor up to 4096 values are taken, evenly spaced from the first on. An attached adapter does not count,
-    nor do settings without weights (interpolation, epsilon). Take it before quantizing, which makes zeros of small
-    weights.
+    Up to 4096 evenly spaced values per tensor are sampled. An attached adapter and settings without weights
+    (interpolation, epsilon) are not included. Compute it before quantization, which turns small weights into zeros.
     """
     digest = hashlib.sha256()
     for name, weight in sorted(base_weights(module).items()):

@@ -1,6 +1,6 @@
-"""Pickled weight files of the research code, opened so that no code of theirs can run.
+"""Safe loading of pickled weights files, such as SAT checkpoints: no code in them can run.
 
-`torch.load` with `weights_only=True` and `mmap=True`, and nothing weaker. Knows pickles; nothing of models.
+Uses `torch.load` with `weights_only=True` and `mmap=True` without exceptions. Independent of models.
 """
 
 import io
@@ -15,13 +15,13 @@ import torch
 from torch import Tensor
 
 SUFFIXES = (".pt", ".pth", ".ckpt", ".bin")
-_REMEDY = "save the weights alone, or as safetensors"
+_REMEDY = "save only the weights, or use safetensors"
 
 
 class _Ignored:
-    """Stands where a checkpoint holds a NumPy value, such as the state of a random generator: nothing here needs it.
+    """Placeholder for a NumPy value in a checkpoint, such as the state of a random number generator.
 
-    An inert class in the place of NumPy's own functions, whose arguments could be forged.
+    An inert class replaces NumPy's own functions, whose arguments could be forged.
     """
 
     def __new__(cls, *values: Any) -> "_Ignored":
@@ -34,7 +34,7 @@ class _Ignored:
         pass
 
 
-_NUMPY = (  # what `np.random.get_state()` and NumPy's scalars are pickled with, by NumPy 1 and by NumPy 2
+_NUMPY = (  # globals in pickles of `np.random.get_state()` and NumPy scalars, for NumPy 1 and 2
     "numpy.core.multiarray._reconstruct",
     "numpy.core.multiarray.scalar",
     "numpy._core.multiarray._reconstruct",
@@ -47,32 +47,34 @@ _HARMLESS: list[Any] = [(_Ignored, name) for name in _NUMPY]
 
 
 def read_pickle(path: Path) -> Any:
-    """What a pickle file holds, its tensors mapped from the file, on the CPU.
+    """Load a pickle file, with its tensors memory-mapped on the CPU.
 
     Raises:
-        ValueError: the file is missing, cut off, or not in PyTorch's zip format, or it asks for anything but tensors
-            and plain values; names the file and what was asked for.
+        ValueError: the file is missing, truncated, or not in PyTorch's zip format, or it contains anything but tensors
+            and plain values; names the file and the rejected global.
     """
     if not path.is_file():
         raise ValueError(f"{path}: no such file")
     try:
         with torch.serialization.safe_globals(_HARMLESS):
             return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except Exception as error:  # whatever a forged file makes the reader trip over
-        wanted = _asked_for(path, str(error))
+    except Exception as error:  # a forged file can cause any error
+        wanted = _rejected_global(path, str(error))
         if wanted is not None:
             raise ValueError(
-                f"{path}: refused, for it asks to run {wanted}, and refilm reads tensors alone; {_REMEDY}"
+                f"{path}: rejected because it tries to run {wanted}; refilm loads only tensors; {_REMEDY}"
             ) from error
         reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise ValueError(f"{path}: cut off or not a file of weights in PyTorch's format: {reason[0][:200]}") from error
+        raise ValueError(
+            f"{path}: is truncated or not a weights file in PyTorch's format: {reason[0][:200]}"
+        ) from error
 
 
 def pickled_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a state dict by key; one wrapped as `module` (DeepSpeed) or `state_dict` (Lightning) is unwrapped.
+    """Load a state dict, also if it is wrapped in `module` (DeepSpeed) or `state_dict` (Lightning).
 
     Raises:
-        ValueError: as `read_pickle` does, or there is no state dict in it.
+        ValueError: as `read_pickle` does, or the file contains no state dict.
     """
     content = read_pickle(path)
     for wrapper in ("module", "state_dict"):
@@ -80,22 +82,23 @@ def pickled_tensors(path: Path) -> dict[str, Tensor]:
             content = content[wrapper]
             break
     if not isinstance(content, dict) or not any(isinstance(value, Tensor) for value in content.values()):
-        raise ValueError(f"{path}: holds no weights by name (received {type(content).__name__})")
-    odd = [key for key, value in content.items() if not isinstance(key, str) or not isinstance(value, Tensor)]
-    if odd:
-        raise ValueError(f"{path}: {odd[0]!r} is a {type(content[odd[0]]).__name__}, not a tensor; {_REMEDY}")
+        raise ValueError(f"{path}: contains no weights by name (received {type(content).__name__})")
+    invalid = [key for key, value in content.items() if not isinstance(key, str) or not isinstance(value, Tensor)]
+    if invalid:
+        kind = type(content[invalid[0]]).__name__
+        raise ValueError(f"{path}: {invalid[0]!r} is a {kind}, not a tensor; {_REMEDY}")
     return content
 
 
-def _asked_for(path: Path, complaint: str) -> str | None:
-    """The global that a refused file asks for: PyTorch's reader names it, or the file's own opcodes tell."""
+def _rejected_global(path: Path, complaint: str) -> str | None:
+    """The global that made loading fail, from the error message or from the opcodes of the file."""
     named = re.search(r"GLOBAL (\S+)", complaint)
     if named:
         return named[1]
     try:
         return next((name for name in _globals(_pickle_of(path)) if _is_foreign(name)), None)
     except (OSError, ValueError, IndexError, EOFError, RuntimeError, zipfile.BadZipFile, pickle.UnpicklingError):
-        return None  # no pickle at all
+        return None  # not a pickle
 
 
 def _pickle_of(path: Path) -> bytes:
@@ -107,10 +110,10 @@ def _pickle_of(path: Path) -> bytes:
 
 
 def _globals(data: bytes) -> list[str]:
-    """Names in the order in which they are asked for; read, never run. One spelled by two strings is found as well."""
+    """Names of globals in order, read without executing the pickle; includes names built from two strings."""
     found, strings, stream = [], [""], io.BytesIO(data)
     try:
-        while stream.tell() < len(data):  # old files hold several pickles, one after the other
+        while stream.tell() < len(data):  # old files contain several pickles in sequence
             for code, argument, _ in pickletools.genops(stream):
                 if code.name in ("GLOBAL", "INST"):
                     found.append(str(argument).replace(" ", "."))
@@ -118,7 +121,7 @@ def _globals(data: bytes) -> list[str]:
                     found.append(".".join(strings[-2:]))
                 elif isinstance(argument, str):
                     strings.append(argument)
-    except ValueError:  # where it is cut off, or no pickle any more
+    except ValueError:  # truncated, or not a pickle from here
         pass
     return found
 

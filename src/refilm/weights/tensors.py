@@ -1,6 +1,6 @@
-"""Tensors in files: found by key, compared with what is wanted, and read once.
+"""Tensors in files: found by key, compared with the expected shapes, and read once.
 
-Knows safetensors and, through `pickles`, the research code's files; nothing of models.
+Supports safetensors and, through `pickles`, SAT checkpoints. Independent of models.
 """
 
 import ctypes
@@ -29,7 +29,7 @@ NAMES: dict[torch.dtype, DtypeName] = {torch.float32: "float32", torch.bfloat16:
 
 
 class Piece(NamedTuple):
-    """Rows of a tensor in a file: `part` of `parts` equal ones."""
+    """Rows of a tensor in a file: part number `part` of `parts` equal parts."""
 
     key: str
     part: int = 0
@@ -37,7 +37,7 @@ class Piece(NamedTuple):
 
 
 Layout = Mapping[str, Sequence[Piece]]
-"""A module's weights by name, and the pieces of a file's tensors that each is made of, from its first row down."""
+"""Weights of a module by name, and the pieces of tensors in a file that each consists of, in row order."""
 
 
 _UNREAD: ContextVar[bool] = ContextVar("unread", default=False)
@@ -45,9 +45,9 @@ _UNREAD: ContextVar[bool] = ContextVar("unread", default=False)
 
 @contextmanager
 def unread() -> Iterator[None]:
-    """Within the context models are loaded to be looked at, not to compute: their weights are as they lie in the files.
+    """Context manager in which models are loaded for inspection: weights stay memory-mapped and are not read.
 
-    Names, shapes and dtypes are compared as ever; of the numbers none is read.
+    Names, shapes and dtypes are still validated.
     """
     before = _UNREAD.set(True)
     try:
@@ -57,16 +57,16 @@ def unread() -> Iterator[None]:
 
 
 class TensorFiles:
-    """Tensors by key, in one or several files: safetensors, or the research code's pickles (see `pickles`).
+    """Tensors by key, in one or several files: safetensors, or pickles of SAT (see `pickles`).
 
-    They are mapped: none is read before its numbers are needed, so that memory holds a model once.
+    Tensors are memory-mapped and read only when their values are needed, so a model is in memory only once.
     """
 
     def __init__(self, paths: Sequence[Path]):
         """Open the files.
 
         Raises:
-            ValueError: one is missing, cut off, or holds something else than weights; names it.
+            ValueError: a file is missing, truncated, or not a weights file; names it.
         """
         self.name = "" if not paths else str(paths[0] if len(paths) == 1 else paths[0].parent)
         self._where: dict[str, tuple[Path, Tensor]] = {}
@@ -86,10 +86,10 @@ class TensorFiles:
         return len(self._where)
 
     def shape(self, key: str, dimensions: int | None = None) -> tuple[int, ...]:
-        """The shape of one; with `dimensions`, one that has so many, each of at least 1.
+        """The shape of a tensor; with `dimensions`, its number of dimensions is checked, each at least 1.
 
         Raises:
-            ValueError: there is none, or its shape is another; names the file and the key.
+            ValueError: the tensor is missing or has another shape; names the file and the key.
         """
         shape = tuple(self.tensor(key).shape)
         if dimensions is not None and (len(shape) != dimensions or 0 in shape):
@@ -97,40 +97,40 @@ class TensorFiles:
         return shape
 
     def require_layers(self, count: int) -> None:
-        """Refuse a model of more layers than there are tensors, before it is built.
+        """Reject a model with more layers than tensors before it is created.
 
         Raises:
-            ValueError: names the file and both numbers.
+            ValueError: there are too few tensors; names the file and both numbers.
         """
         if count > len(self):
-            raise ValueError(f"{self.name}: {len(self)} tensors are too few for the {count} layers its config asks for")
+            raise ValueError(f"{self.name}: {len(self)} tensors are too few for the {count} layers in its config")
 
     def tensor(self, key: str) -> Tensor:
-        """One, mapped from the file.
+        """A memory-mapped tensor.
 
         Raises:
-            ValueError: there is none; names the file and the key.
+            ValueError: it is missing; names the file and the key.
         """
         if key not in self._where:
             raise ValueError(f"{self.name}: missing key {key}")
         return self._where[key][1]
 
     def drop(self, *keys: str) -> None:
-        """Act as if there were no such keys."""
+        """Ignore the given keys."""
         for key in keys:
             self._where.pop(key, None)
 
     def only(self, keys: Collection[str]) -> "TensorFiles":
-        """The same files, as if they held these keys alone."""
+        """The same files restricted to the given keys."""
         part = TensorFiles([])
         part.name, part._where = self.name, {key: self._where[key] for key in keys}
         return part
 
     def check(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
-        """Compare keys, shapes and dtypes with those that are wanted, before anything is read.
+        """Compare keys, shapes and dtypes with the expected ones before any tensor is read.
 
         Raises:
-            ValueError: a missing key, a surplus one, another shape, or no floats; names the file and the key.
+            ValueError: a key is missing or unexpected, or a shape or dtype is wrong; names the file and the key.
         """
         for what, keys in (("missing", shapes.keys() - self._where), ("surplus", self._where.keys() - shapes.keys())):
             if keys:
@@ -144,10 +144,10 @@ class TensorFiles:
                 raise ValueError(f"{path}: {key} is {_name(tensor)}, not {', '.join(DTYPES)}")
 
     def read(self, pieces: Sequence[Piece], *, dtype: torch.dtype | None, device: torch.device | str) -> Tensor:
-        """Put pieces together, one below the other. What can stay as it is in the file stays mapped.
+        """Concatenate pieces by rows. A tensor that needs no conversion stays memory-mapped.
 
         Raises:
-            ValueError: NaN or infinity among the values; names the file and the key.
+            ValueError: the values contain NaN or infinity; names the file and the key.
         """
         if _UNREAD.get() and len(pieces) == 1:
             return self._mapped(pieces[0])
@@ -159,13 +159,13 @@ class TensorFiles:
         target = target.new_empty(rows, *stored[0].shape[1:])
         for part, into in zip(stored, target.split([len(part) for part in stored]), strict=True):
             into.copy_(part)
-            _give_back(part)
+            _release_pages(part)
         return target
 
     def _finite(self, piece: Piece) -> Tensor:
         tensor = self._mapped(piece)
         if not is_finite(tensor):
-            raise ValueError(f"{self._where[piece.key][0]}: {piece.key} holds NaN or infinity")
+            raise ValueError(f"{self._where[piece.key][0]}: {piece.key} contains NaN or infinity")
         return tensor
 
     def _mapped(self, piece: Piece) -> Tensor:
@@ -182,25 +182,24 @@ def fill(
     device: torch.device | str = "cpu",
     exact: Mapping[str, torch.dtype] | None = None,
 ) -> None:
-    """Give a module that was built on `meta` its weights, one by one: memory holds them once.
+    """Load the weights of a module on the meta device one by one, so that they are in memory only once.
 
     Args:
-        module: all its weights are in `layout`.
-        files: hold the tensors that `layout` names and no others.
-        layout: what each weight is made of.
-        dtype: of the weights in memory; none: as they are stored.
-        device: where to.
-        exact: weights by name that get another dtype.
+        module: the module; all its weights are in `layout`.
+        files: files with exactly the tensors in `layout`.
+        layout: the pieces of each weight.
+        dtype: dtype of the weights in memory. Default: as stored.
+        device: device of the weights.
+        exact: dtypes of individual weights by name.
 
     Raises:
-        ValueError: a key, shape or dtype is not what the module needs, or a value is no number; names the file and
-            the key.
+        ValueError: a key, shape or dtype is wrong, or a value is not finite; names the file and the key.
     """
     shapes = {name: tuple(weight.shape) for name, weight in module.state_dict().items()}
     files.check(
         {p.key: (shapes[name][0] // len(of) * p.parts, *shapes[name][1:]) for name, of in layout.items() for p in of}
     )
-    read: dict[tuple[Piece, ...], Tensor] = {}  # tied weights are made of the same pieces
+    read: dict[tuple[Piece, ...], Tensor] = {}  # tied weights have the same pieces
     for name, of in layout.items():
         if tuple(of) not in read:
             read[tuple(of)] = files.read(of, dtype=(exact or {}).get(name, dtype), device=device)
@@ -208,7 +207,7 @@ def fill(
 
 
 def is_finite(tensor: Tensor) -> bool:
-    """Whether all values are numbers. Reads them once and needs no further memory."""
+    """Whether all values are finite. Reads them once without allocating memory."""
     return tensor.numel() == 0 or all(math.isfinite(end.item()) for end in torch.aminmax(tensor))
 
 
@@ -216,7 +215,7 @@ def save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
     """Write a safetensors file.
 
     Raises:
-        OSError: it cannot be written; names it.
+        OSError: the file cannot be written; names it.
     """
     with saving(path):
         save_file(tensors, path, metadata={"format": "pt"})
@@ -224,26 +223,26 @@ def save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
 
 @contextmanager
 def saving(path: Path) -> Iterator[None]:
-    """Within the context libraries write weights; what the system has against it is raised as the system's error.
+    """Context manager that converts errors of libraries that write weights to `OSError`.
 
     Raises:
-        OSError: the file cannot be written, for instance because the disk is full; names it.
+        OSError: the file cannot be written, for example because the disk is full; names it.
     """
     try:
         yield
     except (SafetensorError, RuntimeError) as error:
-        told = re.search(r"os error (\d+)", str(error))
-        if told is None and "inline_container" not in str(error):  # PyTorch's writer does not tell the reason
+        match = re.search(r"os error (\d+)", str(error))
+        if match is None and "inline_container" not in str(error):  # PyTorch's writer gives no reason
             raise
-        code = int(told[1]) if told else errno.ENOSPC
+        code = int(match[1]) if match else errno.ENOSPC
         raise OSError(code, os.strerror(code), str(path)) from error
 
 
 def _refuse_odd(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Refuse what is no plain tensor with all its values in the file: a pickle can forge many kinds.
+    """Reject anything but plain tensors with all values in the file; a pickle can forge other kinds.
 
     Raises:
-        ValueError: names the file and the key.
+        ValueError: a tensor is of another kind; names the file and the key.
     """
     total, room = 0, 4 * path.stat().st_size  # tied weights are stored once
     for key, tensor in tensors.items():
@@ -251,11 +250,13 @@ def _refuse_odd(path: Path, tensors: Mapping[str, Tensor]) -> None:
             raise ValueError(f"{path}: {key} is {_name(tensor)}, not {', '.join(DTYPES)}")
         total += tensor.nbytes
         if tensor.nbytes > tensor.untyped_storage().nbytes() or total > room:
-            raise ValueError(f"{path}: {key} has shape {tuple(tensor.shape)}, of which the file has not all values")
+            raise ValueError(
+                f"{path}: {key} has shape {tuple(tensor.shape)}, but the file does not contain all its values"
+            )
 
 
 def _name(tensor: Tensor) -> str:
-    """Its dtype; or what it is, where it is no plain tensor."""
+    """The dtype of a plain tensor, or the kind of any other."""
     if type(tensor) not in (Tensor, nn.Parameter):
         return type(tensor).__name__
     if tensor.layout != torch.strided:
@@ -272,17 +273,19 @@ def _mapped(path: Path) -> dict[str, Tensor]:
         raise ValueError(f"{path}: no such file")
     try:
         file = safe_open(path, framework="pt")
-        return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - it is no dict
+        return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
     except (SafetensorError, OSError, RuntimeError, ValueError, OverflowError) as error:
         size = f"{path.stat().st_size:,} bytes"
-        raise ValueError(f"{path}: cut off or not a safetensors file ({size}): {error}; fetch it anew") from error
+        raise ValueError(
+            f"{path}: is truncated or not a safetensors file ({size}): {error}; download it again"
+        ) from error
 
 
-def _give_back(mapped: Tensor) -> None:
-    """Let the system forget pages of a file that have been read and are no longer needed; they count as our memory."""
+def _release_pages(mapped: Tensor) -> None:
+    """Release pages of a memory-mapped file that were read; otherwise they count as memory of the process."""
     if os.name != "posix" or mapped.device.type != "cpu" or not mapped.is_contiguous():
         return
     start = -(-mapped.data_ptr() // mmap.PAGESIZE) * mmap.PAGESIZE
-    stop = (mapped.data_ptr() + mapped.nbytes) // mmap.PAGESIZE * mmap.PAGESIZE  # whole pages, of this tensor alone
+    stop = (mapped.data_ptr() + mapped.nbytes) // mmap.PAGESIZE * mmap.PAGESIZE  # only whole pages of this tensor
     if stop > start:
         ctypes.CDLL(None).madvise(ctypes.c_void_p(start), ctypes.c_size_t(stop - start), mmap.MADV_DONTNEED)

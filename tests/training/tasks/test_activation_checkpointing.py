@@ -116,7 +116,7 @@ def test_without_gradients_nothing_is_kept_or_computed_again():
 
 def test_the_first_backward_fails_where_nothing_was_computed_again():
     model, trained = frozen("full")
-    step = model.trunk.step
+    step = model.trunk.run_block
     assert isinstance(step, Recomputing)
     step._run = lambda block, x, conditioning: block(x, conditioning)
     with pytest.raises(AssertionError, match=r"activation checkpointing is off: the blocks ran \[1, 1\] times"):
@@ -172,7 +172,7 @@ def test_compiled_blocks_give_the_same(mode):
 @pytest.mark.slow
 def test_the_first_compiled_run_fails_where_a_block_keeps_too_much():
     model, _ = frozen("selective")
-    step = model.trunk.step
+    step = model.trunk.run_block
     assert isinstance(step, Recomputing)
     step._run = lambda block, x, conditioning: block(x, conditioning)
     compile_blocks(model)

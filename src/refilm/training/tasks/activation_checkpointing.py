@@ -18,7 +18,7 @@ from torch.utils.checkpoint import (
     create_selective_checkpoint_contexts,
 )
 
-from refilm.model import Block, Conditioning, Step, Transformer, plain
+from refilm.model import Block, Conditioning, RunBlock, Transformer, plain
 from refilm.training.engine.quantized import parts_of
 
 Checkpointing = Literal["none", "selective", "full"]
@@ -39,7 +39,7 @@ def apply_checkpointing(transformer: Transformer, mode: Checkpointing) -> None:
 
     Call `compile_blocks` after this: it compiles blocks together with the way they are run.
     """
-    transformer.trunk.step = plain if mode == "none" else Recomputing(selective=mode == "selective")
+    transformer.trunk.run_block = plain if mode == "none" else Recomputing(selective=mode == "selective")
 
 
 def compile_blocks(transformer: Transformer) -> None:
@@ -64,7 +64,7 @@ class Recomputing:
 
     def __init__(self, *, selective: bool):
         self.selective = selective
-        self._run: Step = _selective if selective else _full
+        self._run: RunBlock = _selective if selective else _full
         self._compiled = False
         self._proven = False
         self._awaited: list[_Counted] = []

@@ -1,4 +1,4 @@
-"""Swapping parts of a model for a while, safely: the one mechanism behind attention kernels, heat maps and trials."""
+"""Temporary replacement of module attributes, used for attention kernels, heat maps and experiments."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,15 +9,15 @@ from torch import nn
 
 @contextmanager
 def swapped(root: nn.Module, kind: type[nn.Module], **makers: Callable[[Any], Any]) -> Iterator[None]:
-    """Within the context, every `kind` below `root` has the given attributes replaced.
+    """Context manager that replaces attributes of every `kind` below `root` and restores them on exit.
 
     Args:
-        root: where to look, itself included.
+        root: the module to search, itself included.
         kind: the class whose instances are changed.
-        makers: attribute name -> a function from the present value to the new one.
+        makers: attribute name -> a function from the current value to the new one.
 
     Raises:
-        ValueError: nothing below `root` is of this kind, or a `kind` has no such attribute. Nothing is changed then.
+        ValueError: there is no such module below `root`, or it has no such attribute. Nothing is changed then.
     """
     found = [module for module in root.modules() if isinstance(module, kind)]
     if not found:

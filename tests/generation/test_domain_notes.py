@@ -1,4 +1,4 @@
-"""A base model that has seen little says which words of a prompt it has never read; others say nothing."""
+"""Prompts with words outside a base model's declared domain give a note; other base models give none."""
 
 import pytest
 
@@ -8,14 +8,14 @@ from refilm.checkpoints.domain import Domain
 from refilm.checkpoints.sources import POCKET
 from refilm.data import critters
 
-NOTE = "this base model knows only critters, drawn creatures; no caption that it learned from had the words "
+NOTE = "this base model was trained only on critters, drawn creatures; its captions do not contain the words "
 
 
 def test_the_pocket_model_declares_the_words_of_its_captions():
     domain = load_defaults(POCKET).domain
     assert domain.words == critters.caption_words()
     for index in range(100):
-        assert domain.strange_words(critters.story(0, index, "train").looks_caption) == ()
+        assert domain.unknown_words(critters.story(0, index, "train").looks_caption) == ()
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def test_the_pocket_model_declares_the_words_of_its_captions():
     ],
 )
 def test_words_that_no_caption_had(prompt, strange):
-    assert Domain(subject="critters", words=critters.caption_words()).strange_words(prompt) == strange
+    assert Domain(subject="critters", words=critters.caption_words()).unknown_words(prompt) == strange
 
 
 def test_the_command_says_it_once_and_makes_the_video(refilm, tmp_path):
