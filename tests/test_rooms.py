@@ -1,4 +1,4 @@
-"""The rooms' public functions take what their signatures say, and refuse all else in one line, before they begin."""
+"""Public functions validate their arguments against their signatures and reject others with a one-line error."""
 
 import inspect
 import re
@@ -20,7 +20,7 @@ from refilm.pocket.novelty import novelty
 VIDEO = Video(np.zeros((2, 4, 4, 3), np.uint8), 8)
 OTHERWISE = {
     "checkpoints": {
-        *("base_weights", "fingerprint"),  # a module's
+        *("base_weights", "fingerprint"),  # take a module
         *("adapter_files", "adapter_folder", "copy_base", "image_encoder_of", "load_encoders", "whole_base"),  # paths
         *("create_base", "open_source", "push"),  # for recipes and commands
     },
@@ -29,7 +29,7 @@ OTHERWISE = {
     "media": {"as_image", "border_color", "check_target", "pad_to_square"},  # refuse for themselves, or take images
     "generation": set(),
 }
-"""Functions that look at their arguments in another way, by room."""
+"""Functions that validate their arguments in another way, by package."""
 
 
 @pytest.mark.parametrize("room", OTHERWISE)

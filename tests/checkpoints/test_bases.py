@@ -1,4 +1,4 @@
-"""Base models from every place: folders, the Hub's cache, the research code's checkpoints; all at once or in turn."""
+"""Base models from every place: folders, the Hub's cache, SAT folders; loaded at once or one part at a time."""
 
 import json
 import os
@@ -154,7 +154,7 @@ def test_the_image_encoder_waits_for_a_image(tiny_base):
 
 def test_adapters_that_do_not_fit_are_refused_at_once(tiny_base):
     base = load_base(tiny_base, memory="low")
-    with pytest.raises(ValueError, match="an adapter of 3 layers"):
+    with pytest.raises(ValueError, match="an adapter with 3 layers"):
         base.attach(Adapter(AdapterSize(3, 2)))
     assert not base._parts._loaded
     base.attach(Adapter(AdapterSize.of(base.size)))
@@ -290,7 +290,7 @@ SAT_SIZE = TransformerSize(
 
 
 def sat_base(folder):
-    """A folder as the research code wants it, at a tiny size."""
+    """A SAT folder at a tiny size."""
     from refilm.model import Transformer
 
     adapter = wild(Adapter(AdapterSize.of(SAT_SIZE, reference_dim=16)), seed=1)

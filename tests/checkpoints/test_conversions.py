@@ -207,12 +207,12 @@ def test_what_cannot_be_converted_is_told(tmp_path, name, message):
 
 
 def test_descriptions(tmp_path, tiny_base):
-    told = describe(CHECKPOINT)
-    assert told.kind == "SAT checkpoint: transformer and adapter"
-    assert told.size.layers == 3
-    assert told.parameters == 300_800 - 3 * 128 - 79 * 64
-    assert told.dtypes == {"float32": told.parameters}
-    assert any(NEVER_CALLED in key for key in told.facts["passed over"])
+    description = describe(CHECKPOINT)
+    assert description.kind == "SAT checkpoint: transformer and adapter"
+    assert description.size.layers == 3
+    assert description.parameters == 300_800 - 3 * 128 - 79 * 64
+    assert description.dtypes == {"float32": description.parameters}
+    assert any(NEVER_CALLED in key for key in description.facts["ignored keys"])
 
     base = describe(tiny_base)
     assert base.kind == "base model, diffusers' layout"

@@ -1,4 +1,4 @@
-"""The transformer and the schedule in diffusers' files, both ways, and what is refused."""
+"""Loading and saving of transformer and noise schedule in diffusers' layout, and rejected models."""
 
 import json
 from dataclasses import replace
@@ -59,8 +59,8 @@ def test_saved_and_loaded_is_the_same(tmp_path, size, dtype):
 def test_through_diffusers_in_pieces_and_back(tmp_path, size):
     model = transformer(size)
     save_transformer(model, tmp_path / "ours", frames=17)
-    theirs, told = CogVideoXTransformer3DModel.from_pretrained(tmp_path / "ours", output_loading_info=True)
-    assert not any(told.values()), told
+    theirs, info = CogVideoXTransformer3DModel.from_pretrained(tmp_path / "ours", output_loading_info=True)
+    assert not any(info.values()), info
     assert theirs.config.sample_frames == 17
     theirs.save_pretrained(tmp_path / "theirs", max_shard_size="200KB")
     assert len(list((tmp_path / "theirs").glob("*.safetensors"))) > 2
@@ -115,7 +115,7 @@ def test_the_published_config_of_2b(folder):
         ({"in_channels": 32, "use_learned_positional_embeddings": True}, "image-to-video CogVideoX, with"),
         ({"patch_size_t": 2, "use_rotary_positional_embeddings": True}, r"CogVideoX 1\.5, .* \(patch_size_t 2\)"),
         ({"patch_size_t": 2, "ofs_embed_dim": 512, "in_channels": 32}, r"CogVideoX 1\.5"),
-        ({"_class_name": "WanTransformer3DModel"}, "config.json: of a WanTransformer3DModel"),
+        ({"_class_name": "WanTransformer3DModel"}, "config.json: is the config of WanTransformer3DModel"),
         ({"norm_eps": 1e-6}, r"norm_eps: must be 1e-05 \(received 1e-06\)"),
         ({"attention_bias": False}, r"attention_bias: must be True \(received False\)"),
         ({"num_layers": ...}, r"config.json: num_layers: Input should be a valid integer \(received None\)"),

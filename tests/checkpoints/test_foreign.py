@@ -1,4 +1,4 @@
-"""What users have lying about: LoRA of other programs, variants, pointers, cut files; each loads or says what helps."""
+"""Other files of users: LoRA of other programs, variants, pointers, truncated files; each loads or gives a hint."""
 
 import json
 import shutil
@@ -107,13 +107,13 @@ POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 33
 
 @pytest.mark.parametrize(
     ("content", "what"),
-    [(POINTER, "a Git LFS pointer"), (b"\n<!DOCTYPE html><html>sign in</html>", "a web page")],
+    [(POINTER, "is a Git LFS pointer"), (b"\n<!DOCTYPE html><html>sign in</html>", "is a web page")],
 )
 @pytest.mark.parametrize("name", ["transformer/" + SAFE, "tokenizer/tokenizer.json", "vae/" + SAFE])
 def test_what_a_download_left_is_named(tiny_base, tmp_path, content, what, name):
     base = shutil.copytree(tiny_base, tmp_path / "base")
     (base / name).write_bytes(content)
-    with pytest.raises(ValueError, match=rf"{Path(name).name}: {what}, not the file .* `hf download`"):
+    with pytest.raises(ValueError, match=rf"{Path(name).name}: {what}, not the file itself; .* `hf download`"):
         load_base(base)
     (tmp_path / "3d-vae.pt").write_bytes(content)
     with pytest.raises(ValueError, match=rf"3d-vae\.pt: {what}"):
@@ -124,7 +124,7 @@ def test_what_a_download_left_is_named(tiny_base, tmp_path, content, what, name)
 def test_a_cut_file_is_called_cut(folder, keep):
     data = (folder / SAFE).read_bytes()
     (folder / SAFE).write_bytes(data[:keep])
-    with pytest.raises(ValueError, match=rf"{SAFE}: cut off"):
+    with pytest.raises(ValueError, match=rf"{SAFE}: is truncated"):
         load_transformer(folder)
 
 

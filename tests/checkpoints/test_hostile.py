@@ -111,9 +111,9 @@ def header(good, path, change):
     """A safetensors file whose header was changed."""
     data = (good / "s.safetensors").read_bytes()
     (length,) = struct.unpack("<Q", data[:8])
-    told = json.loads(data[8 : 8 + length])
-    change(told)
-    text = json.dumps(told).encode()
+    content = json.loads(data[8 : 8 + length])
+    change(content)
+    text = json.dumps(content).encode()
     path.write_bytes(struct.pack("<Q", len(text)) + text + data[8 + length :])
 
 

@@ -97,7 +97,7 @@ def content_of(name):
 
 
 def places_in(content, path=()):
-    """The ways to all values of an object, `facts` left out, for anything may stand there."""
+    """The paths to all values of an object without `facts`, which can contain anything."""
     for key, value in content.items() if isinstance(content, dict) else enumerate(content):
         if key != "facts":
             yield (*path, key)
@@ -188,7 +188,7 @@ def test_a_config_that_is_none(base, name, text):
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
-    """A checkpoint of the research code in both formats."""
+    """A SAT checkpoint in both formats."""
     folder = tmp_path_factory.mktemp("sat")
     for suffix in ("pt", "safetensors"):
         save_sat(folder / f"s.{suffix}", transformer(SINCOS), adapter(SINCOS), latent_frames=3)
@@ -288,7 +288,7 @@ LAYERS = {
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_more_layers_than_tensors(base, name):
-    """Within the bounds, and refused before they are built."""
+    """Values within the bounds, rejected before a model is created."""
     path = base / name
     before = path.read_bytes()
     try:

@@ -1,4 +1,4 @@
-"""No code that comes with a model runs, and nobody is asked whether it may."""
+"""Code from model repositories never runs, and there is no prompt that allows it."""
 
 import ast
 import builtins
@@ -24,7 +24,7 @@ CLASSES = {"AutoTokenizer": ["evil.Evil", "evil.Evil"], "AutoImageProcessor": "e
 
 @pytest.fixture
 def model(tmp_path, monkeypatch):
-    """The pocket model with a Python file in each folder that leaves a trace; standard input says yes."""
+    """The pocket model with a Python file in each folder that would leave a trace; standard input answers yes."""
     folder, ran = shutil.copytree(POCKET, tmp_path / "model"), tmp_path / "ran"
     for part in folder.iterdir():
         if part.is_dir():

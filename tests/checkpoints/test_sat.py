@@ -1,4 +1,4 @@
-"""Checkpoints of the research code: sizes read off weights, what is passed over, what is refused."""
+"""SAT checkpoints: inferred sizes, ignored keys, rejected models."""
 
 from dataclasses import replace
 
@@ -162,10 +162,10 @@ def test_published_sizes_are_known():
 
 
 REFUSED = {
-    "1.5": (lambda w: w.update({PATCHES: torch.ones(64, 128)}), r"a CogVideoX 1\.5, whose patches span frames"),
+    "1.5": (lambda w: w.update({PATCHES: torch.ones(64, 128)}), r"is CogVideoX 1\.5, whose patches span frames"),
     "1.5 with ofs": (
         lambda w: w.update({f"{PREFIX}ofs_embed.0.weight": torch.ones(2, 2)}),
-        r"a CogVideoX 1\.5, whose patches span frames",
+        r"is CogVideoX 1\.5, whose patches span frames",
     ),
     "image-to-video": (
         lambda w: w.update({PATCHES: torch.ones(64, 32, 2, 2)}),

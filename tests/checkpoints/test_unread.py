@@ -1,4 +1,4 @@
-"""Encoders that are only looked at: what they are is known, and none of their weights is read for it."""
+"""Encoders opened for inspection: their properties are available without reading their weights."""
 
 import shutil
 from pathlib import Path

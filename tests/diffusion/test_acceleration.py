@@ -50,17 +50,17 @@ def test_branches_share_nothing_and_reuse_what_was_added(model):
     branches = [(text, reference), (text, None), (text, reference.flip(0)), (text.flip(0), reference)]
     cache = StepCache(0.1)
     with swapped(model, Trunk, wrap_blocks=lambda _: cache):
-        first = [model(latents, timestep, *told) for told in branches]
-        again = [model(later, timestep, *told) for told in branches]
+        first = [model(latents, timestep, *condition) for condition in branches]
+        again = [model(later, timestep, *condition) for condition in branches]
     assert (cache.calls, cache.skipped) == (16, 8)
-    for told, out, reused in zip(branches, first, again, strict=True):
-        assert torch.equal(out, model(latents, timestep, *told))
-        added = adds(model, latents, timestep, told)
+    for condition, out, reused in zip(branches, first, again, strict=True):
+        assert torch.equal(out, model(latents, timestep, *condition))
+        added = adds(model, latents, timestep, condition)
         with swapped(model, Trunk, wrap_blocks=lambda _, added=added: added):
-            torch.testing.assert_close(reused, model(later, timestep, *told))
+            torch.testing.assert_close(reused, model(later, timestep, *condition))
 
 
-def adds(model, latents, timestep, told):
+def adds(model, latents, timestep, condition):
     """WrapPrediction that adds what the trunk adds to these latents."""
     seen = []
 
@@ -69,7 +69,7 @@ def adds(model, latents, timestep, told):
         return x
 
     with swapped(model, Trunk, wrap_blocks=lambda _: note):
-        model(latents, timestep, *told)
+        model(latents, timestep, *condition)
     return lambda run, x, conditioning: x + seen[0]
 
 

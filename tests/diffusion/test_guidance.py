@@ -16,9 +16,9 @@ class Toy:
 
     def __call__(self, latents, timesteps, text, reference):
         self.calls.append((len(latents), reference is not None))
-        told = text.mean((1, 2)) + timesteps / 1000
-        told = told if reference is None else told + reference.mean((1, 2))
-        return latents + told.view(-1, 1, 1, 1, 1)
+        total = text.mean((1, 2)) + timesteps / 1000
+        total = total if reference is None else total + reference.mean((1, 2))
+        return latents + total.view(-1, 1, 1, 1, 1)
 
 
 def condition(text, reference=None):
@@ -76,8 +76,8 @@ def test_rising_starts_at_none_and_never_falls():
     assert scales[0] == 1.0
     assert scales[-1] == pytest.approx(7.0)
     assert scales == sorted(scales)
-    told = [rising(6.0)(share, 0) for share in (0.25, 0.5, 0.8, 0.9, 0.98)]
-    assert told == pytest.approx([1.00001, 1.01445, 2.4541, 4.84141, 6.86437], abs=1e-5)
+    scales = [rising(6.0)(fraction, 0) for fraction in (0.25, 0.5, 0.8, 0.9, 0.98)]
+    assert scales == pytest.approx([1.00001, 1.01445, 2.4541, 4.84141, 6.86437], abs=1e-5)
     assert rising(6.0, power=1.0)(0.5, 0) == pytest.approx(4.0)
 
 

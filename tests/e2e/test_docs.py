@@ -1,4 +1,4 @@
-"""The code of the docs' pages runs, block after block, in one session a page."""
+"""The code of each docs page runs in order, in one session per page."""
 
 import re
 import shlex
@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 DOCS = Path(__file__).parents[2] / "docs"
-FILMS = {"video.mp4", "video.attention.mp4", "video.attention.png"}
-ROAD = {"mine", "clips", "cache", "mine.toml", "runs", "video.mp4"}
+VIDEOS = {"video.mp4", "video.attention.mp4", "video.attention.png"}
+STEPS = {"mine", "clips", "cache", "mine.toml", "runs", "video.mp4"}
 FASTER = {
     "refilm generate": ("--steps", 2),
     "refilm train": (
@@ -17,13 +17,13 @@ FASTER = {
         *("--set", "diffusion.curriculum=[{until=2, latent_frames=1, batch=2}]"),
     ),
 }
-UNUSABLE = "refilm data check clips/manifest.jsonl"  # as the page says: its clips have no references yet
+UNUSABLE = "refilm data check clips/manifest.jsonl"  # the page says that its clips have no references yet
 
 
 PAGES = {
-    "extending.md": FILMS,
+    "extending.md": VIDEOS,
     "weights.md": set(),
-    "data.md": ROAD,
+    "data.md": STEPS,
     "training.md": {"mine.toml", "cache", "runs"},
 }
 
@@ -47,7 +47,7 @@ def test_the_page_runs(page, made, fox, tmp_path, monkeypatch, refilm):
 
 
 def command(line: str, refilm) -> None:
-    """Run a line of a page, but for slow things faster."""
+    """Run a line of a page; slow commands run with fewer steps."""
     if line.startswith("rm -r "):
         shutil.rmtree(line.removeprefix("rm -r "))
         return

@@ -1,4 +1,4 @@
-"""What docs/names.md and docs/differences.md name exists: in the package, as a setting, option, value or file."""
+"""Every name in docs/names.md and docs/differences.md exists: in the package, as a setting, option, value or file."""
 
 import ast
 import inspect
@@ -37,7 +37,7 @@ VALUES = {*get_args(SamplerName), *get_args(GuidanceScheduleName), *get_args(Ker
 
 
 def ours():
-    """Names within code marks; in tables of two or three columns those of the second."""
+    """Names in code marks in the second column of the tables."""
     for page in PAGES:
         for line in (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8").splitlines():
             if line.startswith("| ") and not line.startswith("| ---"):
@@ -74,7 +74,7 @@ def test_what_does_not_exist_is_noticed(name, tmp_path):
 
 
 def exists(name: str, folder: Path) -> bool:
-    """Whether refilm has what a page calls so."""
+    """Whether refilm has something with this name."""
     if name.startswith("-"):
         return name.split()[0] in options(group())
     if name.startswith("refilm "):
@@ -124,7 +124,7 @@ def found(start, path: list[str], call: ast.Call | None) -> bool:
 
 
 def step(thing, name: str):
-    """One name further: an entry, an attribute, or a module."""
+    """Resolve one name: an entry, an attribute, or a module."""
     if isinstance(thing, dict):
         return thing[name]
     if name.isdigit():
@@ -157,7 +157,7 @@ def room(name: str) -> dict:
 
 @cache
 def live() -> dict:
-    """What the pages call by its variable."""
+    """Objects that the pages name by a variable."""
     pipeline = refilm.load("pocket")
     transformer = pipeline.base.transformer
     block = transformer.trunk.blocks[0]
@@ -174,18 +174,18 @@ def live() -> dict:
 
 @cache
 def settings(kind: type[Settings]) -> dict:
-    """A recipe's settings, as tables in tables."""
-    told = {}
+    """The settings of a recipe as nested tables."""
+    tree = {}
     for name, field in kind.model_fields.items():
         kinds = [own for own in (field.annotation, *get_args(field.annotation)) if inspect.isclass(own)]
         tables = [settings(own) for own in kinds if issubclass(own, Settings)]
-        told[name] = tables[0] if tables else {}
-    return told
+        tree[name] = tables[0] if tables else {}
+    return tree
 
 
 @cache
 def words() -> dict:
-    """Names that stand alone, each of what the line it is in is about."""
+    """Names without an object, such as attributes and settings."""
     layer = live()["adapter"].layers[0]
     owners = (Encoders, VideoAutoencoder, layer, SimpleNamespace(**diffusers.AutoencoderKLCogVideoX().config))
     attributes = {name for owner in owners for name in (*dir(owner), *getattr(owner, "__annotations__", ()))}
@@ -208,7 +208,7 @@ def leaves(table: dict):
 
 @cache
 def files(folder: Path) -> set[str]:
-    """What lies in the shipped model, in the repository, and in a folder of clips."""
+    """Files in the included model, in the repository, and in a folder of clips."""
     for _ in write_clips(folder / "clips", clips=1, split="train", seed=0, size=32):
         pass
     places = (

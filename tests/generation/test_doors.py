@@ -1,4 +1,4 @@
-"""Whatever is given to the library is looked at before it works; what diffusers calls otherwise is answered."""
+"""Arguments of the library are validated before work starts; names of diffusers give hints."""
 
 import inspect
 

@@ -104,10 +104,10 @@ def test_glow_lies_where_the_token_and_the_place_are():
     attention = torch.full((3, 4, 6, 8, 8), 1 / 64)
     attention[1, 2, 3] = 0
     attention[1, 2, 3, 5, 1] = 1
-    video = np.ptp(explanation(attention).side_by_side().frames.astype(int), axis=-1)  # how far from gray: (F, H, W)
-    assert [bright for bright in range(9) if video[bright].max() > 100] == [1, 2, 3, 4]
+    sheet = np.ptp(explanation(attention).side_by_side().frames.astype(int), axis=-1)  # how far from gray: (F, H, W)
+    assert [bright for bright in range(9) if sheet[bright].max() > 100] == [1, 2, 3, 4]
     for frame in (1, 4):
-        video, image = video[frame, :, 396:780], video[frame, :, 792:]
+        video, image = sheet[frame, :, 396:780], sheet[frame, :, 792:]
         assert center(video) == pytest.approx((2.5 / 4 * 256, 3.5 / 6 * 384), abs=2)  # of the token's cell
         assert center(image) == pytest.approx((5.5 / 8 * 256, 1.5 / 8 * 256), abs=2)
 

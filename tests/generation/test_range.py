@@ -19,7 +19,7 @@ OVERFLOW = {  # part -> its folder, the weights that are made too large, what th
 
 @pytest.fixture(params=OVERFLOW)
 def broken(request, tiny_base, tmp_path, monkeypatch) -> tuple[Path, str]:
-    """A base one of whose parts leaves float16's range, though no weight does, and what is said of it."""
+    """A base model with a part that leaves the range of float16, although no weight does, and the error."""
     folder, name, words = OVERFLOW[request.param]
     base = Path(shutil.copytree(tiny_base, tmp_path / "base", ignore=shutil.ignore_patterns("adapter")))
     shutil.copytree(tiny_base / "adapter", base / "adapter") if request.param == "image" else None

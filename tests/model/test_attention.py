@@ -29,7 +29,7 @@ def test_every_kernel_that_runs_here_is_the_formula(name, keys):
 
 
 def test_one_that_does_not_run_says_so():
-    with pytest.raises(ValueError, match=r"kernel 'cudnn' cannot run here, on cpu in float32 .* 64 .*: take 'fused'"):
+    with pytest.raises(ValueError, match=r"kernel 'cudnn' cannot run here, on cpu in float32 .* 64 .*: use 'fused'"):
         KERNELS["cudnn"](*(x.cpu() for x in given(40)))
 
 

@@ -1,4 +1,4 @@
-"""Schedule, loss and sampler beside tensors made by the original research code; its model's outputs are given."""
+"""Schedule, loss and sampler compared with tensors from the SAT fork with reference cross-attention."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The sampler of the original research code, free-running on its tiny model: nothing but start and draws is given."""
+"""The SAT sampler, free-running on its tiny model; only the start and the noise samples are given."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Transformer and adapter, through the low door, beside tensors made by the original research code."""
+"""Transformer and adapter, loaded with `load_denoiser`, compared with tensors from the SAT fork."""
 
 from functools import partial
 from pathlib import Path
@@ -34,12 +34,12 @@ def close(ours, theirs, atol):
 
 
 def weights():
-    """What the original's checkpoint holds, by its own names."""
+    """The tensors of the original checkpoint by their own names."""
     return torch.load(STATES, weights_only=True)["module"]
 
 
 def model(overrides=None, *, without=(), size=None):
-    """The original's tiny model; its images come projected already. Some weights may be others, or left out."""
+    """The original tiny model; its images are already projected. Weights can be replaced or omitted."""
     if not overrides and not without:
         return load_denoiser(CHECKPOINT, size=size)
     changed = weights() | {PREFIX + name: weight for name, weight in (overrides or {}).items()}

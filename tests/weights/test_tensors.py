@@ -1,4 +1,4 @@
-"""Reading tensors: memory holds them once, whatever is asked for; whole files are read or none."""
+"""Reading tensors: they are in memory only once, for every dtype; files are read completely or not at all."""
 
 import json
 import subprocess

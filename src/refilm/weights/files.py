@@ -72,4 +72,4 @@ def refuse_pointer(path: Path) -> None:
     if start.startswith(_LFS):
         raise ValueError(f"{path}: is a Git LFS pointer, not the file itself; {remedy}")
     if start.startswith(_PAGES):
-        raise ValueError(f"{path}: is a web page, not the downloaded file; {remedy}")
+        raise ValueError(f"{path}: is a web page, not the file itself; {remedy}")
