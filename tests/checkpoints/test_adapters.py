@@ -1,4 +1,4 @@
-"""Adapter folders: the same adapter comes back, never half of one, and never for another base."""
+"""Adapter folders: the same adapter is loaded, completely, and only on its base model."""
 
 import json
 import math

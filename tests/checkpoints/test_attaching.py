@@ -1,4 +1,4 @@
-"""A base model gets its adapter: its own, one of the Hub, one in a SAT checkpoint; and no other model's."""
+"""Attaching adapters: from the base model, the Hub or a SAT checkpoint; those of other models are rejected."""
 
 import logging
 import shutil
@@ -53,7 +53,7 @@ def test_what_is_not_on_the_hub_is_one_line(refilm, hub):  # noqa: F811
 
 
 def test_the_adapter_in_a_sat_checkpoint_is_loaded(tmp_path, hub, fox):  # noqa: F811
-    """As the base model that `convert` makes of it has it."""
+    """The same adapter as in the base model that `convert` creates."""
     folder = sat_base(tmp_path / "sat")
     clip(tmp_path / "clip")
     cached(hub, "openai/clip-vit-large-patch14", tmp_path / "clip")
@@ -81,7 +81,7 @@ def test_another_models_adapter_is_refused_by_name(tiny_base, tmp_path):
 
 
 def test_the_image_encoder_may_lie_elsewhere(tiny_base, tmp_path, hub, refilm, fox):  # noqa: F811
-    """Where the adapter names one of the Hub, and there is no network."""
+    """The adapter's image encoder is on the Hub, and there is no network."""
     folder = shutil.copytree(tiny_base, tmp_path / "published", ignore=shutil.ignore_patterns("image_*", "adapter"))
     size = load_adapter(tiny_base / "adapter").size
     small = type(size)(size.layers, size.heads, size.head_dim, reference_dim=16)
@@ -106,6 +106,6 @@ def test_half_precision_on_a_cpu_is_warned_of(tiny_base, caplog):
 
 
 def test_the_adapter_that_ships_is_still_for_the_base_that_ships():
-    """Fingerprints of 0.1 are those of today."""
+    """Fingerprints of 0.1 are unchanged."""
     base = load(memory="low").base
     assert base.fingerprint() == read_card("pocket").base_fingerprint == "bb004aea5e7fbbc5"

@@ -1,4 +1,4 @@
-"""Base models from every place: folders, the Hub's cache, SAT folders; loaded at once or one part at a time."""
+"""Base models from every source: folders, the Hub's cache, SAT folders; loaded at once or one part at a time."""
 
 import json
 import os
@@ -33,7 +33,7 @@ MODEL = "refilm-tests/Tiny"
 
 
 def cached(cache, name, folder):
-    """A folder as the Hub's cache keeps it."""
+    """A folder in the layout of the Hub's cache."""
     place = cache / f"models--{name.replace('/', '--')}"
     (place / "refs").mkdir(parents=True)
     (place / "refs" / "main").write_text(COMMIT)
@@ -42,7 +42,7 @@ def cached(cache, name, folder):
 
 @pytest.fixture
 def hub(tmp_path, monkeypatch):
-    """An empty cache of the Hub's; there is no network."""
+    """An empty Hub cache without network."""
     cache = tmp_path / "hub"
     cache.mkdir()
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(cache))
@@ -50,7 +50,7 @@ def hub(tmp_path, monkeypatch):
 
 
 def clip(folder):
-    """A whole CLIP with its image processor, as the Hub has CLIP ViT-L: text tower and all."""
+    """A complete CLIP with text tower and image processor, in the layout of CLIP ViT-L on the Hub."""
     small = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
     torch.manual_seed(1)
     model = CLIPModel(
@@ -76,7 +76,7 @@ def test_a_hub_id_is_found_in_the_cache(tiny_base, hub):
 
 
 def test_the_environment_counts(tiny_base, tmp_path):
-    """HF_HOME and HF_HUB_OFFLINE, in a process of their own."""
+    """HF_HOME and HF_HUB_OFFLINE, in a separate process."""
     cached(tmp_path / "home" / "hub", MODEL, tiny_base)
     code = f"from refilm.checkpoints import load_denoiser; print(load_denoiser({MODEL!r}).transformer.size.layers)"
     environment = {key: value for key, value in os.environ.items() if key not in ("HF_HUB_CACHE", "HF_TOKEN")}
@@ -208,7 +208,7 @@ def test_an_image_encoder_in_either_spelling(tmp_path):
 
 
 def spiece(folder):
-    """A tokenizer as T5 has it, in one file."""
+    """A T5 tokenizer in one file."""
     import sentencepiece
 
     words = [f"{a} {b}" for a in ("critter", "bounces", "meadow", "night") for b in ("a", "in", "the", "at")]

@@ -1,4 +1,4 @@
-"""Conversions carry every tensor over bit by bit, and say what they leave out."""
+"""Conversions copy every tensor bit-exactly and report ignored keys."""
 
 from dataclasses import replace
 
@@ -33,7 +33,7 @@ def same(ours, theirs):
 
 
 def test_to_diffusers_and_back_bit_by_bit(tmp_path):
-    """The original's own file, its adapter and its position table among it."""
+    """The original file with its adapter and its position table."""
     there = convert(CHECKPOINT, tmp_path / "base")
     assert {path.name for path in there.written} == {
         "transformer",

@@ -47,7 +47,7 @@ def test_peft_writes_a_config(tmp_path):
 
 
 def test_remedies_are_told_where_they_fit(tmp_path, tiny_base):
-    """`convert` for what it converts, and nothing else."""
+    """The hint names `convert` only for files that it supports."""
     save_sat(tmp_path / "s.pt", transformer(SINCOS), adapter(SINCOS), latent_frames=3)
     save_sat(tmp_path / "sat", transformer(SINCOS), adapter(SINCOS), latent_frames=3)
     save_file({"x": torch.ones(1)}, tmp_path / "plain.safetensors")
@@ -92,7 +92,7 @@ def test_a_variant_alone_is_loaded(folder, tiny_base):
     ],
 )
 def test_a_variant_in_shards_is_loaded(folder, tiny_base, shard):
-    """As newer and as older releases of diffusers call them."""
+    """File names of newer and older releases of diffusers."""
     tensors = load_file(folder / SAFE)
     (folder / SAFE).unlink()
     places = {key: shard.format(1 + number % 2) for number, key in enumerate(tensors)}

@@ -1,4 +1,4 @@
-"""Files made to harm, or damaged: one clear error that names file and key, no code of theirs runs, nothing stays."""
+"""Malicious or damaged files: one error that names file and key, no code runs, nothing is left behind."""
 
 import contextlib
 import functools
@@ -30,7 +30,7 @@ TO_Q = "transformer_blocks.1.attn1.to_q.weight"
 
 
 class Runs:
-    """Pickled, a call of any function."""
+    """An object that is pickled as a call of any function."""
 
     def __init__(self, function, *arguments):
         self.call = function, arguments
@@ -63,13 +63,13 @@ def partially(marker):
 
 
 def in_numpy(marker):
-    """NumPy's own functions are let pass, so a call hides among their arguments."""
+    """NumPy's functions are allowed, so a call is hidden in their arguments."""
     return Runs(np.random.get_state()[1].__reduce__()[0], np.ndarray, shell(marker), b"b")
 
 
 @pytest.fixture(scope="module")
 def good(tmp_path_factory):
-    """A sound checkpoint, and sound folders, to be spoiled."""
+    """A valid checkpoint and valid folders, to be damaged."""
     folder = tmp_path_factory.mktemp("good")
     save_sat(folder / "s.pt", transformer(SIZE), adapter(SIZE), latent_frames=3)
     save_sat(folder / "s.safetensors", transformer(SIZE), adapter(SIZE), latent_frames=3)
@@ -100,7 +100,7 @@ def changed(good, path, **changes):
 
 
 def retensored(good, path, **changes):
-    """A transformer's folder, some of its tensors others."""
+    """A transformer's folder with some tensors replaced."""
     path.mkdir()
     (path / "config.json").write_bytes((good / "transformer" / "config.json").read_bytes())
     tensors = load_file(good / "transformer" / SAFE) | changes
@@ -118,7 +118,7 @@ def header(good, path, change):
 
 
 def repickled(good, path, change):
-    """A sound checkpoint whose pickle was changed as bytes."""
+    """A valid checkpoint whose pickle was changed as bytes."""
     with zipfile.ZipFile(good / "s.pt") as source, zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as target:
         for name in source.namelist():
             data = source.read(name)
@@ -245,7 +245,7 @@ def test_there_are_enough_of_them():
 
 
 def test_the_payloads_would_run(tmp_path):
-    """In a reader that trusts them: the tests above prove something."""
+    """The files do run code in an unsafe reader, so the tests above are meaningful."""
     for made in (shell, evaluated, executed, in_numpy):
         marker = tmp_path / made.__name__
         stream = io.BytesIO(pickle.dumps(made(marker)))

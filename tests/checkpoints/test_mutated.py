@@ -1,4 +1,4 @@
-"""Every number, type and key of a model's files changed: it loads, or one line names the file; soon, in little room."""
+"""Every number, type and key of a model's files is changed: it loads, or a one-line error names the file."""
 
 import copy
 import json
@@ -85,7 +85,7 @@ ADDED = ("auto_map", "attn_implementation", "_attn_implementation", "quantizatio
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):
-    """The pocket model, to be spoiled one file at a time."""
+    """The pocket model, to be damaged one file at a time."""
     folder = shutil.copytree(POCKET, tmp_path_factory.mktemp("mutated") / "base")
     for name, content in MADE.items():
         (folder / name).write_text(json.dumps(content))
@@ -124,7 +124,7 @@ def mutated(name, place, value):
 
 
 def holds(read, *names):
-    """It reads, or raises one line that names one of the files; within a minute and a gigabyte."""
+    """It loads, or raises a one-line error that names a file; within a minute and a gigabyte."""
 
     def too_long(*_):
         raise AssertionError(f"still at it after {SECONDS} s")
@@ -247,7 +247,7 @@ def odd_file(path, tensors, key, kind):
 
 @pytest.mark.parametrize("kind", ODD)
 def test_odd_tensors(weights, tmp_path, kind):
-    """Of the keys that sizes are read from."""
+    """Changes of the keys from which sizes are read."""
     tensors, path = torch.load(weights / "s.pt", weights_only=True)["module"], tmp_path / "x.pt"
     marks = ("patch_embed", "final_layer.linear", "layernorm_list.0", "time_embed.0", "pos_embed", "image_proj",
              "layers.0.cross_attention.query")  # fmt: skip
@@ -271,7 +271,7 @@ def test_odd_tensors_of_an_autoencoder(tmp_path, kind):
 
 
 def test_a_table_larger_than_its_file(weights, tmp_path):
-    """Sixteen terabytes by a stride of 0."""
+    """Sixteen terabytes with a stride of 0."""
     tensors, key = pickled_tensors(weights / "s.pt"), "model.diffusion_model.mixins.pos_embed.pos_embedding"
     torch.save({"module": tensors | {key: torch.zeros(1, 1, 1).expand(1, 1 << 34, 64)}}, tmp_path / "x.pt")
     with pytest.raises(ValueError, match=rf"x\.pt: {key} has shape .*, but the file does not contain all its values"):
@@ -300,7 +300,7 @@ def test_more_layers_than_tensors(base, name):
 
 
 def test_layers_are_counted(weights, tmp_path):
-    """A key with a giant number makes one layer more, not a giant number of them."""
+    """A key with a huge layer number counts as one more layer."""
     tensors = pickled_tensors(weights / "s.pt")
     key = next(key for key in tensors if ".transformer.layers.0." in key)
     torch.save({"module": tensors | {key.replace(".0.", ".99999999."): tensors[key]}}, tmp_path / "x.pt")

@@ -52,7 +52,7 @@ def test_a_class_of_the_models_own_is_refused_by_file_and_key(model, file, fox):
 
 @pytest.mark.parametrize("key", ["attn_implementation", "_attn_implementation", "experts_implementation"])
 def test_no_kernel_is_asked_for(model, key, fox):
-    """Nothing but the declared fields reaches transformers."""
+    """Only declared fields reach transformers."""
     for part in ("text_encoder", "image_encoder"):
         path = model / part / "config.json"
         path.write_text(json.dumps(json.loads(path.read_text()) | {key: "evil/kernel"}))
@@ -77,7 +77,7 @@ def test_a_tokenizer_leads_to_no_other_file(model, tmp_path):
 
 
 def test_every_call_that_could_run_code_forbids_it():
-    """`from_pretrained` of the Auto classes, data sets and torch.hub; and nothing reads standard input."""
+    """`from_pretrained` of the Auto classes, data sets and torch.hub do not appear, nor is standard input read."""
     found = []
     for path in Path(refilm.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

@@ -1,4 +1,4 @@
-"""The step cache around a whole, tiny transformer."""
+"""The step cache on a complete tiny transformer."""
 
 import pytest
 import torch
@@ -17,7 +17,7 @@ def model():
 
 
 def sample(model, cache, seeds=(1,), steps=8):
-    """The final latents of videos side by side, guided away from nothing."""
+    """The final latents of a batch of videos with guidance."""
     _, _, text, reference = inputs(batch=max(seeds) + 1)
     text, reference = text[list(seeds)], reference[list(seeds)]
     nothing = Condition(torch.zeros_like(text), torch.zeros_like(reference))
@@ -61,7 +61,7 @@ def test_branches_share_nothing_and_reuse_what_was_added(model):
 
 
 def adds(model, latents, timestep, condition):
-    """WrapPrediction that adds what the trunk adds to these latents."""
+    """A `wrap_blocks` that adds the trunk's residual for these latents."""
     seen = []
 
     def note(run, x, conditioning):
@@ -74,7 +74,7 @@ def adds(model, latents, timestep, condition):
 
 
 def test_videos_side_by_side_skip_each_by_itself(model):
-    """One sample moves, the other hardly: what comes out is what comes out alone."""
+    """One sample changes, the other hardly does: the results equal those of separate runs."""
     latents, timestep, text, reference = inputs()
     later = latents + torch.tensor([0.001, 1.0]).view(2, 1, 1, 1, 1)
     last = later + 0.001

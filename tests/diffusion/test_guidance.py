@@ -9,7 +9,7 @@ LATENTS = torch.randn(2, 2, 4, 2, 2)
 
 
 class Toy:
-    """Velocity = latents + text + reference + timestep, and a note of every call."""
+    """Velocity = latents + text + reference + timestep; every call is recorded."""
 
     def __init__(self):
         self.calls = []

@@ -1,4 +1,4 @@
-"""Whole runs beside diffusers' schedulers, with a model that depends on latents and timestep."""
+"""Complete runs compared with diffusers' schedulers, with a model that depends on latents and timestep."""
 
 import pytest
 import torch
@@ -66,7 +66,7 @@ def test_ddim_is_that_of_diffusers(steps, snr_shift):
 @pytest.mark.parametrize("name", SAMPLERS)
 @pytest.mark.parametrize("steps", [3, 7, 30])
 def test_a_perfect_model_gives_the_video_and_the_start_is_left_alone(name, steps):
-    """Its velocity always means the same clean latents; the step counts do not divide 1000."""
+    """Its velocity always implies the same clean latents; the step counts do not divide 1000."""
     schedule, video = scaled_linear(), torch.randn(*SHAPE, generator=seeded(1))
 
     def knows_the_video(latents, timestep, fraction):
@@ -85,7 +85,7 @@ def test_a_perfect_model_gives_the_video_and_the_start_is_left_alone(name, steps
 
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_the_latents_between_have_the_noise_of_their_timestep(name):
-    """Around a video of zeros the latents are noise of standard deviation sigma at the timestep asked at next."""
+    """For a video of zeros the latents are noise with standard deviation sigma at the next timestep."""
     schedule, shape = scaled_linear(), (1, 8, 16, 32, 32)
 
     def knows_zeros(latents, timestep, fraction):
@@ -116,7 +116,7 @@ def test_a_video_does_not_depend_on_those_beside_it():
 @pytest.mark.parametrize("sampler", [*SAMPLERS, "sat"])
 @pytest.mark.parametrize("wrong", [float("nan"), float("inf")])
 def test_the_step_that_leaves_the_range_of_numbers_is_named(sampler, wrong):
-    """The one wrong value is nearly the last of all."""
+    """The only invalid value is almost the last one."""
 
     def overflowing(latents, timestep, fraction):
         velocity = predict(latents, timestep, fraction)

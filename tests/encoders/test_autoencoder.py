@@ -33,7 +33,7 @@ def test_other_numbers_of_frames_are_refused(model):
 
 
 def test_latents_and_pixels_are_what_diffusers_gives(model):
-    """Encoding in one go, the scaling factor on both sides, the order of axes, the range of pixels."""
+    """Encoding of all frames at once, scaling in both directions, axis order, pixel range."""
     autoencoder = VideoAutoencoder(model, decode_frames=None)
     video = torch.randint(0, 256, (1, 9, 16, 16, 3), dtype=torch.uint8)
     mean, _ = autoencoder.posterior(video)

@@ -1,4 +1,4 @@
-"""Folded convolutions give what diffusers' own give."""
+"""Folded convolutions give the same results as diffusers' convolutions."""
 
 import pytest
 import torch

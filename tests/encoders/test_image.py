@@ -22,7 +22,7 @@ def encoder():
 
 
 def test_a_image_keeps_its_shape():
-    """A circle in a wide image stays as wide as it is high, on a ground of the image's own border color."""
+    """A circle in a wide image stays circular, on padding in the border color of the image."""
     y, x = np.mgrid[:64, :128]
     pixels = np.full((64, 128, 3), (40, 160, 220), dtype=np.uint8)
     pixels[(x - 64) ** 2 + (y - 32) ** 2 < 24**2] = (255, 0, 0)

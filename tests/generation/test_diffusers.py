@@ -1,4 +1,4 @@
-"""A whole pipeline that diffusers saved makes, in refilm, the videos that it makes in diffusers."""
+"""A pipeline saved by diffusers generates the same videos in refilm as in diffusers."""
 
 import pytest
 import torch
@@ -62,7 +62,7 @@ def ours(theirs, tmp_path_factory) -> refilm.Pipeline:
 
 
 def video_of_theirs(pipeline, monkeypatch, *, steps, kind, frames=9, **settings):
-    """Latents and pixels, from the noise that our seed draws, in our order: diffusers draws more often."""
+    """Latents and pixels from the noise of refilm's seed in refilm's order; diffusers samples noise more often."""
     pipeline.scheduler = kind.from_config(pipeline.scheduler.config)
     pipeline.set_progress_bar_config(disable=True)
     latents = ((frames - 1) // 4 + 1, 4, SIZE["height"] // 4, SIZE["width"] // 4)
@@ -112,7 +112,7 @@ def test_videos_are_those_of_diffusers(theirs, ours, monkeypatch, sampler, kind,
 
 
 def test_prompts_are_read_as_diffusers_reads_them(theirs, ours):
-    """Padded to the full length and read without a mask."""
+    """Padded to the full length, without a mask."""
     for prompt in (PROMPT, ""):
         expected, _ = theirs.encode_prompt(prompt, do_classifier_free_guidance=False, max_sequence_length=20)
         torch.testing.assert_close(ours.base.encoders.text([prompt]), expected, rtol=0, atol=1e-6)

@@ -62,7 +62,7 @@ def test_names_of_settings_are_names_of_things():
 
 
 def test_sat_is_the_research_code_with_zeros_after_the_projection(pipeline, image):
-    """Put together here from public parts; the adapter's projection has a bias, so zeros before it are others."""
+    """Composed from public parts; the adapter's projection has a bias, so zeros before it give other results."""
     asked = pipeline.request(sampler="sat", steps=3, guidance=6.0)
     assert asked.guidance_schedule == "by-timestep"
     *_, last = pipeline.sample([PROMPT], [image], seeds=[7], request=asked)

@@ -1,4 +1,4 @@
-"""The adapter: nothing at first, only what the scale lets through later, and all that trains."""
+"""The adapter: no effect before training, scaling of its output, and the trainable parameters."""
 
 import pytest
 import torch

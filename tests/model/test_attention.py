@@ -1,4 +1,4 @@
-"""Kernels by name: each that can run here computes the formula."""
+"""Every kernel that can run on this machine computes the attention formula."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Some of the samples: each keeps all that is its own, and what is everyone's stays."""
+"""A subset of the samples: per-sample values are indexed, shared values are kept."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Attention kernels and the swapping of parts."""
+"""Attention kernels and temporary replacement of attributes."""
 
 import pytest
 import torch

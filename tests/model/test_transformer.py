@@ -1,4 +1,4 @@
-"""The transformer beside diffusers' with the same weights, and what it does on its own."""
+"""The transformer compared with diffusers' with the same weights, and its own behavior."""
 
 from types import SimpleNamespace
 
@@ -18,7 +18,7 @@ from .tiny import ROTARY, SINCOS, inputs, transformer, wild
 
 @pytest.fixture(scope="module", params=["2b", "5b"])
 def twins(request, tmp_path_factory):
-    """A model of diffusers and ours, read from its file."""
+    """A model of diffusers, and a refilm model loaded from its file."""
     size = SINCOS if request.param == "2b" else ROTARY
     theirs = CogVideoXTransformer3DModel(
         num_attention_heads=size.heads,
@@ -84,7 +84,7 @@ def test_sampling_or_measuring_first_does_not_spoil_training(size):
     assert torch.equal(sampled, trained)
 
 
-def test_advice_around_the_trunk_may_skip_it():
+def test_wrap_blocks_can_skip_the_blocks():
     model, given = transformer(), inputs()[:3]
     plain = model(*given)
     model.trunk.wrap_blocks = lambda run, x, conditioning: run(x, conditioning)

@@ -1,4 +1,4 @@
-"""Tiny transformers whose every weight matters."""
+"""Tiny transformers in which every weight affects the output."""
 
 from dataclasses import replace
 
@@ -16,7 +16,7 @@ REFERENCE_DIM = 20
 
 @torch.no_grad()
 def wild(module, seed=0):
-    """Fill a module with weights of full size: with small ones, gates shut and hide faults in the tolerance."""
+    """Fill a module with large weights: with small ones, gates close and hide errors within the tolerance."""
     draw = torch.Generator().manual_seed(seed)
     for name, weight in module.named_parameters():
         noise = torch.randn(weight.shape, generator=draw)

@@ -1,4 +1,4 @@
-"""The original's 3-D autoencoder, converted, beside tensors that the original code made."""
+"""The converted 3-D autoencoder compared with tensors from the original code."""
 
 import json
 import math
@@ -64,7 +64,7 @@ def test_decoding_in_the_originals_chunks(io, frames):
 
 
 def test_through_our_own_door(io):
-    """uint8 in and out, axes and scale in the transformer's order."""
+    """uint8 input and output, axis order and scale of the transformer."""
     autoencoder = VideoAutoencoder(model())
     video = torch.randint(0, 256, (1, 17, 32, 48, 3), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     mean, std = autoencoder.posterior(video)

@@ -62,7 +62,7 @@ def test_sampler_given_what_the_original_model_said(steps):
     scale, draws = by_timestep(steps), iter(theirs["draws"])
 
     def says(latents, timestep, fraction):
-        """The velocity that means the recorded clean latents at the level the original snapped to."""
+        """The velocity that implies the recorded clean latents at the level to which the original snapped."""
         index = round(fraction * steps)
         assert timestep == theirs["timesteps"][index]
         assert scale(fraction, timestep) == pytest.approx(theirs["guidance_scale"][index].item(), abs=1e-9)

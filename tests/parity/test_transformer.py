@@ -137,7 +137,7 @@ def test_loss_and_gradients(group):
 
 
 def test_timesteps():
-    """The same operations as diffusers', bit for bit. The fixture is of another machine, whose `exp` may round
+    """The same operations as in diffusers, bit-exact. The fixture is from another machine, whose `exp` may round
     differently: an angle t * exp(x) is known to two units in the last place, and what the layers make of that follows.
     """
     theirs, tiny = fixture("embeddings"), model().transformer

@@ -1,4 +1,4 @@
-"""Fingerprints: one for a model however it is stored or dressed, another for any other model."""
+"""Fingerprints: independent of storage and adapters, and different for other models."""
 
 from dataclasses import replace
 
@@ -61,7 +61,7 @@ def test_a_short_training_changes_it():
 
 
 def test_every_sampled_value_counts():
-    """Of a small tensor all values, of a large one those at even distances, first and last tensors alike."""
+    """All values of a small tensor and evenly spaced values of a large one, for the first and last tensors alike."""
     model = transformer()
     weights, before = base_weights(model), fingerprint(model)
     for name in sorted(weights)[:: max(1, len(weights) // 12)]:

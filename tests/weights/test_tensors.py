@@ -33,7 +33,7 @@ print(json.dumps([memory("VmHWM") - before, sum(weight.nbytes for weight in mode
 @pytest.mark.parametrize("stored", ["float32", "bfloat16"])
 @pytest.mark.parametrize("asked", ["float32", "float16", "bfloat16"])
 def test_loading_needs_little_more_memory_than_the_weights(tmp_path, stored, asked):
-    """At a size where a single tensor is as small a part of the whole as in the real model."""
+    """At a size where each tensor is as small a part of the total as in the real model."""
     model = Transformer(replace(sizes.cogvideox_2b(), layers=24, heads=8, text_dim=512)).to(getattr(torch, stored))
     save_transformer(model, tmp_path / "diffusers", max_shard_size="100MB")
     save_sat(tmp_path / "sat", model)
