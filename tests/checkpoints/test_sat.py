@@ -21,7 +21,7 @@ PATCHES = f"{PREFIX}mixins.patch_embed.proj.weight"
 
 
 def states(path, change=None, wrapper="module", **beside):
-    """A checkpoint file with a transformer and an adapter; `change` can change its weights; `more` adds files."""
+    """A checkpoint file with a transformer and an adapter; `change` can change its weights; `beside` adds files."""
     save_sat(path, transformer(SIZE), adapter(SIZE), latent_frames=3)
     weights = torch.load(path, weights_only=True)["module"]
     if change is not None:
