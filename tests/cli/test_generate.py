@@ -66,6 +66,6 @@ def test_every_setting_of_a_request_has_an_option_with_its_sentence(refilm, monk
 
 def test_explain_writes_heat_maps(generate, fox):
     said = generate("--reference", fox, "-o", "video.mp4", "--explain-steps", "2-2")
-    assert said.splitlines()[1] == "heat maps: video.looks.mp4, video.looks.png"
-    assert open_video("video.looks.mp4").frames.shape == (17, 256, 792, 3)
-    assert Image.open("video.looks.png").mode == "RGB"
+    assert said.splitlines()[1] == "heat maps: video.attention.mp4, video.attention.png"
+    assert open_video("video.attention.mp4").frames.shape == (17, 256, 792, 3)
+    assert Image.open("video.attention.png").mode == "RGB"

@@ -63,7 +63,7 @@ def recipe(tiny_base, cache, tmp_path, monkeypatch) -> Path:
         (['train.lora={targets=["nothing"]}'], "no linear layer of the transformer is called 'nothing'"),
         (['videos={prompts=["a"], references=["file", "file"]}'], "videos.references: 2 images for 1 prompts"),
         (['videos={prompts=["a"], references=["file"]}'], "file"),
-        ([f'videos.prompts=["{"a critter waits " * 20}"]'], "this model reads 24"),
+        ([f'videos.prompts=["{"a critter waits " * 20}"]'], "the limit of this model is 24"),
         (["loop.accumulate=8"], "a batch of 4 cannot be split over 1 processes in 8 parts"),
         (["diffusion.curriculum=[{until=1,batch=4},{until=9,batch=1}]", "loop.accumulate=2"], "a batch of 1 cannot"),
         (["loop.optimizer.kind=adamw8bit-bitsandbytes"], "adamw8bit-bitsandbytes"),

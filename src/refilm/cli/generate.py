@@ -117,12 +117,12 @@ def generate(
         kernel=kernel,
         step_cache=step_cache,
     )
-    for doubt in doubts(pipeline.base, prompt):
-        print_error(f"note: {doubt}")
+    for note in domain_notes(pipeline.base, prompt):
+        print_error(f"note: {note}")
     maps = AttentionMaps(steps=steps_of(explain_steps, request.steps)) if explain else None
     latents, explained = None, []
     with bar("sampling", request.steps) as advance:
-        for step in pipeline.sample([prompt], [image], seeds=[seed], request=request, advice=maps):
+        for step in pipeline.sample([prompt], [image], seeds=[seed], request=request, wrap_prediction=maps):
             latents = step.latents
             advance("sampling")
     assert latents is not None

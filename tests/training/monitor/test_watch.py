@@ -84,9 +84,9 @@ def test_a_run_leaves_all_that_is_needed_to_repeat_it(refilm, folder, tiny_base)
 
     card = (folder / "adapter" / "README.md").read_text()
     last = record["validations"][-1]["scores"]
-    assert f"| the right image | {last['right']:.4f} |" in card
-    assert "| clips learned from | 8 |" in card
-    assert "| samples seen | 24 |" in card
+    assert f"| right image | {last['right']:.4f} |" in card
+    assert "| training clips | 8 |" in card
+    assert "| training samples | 24 |" in card
 
     again = record["recipe"]
     again["out"] = "again"

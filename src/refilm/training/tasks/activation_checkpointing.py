@@ -44,7 +44,7 @@ def apply_checkpointing(transformer: Transformer, mode: Checkpointing) -> None:
 
 def compile_blocks(transformer: Transformer) -> None:
     """Compile every block at its first run; identical blocks share the compiled code."""
-    step = transformer.trunk.step
+    step = transformer.trunk.run_block
     if isinstance(step, Recomputing) and step.selective:
         step.compile()
     else:
