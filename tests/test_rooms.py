@@ -73,7 +73,7 @@ def test_every_public_function_is_a_door(room):
         (wilson, [2.5, 4], {}, "hits: "),
         (novelty, ["a cat"], {}, "subject: "),
         (Judge.load, [None], {}, "path: "),
-        (accuracy, [["no", "yes"]], {}, "hits are true or false, received 'no'"),
+        (accuracy, [["no", "yes"]], {}, "hits: each must be true or false, received 'no'"),
         (Video, [VIDEO.frames, None], {}, "fps must lie between"),
         (Video, [VIDEO.frames, [8]], {}, "fps must lie between"),
         (StepCache, ["0.1"], {}, "threshold: "),

@@ -1,4 +1,6 @@
-"""What the docs and the benchmarks' page tell of steps, memory and speed, made anew from the results."""
+"""The sentences with figures about steps, memory and speed in the docs and benchmarks/README.md, generated from
+result files.
+"""
 
 from itertools import pairwise
 from typing import Any
@@ -10,7 +12,7 @@ from .results import ROOT, result
 
 def benchmarks_page() -> list[str]:
     kept, took = result("training_memory"), result("training")
-    step = {name.removeprefix("adapter, "): told for name, told in kept["steps"].items() if name.startswith("adapter")}
+    step = {name.removeprefix("adapter, "): one for name, one in kept["steps"].items() if name.startswith("adapter")}
     hand = kept["a_careful_count_gave"]
     judge = Judge.load(ROOT / "benchmarks" / "judge.safetensors")
     size = (ROOT / "benchmarks" / "judge.safetensors").stat().st_size / 1e6
@@ -45,9 +47,9 @@ def benchmarks_page() -> list[str]:
         f"| encoding, clips/s | {encoding['refilm']['median']:.1f} | {encoding['plain']['median']:.1f} "
         f"| {encoding['refilm_to_plain']:.2f} | |",
         *(
-            f"| {name}, s/step | {told['refilm']['median']:.3f} | {told['plain']['median']:.3f} "
-            f"| {told['refilm_to_plain']:.2f} | {100 * told['outside']['median']:.1f} % |"
-            for told, name in table
+            f"| {name}, s/step | {times['refilm']['median']:.3f} | {times['plain']['median']:.3f} "
+            f"| {times['refilm_to_plain']:.2f} | {100 * times['outside']['median']:.1f} % |"
+            for times, name in table
         ),
     ]
 

@@ -49,9 +49,9 @@ def test_each_recipe_is_tried():
     assert {str(path.relative_to(RECIPES).with_suffix("")) for path in RECIPES.rglob("*.toml")} == set(SMALLER)
 
 
-def test_a_model_is_trained_from_nothing_as_the_page_says(clone, refilm):
+def test_a_model_is_trained_from_scratch_as_the_page_says(clone, refilm):
     """All five stages, one on the other; what comes of it makes a video."""
-    for line in block("from nothing"):
+    for line in block("from scratch"):
         if line.startswith("refilm train"):
             train(refilm, line.split("recipes/")[1].split(".toml")[0])
     model = clone / "runs" / "pocket" / "model"
