@@ -65,10 +65,10 @@ def training() -> list[str]:
     counted = {mode: steps[f"adapter, autocast, {mode}"] for mode in modes}
     small = steps["adapter, autocast, base in 8 bits, full"]
     base, adapter = sizes["parameters_2b"], 442_598_400 + 1_968_000
-    told = [(f"| `bf16` | `{mode}` |", 2 * base, 20 * adapter, counted[mode]) for mode in modes]
-    told += [("| `int8` | `full` |", base, 20 * adapter, small)]
+    table = [(f"| `bf16` | `{mode}` |", 2 * base, 20 * adapter, counted[mode]) for mode in modes]
+    table += [("| `int8` | `full` |", base, 20 * adapter, small)]
     eight = 2 * (1 + 4 / 256)  # bytes of both moments, with a scale for each block of 256
-    told += [("| `int8` | `full`, with `adamw8bit` and `ema = 0` |", base, (8 + eight) * adapter, small)]
+    table += [("| `int8` | `full`, with `adamw8bit` and `ema = 0` |", base, (8 + eight) * adapter, small)]
     return [
         *(
             f"| `{mode}` | {c['kept_gib']:.1f} GiB | {c['peak_gib']:.1f} GiB | {c['tflop']:.0f} T |"
@@ -79,7 +79,7 @@ def training() -> list[str]:
         *(
             f"{start} {frozen / 1e9:.1f} | {trained / 1e9:.1f} | {(peak := case['peak_gib'] * 2**30) / 1e9:.1f} "
             f"| {sum(round(part / 1e9, 1) for part in (frozen, trained, peak)):.1f} |"
-            for start, frozen, trained, case in told
+            for start, frozen, trained, case in table
         ),
         "The tests hold the pocket model's velocity and the gradients of a small adapter to within 1.5 %.",
         f"20 bytes for each of {(base + adapter) / 1e9:.1f} billion weights with AdamW, "
@@ -88,12 +88,12 @@ def training() -> list[str]:
 
 
 def extending() -> list[str]:
-    told = result("step_cache")
-    ddim, noisy = (told["samplers"][name] for name in ("ddim", "dpmpp-2m-sde"))
+    measured = result("step_cache")
+    ddim, noisy = (measured["samplers"][name] for name in ("ddim", "dpmpp-2m-sde"))
     other = (ddim["other_noise_psnr"] + noisy["other_noise_psnr"]) / 2
     cell = lambda found: "the same videos" if found["same_videos"] else f"{found['psnr']:.0f} dB"  # noqa: E731
     return [
-        f"at {told['steps']} steps (means of {told['pairs']} videos; PSNR to the video without the cache; a video from "
+        f"at {measured['steps']} steps (means of {measured['pairs']} videos; PSNR to the video without the cache; a video from "
         f"other noise has {other:.0f} dB; `benchmarks/step_cache.py`)",
         *(
             f"| {name} | {100 * ddim[name]['left_out']:.0f} % | {cell(ddim[name])} "

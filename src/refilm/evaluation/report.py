@@ -42,7 +42,8 @@ def markdown(rows: Sequence[Row]) -> str:
 def as_json(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """Rows as plain values for `json.dump`; fractions stay in 0..1."""
     return [
-        {"name": row.name, "scores": {name: a.to_values() for name, a in row.scores.items()}, **row.notes} for row in rows
+        {"name": row.name, "scores": {name: a.to_values() for name, a in row.scores.items()}, **row.notes}
+        for row in rows
     ]
 
 

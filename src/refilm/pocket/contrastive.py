@@ -1,6 +1,7 @@
-"""Training text and image encoders together: a subject's portrait against words that tell its looks.
+"""Trains the text and image encoders together: a subject's portrait against captions that describe its appearance.
 
-Symmetric cross-entropy over the pairs of a batch (Radford et al. 2021, arXiv 2103.00020, figure 3).
+Symmetric cross-entropy over the pairs of a batch (Radford et al. 2021, arXiv 2103.00020, figure 3). Knows
+critters, the data set, but nothing of the training loop.
 """
 
 from io import BytesIO
@@ -22,22 +23,32 @@ from refilm.training.tasks.task import Reporting
 
 
 class EncodersSettings(Settings):
-    """The encoders' shapes and the batch."""
+    """The encoders' architecture and the batch size."""
 
     vocabulary: int = Field(default=256, ge=32, le=2**20)
+    """Tokens of the tokenizer, at most."""
     text_length: int = Field(default=24, ge=2, le=4096)
+    """Tokens per caption; shorter captions are padded."""
     width: int = Field(default=128, ge=1, le=2**16)
+    """Width of both encoders' hidden states."""
     text_layers: int = Field(default=2, ge=1, le=1000)
+    """Layers of the text encoder."""
     image_layers: int = Field(default=4, ge=1, le=1000)
+    """Layers of the image encoder."""
     heads: int = Field(default=4, ge=1, le=1000)
+    """Attention heads of both encoders."""
     image_size: int = Field(default=32, ge=1, le=4096)
+    """Height and width of the image encoder's input in pixels."""
     image_patch: int = Field(default=4, ge=1, le=4096)
+    """Height and width of an image patch in pixels; smaller patches give more tokens."""
     batch: int = Field(default=256, ge=2, le=10**6)
+    """Pairs per step. All pairs of a batch are compared, so a larger batch is a harder task."""
     seed: Seed = 0
+    """Seed of the weights, the tokenizer's captions and the training pairs."""
 
 
 def train_tokenizer(folder: Path, settings: EncodersSettings) -> T5Tokenizer:
-    """A sentencepiece tokenizer of the captions' words and of single letters, saved in `folder` as T5's are."""
+    """Train a sentencepiece tokenizer on the captions' words and single letters, and save it as T5 tokenizers are."""
     captions = [critters.story(settings.seed, i, "train").looks_caption for i in range(4000)]
     words = sorted({word for caption in captions for word in caption.replace(",", "").split()})
     model = BytesIO()
@@ -95,7 +106,7 @@ def make_image_encoder(settings: EncodersSettings) -> CLIPVisionModel:
 
 
 class Pair(nn.Module):
-    """Both encoders, each with a projection that only training needs."""
+    """Both encoders, each with a projection that is used only in training."""
 
     def __init__(self, text: T5EncoderModel, image: CLIPVisionModel, width: int):
         super().__init__()
@@ -106,8 +117,8 @@ class Pair(nn.Module):
 
     def forward(self, tokens: Tensor, pixels: Tensor) -> Tensor:
         """Similarities of every text with every image: (B, L), (B, 3, H, W) -> (B, B)."""
-        said = (tokens != 0).float()[..., None]
-        text = (self.text(input_ids=tokens).last_hidden_state * said).sum(1) / said.sum(1)
+        mask = (tokens != 0).float()[..., None]  # (B, L, 1)
+        text = (self.text(input_ids=tokens).last_hidden_state * mask).sum(1) / mask.sum(1)
         image = self.image(pixel_values=pixels).last_hidden_state.mean(1)
         text = F.normalize(self.text_out(text).float(), dim=-1)
         image = F.normalize(self.image_out(image).float(), dim=-1)
@@ -115,14 +126,16 @@ class Pair(nn.Module):
 
 
 class EncodersTask(Reporting):
-    """Trains on portraits and looks captions of critters, drawn on the spot."""
+    """Trains on portraits of critters and captions of their appearance, both made on the fly."""
 
     def __init__(self, settings: EncodersSettings):
         if place().size > 1:
-            raise ValueError(f"the encoders train in one process, not in {place().size}: pairs of a batch are compared")
+            raise ValueError(
+                f"{place().size} processes: all pairs of a batch are compared, so train the encoders in one process"
+            )
         self.settings = settings
         self.kept = TemporaryDirectory()
-        """What is made before the first step, and delivered after the last: `tokenizer` and `image_processor`."""
+        """Folder of what is made before the first step and delivered after the last: `tokenizer`, `image_processor`."""
         self.tokenizer = train_tokenizer(Path(self.kept.name) / "tokenizer", settings)
         self.processor = CLIPImageProcessor(
             size={"shortest_edge": settings.image_size},
@@ -144,22 +157,22 @@ class EncodersTask(Reporting):
         return self.tokenize(captions), self.normalize(np.stack(pixels))
 
     def tokenize(self, captions: list[str]) -> Tensor:
-        """(B, L), padded to the full length, as the transformer reads them."""
+        """Token ids (B, L), padded to the full length, as for the transformer."""
         length = self.settings.text_length
         return self.tokenizer(captions, padding="max_length", max_length=length, return_tensors="pt").input_ids
 
     def normalize(self, images: np.ndarray) -> Tensor:
-        """(B, H, W, 3) uint8 at the encoder's own size -> (B, 3, H, W), as the image processor does it."""
+        """(B, H, W, 3) uint8 at the encoder's input size -> (B, 3, H, W), normalized like the image processor does."""
         mean, std = torch.tensor(self.processor.image_mean), torch.tensor(self.processor.image_std)
         return ((torch.from_numpy(images) / 255 - mean) / std).permute(0, 3, 1, 2).contiguous()
 
     def samples(self, step: int) -> range:
-        """The numbers of a step's pairs."""
+        """The indices of a step's pairs."""
         return range(step * 4096, step * 4096 + self.settings.batch)
 
     def loss(self, step: int, samples: range) -> dict[str, Tensor]:
         if len(samples) < self.settings.batch:
-            raise ValueError("the encoders compare all pairs of a batch at once: leave loop.accumulate out")
+            raise ValueError("loop.accumulate: all pairs of a batch are compared at once; remove this setting")
         similarities = self.module(*self._batch(step, self.settings.batch, "train"))
         targets = torch.arange(len(similarities))
         loss = 0.5 * (F.cross_entropy(similarities, targets) + F.cross_entropy(similarities.T, targets))

@@ -1,6 +1,6 @@
-"""The demo: one image of a critter that no training clip ever showed, videos of it, and a page that shows them.
+"""The demo: an image of a critter that no training clip shows, videos of it, and an HTML page that shows them.
 
-Makes files and yields as it goes; knows nothing of screens.
+Writes files and yields after every sampler step; does not know how progress is displayed.
 """
 
 import shlex
@@ -20,8 +20,8 @@ from refilm.generation.pipeline import Pipeline
 from refilm.generation.request import Request
 
 TEMPLATE = Path(__file__).with_name("demo.html")
-PICTURE_SIZE = 512  # pixels
-PLOTS = (
+IMAGE_SIZE = 512  # pixels
+SCENARIOS = (
     ("bounces", "meadow"),
     ("moves right", "beach"),
     ("circles", "night"),
@@ -32,41 +32,41 @@ PLOTS = (
 
 
 @dataclass(frozen=True)
-class Take:
+class DemoVideo:
     """A video of the demo."""
 
     name: str
-    """Of its files, without suffix."""
+    """Name of its files, without suffix."""
     prompt: str
     image: str | None
-    """The file of its reference image, or none."""
+    """File name of its reference image; None without one."""
 
 
 @dataclass(frozen=True)
 class DemoStep:
-    """A sampler's step is done."""
+    """A sampler step is done."""
 
-    take: int
-    """Of which video, from 1."""
-    takes: int
-    """How many videos there are."""
+    video: int
+    """Number of the video, from 1."""
+    videos: int
+    """Number of videos in the demo."""
 
 
 @dataclass(frozen=True)
 class Demo:
-    """What is made where. The same seed chooses the same critters and makes the same videos."""
+    """A demo in a folder. The same seed selects the same critters and generates the same videos."""
 
     folder: Path
     seed: int
 
     @property
     def page(self) -> Path:
-        """The page that shows everything."""
+        """The HTML page that shows the image and all videos."""
         return self.folder / "index.html"
 
     @cached_property
-    def cast(self) -> tuple[critters.Subject, critters.Subject]:
-        """The critter, and another one that shares neither shape nor color with it."""
+    def subjects(self) -> tuple[critters.Subject, critters.Subject]:
+        """The critter, and another one that has neither its shape nor any of its colors."""
         rng = np.random.default_rng(self.seed)
         unseen = critters.subjects("held_out")
         hero = unseen[int(rng.integers(len(unseen)))]
@@ -76,53 +76,53 @@ class Demo:
         return hero, different[int(rng.integers(len(different)))]
 
     @cached_property
-    def takes(self) -> tuple[Take, ...]:
-        """The videos: of the critter, then twice the first prompt again, without the image and with another's."""
-        prompts = [critters.Story(self.cast[0], motion, scene).caption for motion, scene in PLOTS]
-        videos = [Take(f"video-{n}", prompt, "critter.png") for n, prompt in enumerate(prompts, start=1)]
+    def videos(self) -> tuple[DemoVideo, ...]:
+        """Six videos of the critter, then the first prompt again without an image and with another critter's."""
+        prompts = [critters.Story(self.subjects[0], motion, scene).caption for motion, scene in SCENARIOS]
+        of_critter = [DemoVideo(f"video-{n}", prompt, "critter.png") for n, prompt in enumerate(prompts, start=1)]
         return (
-            *videos,
-            Take("without-image", prompts[0], None),
-            Take("another-image", prompts[0], "another.png"),
+            *of_critter,
+            DemoVideo("without-image", prompts[0], None),
+            DemoVideo("another-image", prompts[0], "another.png"),
         )
 
     def make(self, pipeline: Pipeline, request: Request) -> Iterator[DemoStep]:
-        """Draw the images, make the videos and write the page, yielding after every step of a sampler."""
+        """Draw the images, generate the videos and write the page; yields after every sampler step."""
         self.folder.mkdir(parents=True, exist_ok=True)
         images = self._draw()
-        for number, take in enumerate(self.takes, start=1):
-            reference = images[take.image] if take.image else None
+        for number, one in enumerate(self.videos, start=1):
+            reference = images[one.image] if one.image else None
             latents = None
-            for step in pipeline.sample([take.prompt], [reference], seeds=[self.seed], request=request):
+            for step in pipeline.sample([one.prompt], [reference], seeds=[self.seed], request=request):
                 latents = step.latents
-                yield DemoStep(number, len(self.takes))
+                yield DemoStep(number, len(self.videos))
             assert latents is not None
             (video,) = pipeline.decode(latents)
             for suffix in (".mp4", ".gif"):
-                video.save(self.folder / f"{take.name}{suffix}")
+                video.save(self.folder / f"{one.name}{suffix}")
         write_text(self.page, self._html(request))
 
     def _draw(self) -> dict[str, Image.Image]:
         images = {}
-        for number, (name, subject) in enumerate(zip(("critter.png", "another.png"), self.cast, strict=True)):
+        for number, (name, subject) in enumerate(zip(("critter.png", "another.png"), self.subjects, strict=True)):
             rng = np.random.default_rng((self.seed, number))
-            images[name] = Image.fromarray(critters.portrait(subject, rng, size=PICTURE_SIZE))
+            images[name] = Image.fromarray(critters.portrait(subject, rng, size=IMAGE_SIZE))
             images[name].save(self.folder / name)
         return images
 
     def _html(self, request: Request) -> str:
-        first, alone, another = self.takes[0], *self.takes[len(PLOTS) :]
+        first, alone, another = self.videos[0], *self.videos[len(SCENARIOS) :]
         command = ["refilm", "generate", first.prompt, "--reference", str(self.folder / "critter.png")]
         command += ["--seed", str(self.seed), "--steps", str(request.steps), "-o", "video.mp4"]
         settings = {"seed": self.seed, **request.model_dump(exclude_none=True)}
         return Template(read_text(TEMPLATE)).substitute(
-            looks=escape(self.cast[0].looks),
-            videos="\n".join(_figure(take, take.prompt) for take in self.takes[: len(PLOTS)]),
+            appearance=escape(self.subjects[0].looks),
+            videos="\n".join(_figure(one, one.prompt) for one in self.videos[: len(SCENARIOS)]),
             prompt=escape(first.prompt),
             comparison="\n".join(
                 (
                     _figure(first, "this image", badge=True),
-                    _figure(alone, "no image: whoever comes"),
+                    _figure(alone, "no image: a random critter"),
                     _figure(another, "another critter's image", badge=True),
                 )
             ),
@@ -134,10 +134,10 @@ class Demo:
         )
 
 
-def _figure(take: Take, caption: str, *, badge: bool = False) -> str:
-    """A video with words below it, and on it the image that it was made from."""
-    image = f'<img class="reference" src="{take.image}" alt="">' if badge else ""
+def _figure(video: DemoVideo, caption: str, *, badge: bool = False) -> str:
+    """A video with a caption below and, as a badge, its reference image."""
+    image = f'<img class="reference" src="{video.image}" alt="">' if badge else ""
     return (
-        f'<figure><video src="{take.name}.mp4" autoplay loop muted playsinline></video>{image}'
-        f'<figcaption>{escape(caption)}<a href="{take.name}.gif">GIF</a></figcaption></figure>'
+        f'<figure><video src="{video.name}.mp4" autoplay loop muted playsinline></video>{image}'
+        f'<figcaption>{escape(caption)}<a href="{video.name}.gif">GIF</a></figcaption></figure>'
     )

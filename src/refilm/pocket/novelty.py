@@ -1,4 +1,4 @@
-"""How new a held-out critter is: whether training shows the same one with other eyes. Knows nothing of videos."""
+"""How new a held-out critter is: whether training shows the same critter with other eyes. Does not know videos."""
 
 from functools import cache
 from typing import Literal
@@ -11,18 +11,18 @@ Novelty = Literal["eyes", "combination"]
 
 @checked
 def novelty(subject: Subject, training: Split = "train") -> Novelty:
-    """What of a held-out subject a training split never shows.
+    """Which property of a held-out subject a training split never shows.
 
     Returns:
-        `eyes` where a training subject differs from it in the eyes alone; `combination` where none has its shape,
-        its two colors and its pattern together, whatever the eyes.
+        `eyes` if a training subject differs from it in the eyes alone; `combination` if no training subject has its
+        shape, its two colors and its pattern together, with any eyes.
 
     Raises:
-        ValueError: the subject is one of training's.
+        ValueError: the subject is in the training split.
     """
     known = _eyes_in(training).get(_combination(subject), frozenset())
     if subject.eyes in known:
-        raise ValueError(f"{subject.looks}: a subject of the split {training} is not new to it")
+        raise ValueError(f"{subject.looks}: this subject is in the split {training}; choose a held-out subject")
     return "eyes" if known else "combination"
 
 
@@ -32,7 +32,7 @@ def _combination(subject: Subject) -> tuple[str, ...]:
 
 @cache
 def _eyes_in(training: Split) -> dict[tuple[str, ...], frozenset[str]]:
-    """The eyes with which a split shows a combination."""
+    """For each combination in a split, the eyes that it appears with."""
     shown: dict[tuple[str, ...], set[str]] = {}
     for subject in subjects(training):
         shown.setdefault(_combination(subject), set()).add(subject.eyes)
