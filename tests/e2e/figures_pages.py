@@ -88,12 +88,12 @@ def training() -> list[str]:
 
 
 def extending() -> list[str]:
-    measured = result("step_cache")
-    ddim, noisy = (measured["samplers"][name] for name in ("ddim", "dpmpp-2m-sde"))
+    cache = result("step_cache")
+    ddim, noisy = (cache["samplers"][name] for name in ("ddim", "dpmpp-2m-sde"))
     other = (ddim["other_noise_psnr"] + noisy["other_noise_psnr"]) / 2
     cell = lambda found: "the same videos" if found["same_videos"] else f"{found['psnr']:.0f} dB"  # noqa: E731
     return [
-        f"at {measured['steps']} steps (means of {measured['pairs']} videos; PSNR to the video without the cache; a video from "
+        f"at {cache['steps']} steps (means of {cache['pairs']} videos; PSNR to the video without the cache; a video from "
         f"other noise has {other:.0f} dB; `benchmarks/step_cache.py`)",
         *(
             f"| {name} | {100 * ddim[name]['left_out']:.0f} % | {cell(ddim[name])} "
