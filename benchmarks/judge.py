@@ -25,6 +25,7 @@ from refilm.evaluation import Accuracy, Row, accuracy, as_json, markdown
 from refilm.pocket.judge import ATTRIBUTES, Judge, Judgement, judge_input
 from refilm.training.engine.loop import LoopSettings, fit
 from refilm.training.engine.optimizers import OptimizerSettings
+from refilm.training.tasks.task import Reporting
 
 RESULT = RESULTS / "judge.json"
 WEIGHTS = Path(__file__).parent / "judge.safetensors"
@@ -55,7 +56,7 @@ class Pool:
         self.count += count
 
 
-class JudgeTask:
+class JudgeTask(Reporting):
     """The task for `fit`: cross-entropy of the appearance on degraded frames, and of the motion on degraded clips."""
 
     def __init__(self, *, pool: int, fresh: int, images: int, clips: int):

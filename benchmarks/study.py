@@ -176,8 +176,8 @@ def prepare(folder: Path) -> None:
         base.read_images_with(hidden_state=state)
         identity = identify(base.encoders, fingerprint)
         steps = encode(source, base.encoders, folder / name, settings=settings, encoder_identity=identity)
-        for done, total in steps:
-            print(f"{name}: {done} of {total}", flush=True)
+        for step in steps:
+            print(f"{name}: {step.done} of {step.total} {step.what}", flush=True)
 
 
 def recipe_of(row: Row, seed: int, folder: Path) -> AdapterRecipe:
