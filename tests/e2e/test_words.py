@@ -31,7 +31,7 @@ INSTEAD = {
     r"tells|is told|are told": "report, print, log",
     r"whoever": "a sentence with a subject",
     r"shall": "must, will",
-    r"left out:|(?<=[.;] )none:": "Default: ...",
+    r"left out:|(?-i:(?<=[.;] )none:)": "Default: ...",
 }
 BANNED = re.compile("|".join(rf"(?<![\w-])(?:{words})(?![\w-])" for words in INSTEAD), re.IGNORECASE)
 
