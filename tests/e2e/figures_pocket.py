@@ -16,8 +16,7 @@ POCKET = ROOT / "src" / "refilm" / "pocket" / "model"
 
 def rows(name: str, kind: str | None = None) -> list[Row]:
     found = result(name)["rows"] if kind is None else result(name)["by_novelty"][kind]
-    name_of = lambda row: row["name"].replace("picture", "image")  # noqa: E731  # as older results call it
-    return [Row(name_of(row), {k: Accuracy.from_values(a) for k, a in row["scores"].items()}) for row in found]
+    return [Row(row["name"], {k: Accuracy.from_values(a) for k, a in row["scores"].items()}) for row in found]
 
 
 def lines(table: list[Row]) -> list[str]:
