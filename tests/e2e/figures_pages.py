@@ -93,8 +93,8 @@ def extending() -> list[str]:
     other = (ddim["other_noise_psnr"] + noisy["other_noise_psnr"]) / 2
     cell = lambda found: "the same videos" if found["same_videos"] else f"{found['psnr']:.0f} dB"  # noqa: E731
     return [
-        f"at {cache['steps']} steps (means of {cache['pairs']} videos; PSNR to the video without the cache; a video from "
-        f"other noise has {other:.0f} dB; `benchmarks/step_cache.py`)",
+        f"at {cache['steps']} steps (means of {cache['pairs']} videos; PSNR to the video without the cache; a video "
+        f"from other noise has {other:.0f} dB; `benchmarks/step_cache.py`)",
         *(
             f"| {name} | {100 * ddim[name]['left_out']:.0f} % | {cell(ddim[name])} "
             f"| {100 * noisy[name]['left_out']:.0f} % | {cell(noisy[name])} |"
