@@ -1,7 +1,7 @@
-"""Arguments of public functions, looked at when they are called: what is of another kind than declared is refused.
+"""Check the arguments of public functions against their annotations when the functions are called.
 
-The declaration is the function's own signature; a library beneath might read something else into a wrong value. Knows
-nothing of what the functions do.
+A value of a wrong type is refused here, before a library can misinterpret it. This module does not depend on what
+the functions do.
 """
 
 import inspect
@@ -23,13 +23,14 @@ STRICT = ConfigDict(strict=True, arbitrary_types_allowed=True)
 
 
 def checked(function: Callable[P, R]) -> Callable[P, R]:
-    """Decorates a public function: it then takes nothing but what its annotations say, before anything is done.
+    """Decorator for public functions: arguments are checked against the annotations before the function runs.
 
-    No kind is made into another: "4" and True are no integers. NumPy's numbers are numbers. An argument by a name
-    that the function doesn't have is answered with the one that it has.
+    Types are not converted: "4" and True are not integers. NumPy scalars count as numbers. For an unknown keyword,
+    the error suggests the closest parameter name.
 
     Raises:
-        ValueError: (the decorated function) an argument of another kind, or an unknown one; in one line.
+        ValueError: (from the decorated function) an argument has a wrong type or an unknown name. The message is one
+            line.
     """
     signature = inspect.signature(function)
     every = signature.parameters.items()
@@ -42,7 +43,7 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
         return {name: TypeAdapter(_strictly(hints[name]), config=STRICT) for name in names if name in hints}
 
     @wraps(function)
-    def door(*given: P.args, **named: P.kwargs) -> R:
+    def wrapper(*given: P.args, **named: P.kwargs) -> R:
         strange = [] if takes_any else [name for name in named if name not in names]
         if strange:
             raise ValueError(known_elsewhere(strange[0]) or _unknown(strange[0], names))
@@ -55,33 +56,33 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
                     raise ValueError(_told(name, error)) from None
         return function(*bound.args, **bound.kwargs)
 
-    return door
+    return wrapper
 
 
 def plain(value: Any) -> Any:
-    """A NumPy number as Python's; all else as it is."""
+    """Convert a NumPy scalar to a Python number; other values are returned unchanged."""
     return value.item() if isinstance(value, np.generic) else value
 
 
 def _listed(value: Any) -> Any:
-    """Any sequence but a text as a list: a range, a tuple, an array."""
+    """Convert any sequence except text (a range, a tuple, an array) to a list."""
     return list(value) if isinstance(value, Sequence | np.ndarray) and not isinstance(value, str | bytes) else value
 
 
 def _unknown(name: str, known: list[str]) -> str:
     near = meant(name, known)
-    return f"{name}: unknown; " + (f"did you mean {near}?" if near else f"there are {', '.join(sorted(known))}")
+    return f"{name}: unknown; " + (f"did you mean {near}?" if near else f"choose from {', '.join(sorted(known))}")
 
 
 def _strictly(hint: Any) -> Any:
-    """The annotation as pydantic is to read it: numbers of NumPy too, objects by their class alone."""
+    """The annotation in the form that pydantic checks: NumPy scalars are accepted, objects are checked by class."""
     if get_origin(hint) is Annotated:
         kind, *more = get_args(hint)
         return Annotated[(_strictly(kind), *more)]
     if hint in (int, float):
         return Annotated[hint, BeforeValidator(plain)]
     if get_origin(hint) in (Union, UnionType):
-        return Union[tuple(map(_strictly, get_args(hint)))]  # noqa: UP007  # made of what is known when it runs
+        return Union[tuple(map(_strictly, get_args(hint)))]  # noqa: UP007  # built at run time
     if get_origin(hint) is Sequence:
         return Annotated[list[_strictly(*get_args(hint))], BeforeValidator(_listed)]
     if not isinstance(hint, type) or hint in (str, bool, type(None)) or get_origin(hint):
@@ -94,13 +95,13 @@ def _strictly(hint: Any) -> Any:
 def _told(name: str, error: ValidationError) -> str:
     found = error.errors()
     deepest = max(len(fault["loc"]) for fault in found)
-    first, *_ = faults = [fault for fault in found if len(fault["loc"]) == deepest]  # of a union the kind that is meant
+    first, *_ = faults = [fault for fault in found if len(fault["loc"]) == deepest]  # for a union, the member that matches best
     place = "".join(f"[{part}]" for part in first["loc"] if isinstance(part, int))
     wrong = " or ".join(dict.fromkeys(fault["msg"] for fault in faults))
     return f"{name}{place}: {wrong} (received {received(first['input'])})"
 
 
 def received(value: Any) -> str:
-    """A value in a few words: what is short as Python writes it, all else by its kind."""
+    """A short description of a value: its `repr` if that is short, otherwise its type."""
     short = isinstance(value, str | int | float | type(None)) and len(repr(value)) <= 60
     return repr(value) if short else f"a {type(value).__name__}"

@@ -1,5 +1,6 @@
-"""Models on the Hugging Face Hub: fetched once into its cache, and found there afterwards, also without a network;
-and folders of ours pushed to it.
+"""Download models from the Hugging Face Hub into its cache, and upload folders to it.
+
+A cached model is found without a network connection.
 """
 
 import io
@@ -19,7 +20,7 @@ _listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
 
 @contextmanager
 def listening(listener: Listener) -> Iterator[None]:
-    """Within the context, `listener` is called with the bytes that were fetched and all that are to be fetched."""
+    """Within the context, `listener` is called with the number of bytes downloaded so far and in total."""
     token = _listener.set(listener)
     try:
         yield
@@ -28,57 +29,59 @@ def listening(listener: Listener) -> Iterator[None]:
 
 
 def is_hub_id(source: str | Path) -> bool:
-    """Whether it looks like `owner/name`, and there is no such file or folder here."""
+    """Whether `source` has the form `owner/name` and no local file or folder has that path."""
     return _ID.fullmatch(str(source)) is not None and not Path(source).exists()
 
 
 def must_be_fetched(source: str | Path) -> bool:
-    """Whether it is on the Hub, a base model or an adapter, and not in the Hub's cache here."""
-    from huggingface_hub import try_to_load_from_cache  # takes longer to import than most commands need it
+    """Whether `source` is a Hub id of a base model or an adapter that is not in the local Hub cache."""
+    from huggingface_hub import try_to_load_from_cache  # slow to import
 
     known = (try_to_load_from_cache(str(source), name) for name in ("model_index.json", "adapter.json"))
     return is_hub_id(source) and not any(isinstance(path, str) for path in known)
 
 
 def fetched(repository: str, patterns: Sequence[str]) -> Path:
-    """The folder of a repository's files in the Hub's cache, where `HF_HUB_OFFLINE`, `HF_HOME` and tokens count.
+    """Download a repository's files into the Hub cache and return their folder.
+
+    `HF_HUB_OFFLINE`, `HF_HOME` and access tokens are respected.
 
     Args:
         repository: `owner/name`.
-        patterns: of the files that are needed.
+        patterns: glob patterns of the required files.
 
     Raises:
-        ValueError: it is not in the cache and cannot be fetched; says why and what to do.
+        ValueError: the repository is not in the cache and cannot be downloaded. The message explains how to fix it.
     """
     from huggingface_hub import snapshot_download
 
     try:
         return Path(snapshot_download(repository, allow_patterns=list(patterns), tqdm_class=_bar()))
-    except Exception as error:  # of the network, of the Hub, or of the disk
+    except Exception as error:  # the network, the Hub, or the disk
         reason = _reason(error)
         raise ValueError(
-            f"{repository}: no folder here, not in the Hub's cache, and not fetched: {reason} To mend it: connect and "
-            f"unset HF_HUB_OFFLINE, or fetch it elsewhere with `hf download {repository}` and give the folder's path; "
-            "a gated model also needs `hf auth login`"
+            f"{repository}: not a local folder, not in the Hub cache, and the download failed: {reason} To fix it: connect "
+            f"to the internet and unset HF_HUB_OFFLINE, or download it elsewhere with `hf download {repository}` and pass "
+            "the folder's path; a gated model also requires `hf auth login`"
         ) from error
 
 
 def push(files: Sequence[Path], repository: str, *, private: bool) -> str:
-    """Upload files, by their names, to the top of a repository in one commit; it is made if it is not there.
+    """Upload files to the root of a repository in one commit. The repository is created if it does not exist.
 
     Args:
         repository: `owner/name`.
-        private: whether a new repository is private, and an old one must be.
+        private: create a new repository as private, and refuse an existing one that is public.
 
     Returns:
-        The address of the commit.
+        The URL of the commit.
 
     Raises:
-        ValueError: not a repository's name, or a public one where a private one is asked for; or the Hub, the network
-            or a missing login does not let it; says why and what to do. Nothing is uploaded then.
+        ValueError: `repository` is not a valid id or is public although `private` was requested, or the upload failed
+            (Hub, network, missing login). The message explains how to fix it. Nothing is uploaded in these cases.
     """
     if _ID.fullmatch(repository) is None:
-        raise ValueError(f"{repository!r}: not a repository on the Hub; give owner/name")
+        raise ValueError(f"{repository!r}: not a Hub repository id; use owner/name")
     from huggingface_hub import CommitOperationAdd, HfApi
 
     hub = HfApi()
@@ -88,21 +91,21 @@ def push(files: Sequence[Path], repository: str, *, private: bool) -> str:
         if not public:
             additions = [CommitOperationAdd(file.name, file) for file in files]
             return hub.create_commit(repository, additions, commit_message="Upload with refilm").commit_url
-    except Exception as error:  # of the network, of the Hub, or of the disk
+    except Exception as error:  # the network, the Hub, or the disk
         raise ValueError(
-            f"{repository}: not pushed: {_reason(error)} To mend it: connect and unset HF_HUB_OFFLINE, log in with "
-            "`hf auth login`, and take an owner that you may write for"
+            f"{repository}: the upload failed: {_reason(error)} To fix it: connect to the internet and unset "
+            "HF_HUB_OFFLINE, log in with `hf auth login`, and choose an owner that you have write access to"
         ) from error
-    raise ValueError(f"{repository}: is there already, and public; give another name, or leave --private out")
+    raise ValueError(f"{repository}: already exists and is public; choose another name, or omit --private")
 
 
 def _bar() -> Any:
-    """A bar of tqdm's that draws nothing and tells the listener how many bytes there are."""
+    """A tqdm class that prints nothing and reports the number of bytes to the listener."""
     from tqdm import tqdm
 
     listener = _listener.get()
 
-    class Told(tqdm):
+    class SilentBar(tqdm):
         def __init__(self, *args: Any, **options: Any):
             super().__init__(*args, **options | {"file": io.StringIO(), "disable": False})
 
@@ -112,7 +115,7 @@ def _bar() -> Any:
                 listener(int(self.n), int(self.total or 0))
             return shown
 
-    return Told
+    return SilentBar
 
 
 def _reason(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""Data sets: the examples of users, and critters, the built-in set."""
+"""Data sets: users' own clips, and critters, the built-in data set."""
 
 from refilm.data.examples import Example, Reference
 from refilm.data.manifest import list_examples, read_examples, write_manifest

@@ -1,6 +1,6 @@
-"""Clips cut to the size and length that an autoencoder takes, and images with their augmented views.
+"""Crop and trim clips to the size and length that the autoencoder accepts, and augment reference images.
 
-Runs in worker processes: knows neither torch nor encoders, and opens one clip or image at a time.
+Runs in worker processes: imports neither torch nor encoders, and opens one clip or image at a time.
 """
 
 import math
@@ -19,14 +19,14 @@ from refilm.sizes import Compression
 
 Size = tuple[int, int]
 """Height and width."""
-VIEWED = 512  # pixels of the shorter side that views are made from; encoders see fewer
+VIEWED = 512  # pixels of the shorter side of augmented images; image encoders read fewer
 
 
 @dataclass(frozen=True)
 class CutClip:
-    """How a clip is to be cut.
+    """How to crop and trim a clip.
 
-    `sizes` are those that it may get, in pixels; a `flexible` one may have fewer frames than `frames`.
+    `sizes` are the allowed sizes in pixels; a `flexible` clip may have fewer frames than `frames`.
     """
 
     clip: Clip
@@ -43,7 +43,7 @@ class CutClip:
 
 @dataclass(frozen=True)
 class Views:
-    """How an image is to be seen."""
+    """How to augment an image."""
 
     image: ImageSource
     settings: ViewSettings
@@ -57,7 +57,7 @@ def cut_clip(cut: CutClip) -> tuple[np.ndarray, np.ndarray | None]:
     """The clip's pixels (F, H, W, 3) uint8, and the mask's mean over each latent pixel (T, h, w) float32.
 
     Raises:
-        ValueError: the clip or its mask cannot be read, is too short, or has changed since it was listed.
+        ValueError: the clip or its mask cannot be read, is too short, or has changed since it was checked.
     """
     pixels = _pixels(cut.clip, cut)
     frames = length(len(pixels), cut)
@@ -69,12 +69,12 @@ def cut_clip(cut: CutClip) -> tuple[np.ndarray, np.ndarray | None]:
     mask = _pixels(cut.mask, cut, size=(height, width))[:frames]
     cut.mask.verify()
     if len(mask) < frames:
-        raise ValueError(f"{cut.mask.name}: the mask has {len(mask)} frames, the clip {frames}; give one of its length")
+        raise ValueError(f"{cut.mask.name}: the mask has {len(mask)} frames, the clip {frames}; use a mask of the same length")
     return np.stack(pixels), pooled(np.stack(mask).mean(axis=3) / 255, cut.compression)
 
 
 def views(job: Views) -> list[Image.Image]:
-    """The image as it is, and its augmented views; the same ones every time."""
+    """The unchanged image and its augmented versions; the result is deterministic."""
     image = job.image.load(job.background)
     job.image.verify()
     small = image.reduce(max(1, min(image.size) // VIEWED))
@@ -84,7 +84,7 @@ def views(job: Views) -> list[Image.Image]:
 
 
 def nearest_size(height: int, width: int, sizes: Sequence[Size]) -> Size:
-    """Of some sizes the one nearest in shape to height x width; of equally near ones the largest."""
+    """The size whose aspect ratio is closest to height x width; the largest of equally close ones."""
 
     def distance(size: Size) -> tuple[float, int]:
         return round(abs(math.log(size[0] * width / (size[1] * height))), 9), -size[0] * size[1]
@@ -93,24 +93,24 @@ def nearest_size(height: int, width: int, sizes: Sequence[Size]) -> Size:
 
 
 def length(frames: int, cut: CutClip) -> int:
-    """How many of a clip's frames are taken: all that were asked for, or if it is flexible the most that fit.
+    """How many of a clip's frames are used: `cut.frames`, or for a flexible clip the largest number that fits.
 
     Raises:
-        ValueError: it has too few.
+        ValueError: the clip has too few frames.
     """
     if frames < (1 if cut.flexible else cut.frames):
-        remedy = "give a longer clip" if cut.flexible else "give a longer clip, ask for fewer, or allow buckets"
+        remedy = "use a longer clip" if cut.flexible else "use a longer clip, fewer frames, or buckets"
         raise ValueError(
-            f"{cut.clip.name}: has {frames} frames at {cut.fps:g} a second where {cut.frames} are needed; {remedy}"
+            f"{cut.clip.name}: has {frames} frames at {cut.fps:g} fps, but {cut.frames} are required; {remedy}"
         )
     step = cut.compression.time
     return (min(frames, cut.frames) - 1) // step * step + 1
 
 
 def fitted(frame: np.ndarray, size: Size) -> np.ndarray:
-    """A frame scaled until it covers the size; what overhangs is cut off evenly.
+    """Scale a frame until it covers the size and crop the center.
 
-    Pixels enlarged by a whole factor come back as they were: then each is the mean of its square.
+    Frames that were enlarged by an integer factor are restored exactly: each pixel is the mean of its square.
     """
     height, width = size
     if frame.shape[:2] == size:
@@ -121,7 +121,7 @@ def fitted(frame: np.ndarray, size: Size) -> np.ndarray:
 
 
 def pooled(mask: np.ndarray, compression: Compression) -> np.ndarray:
-    """A mask's mean over each latent pixel: (F, H, W) -> (T, h, w) float32, the first frame for itself."""
+    """A mask's mean over each latent pixel: (F, H, W) -> (T, h, w) float32; the first frame is pooled alone."""
     space, time = compression.space, compression.time
     small = reduce(mask, "f (h a) (w b) -> f h w", "mean", a=space, b=space)
     others = reduce(small[1:], "(t c) h w -> t h w", "mean", c=time)

@@ -1,6 +1,6 @@
-"""What a data set lists: clips to learn from, each with its caption and its reference images.
+"""The entries of a data set: training clips, each with its caption and its reference images.
 
-Knows nothing of how they are listed, and opens no file.
+Independent of the format in which they are listed; opens no files.
 """
 
 import unicodedata
@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-LAYOUT = "videos/1.mp4, labels/1.txt, ref_images/1/*.png"  # as people lay them out by hand
+LAYOUT = "videos/1.mp4, labels/1.txt, ref_images/1/*.png"  # the layout for folders made by hand
 VIDEOS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".gif")
-LONGEST_VIDEO = 10**6  # seconds, 11 days: what a start or an end may be at most
+LONGEST_VIDEO = 10**6  # seconds, 11 days: the largest start or end
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
-LONGEST_SOURCE = 300  # characters of what a clip was called where it comes from; a file's name has at most 255 bytes
-LOST = "\ufffd"  # stands where a program could not read a character
+LONGEST_SOURCE = 300  # characters of a clip's original name; a file name has at most 255 bytes
+LOST = "\ufffd"  # the replacement character for what a program could not decode
 
 
 @dataclass(frozen=True)
@@ -23,83 +23,83 @@ class Reference:
 
     image: Path
     mask: Path | None = None
-    """An image, white where the subject is in the other."""
+    """A mask image, white where the subject is in `image`."""
 
 
 @dataclass(frozen=True)
 class Example:
-    """One clip to learn from."""
+    """One training clip."""
 
     video: Path
     caption: str
     references: tuple[Reference, ...]
-    """Of the subject; none where they are still to be made."""
+    """Images of the subject; empty if they have not been made yet."""
     start: float | None = None
-    """Where the clip begins in the video, in seconds; None: where the video does."""
+    """Start of the clip in the video, in seconds. None: the start of the video."""
     end: float | None = None
-    """Where the clip ends, in seconds; None: where the video does."""
+    """End of the clip, in seconds. None: the end of the video."""
     subject: str | None = None
-    """A name that all clips of one subject share."""
+    """The same name for all clips of one subject."""
     mask: Path | None = None
-    """A video or image, white where the subject is in the clip."""
+    """A mask video or image, white where the subject is in the clip."""
     source: str | None = None
-    """What the clip is called where it was imported from; None: it was not."""
+    """The clip's name in the source that it was imported from. None: it was not imported."""
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """Every file of this example, the video first."""
+        """All files of this example, the video first."""
         images = (path for reference in self.references for path in (reference.image, reference.mask))
         return (self.video, *(path for path in (*images, self.mask) if path is not None))
 
 
 @dataclass(frozen=True)
 class Fault:
-    """What is wrong with how an example is listed."""
+    """A problem with an example's entry."""
 
     kind: Literal["line", "caption", "missing", "outside"]
-    """It cannot be understood; has no caption; a file is not there, or may not be used."""
+    """The line is invalid; the caption is missing; a file does not exist; a file is outside the data set's folder."""
     message: str
-    """One sentence with the place and the remedy."""
+    """One sentence that names the place and how to fix it."""
     file: Path | None = None
-    """The file that is missing or outside."""
+    """The missing or outside file."""
 
 
 @dataclass(frozen=True)
 class Listed:
-    """An example as it is listed, right or wrong."""
+    """An example's entry, valid or not."""
 
     place: str
-    """Where: a manifest and the line, or a file of a folder."""
+    """Where it is listed: a manifest and line number, or a file in a folder."""
     example: Example | None
-    """None where it cannot be understood."""
+    """None if the entry cannot be parsed."""
     faults: tuple[Fault, ...] = ()
 
 
 def sound(listed: Sequence[Listed]) -> list[Example]:
-    """The examples.
+    """The examples, if all entries are valid.
 
     Raises:
-        ValueError: one of them has a fault. Names the first and counts the rest.
+        ValueError: an entry has a fault. The error names the first and counts the others.
     """
     faulty = [one for one in listed if one.faults]
     if faulty:
-        more = f" ({len(faulty) - 1} more of the examples have faults)" if len(faulty) > 1 else ""
+        more = f" ({len(faulty) - 1} more examples have faults)" if len(faulty) > 1 else ""
         raise ValueError(f"{faulty[0].faults[0].message}{more}")
     return [one.example for one in listed if one.example is not None]
 
 
 def one_line(text: str) -> str:
-    """A caption as the text encoders read it anyway."""
+    """A caption on one line, with single spaces: text encoders read it the same way."""
     return " ".join(text.split())
 
 
 def caption_faults(caption: str, place: str) -> list[Fault]:
-    """That a caption, in one line, says nothing, or holds what nobody writes: then it was read in a wrong encoding."""
+    """The faults of a one-line caption: it is empty, or contains characters that indicate a wrong encoding."""
     if not caption:
-        return [Fault("caption", f"{place}: the caption is empty; say what happens in the video")]
+        return [Fault("caption", f"{place}: the caption is empty; describe what happens in the video")]
     if odd := next(
         (letter for letter in caption if unicodedata.category(letter) in ("Cc", "Cs") or letter == LOST), None
     ):
-        complaint = f"the caption holds U+{ord(odd):04X}, a character that nobody writes"
-        return [Fault("caption", f"{place}: {complaint}; save it as UTF-8, or write it anew")]
+        complaint = f"the caption contains U+{ord(odd):04X}, which does not occur in text"
+        return [Fault("caption", f"{place}: {complaint}; save it as UTF-8, or rewrite it")]
     return []

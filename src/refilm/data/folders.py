@@ -1,6 +1,6 @@
-"""A user's folder of clips, in the layout of the research code, matched by name.
+"""A folder of clips in the layout of the SAT fork with reference cross-attention; files are matched by name.
 
-Nothing is skipped silently: what is missing, empty or left over is told with the file's name. Opens no video.
+Nothing is skipped silently: missing, empty and unmatched files are reported by name. Opens no videos.
 """
 
 from pathlib import Path
@@ -10,21 +10,21 @@ from refilm.data.text import read_short
 
 
 def list_folder(folder: Path | str) -> list[Listed]:
-    """Examples of a folder with `videos/1.mp4`, `labels/1.txt` and `ref_images/1/*.png`, right or wrong, by name.
+    """The entries of a folder with `videos/1.mp4`, `labels/1.txt` and `ref_images/1/*.png`, valid or not, by name.
 
-    Every image in `ref_images/1/` is a reference for `videos/1.mp4`; there may be none. Files whose names begin
-    with a dot are left alone, as everywhere; so is all that lies beside these three folders.
+    Every image in `ref_images/1/` is a reference for `videos/1.mp4`; there may be none. Hidden files (names that
+    start with a dot) are ignored, and so is everything outside these three folders.
 
     Raises:
-        ValueError: the folder, its videos or its labels are missing.
+        ValueError: the folder, its `videos` or its `labels` are missing.
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise ValueError(f"{folder}: no such folder; give a folder with {LAYOUT}")
+        raise ValueError(f"{folder}: no such folder; choose a folder with {LAYOUT}")
     for part in ("videos", "labels"):
         if not (folder / part).is_dir():
-            remedy = "or bring other layouts into a manifest by refilm data import"
-            raise ValueError(f"{folder}: has no folder {part}; lay it out as {LAYOUT}, {remedy}")
+            remedy = "or convert other layouts to a manifest with refilm data import"
+            raise ValueError(f"{folder}: has no folder {part}; arrange the files as {LAYOUT}, {remedy}")
     videos, odd_videos = _by_name(folder / "videos", VIDEOS)
     labels, odd_labels = _by_name(folder / "labels", (".txt",))
     shown = folder / "ref_images"
@@ -32,7 +32,7 @@ def list_folder(folder: Path | str) -> list[Listed]:
     names = sorted({*videos, *labels, *images})
     odd = [*odd_videos, *odd_labels]
     if not names and not odd:
-        raise ValueError(f"{folder}: holds no videos; lay it out as {LAYOUT}")
+        raise ValueError(f"{folder}: contains no videos; arrange the files as {LAYOUT}")
     return odd + [_listed(folder, name, videos.get(name), labels.get(name), images.get(name)) for name in names]
 
 
@@ -41,8 +41,8 @@ def _visible(folder: Path) -> list[Path]:
 
 
 def _files(folder: Path, suffixes: tuple[str, ...]) -> tuple[list[Path], list[Fault]]:
-    """The files of these kinds, and what else there is."""
-    kinds = f"not a file of these kinds: {', '.join(suffixes)}; convert it, or move it away"
+    """The files with these suffixes, and faults for all other entries."""
+    kinds = f"not one of these file types: {', '.join(suffixes)}; convert it, or move it elsewhere"
     files, faults = [], []
     for file in _visible(folder):
         if file.suffix.lower() in suffixes and file.is_file():
@@ -53,12 +53,12 @@ def _files(folder: Path, suffixes: tuple[str, ...]) -> tuple[list[Path], list[Fa
 
 
 def _by_name(folder: Path, suffixes: tuple[str, ...]) -> tuple[dict[str, Path], list[Listed]]:
-    """The files of a folder by their names without suffix, and those that have no place."""
+    """The files of a folder by their names without suffix, and the entries that do not belong there."""
     files, faults = _files(folder, suffixes)
     named: dict[str, Path] = {}
     for file in files:
         if file.stem in named:
-            complaint = f"{named[file.stem].name} has the same name; rename one, and what belongs to it"
+            complaint = f"{named[file.stem].name} has the same name; rename one of them, with its caption and images"
             faults.append(Fault("line", f"{file}: {complaint}", file))
         else:
             named[file.stem] = file
@@ -68,7 +68,7 @@ def _by_name(folder: Path, suffixes: tuple[str, ...]) -> tuple[dict[str, Path], 
 def _listed(folder: Path, name: str, video: Path | None, label: Path | None, images: Path | None) -> Listed:
     if video is None:
         place = str(label or images)
-        fault = Fault("line", f"{place}: belongs to no video; add videos/{name}.mp4, or move this away")
+        fault = Fault("line", f"{place}: does not belong to any video; add videos/{name}.mp4, or move this file elsewhere")
         return Listed(place, None, (fault,))
     caption, faults = _caption(video, label, folder / "labels" / f"{name}.txt")
     found, odd = _files(images, PICTURES) if images is not None and images.is_dir() else ([], [])
@@ -78,7 +78,7 @@ def _listed(folder: Path, name: str, video: Path | None, label: Path | None, ima
 
 def _caption(video: Path, label: Path | None, place: Path) -> tuple[str, list[Fault]]:
     if label is None:
-        return "", [Fault("caption", f"{video}: has no caption; write one into {place}")]
+        return "", [Fault("caption", f"{video}: has no caption; write one to {place}")]
     try:
         caption = one_line(read_short(label))
     except ValueError as error:

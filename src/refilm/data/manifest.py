@@ -1,7 +1,7 @@
-"""The examples of a data set in one canonical form: a manifest, JSON Lines, or a user's folder read as one.
+"""Read and write manifests (JSON Lines), the canonical list of a data set; folders are read in the same form.
 
-Nothing is skipped silently: what is missing or empty is told with its line. Knows nothing of
-encoders, and opens no video or image.
+Nothing is skipped silently: missing and empty values are reported with their line. Does not depend on encoders, and
+opens no video or image.
 """
 
 import json
@@ -33,7 +33,7 @@ from refilm.settings import Settings, explain
 
 
 class _Reference(Settings):
-    image: str = Field(validation_alias=AliasChoices("image", "picture"))  # as 0.1 called it
+    image: str = Field(validation_alias=AliasChoices("image", "picture"))  # `picture` in version 0.1
     mask: str | None = None
 
 
@@ -58,27 +58,27 @@ class _Line(Settings):
 
 @checked
 def list_examples(path: Path | str, *, allow_outside: bool = False) -> list[Listed]:
-    """All examples of a manifest or of a folder (`list_folder`), right or wrong. Opens none of their files.
+    """All entries of a manifest or of a folder (`list_folder`), valid or not. Does not open the files.
 
-    A manifest is a file of JSON lines, an example a line:
-    `{"video": "1.mp4", "caption": "...", "references": ["1.png", {"image": "2.png", "mask": "2m.png"}]}`, and where
-    known `"start": 0.5, "end": 3.0, "subject": "fox", "mask": "1m.mp4"`, and `"source"`, a name for messages alone.
+    A manifest has one JSON object per line:
+    `{"video": "1.mp4", "caption": "...", "references": ["1.png", {"image": "2.png", "mask": "2m.png"}]}`, with the
+    optional fields `"start": 0.5, "end": 3.0, "subject": "fox", "mask": "1m.mp4"`, and `"source"`, a name that is
+    used in messages only.
 
-    Its paths are relative to the manifest and may not leave its folder, by `..` or by links either, unless
-    `allow_outside`. Empty lines are allowed.
-    Either may hold examples without references.
+    Paths are relative to the manifest and must stay in its folder, also after links and `..` are resolved, unless
+    `allow_outside` is set. Empty lines are allowed, and so are examples without references.
 
     Raises:
-        ValueError: `path` is neither, or holds no examples at all.
+        ValueError: `path` is neither a manifest nor a folder, or lists no examples.
     """
     path = Path(path)
     if path.is_dir():
         return list_folder(path)
     if not path.is_file():
-        raise ValueError(f"{path}: no such file or folder; give a manifest, or a folder with {LAYOUT}")
+        raise ValueError(f"{path}: no such file or folder; choose a manifest, or a folder with {LAYOUT}")
     numbered = [(number, line) for number, line in lines(path) if line.strip()]
     if not numbered:
-        raise ValueError(f"{path}: holds no examples; write one a line, or give a folder with {LAYOUT}")
+        raise ValueError(f"{path}: contains no examples; write one per line, or choose a folder with {LAYOUT}")
     return [_listed(line, f"{path}:{number}", path.parent, allow_outside) for number, line in numbered]
 
 
@@ -87,23 +87,24 @@ def read_examples(path: Path | str, *, allow_outside: bool = False) -> list[Exam
     """The examples of a manifest or of a folder; see `list_examples`.
 
     Raises:
-        ValueError: as `list_examples`; or one is no such line, has no caption, or one of its files is missing or
-            outside; or in a folder a file belongs to no video. Names the first and counts the rest.
+        ValueError: as `list_examples`; or an entry is invalid, has no caption, or names a file that is missing or
+            outside the folder; or a file in a folder does not belong to any video. The error names the first fault and
+            counts the others.
     """
     return sound(list_examples(path, allow_outside=allow_outside))
 
 
 def write_manifest(path: Path | str, examples: Iterable[Example], *, allow_outside: bool = False) -> None:
-    """Write a manifest that `read_examples` reads back as equal. It appears whole or not at all.
+    """Write a manifest atomically; `read_examples` returns equal examples.
 
-    One that is there already and says the same keeps its time, so that its check stays good.
+    An identical existing manifest is not rewritten, so its check stays valid.
 
     Raises:
-        ValueError: there is no such folder, or a file of an example lies outside of it and may not.
+        ValueError: the folder does not exist, or a file of an example is outside it and `allow_outside` is not set.
     """
     path = Path(path)
     if not path.parent.is_dir():
-        raise ValueError(f"{path}: there is no folder {path.parent}; make it first")
+        raise ValueError(f"{path}: the folder {path.parent} does not exist; create it first")
     relative = partial(_relative, folder=path.parent.resolve(), allow_outside=allow_outside)
     rows = (_as_line(example, relative).model_dump(exclude_none=True) for example in examples)
     text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
@@ -144,15 +145,15 @@ def _listed(text: str, place: str, folder: Path, allow_outside: bool) -> Listed:
 def _fault(
     name: str, path: Path, folder: Path, allow_outside: bool
 ) -> tuple[Literal["missing", "outside"], str] | None:
-    """Why the file `name` of `folder` cannot be used. Where it really lies counts, so links may not lead out either."""
+    """Why the file `name` of `folder` cannot be used. Links are resolved first, so they cannot lead outside either."""
     try:
         outside = Path(name).is_absolute() or not path.resolve().is_relative_to(folder.resolve())
         missing = not path.is_file()
-    except (OSError, ValueError, RuntimeError) as error:  # too long, a NUL byte, a loop of links
-        return "missing", f"{name!r} cannot be a path ({error}); give one relative to the manifest"
+    except (OSError, ValueError, RuntimeError) as error:  # too long, a NUL byte, a link cycle
+        return "missing", f"{name!r} is not a valid path ({error}); use one relative to the manifest"
     if outside and not allow_outside:
-        return "outside", f"{name!r} leads out of the manifest's folder; copy the file into it, or give --allow-outside"
-    return ("missing", f"{name!r} is no file in {folder}; mend the path, or add the file") if missing else None
+        return "outside", f"{name!r} is outside the manifest's folder; copy the file into it, or use --allow-outside"
+    return ("missing", f"{name!r} is not a file in {folder}; fix the path, or add the file") if missing else None
 
 
 def _as_line(example: Example, relative: Callable[[Path], str]) -> _Line:
@@ -178,14 +179,14 @@ def _relative(path: Path, *, folder: Path, allow_outside: bool) -> str:
     inside = path.is_relative_to(folder)
     name = path.relative_to(folder).as_posix() if inside else str(path)
     if not is_utf8(name):
-        raise ValueError(f"{path}: its name is not UTF-8; rename it, or give it a new name by refilm data import")
+        raise ValueError(f"{path}: the file name is not UTF-8; rename the file, or import it with refilm data import")
     if inside or allow_outside:
         return name
-    raise ValueError(f"{path}: lies outside {folder}, the manifest's folder; write the manifest above all files")
+    raise ValueError(f"{path}: is outside {folder}, the manifest's folder; write the manifest to a parent folder of all files")
 
 
 def is_utf8(name: str) -> bool:
-    """Whether a file's name can be written down."""
+    """Whether a file name can be encoded as UTF-8."""
     try:
         name.encode()
     except UnicodeEncodeError:

@@ -1,7 +1,7 @@
-"""What there is to learn from, before encoding: clips with captions and reference images, none of them opened yet.
+"""Training samples before encoding: clips with captions and reference images, opened on demand.
 
-Each clip and image says what it is without being opened, as far as that can be, so that what is encoded already is
-left alone; and all of them pickle, so that other processes open them.
+Each clip and image has an identity that does not require opening it, so encodings that already exist are found
+without reading the file. All objects can be pickled, so worker processes can open them.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,7 +22,7 @@ from refilm.media.sampling import sample_video
 
 
 class Clip(Protocol):
-    """A moving image."""
+    """A source of frames."""
 
     @property
     def name(self) -> str:
@@ -31,18 +31,18 @@ class Clip(Protocol):
 
     @property
     def identity(self) -> str:
-        """Tells its content from any other, whatever it is called."""
+        """Identifies the content, independent of the name."""
         ...
 
     def frames(self, fps: float) -> Iterator[np.ndarray]:
-        """Its frames at that rate, (H, W, 3) uint8, each the nearest in time, until it ends."""
+        """The frames nearest in time at that rate, (H, W, 3) uint8 each, until the clip ends."""
         ...
 
     def verify(self) -> None:
-        """Make sure, after it was read, that what was read is what its identity says.
+        """Check after reading that the content still matches the identity.
 
         Raises:
-            ValueError: it has changed.
+            ValueError: the content has changed.
         """
 
 
@@ -56,36 +56,36 @@ class ImageSource(Protocol):
 
     @property
     def identity(self) -> str:
-        """Tells its content from any other, whatever it is called."""
+        """Identifies the content, independent of the name."""
         ...
 
     def load(self, background: Color) -> Image.Image:
-        """The image in RGB, on `background` where it is transparent or cut out."""
+        """The RGB image; transparent and masked-out parts are filled with `background`."""
         ...
 
     def verify(self) -> None:
-        """Make sure, after it was read, that what was read is what its identity says.
+        """Check after reading that the content still matches the identity.
 
         Raises:
-            ValueError: it has changed.
+            ValueError: the content has changed.
         """
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One clip. Its captions are alternatives; so are its references."""
+    """One clip with alternative captions and alternative references."""
 
     clip: Clip
     captions: tuple[str, ...]
     references: tuple[ImageSource, ...]
     subject: str | None = None
-    """Clips of one subject share it."""
+    """The same name for all clips of one subject."""
     mask: Clip | None = None
-    """White where the subject is."""
+    """A mask that is white where the subject is."""
 
 
 class Source(Protocol):
-    """Samples by number; the same number is always the same sample. Asking for one opens nothing."""
+    """An indexed collection of samples; an index always returns the same sample. Indexing opens no files."""
 
     def __len__(self) -> int: ...
 
@@ -94,8 +94,8 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class Critters(Source):
-    """Clips of critters; two captions each, the first without the looks, the second with them. Where classes are told,
-    a third names the subject's shape alone."""
+    """Clips of critters with two captions each: the first without the subject's appearance, the second with it. With
+    `classes`, a third caption names the subject's shape only."""
 
     clips: int
     split: critters.Split = "train"
@@ -120,7 +120,7 @@ class Critters(Source):
 
 @dataclass(frozen=True)
 class DrawnClip(Clip):
-    """The clip of a clip of critters."""
+    """A generated clip of critters."""
 
     seed: int
     index: int
@@ -148,7 +148,7 @@ class DrawnClip(Clip):
 
 @dataclass(frozen=True)
 class DrawnImage(ImageSource):
-    """A portrait of the subject of a clip of critters."""
+    """A generated portrait of the subject of a critters clip."""
 
     seed: int
     index: int
@@ -170,11 +170,11 @@ class DrawnImage(ImageSource):
 
 
 class Files(Source):
-    """Clips from files. A clip's caption and its references are what the folder or manifest says.
+    """Clips from files, with captions and references from a folder or manifest.
 
     Args:
         examples: the clips.
-        hashes: sha256 of their files, as far as they are known; others are read when their clip is asked for.
+        hashes: known sha256 hashes of their files; missing ones are computed when their clip is requested.
     """
 
     def __init__(self, examples: Sequence[Example], hashes: Mapping[Path, str] | None = None):
@@ -211,7 +211,7 @@ class Files(Source):
 
 @dataclass(frozen=True)
 class ClipFile(Clip):
-    """A video file, or its part from `start` to `end`, in seconds."""
+    """A video file, or the part of it from `start` to `end`, in seconds."""
 
     path: Path
     sha256: str
@@ -235,7 +235,7 @@ class ClipFile(Clip):
 
 @dataclass(frozen=True)
 class StillFile(Clip):
-    """An image file as a clip without an end, in which nothing moves: a mask that holds for every frame."""
+    """An image file as an endless still clip: a mask that applies to every frame."""
 
     path: Path
     sha256: str
@@ -259,7 +259,7 @@ class StillFile(Clip):
 
 @dataclass(frozen=True)
 class ImageFile(ImageSource):
-    """An image file; with a mask, the subject is cut out along it."""
+    """An image file; with a mask, the subject is cut out."""
 
     path: Path
     sha256: str
@@ -290,7 +290,7 @@ class ImageFile(ImageSource):
 
 
 def _verify(path: Path, sha256: str | None) -> None:
-    """A cache knows what it holds by content, so a file that changes under an encoding must not come in as another."""
+    """Check a file's hash: cache keys are content hashes, so a file that changed while it was read must not be used."""
     if hashed(path) != sha256:
         raise ValueError(f"{path}: has changed since it was checked; run: refilm data check, and encode again")
 
@@ -299,11 +299,11 @@ def hashed(path: Path) -> str:
     """The sha256 of a file's content.
 
     Raises:
-        ValueError: it cannot be read.
+        ValueError: the file cannot be read.
     """
     try:
         return sha256_of(path)
     except OSError as error:
         raise ValueError(
-            f"{path}: cannot be read ({error.strerror}); mend the path, or the file's permissions"
+            f"{path}: cannot be read ({error.strerror}); fix the path or the file's permissions"
         ) from error

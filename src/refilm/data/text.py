@@ -1,4 +1,4 @@
-"""Text files of strangers: UTF-8, numbered lines, and none that is longer than text of people is."""
+"""Read untrusted text files: UTF-8 only, with numbered lines and a limit on their length."""
 
 import json
 from collections.abc import Iterator
@@ -7,16 +7,16 @@ from typing import Any
 
 from refilm.files import describe
 
-LONGEST = 2**20  # characters of a line, or bytes of a file with one caption
+LONGEST = 2**20  # characters per line, or bytes of a file with one caption
 UTF16 = b"\xff\xfe", b"\xfe\xff"  # byte order marks
 REMEDY = "save it as UTF-8"
 
 
 def lines(path: Path) -> Iterator[tuple[int, str]]:
-    """The lines of a text file with their ends, numbered from 1; a byte order mark is left out.
+    """The lines of a text file with their line endings, numbered from 1, without a byte order mark.
 
     Raises:
-        ValueError: a line is no text in UTF-8, or longer than 2**20 characters; names it.
+        ValueError: a line is not UTF-8 text or is longer than 2**20 characters. The error names it.
         OSError: the file cannot be read.
     """
     with path.open("rb") as head:
@@ -27,24 +27,24 @@ def lines(path: Path) -> Iterator[tuple[int, str]]:
             number += 1
             place = f"{path}:{number}"
             if len(line) > LONGEST:
-                raise ValueError(f"{place}: is longer than {LONGEST:,} characters; no line of clips is, so mend it")
+                raise ValueError(f"{place}: the line is longer than {LONGEST:,} characters; check that this is a list of clips")
             if "\0" in line:
-                raise ValueError(f"{place}: holds NUL characters, as text in UTF-16 does; {REMEDY}")
+                raise ValueError(f"{place}: contains NUL characters, which usually means UTF-16; {REMEDY}")
             try:
                 line.encode()
             except UnicodeEncodeError as error:
                 byte = ord(line[error.start]) - 0xDC00
                 raise ValueError(
-                    f"{place}: not text in UTF-8 (byte {byte:02x} after {error.start} characters); {REMEDY}"
+                    f"{place}: not UTF-8 text (byte {byte:02x} after {error.start} characters); {REMEDY}"
                 ) from error
             yield number, line
 
 
 def read_short(path: Path) -> str:
-    """The text of a file with one caption; a byte order mark is left out.
+    """The text of a file with one caption, without a byte order mark.
 
     Raises:
-        ValueError: as `decoded`, or the file cannot be read; names it.
+        ValueError: as `decoded`, or the file cannot be read. The error names it.
     """
     try:
         with path.open("rb") as file:
@@ -54,40 +54,40 @@ def read_short(path: Path) -> str:
 
 
 def decoded(content: bytes, place: str) -> str:
-    """The text of a file that holds one caption or the like; a byte order mark is left out.
+    """Decode the content of a short text file, such as one caption, without a byte order mark.
 
     Raises:
-        ValueError: it is no text in UTF-8, or longer than 2**20 bytes; names the place.
+        ValueError: the content is not UTF-8 text or is longer than 2**20 bytes. The error names the place.
     """
     _assert_no_utf16(content[:2], place)
     if len(content) > LONGEST:
-        raise ValueError(f"{place}: is longer than {LONGEST:,} bytes; no caption is, so mend it")
+        raise ValueError(f"{place}: the file is longer than {LONGEST:,} bytes; check that it contains one caption")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         reason = f"{error.reason} at byte {error.start}"
-        raise ValueError(f"{place}: not text in UTF-8 ({reason}); {REMEDY}") from error
+        raise ValueError(f"{place}: not UTF-8 text ({reason}); {REMEDY}") from error
 
 
 def parsed(text: str, place: str) -> dict[str, Any]:
-    """The object that a text in JSON is.
+    """Parse a JSON object.
 
     Raises:
-        ValueError: it is none; names the place.
+        ValueError: the text is not a JSON object. The error names the place.
     """
     try:
-        told = json.loads(text, parse_constant=_refused)
-    except (ValueError, RecursionError) as error:  # numbers of thousands of digits are ValueErrors
-        raise ValueError(f"{place}: its JSON cannot be read ({error}); mend it") from error
-    if not isinstance(told, dict):
-        raise ValueError(f"{place}: its JSON must be an object, received {type(told).__name__}")
-    return told
+        content = json.loads(text, parse_constant=_refused)
+    except (ValueError, RecursionError) as error:  # numbers with thousands of digits raise ValueError
+        raise ValueError(f"{place}: not valid JSON ({error}); fix the syntax") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{place}: must be a JSON object, received {type(content).__name__}")
+    return content
 
 
 def _refused(constant: str) -> None:
-    raise ValueError(f"{constant} is no number in JSON")
+    raise ValueError(f"{constant} is not a valid number in JSON")
 
 
 def _assert_no_utf16(head: bytes, place: str) -> None:
     if head in UTF16:
-        raise ValueError(f"{place}: not text in UTF-8, but in UTF-16; {REMEDY}")
+        raise ValueError(f"{place}: not UTF-8 text but UTF-16; {REMEDY}")

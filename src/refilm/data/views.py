@@ -1,6 +1,6 @@
-"""A reference image as other eyes would have it: augmented views, and the subject cut out along its mask.
+"""Augment reference images, and cut subjects out along their masks.
 
-A view is one affine resampling and one affine map of the colors. Knows nothing of files or of encoders.
+An augmentation is one affine resampling and one affine map of the colors. Does not depend on files or encoders.
 """
 
 import math
@@ -14,38 +14,38 @@ from refilm.media.images import Color
 from refilm.settings import Settings
 
 LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601, as Pillow's "L"
-HUE = 36.0  # degrees of hue at color = 1: a subject's colors are part of who it is
+HUE = 36.0  # degrees of hue rotation at color = 1; small, because colors identify the subject
 
 Positive = Annotated[float, Field(gt=0, le=10)]
 
 
 class ViewSettings(Settings):
-    """How far augmented views of a reference image depart from it."""
+    """Strength of the augmentation of reference images."""
 
     count: int = Field(default=0, ge=0)
-    """Augmented views of each reference, beside the plain one."""
+    """Number of augmented versions of each reference, in addition to the unchanged image."""
     scale: tuple[Positive, Positive] = (0.8, 1.5)
-    """The smallest and the largest scale; drawn evenly on a logarithmic scale."""
+    """Smallest and largest scale factor; sampled uniformly on a logarithmic scale."""
     shift: float = Field(default=0.1, ge=0, le=0.5)
-    """The farthest shift, as a share of each side; an image made smaller stays within its frame."""
+    """Largest shift, as a fraction of each side; an image that is scaled down stays within its frame."""
     rotation: float = Field(default=15.0, ge=0, le=180)
-    """The largest turn to either side, in degrees."""
+    """Largest rotation in either direction, in degrees."""
     color: float = Field(default=0.1, ge=0, lt=1)
-    """The largest change of brightness, contrast and saturation, as a share; hue turns by at most 36 degrees of it."""
+    """Largest relative change of brightness, contrast and saturation; the hue rotates by at most 36 degrees times it."""
     flip: bool = False
-    """Whether half of the views are mirrored; not where left and right tell subjects apart, as writing does."""
+    """Mirror half of the augmented images. Leave it off if left and right matter, for example with writing."""
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
         if self.scale[0] > self.scale[1]:
-            raise ValueError(f"scale must be the smallest and then the largest, received {self.scale}")
+            raise ValueError(f"scale must be the smallest and then the largest factor, received {self.scale}")
         return self
 
 
 def view(image: Image.Image, settings: ViewSettings, rng: np.random.Generator, background: Color) -> Image.Image:
-    """One augmented view of an RGB image, at the image's own size, on ground of `background`.
+    """One augmented version of an RGB image, at the image's size; uncovered areas are filled with `background`.
 
-    The same state of `rng` draws the same view; every view takes nine numbers from it, whatever the settings.
+    The same state of `rng` gives the same result; each call takes nine numbers from it, independent of the settings.
     """
     size, across, down, turn, mirror, *colors = rng.uniform(-1, 1, 9)
     low, high = map(math.log, settings.scale)
@@ -58,19 +58,19 @@ def view(image: Image.Image, settings: ViewSettings, rng: np.random.Generator, b
 
 
 def cut_out(image: Image.Image, mask: Image.Image, background: Color) -> Image.Image:
-    """The subject where it is in the image, on plain ground.
+    """Replace everything but the subject with a plain background.
 
     Args:
         image: RGB.
-        mask: white where the subject is; of another size only in the same shape.
+        mask: white where the subject is. It may have another size, but must have the same aspect ratio.
 
     Raises:
         ValueError: the mask has another aspect ratio, or is black everywhere.
     """
-    if abs(mask.width * image.height - mask.height * image.width) > max(image.size):  # a pixel of the mask
+    if abs(mask.width * image.height - mask.height * image.width) > max(image.size):  # one pixel of the mask
         raise ValueError(
             f"the mask has {mask.width} x {mask.height} pixels and the image {image.width} x {image.height}; "
-            "give a mask of the image's shape"
+            "use a mask with the image's aspect ratio"
         )
     mask = mask.convert("L")
     if mask.getextrema()[1] == 0:
@@ -83,10 +83,10 @@ def cut_out(image: Image.Image, mask: Image.Image, background: Color) -> Image.I
 def _moved(
     image: Image.Image, scale: float, angle: float, shift: tuple[float, float], mirrored: bool, background: Color
 ) -> Image.Image:
-    """Mirrored, scaled and turned (radians, clockwise) about its middle, then shifted (pixels)."""
+    """Mirror, scale and rotate (radians, clockwise) the image about its center, then shift it (pixels)."""
     cos, sin = math.cos(angle) / scale, math.sin(angle) / scale
     sign = -1 if mirrored else 1
-    a, b, d, e = sign * cos, sign * sin, -sin, cos  # from the view's pixels back to the image's
+    a, b, d, e = sign * cos, sign * sin, -sin, cos  # from output pixels to input pixels
     middle = (image.width / 2, image.height / 2)
     x, y = middle[0] + shift[0], middle[1] + shift[1]
     coefficients = (a, b, middle[0] - a * x - b * y, d, e, middle[1] - d * x - e * y)
@@ -96,7 +96,7 @@ def _moved(
 
 
 def _recolored(image: Image.Image, brightness: float, contrast: float, saturation: float, hue: float) -> Image.Image:
-    """Shares by which brightness, contrast and saturation grow, and by which `HUE` turns about the gray axis."""
+    """Change brightness, contrast and saturation by these fractions, and rotate the hue by a fraction of `HUE`."""
     angle = math.radians(HUE * hue)
     cross = np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / math.sqrt(3)
     turn = np.eye(3) * math.cos(angle) + cross * math.sin(angle) + (1 - math.cos(angle)) / 3  # Rodrigues

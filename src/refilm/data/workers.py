@@ -1,8 +1,8 @@
-"""A function on many items in worker processes, which a hostile item can neither hang nor take down.
+"""Run a function on many items in worker processes; an item that hangs or crashes cannot stop the others.
 
-Each item has a time limit. A worker that goes over it is killed, one that dies is missed; both are told as the
-item's failure, and another worker takes the place. Workers are fresh interpreters: they inherit no threads, do not
-run the caller's script again, and import what the function needs and no more. Knows nothing of what is worked on.
+Each item has a time limit. A worker that exceeds it is killed. A timeout or a crash is reported as the item's failure,
+and a new worker is started. Workers are fresh interpreters: they inherit no threads, do not run the caller's script
+again, and import only what the function needs. The module does not depend on the kind of work.
 """
 
 import math
@@ -23,16 +23,16 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 CODE = "import sys; from refilm.data.workers import serve; serve(int(sys.argv[1]), float(sys.argv[2]))"
-AHEAD = 4  # items that each worker may be ahead of the oldest one that is not finished
-PATIENCE = 5.0  # seconds for a killed process to be gone; the disk it waits for may never answer
+AHEAD = 4  # items per worker that may be started beyond the oldest unfinished one
+PATIENCE = 5.0  # seconds to wait for a killed process to exit; it may be blocked by a disk that never responds
 
 
 @dataclass(frozen=True)
 class Failure:
-    """Why an item has no result."""
+    """The reason why an item has no result."""
 
     kind: Literal["error", "timeout", "died"]
-    """The function raised, took too long, or took its process with it."""
+    """The function raised an exception, exceeded the time limit, or crashed its process."""
     message: str
 
 
@@ -44,19 +44,20 @@ def in_workers(
     seconds: float,
     in_order: bool = False,
 ) -> Iterator[tuple[int, Result | Failure]]:
-    """Call `function` on every item; yields (its index, its result or failure) as they finish.
+    """Call `function` on every item; yields (index, result or failure) as the items finish.
 
-    While the caller is busy the workers go on by one item each, and then wait for it.
+    While the caller is busy, each worker finishes its current item and then waits.
 
     Args:
-        function: like items and results it is pickled, so it must be importable by its name.
-        workers: how many processes, at most.
-        seconds: the time limit of one item. Starting a worker does not count.
-        in_order: yield in the order of the items. Few run ahead of a slow one, so that few results are held.
+        function: pickled like items and results, so it must be importable by name.
+        workers: maximum number of processes.
+        seconds: time limit per item. Starting a worker does not count.
+        in_order: yield results in the order of the items. Only a few items are started beyond a slow one, which limits
+            the number of results in memory.
 
     Raises:
-        ValueError: no workers, or no time.
-        RuntimeError: a worker could not even import the function.
+        ValueError: `workers` or `seconds` is out of range.
+        RuntimeError: a worker could not import the function.
     """
     if workers < 1:
         raise ValueError(f"workers must be 1 or more, received {workers}")
@@ -69,14 +70,14 @@ def in_workers(
 
 
 def serve(descriptor: int, seconds: float) -> None:
-    """What a worker does: it receives a function, then items until nobody sends any more, and answers each."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the caller, who then ends the workers
+    """Main loop of a worker: receive a function, then process items until the connection is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the caller handles Ctrl-C and stops the workers
     with Connection(descriptor) as connection, suppress(EOFError, BrokenPipeError):
         function = connection.recv()
         connection.send(None)
         while True:
             item = connection.recv()
-            signal.alarm(math.ceil(seconds + PATIENCE))  # the system ends what hangs even if the caller is gone
+            signal.alarm(math.ceil(seconds + PATIENCE))  # the system ends a hanging process even if the caller is gone
             answer = _answer(function, item)
             signal.alarm(0)
             connection.send_bytes(answer)
@@ -87,14 +88,14 @@ def _answer(function: Callable[[Any], Any], item: Any) -> bytes:
         return pickle.dumps(function(item))
     except ValueError as error:
         return pickle.dumps(Failure("error", str(error)))
-    except Exception as error:  # whatever a damaged file provokes is that file's fault
+    except Exception as error:  # damaged files can raise any exception
         return pickle.dumps(Failure("error", f"{type(error).__name__}: {error}"))
 
 
 def _run(
     function: bytes, items: Sequence[Item], workers: int, seconds: float, ahead: int
 ) -> Generator[tuple[int, Any], None, None]:
-    """Outcomes as they come; no item is begun while the `ahead`th before it is unfinished."""
+    """Outcomes in the order of completion; an item starts only when the item `ahead` places before it is finished."""
     todo, crew = deque(range(len(items))), []
     try:
         while todo or crew:
@@ -135,7 +136,7 @@ def _ordered(outcomes: Generator[tuple[int, Any], None, None]) -> Iterator[tuple
 
 
 def _heard(crew: "list[_Worker]", seconds: float) -> "list[tuple[_Worker, Any]]":
-    """Wait until a worker answers, dies or is late; all that have, each with its outcome."""
+    """Wait until a worker responds, dies or exceeds its time; returns all such workers with their outcomes."""
     soonest = min(worker.deadline for worker in crew)
     left = None if soonest == math.inf else max(0.0, soonest - time.monotonic())
     ready = wait([worker.connection for worker in crew], left)
@@ -149,7 +150,7 @@ def _heard(crew: "list[_Worker]", seconds: float) -> "list[tuple[_Worker, Any]]"
 
 
 class _Worker:
-    """A process and the item it has: none while it starts, and while it rests."""
+    """A process and its current item; None while the process starts or is idle."""
 
     def __init__(self, function: bytes, seconds: float):
         self.index: int | None = None
@@ -168,28 +169,28 @@ class _Worker:
         self.connection.send_bytes(function)
 
     def give(self, index: int, item: object) -> None:
-        """Hand over the next item; the clock starts."""
+        """Send the next item and start its time limit."""
         self.index, self.deadline, self.idle = index, time.monotonic() + self.seconds, False
-        with suppress(BrokenPipeError):  # it has died since its last answer, as `outcome` will tell
+        with suppress(BrokenPipeError):  # it died after its last response; `outcome` reports that
             self.connection.send(item)
 
     def rest(self) -> None:
-        """Wait for the next item; no clock runs."""
+        """Mark the worker as idle, without a time limit."""
         self.index, self.deadline, self.idle = None, math.inf, True
 
     def outcome(self) -> Any:
-        """The answer, or of what the process died."""
+        """The result, or the reason why the process died."""
         try:
             return pickle.loads(self.connection.recv_bytes())
         except (EOFError, ConnectionResetError):
             with suppress(subprocess.TimeoutExpired):
                 self.process.wait(PATIENCE)
         if self.index is None and not self.idle:
-            raise RuntimeError("a worker process could not start; its own complaint stands above")
+            raise RuntimeError("a worker process could not start; its error message is printed above")
         return Failure("died", _cause(self.process.returncode))
 
     def stop(self) -> None:
-        """End the process, whatever it is doing."""
+        """Kill the process."""
         self.process.kill()
         self.connection.close()
         with suppress(subprocess.TimeoutExpired):
@@ -198,6 +199,6 @@ class _Worker:
 
 def _cause(code: int | None) -> str:
     if code is None or code >= 0:
-        return f"took its process down with it (exit code {code})"
-    hint = ", perhaps for want of memory" if code == -signal.SIGKILL else ""
-    return f"took its process down with it ({signal.Signals(-code).name}{hint})"
+        return f"crashed the worker process (exit code {code})"
+        hint = ", possibly out of memory" if code == -signal.SIGKILL else ""
+        return f"crashed the worker process ({signal.Signals(-code).name}{hint})"

@@ -1,7 +1,8 @@
-"""Files and folders: written whole or not at all, read as UTF-8, hashed, linked, locked.
+"""Files and folders: atomic writes, UTF-8 text and JSON, hashes, links and locks.
 
-Crash safety is decided here alone. What is written goes to a hidden workplace beside its target, reaches the disk,
-and takes its name by one rename. Knows nothing of what the files mean.
+This is the only place that implements crash safety: content is written to a hidden temporary folder beside its
+target, flushed to the disk, and moved into place with one rename. The package does not depend on what the files
+contain.
 """
 
 from refilm.files.atomic import atomic_file, atomic_folder, write_bytes

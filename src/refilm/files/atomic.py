@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all: written beside their place, brought to the disk, renamed once."""
+"""Atomic files and folders: written beside their target, flushed to the disk, then renamed once."""
 
 import os
 import secrets
@@ -12,19 +12,19 @@ from refilm.files.workplaces import workplace
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """A path to write to; the file takes the place of `path` unless an error comes first. Missing folders are made.
+    """Yield a temporary path; its file replaces `path` unless an error is raised. Missing folders are created.
 
-    It has the permissions of the file it replaces, or those that the folder gives to new files.
+    The file gets the permissions of the file it replaces, or the folder's default permissions.
 
     Raises:
-        ValueError: `path` is a folder, a device, or anything else that is not a file.
-        OSError: it cannot be written; names `path`, not the temporary file.
+        ValueError: `path` is a folder, a device, or anything else that is not a regular file.
+        OSError: the file cannot be written. The error names `path`, not the temporary file.
     """
     path = path.resolve()
     if path.is_dir():
-        raise ValueError(f"{path}: is a folder; give the name of a file")
+        raise ValueError(f"{path}: is a folder; choose a file name")
     if path.exists() and not path.is_file():
-        raise ValueError(f"{path}: is not a regular file; give the name of a file")
+        raise ValueError(f"{path}: is not a regular file; choose another file name")
     with naming(path), workplace(path) as place:
         temporary = place / path.name
         yield temporary
@@ -35,22 +35,23 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(folder: Path, *owned: str) -> Iterator[Path]:
-    """An empty folder to write to; it takes the place of `folder` unless an error comes first.
+    """Yield an empty temporary folder; it replaces `folder` unless an error is raised.
 
-    Before that everything has reached the disk. Whoever may read the folder may read its files.
+    Everything is flushed to the disk before the rename. The files are readable by everyone who can read the folder.
 
     Args:
-        folder: where it will be. Missing parents are made.
-        owned: patterns of the files that an older `folder` of the same kind has; these are removed, all others stay.
+        folder: the target. Missing parents are created.
+        owned: glob patterns of the files that belong to an existing `folder` of the same kind. They are removed; all
+            other files are kept.
 
     Raises:
-        ValueError: `folder` is a file, or cannot be replaced (a mount point, for instance); then what was written
-            stays in a folder beside it.
-        OSError: it cannot be written; names `folder`, not the temporary one.
+        ValueError: `folder` is a file, or cannot be replaced (for example a mount point). In the latter case the new
+            files are kept in a folder beside it.
+        OSError: the folder cannot be written. The error names `folder`, not the temporary one.
     """
     folder = folder.resolve()
     if folder.exists() and not folder.is_dir():
-        raise ValueError(f"{folder}: is a file; give a folder")
+        raise ValueError(f"{folder}: is a file; choose a folder")
     with naming(folder), workplace(folder) as place:
         new, old = place / "new", place / "old"
         new.mkdir()
@@ -67,18 +68,18 @@ def atomic_folder(folder: Path, *owned: str) -> Iterator[Path]:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file, whole or not at all.
+    """Write a file atomically.
 
     Raises:
-        OSError: it cannot be written; names it.
+        OSError: the file cannot be written. The error names it.
     """
     with atomic_file(path) as temporary:
         temporary.write_bytes(content)
 
 
 def sync(path: Path) -> None:
-    """Wait until a file's content, or a folder's names, have reached the disk."""
-    if os.name == "nt" and path.is_dir():  # Windows opens no folders
+    """Flush a file's content, or a folder's entries, to the disk."""
+    if os.name == "nt" and path.is_dir():  # Windows cannot open folders
         return
     descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
     try:
@@ -88,7 +89,7 @@ def sync(path: Path) -> None:
 
 
 def _settle(path: Path, mode: int) -> None:
-    """Bring a file or folder to the disk, readable by whoever `mode` lets read."""
+    """Flush a file or folder to the disk, with the permissions of `mode`."""
     if path.is_file() and path.stat().st_nlink == 1:  # a hard link shares its permissions with its source
         path.chmod(mode & 0o666)
     sync(path)

@@ -1,4 +1,4 @@
-"""Errors of the system: the file that the user knows, the reason, and what to do about it."""
+"""Operating-system errors as one line: the file, the reason, and how to fix it."""
 
 import errno
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from refilm.files.workplaces import WORKPLACE
 REASONS = {
     errno.ENOSPC: "the disk is full; free some space, then run this again",
     errno.EDQUOT: "the disk quota is used up; free some space, then run this again",
-    errno.EFBIG: "is larger than this system lets a file be; choose another place",
+    errno.EFBIG: "exceeds the largest file size of this file system; choose another place",
     errno.EROFS: "the disk is read-only; choose another place",
     errno.EACCES: "permission denied; change its permissions, or choose another place",
     errno.EPERM: "permission denied; change its permissions, or choose another place",
@@ -19,18 +19,18 @@ REASONS = {
 
 
 def describe(error: OSError) -> str:
-    """An error of the system in one line: the file, the reason, and what to do about it."""
+    """An operating-system error in one line: the file, the reason, and how to fix it."""
     reason = REASONS.get(error.errno or 0) or error.strerror or str(error)
     return f"{error.filename}: {reason}" if error.filename else reason
 
 
 @contextmanager
 def naming(target: Path) -> Iterator[None]:
-    """Errors of the system name the file that the user knows: those of writing name none, others a temporary one."""
+    """Make operating-system errors name `target` instead of a temporary file or no file at all."""
     try:
         yield
     except OSError as error:
-        if error.errno is None:  # made by a library, which names no file
+        if error.errno is None:  # raised by a library without naming a file
             raise OSError(f"{target}: {error}") from error
         if error.filename is None or WORKPLACE in str(error.filename):
             error.filename, error.filename2 = str(target), None

@@ -1,4 +1,4 @@
-"""Places that can be written to, and files that are there already: their hashes and second places."""
+"""Checks of target folders, hashes of files, and links to files."""
 
 import errno
 import hashlib
@@ -8,14 +8,14 @@ from pathlib import Path
 
 from refilm.files.errors import REASONS
 
-LEAST = 1 << 20  # bytes; a disk with less is full
+LEAST = 1 << 20  # bytes; a disk with less free space counts as full
 
 
 def require_empty(folder: Path) -> None:
-    """Refuse a place for a new folder that is taken.
+    """Check that a new folder can be created at a path.
 
     Raises:
-        ValueError: `folder` is a file, or contains something.
+        ValueError: `folder` is a file, or is not empty.
     """
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder}: is a file; choose a new folder")
@@ -24,17 +24,18 @@ def require_empty(folder: Path) -> None:
 
 
 def require_writable(folder: Path) -> None:
-    """Refuse a folder, one that is there or one to be made, that nothing can be written to. Writes nothing itself.
+    """Check that an existing or new folder can be written to. Nothing is written by this check.
 
     Raises:
-        ValueError: a file is in its way, permission is missing, or the disk is read-only or full; names the place.
+        ValueError: a file is in the way, permission is missing, or the disk is read-only or full. The error names the
+            path.
     """
     place = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
     if not place.is_dir():
         raise ValueError(
-            f"{folder}: {'is a file' if place == folder.absolute() else f'{place} is a file'}; give a folder"
+            f"{folder}: {'is a file' if place == folder.absolute() else f'{place} is a file'}; choose a folder"
         )
-    system = os.statvfs(place) if hasattr(os, "statvfs") else None  # Windows has none
+    system = os.statvfs(place) if hasattr(os, "statvfs") else None  # not available on Windows
     if system is not None and system.f_flag & os.ST_RDONLY:
         raise ValueError(f"{folder}: {REASONS[errno.EROFS]}")
     if not os.access(place, os.W_OK | os.X_OK):
@@ -47,14 +48,14 @@ def sha256_of(path: Path) -> str:
     """The sha256 of a file's content, in hexadecimal.
 
     Raises:
-        OSError: it cannot be read; names it.
+        OSError: the file cannot be read. The error names it.
     """
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def link_or_copy(source: Path, target: Path) -> None:
-    """Put a file in a second place: as a hard link, or as a copy where the disk has no links between the two."""
+    """Create a hard link to a file, or a copy where the file system does not support the link."""
     source = source.resolve()
     try:
         os.link(source, target)

@@ -1,4 +1,4 @@
-"""Text and JSON in UTF-8, whatever the locale is."""
+"""Text and JSON in UTF-8, independent of the locale."""
 
 import json
 from collections.abc import Mapping
@@ -9,32 +9,32 @@ from refilm.files.atomic import write_bytes
 
 
 def read_text(path: Path) -> str:
-    """The text of a file in UTF-8, whatever the locale is; a byte order mark is left out.
+    """The text of a UTF-8 file, independent of the locale and without a byte order mark.
 
     Raises:
-        ValueError: the file is not UTF-8; names it.
-        OSError: it cannot be read; names it.
+        ValueError: the file is not UTF-8. The error names it.
+        OSError: the file cannot be read. The error names it.
     """
     try:
         return path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(
-            f"{path}: not text in UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8"
+            f"{path}: not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8"
         ) from error
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file in UTF-8 with Unix line ends, whole or not at all.
+    """Write a UTF-8 text file with Unix line endings, atomically.
 
     Raises:
-        ValueError: the text has characters that no file can store (lone surrogates).
-        OSError: it cannot be written; names it.
+        ValueError: the text contains characters that cannot be encoded (lone surrogates).
+        OSError: the file cannot be written. The error names it.
     """
     try:
         content = text.encode()
     except UnicodeEncodeError as error:
         wrong = text[error.start : error.end]
-        raise ValueError(f"{path}: {wrong!a} is not a character; remove it from what is written there") from error
+        raise ValueError(f"{path}: {wrong!a} is not a valid character; remove it from the text") from error
     write_bytes(path, content)
 
 
@@ -42,26 +42,26 @@ def read_json(path: Path) -> dict[str, Any]:
     """The object in a JSON file.
 
     Raises:
-        ValueError: the file is missing or is not a JSON object; names it.
-        OSError: it cannot be read; names it.
+        ValueError: the file is missing or does not contain a JSON object. The error names it.
+        OSError: the file cannot be read. The error names it.
     """
     if not path.is_file():
         raise ValueError(f"{path}: no such file")
     text = read_text(path)
     try:
         content = json.loads(text)
-    except (ValueError, RecursionError) as error:  # numbers of thousands of digits are ValueErrors
-        raise ValueError(f"{path}: not JSON: {error}") from error
+    except (ValueError, RecursionError) as error:  # numbers with thousands of digits raise ValueError
+        raise ValueError(f"{path}: not valid JSON: {error}") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path}: must contain a JSON object (received {type(content).__name__})")
     return content
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write an object as readable JSON, whole or not at all.
+    """Write an object as indented JSON, atomically.
 
     Raises:
-        ValueError: NaN or infinity, which are not JSON.
-        OSError: it cannot be written; names it.
+        ValueError: `content` contains NaN or infinity, which are not valid JSON.
+        OSError: the file cannot be written. The error names it.
     """
     write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")

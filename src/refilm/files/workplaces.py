@@ -1,7 +1,7 @@
-"""Locks, and the hidden folders in which things are written before they have their names.
+"""Locks, and the hidden temporary folders that files are written to before they are renamed.
 
-A workplace is locked while its process lives, so that the next write of the same target removes what killed processes
-left, and nothing else.
+A temporary folder is locked while its process runs, so that the next write of the same target can remove the folders
+of killed processes and no others.
 """
 
 import secrets
@@ -16,13 +16,13 @@ LOCK = "lock"
 
 @contextmanager
 def locked(path: Path, busy: str) -> Iterator[None]:
-    """Hold the lock file `path` until the context ends; a process that is killed gives it up.
+    """Lock the file `path` until the context ends. The lock of a killed process is released.
 
     Raises:
-        ValueError: `busy`, if another process holds it.
-        OSError: the lock file cannot be made; names it.
+        ValueError: another process has the lock; `busy` is the message.
+        OSError: the lock file cannot be created. The error names it.
     """
-    from filelock import FileLock, Timeout  # takes longer to import than most commands need it
+    from filelock import FileLock, Timeout  # slow to import
 
     lock = FileLock(path, timeout=0)
     try:
@@ -36,10 +36,10 @@ def locked(path: Path, busy: str) -> Iterator[None]:
 
 
 def remove_abandoned(folder: Path, name: str = ".") -> None:
-    """Remove what killed processes left half-written in a folder; what a living one is writing stays.
+    """Remove the temporary folders of killed processes; those of running processes are kept.
 
     Args:
-        name: how the hidden names of what was being written begin.
+        name: prefix of the temporary folders' names.
     """
     from filelock import FileLock, Timeout
 
@@ -47,18 +47,18 @@ def remove_abandoned(folder: Path, name: str = ".") -> None:
         if not (entry.name.startswith(name) and entry.name.endswith(WORKPLACE)):
             continue
         try:
-            if entry.is_file():  # as version 0.1 left them
+            if entry.is_file():  # version 0.1 used temporary files
                 entry.unlink()
                 continue
             with FileLock(entry / LOCK, timeout=0):
                 shutil.rmtree(entry, ignore_errors=True)
-        except (Timeout, OSError):  # in use, or somebody else's, or removed just now
+        except (Timeout, OSError):  # in use, owned by another user, or already removed
             continue
 
 
 @contextmanager
 def workplace(target: Path) -> Iterator[Path]:
-    """A hidden folder beside `target`, removed at the end; and so are those that killed processes left there."""
+    """Yield a hidden temporary folder beside `target` and remove it at the end, like those of killed processes."""
     target.parent.mkdir(parents=True, exist_ok=True)
     name = f".{target.name[:40]}-"
     remove_abandoned(target.parent, name)
@@ -67,7 +67,7 @@ def workplace(target: Path) -> Iterator[Path]:
 
 
 def _own_workplace(parent: Path, name: str, stack: ExitStack) -> Path:
-    """A new workplace that `stack` unlocks and removes."""
+    """Create a temporary folder that `stack` unlocks and removes."""
     from filelock import FileLock, Timeout
 
     while True:
@@ -76,6 +76,6 @@ def _own_workplace(parent: Path, name: str, stack: ExitStack) -> Path:
         stack.callback(shutil.rmtree, own, ignore_errors=True)
         try:
             stack.enter_context(FileLock(own / LOCK, timeout=0))
-        except (Timeout, FileNotFoundError):  # another process saw it before it was locked, and removes it
+        except (Timeout, FileNotFoundError):  # another process found it before it was locked and is removing it
             continue
         return own

@@ -1,4 +1,4 @@
-"""Videos and images: the only room that opens and writes them. Knows nothing of models or of training."""
+"""Read and write videos and images; no other package opens them. Does not depend on models or training."""
 
 from refilm.media.images import as_image, border_color, open_image, open_mask, pad_to_square
 from refilm.media.reading import duration, open_frames, open_video

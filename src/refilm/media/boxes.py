@@ -1,34 +1,35 @@
-"""The boxes of MP4 and MOV (ISO/IEC 14496-12, 4.2), and whether they claim more frames than any file has.
+"""Parse the boxes of MP4 and MOV (ISO/IEC 14496-12, 4.2) and refuse files that declare an implausible frame count.
 
-FFmpeg makes an index of all frames when it opens a file, with 72 bytes for each: a file of 2 KB could take gigabytes.
+FFmpeg builds an index of all frames when it opens a file, with 72 bytes per frame, so a 2 KB file could allocate
+gigabytes.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, NamedTuple
 
-MOST = 1_000_000  # boxes that are looked at: files can nest any number
+MOST = 1_000_000  # boxes that are parsed; files can nest any number
 LONGEST = 5_000_000  # frames of a track or fragment: 46 hours at 30 frames a second
 NESTED = b"moov trak mdia minf stbl stsd moof traf mvex edts dinf udta tref sinf schi iprp ipco tapt".split()
-STSD = 8  # bytes before the descriptions inside
-COUNTS = {b"stsz": 8, b"stz2": 8, b"trun": 4}  # where in them it says how many frames there are
+STSD = 8  # bytes before the nested sample descriptions
+COUNTS = {b"stsz": 8, b"stz2": 8, b"trun": 4}  # offset of the frame count
 
 
 class Box(NamedTuple):
-    """A box, and where it is."""
+    """A box and its position."""
 
     parent: bytes
     kind: bytes
     start: int
     inside: int
-    """Where its content begins."""
+    """Start of its content."""
 
 
 def boxes(file: BinaryIO) -> Iterator[Box]:
-    """All boxes of a file, those inside of others too, but not of media.
+    """All boxes of a file, including nested ones but not those in media data.
 
     Raises:
-        ValueError: they are too many.
+        ValueError: there are too many boxes.
     """
     stack = [(0, file.seek(0, 2), b"")]
     for _ in range(MOST):
@@ -48,24 +49,24 @@ def boxes(file: BinaryIO) -> Iterator[Box]:
         yield Box(parent, kind, start, inside)
         if kind in NESTED:
             stack.append((inside + (STSD if kind == b"stsd" else 0), min(start + length, end), kind))
-    raise ValueError(f"more than {MOST:,} boxes; convert it anew")
+    raise ValueError(f"contains more than {MOST:,} boxes; convert it again")
 
 
 @dataclass
 class Track:
-    """What decides how long FFmpeg's index of a track is."""
+    """The properties that determine the length of FFmpeg's index of a track."""
 
     sound: bool = True
     even: bool = True
-    """Whether each of its frames lasts as long as any: of sound, these are single numbers, which are not indexed."""
+    """Whether all frames have the same duration. In sound tracks these are single samples, which are not indexed."""
     frames: int = 0
 
 
 def assert_plausible(file: BinaryIO) -> None:
-    """Refuse a file that would take gigabytes before its first frame.
+    """Refuse a file that would allocate gigabytes before its first frame.
 
     Raises:
-        ValueError: it has too many boxes, claims too many frames, or its index is compressed.
+        ValueError: the file has too many boxes, declares too many frames, or its index is compressed.
     """
     tracks = [Track()]
     for box in boxes(file):
@@ -82,7 +83,7 @@ def assert_plausible(file: BinaryIO) -> None:
             track.frames = max(track.frames, frames)
             track.even &= box.kind != b"trun"
         elif box.kind == b"cmov":
-            raise ValueError("its index is compressed, as very old QuickTime files have it; convert it anew")
+            raise ValueError("its index is compressed, as in very old QuickTime files; convert it again")
     most = max(0 if track.sound and track.even else track.frames for track in tracks)
     if most > LONGEST:
-        raise ValueError(f"says that it has {most:,} frames; no video has, so convert it anew")
+        raise ValueError(f"declares {most:,} frames, more than the limit of {LONGEST:,}; convert it again")

@@ -1,8 +1,8 @@
-"""Colors of other kinds to sRGB: HDR, wide gamuts, linear light and logarithms, as files declare them.
+"""Convert other color spaces to sRGB: HDR, wide gamuts, linear and logarithmic light, as declared by files.
 
-Transfer functions and primaries are those of ITU-T H.273, by its code points, which videos and PNG (cICP) share. HDR
-is tone-mapped: the reference white of ITU-R BT.2408, 203 cd/m2, is SDR's white, but for a shoulder that leaves room
-for highlights of up to 1000 cd/m2. Knows arrays, not files.
+Transfer functions and primaries are the code points of ITU-T H.273, which videos and PNG (cICP) use. HDR is
+tone-mapped: the reference white of ITU-R BT.2408, 203 cd/m2, is SDR white, except for a shoulder that compresses
+highlights of up to 1000 cd/m2. Works on arrays, not on files.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ BT709: Primaries = (0.64, 0.33, 0.30, 0.60, 0.15, 0.06, *D65)
 BT2020: Primaries = (0.708, 0.292, 0.170, 0.797, 0.131, 0.046, *D65)
 ADOBE: Primaries = (0.64, 0.33, 0.21, 0.71, 0.15, 0.06, *D65)
 SMPTE170M: Primaries = (0.630, 0.340, 0.310, 0.595, 0.155, 0.070, *D65)
-PRIMARIES: dict[int, tuple[str, Primaries]] = {  # H.273, table 2; other codes are BT.709, or say nothing
+PRIMARIES: dict[int, tuple[str, Primaries]] = {  # H.273, table 2; other codes are BT.709 or unspecified
     4: ("BT.470 M", (0.67, 0.33, 0.21, 0.71, 0.14, 0.08, *C)),
     5: ("BT.470 BG", (0.64, 0.33, 0.29, 0.60, 0.15, 0.06, *D65)),
     6: ("SMPTE 170M", SMPTE170M),
@@ -32,36 +32,36 @@ PRIMARIES: dict[int, tuple[str, Primaries]] = {  # H.273, table 2; other codes a
     12: ("Display P3", (0.680, 0.320, 0.265, 0.690, 0.150, 0.060, *D65)),
     22: ("EBU 3213", (0.630, 0.340, 0.295, 0.605, 0.155, 0.077, *D65)),
 }
-# H.273, table 3. All others are shown as SDR is, whatever the camera's curve: players do so, too.
+# H.273, table 3. All others are displayed as SDR, independent of the camera's curve, as players do.
 TRANSFERS: dict[int, Transfer] = {8: "linear", 9: "log", 10: "log sqrt", 16: "PQ", 17: "DCI", 18: "HLG"}
 
 WHITE, PEAK = 203.0, 1000.0  # cd/m2; BT.2408, section 2
-BRIGHTEST = 90.0  # of SDR's white: more than PQ's 10000 cd/m2 in any one of BT.709's colors
-SHOULDER = 0.8  # of SDR's white: above it, highlights are compressed
+BRIGHTEST = 90.0  # multiple of SDR white; more than PQ's 10000 cd/m2 in any BT.709 channel
+SHOULDER = 0.8  # fraction of SDR white above which highlights are compressed
 LUMINANCE = np.array([0.2627, 0.6780, 0.0593], dtype=np.float32)  # of BT.2020
 BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
-ROWS = 128  # worked on at once: floats need twelve times the memory of the image
+ROWS = 128  # rows converted at once; floats need twelve times the memory of the image
 
 
 @dataclass(frozen=True)
 class Colors:
-    """What the numbers of an image mean, where it is not sRGB or BT.709."""
+    """The color space of an image that is not sRGB or BT.709."""
 
     name: str
-    """For messages."""
+    """Name for messages."""
     transfer: Transfer
     primaries: Primaries
     gamma: float = 1.0
-    """The exponent from signal to light, of the transfer "gamma"."""
+    """Exponent from signal to light, for the transfer function "gamma"."""
 
     @property
     def hdr(self) -> bool:
-        """Whether it is brighter than SDR's white."""
+        """Whether it can be brighter than SDR white."""
         return self.transfer in ("PQ", "HLG")
 
 
 def declared_colors(transfer: int, primaries: int) -> Colors | None:
-    """The colors of two code points of H.273; None where they are those of SDR video, or not said."""
+    """The color space of two H.273 code points. None: SDR video, or unspecified."""
     curve = TRANSFERS.get(transfer, "SDR")
     if curve == "SDR" and primaries not in PRIMARIES:
         return None
@@ -70,7 +70,7 @@ def declared_colors(transfer: int, primaries: int) -> Colors | None:
 
 
 def to_srgb(pixels: np.ndarray, colors: Colors) -> np.ndarray:
-    """(H, W, 3) of uint8 or uint16, full range, to uint8 in sRGB. What sRGB cannot show is clipped."""
+    """Convert (H, W, 3) uint8 or uint16, full range, to uint8 in sRGB. Colors outside sRGB are clipped."""
     light, code = _light(colors.transfer, colors.gamma), _code()
     matrix = _to_bt709(colors.primaries).T.astype(np.float32)
     shown = np.empty(pixels.shape, dtype=np.uint8)
@@ -83,15 +83,15 @@ def to_srgb(pixels: np.ndarray, colors: Colors) -> np.ndarray:
         if colors.hdr:
             brightest = np.maximum(np.maximum(linear[..., 0], linear[..., 1]), linear[..., 2])
             steps = np.minimum(brightest * (65535 / BRIGHTEST), 65535).astype(np.uint16)
-            linear *= _factor()[steps][..., None]  # one for three colors keeps the hue
+            linear *= _factor()[steps][..., None]  # the same factor for all channels preserves the hue
         shown[top : top + ROWS] = code[(np.minimum(linear, 1) * 65535 + 0.5).astype(np.uint16)]
     return shown
 
 
 def tone_mapped(light: np.ndarray) -> np.ndarray:
-    """Light, 1 is the reference white, to 0..1: unchanged up to the shoulder, from there on an extended Reinhard curve.
+    """Map light (1 is the reference white) to 0..1: linear up to the shoulder, then an extended Reinhard curve.
 
-    Reinhard et al., "Photographic Tone Reproduction for Digital Images", equation 4; slopes meet at the shoulder.
+    Reinhard et al., "Photographic Tone Reproduction for Digital Images", equation 4; the slope is continuous.
     """
     room = 1 - SHOULDER
     over, most = (np.maximum(light - SHOULDER, 0)) / room, (PEAK / WHITE - SHOULDER) / room
@@ -100,7 +100,7 @@ def tone_mapped(light: np.ndarray) -> np.ndarray:
 
 @lru_cache(8)
 def _light(transfer: Transfer, gamma: float) -> np.ndarray:
-    """Light for each of the 65536 values of a signal; 1 is SDR's white. Of HLG it is the scene's, up to 1."""
+    """Light for each of 65536 signal values; 1 is SDR white. For HLG it is scene light, at most 1."""
     signal = np.arange(65536) / 65535
     if transfer == "PQ":  # SMPTE ST 2084
         power = signal ** (1 / 78.84375)
@@ -122,14 +122,14 @@ def _light(transfer: Transfer, gamma: float) -> np.ndarray:
 
 @lru_cache(1)
 def _factor() -> np.ndarray:
-    """By how much the tone curve dims each of 65536 amounts of light, up to the brightest."""
+    """The factor by which the tone curve dims each of 65536 levels of light, up to `BRIGHTEST`."""
     light = np.maximum(np.arange(65536) * (BRIGHTEST / 65535), 1e-6)
     return (tone_mapped(light) / light).astype(np.float32)
 
 
 @lru_cache(1)
 def _code() -> np.ndarray:
-    """IEC 61966-2-1: the value, 0..255, for each of 65536 amounts of light."""
+    """IEC 61966-2-1: the sRGB value, 0..255, for each of 65536 levels of light."""
     light = np.arange(65536) / 65535
     signal = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
     return (255 * signal).round().astype(np.uint8)
@@ -137,7 +137,7 @@ def _code() -> np.ndarray:
 
 @lru_cache(32)
 def _to_bt709(primaries: Primaries) -> np.ndarray:
-    """Linear light of these primaries to that of BT.709, white to white (Bradford): (3, 3)."""
+    """Matrix (3, 3) from linear light with these primaries to BT.709, with Bradford white point adaptation."""
     return np.linalg.inv(_to_xyz(BT709)) @ _adapted(primaries[6:], BT709[6:]) @ _to_xyz(primaries)
 
 

@@ -1,7 +1,7 @@
-"""What kind of video a file is, and whether all of it is there: told by its bytes, not by its name.
+"""Detect a video file's format and whether it is complete, from its content and not from its name.
 
-FFmpeg guesses formats too, and guesses playlists: a text named clip.mp4 would make it read the other
-files which the text lists. So the format is found here and FFmpeg is told it. Knows nothing of frames.
+FFmpeg's own detection includes playlists: for a text file named clip.mp4 it would open the files listed there. So the
+format is detected here and passed to FFmpeg. Does not decode frames.
 """
 
 import os
@@ -15,32 +15,33 @@ EBML_SEGMENT = b"\x18\x53\x80\x67"
 
 
 class CutShortError(ValueError):
-    """A file says of itself that it is longer than it is."""
+    """A file is shorter than it declares."""
 
 
 def recognize(path: Path) -> Format:
-    """The name by which FFmpeg knows the format of a video file.
+    """FFmpeg's name of a video file's format.
 
     Raises:
-        ValueError: no such file, a folder, empty, not a video of these formats, or cut short (`CutShortError`).
+        ValueError: the file does not exist, is a folder, is empty, has no supported video format, or is truncated
+            (`CutShortError`).
     """
     if path.is_dir():
-        raise ValueError(f"{path}: is a folder; give the path of one video")
+        raise ValueError(f"{path}: is a folder; use the path of a video")
     if not path.is_file():
-        raise ValueError(f"{path}: no such file; give the path of a video")
+        raise ValueError(f"{path}: no such file; use the path of a video")
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
         kind = kind_of(file.read(12))
         if kind is None:
             wanted = "MP4, MOV, MKV, WebM, AVI or GIF"
-            raise ValueError(f"{path}: {'not a' if size else 'empty, no'} video of these formats: {wanted}; convert it")
+            raise ValueError(f"{path}: {'' if size else 'empty, '}not a video in a supported format ({wanted}); convert it")
         if _cut_short(file, kind, size):
-            raise CutShortError(f"{path}: cut short, its end is missing; copy, download or export it again")
+            raise CutShortError(f"{path}: truncated, its end is missing; copy, download or export it again")
     return kind
 
 
 def kind_of(head: bytes) -> Format | None:
-    """The format that a file's first twelve bytes tell."""
+    """The format that a file's first twelve bytes indicate."""
     if head[4:8] in MOV_BOXES:
         return "mov"
     if head[:4] == b"\x1a\x45\xdf\xa3":
@@ -51,7 +52,7 @@ def kind_of(head: bytes) -> Format | None:
 
 
 def _cut_short(file: BinaryIO, kind: Format, size: int) -> bool:
-    """Whether the file says of itself that it is longer than `size` bytes."""
+    """Whether the file declares that it is longer than `size` bytes."""
     if kind == "mov":
         return _mov_end(file, size) > size
     if kind == "matroska":
@@ -64,7 +65,7 @@ def _cut_short(file: BinaryIO, kind: Format, size: int) -> bool:
 
 
 def _mov_end(file: BinaryIO, size: int) -> int:
-    """Where the last box that matters ends: a box is its length, 4 letters, and content."""
+    """The end of the last relevant box. A box consists of its length, 4 letters, and content."""
     start = end = 0
     while start < size:
         file.seek(start)
@@ -74,14 +75,14 @@ def _mov_end(file: BinaryIO, size: int) -> int:
             length = int.from_bytes(head[8:16], "big")
         if head[4:8] in (b"moov", b"moof", b"mdat"):
             end = start + length
-        if length < 8:  # 0: to the end of the file; else no box
+        if length < 8:  # 0: to the end of the file; otherwise invalid
             break
         start += length
     return end
 
 
 def _matroska_end(file: BinaryIO) -> int:
-    """Where the segment ends, or 0 for one of unknown length, as live recordings have."""
+    """The end of the segment, or 0 for one of unknown length, as in live recordings."""
     file.seek(4)
     file.seek(variable_length(file), os.SEEK_CUR)
     if file.read(4) != EBML_SEGMENT:
@@ -91,7 +92,7 @@ def _matroska_end(file: BinaryIO) -> int:
 
 
 def variable_length(file: BinaryIO) -> int:
-    """EBML's variable-length integer (RFC 8794, section 4); -1 stands for "unknown", all ones."""
+    """Read an EBML variable-length integer (RFC 8794, section 4); -1 means "unknown" (all ones)."""
     first = file.read(1)
     if not first or not first[0]:
         return -1

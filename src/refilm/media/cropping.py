@@ -1,6 +1,6 @@
-"""Whether a container says that the edges of its frames are not to be shown: FFmpeg's libraries do not say.
+"""Detect crops declared by the container, which FFmpeg's libraries do not expose.
 
-MP4's box clap (ISO/IEC 14496-12, 12.1.4) and Matroska's PixelCrop (RFC 9559). Reads headers alone.
+MP4's box clap (ISO/IEC 14496-12, 12.1.4) and Matroska's PixelCrop (RFC 9559). Reads headers only.
 """
 
 import struct
@@ -10,14 +10,14 @@ from typing import BinaryIO
 from refilm.media.boxes import boxes
 from refilm.media.containers import Format, variable_length
 
-MOST = 100_000  # elements that are looked at: files can nest any number
-ENTRY = 86  # bytes of a description of video, before the boxes inside
+MOST = 100_000  # elements that are parsed; files can nest any number
+ENTRY = 86  # bytes of a video sample description before its nested boxes
 SEGMENT, TRACKS, TRACK, VIDEO = 0x18538067, 0x1654AE6B, 0xAE, 0xE0
 CROPS = (0x54AA, 0x54BB, 0x54CC, 0x54DD)
 
 
 def says_to_crop(file: BinaryIO, kind: Format) -> bool:
-    """Whether a track of the file has a crop that leaves something out."""
+    """Whether a track of the file declares a crop that removes something."""
     size = file.seek(0, 2)
     if kind == "mov":
         return any(_clapped(file, box.start) for box in boxes(file) if box.parent == b"stsd")
@@ -27,7 +27,7 @@ def says_to_crop(file: BinaryIO, kind: Format) -> bool:
 
 
 def _clapped(file: BinaryIO, place: int) -> bool:
-    """Whether a description has a clean aperture smaller than its frames."""
+    """Whether a sample description has a clean aperture smaller than its frames."""
     file.seek(place)
     head = file.read(ENTRY)
     inside = file.read(min(max(int.from_bytes(head[:4], "big") - ENTRY, 0), 1 << 20))
@@ -40,7 +40,7 @@ def _clapped(file: BinaryIO, place: int) -> bool:
 
 
 def _crops(file: BinaryIO, size: int) -> Iterator[tuple[int, int]]:
-    """Where the numbers of Matroska's crops are, and how many bytes each has."""
+    """Positions and lengths in bytes of Matroska's crop values."""
     stack = [(0, size)]
     for _ in range(MOST):
         if not stack:

@@ -1,4 +1,4 @@
-"""Interlaced frames hold two moments, line by line: they become progressive ones by FFmpeg's bwdif. Knows no files."""
+"""Deinterlace frames with FFmpeg's bwdif. Works on frames, not on files."""
 
 from collections.abc import Iterator
 from fractions import Fraction
@@ -7,17 +7,17 @@ import av
 from av.filter import Graph
 from av.video.frame import VideoFrame
 
-TOP_FIRST = {2: True, 3: False, 4: False, 5: True}  # FFmpeg's AVFieldOrder: whose lines are the earlier moment
+TOP_FIRST = {2: True, 3: False, 4: False, 5: True}  # FFmpeg's AVFieldOrder: whether the top field is the earlier one
 SPOKEN = ("cavs", "cfhd", "dnxhd", "dvvideo", "ffv1", "h264", "hevc", "mpeg2video", "mpeg4", "prores", "vc1", "wmv3")
-"""Codecs in which each frame says whether it is interlaced, by FFmpeg's names. Those of all others are silent."""
+"""FFmpeg's names of the codecs in which each frame declares whether it is interlaced; others do not."""
 
 
 def top_first(codec: str, order: int) -> bool | None:
-    """Whether the upper lines of a stream's frames come first; None: they are progressive, or speak for themselves.
+    """Whether the top field of a stream's frames comes first. None: progressive, or each frame declares it.
 
     Args:
-        codec: FFmpeg's name of it.
-        order: what the container says of the stream, an AVFieldOrder.
+        codec: FFmpeg's name of the codec.
+        order: the field order declared by the container, an AVFieldOrder.
     """
     return None if codec in SPOKEN else TOP_FIRST.get(order)
 
@@ -25,16 +25,16 @@ def top_first(codec: str, order: int) -> bool | None:
 def progressive(
     frames: Iterator[VideoFrame], time_base: Fraction, top_first: bool | None = None
 ) -> Iterator[VideoFrame]:
-    """The same frames, as many, at the same times; from the first interlaced one on, these are made progressive.
+    """The same number of frames at the same times, deinterlaced from the first interlaced frame on.
 
-    Whether a frame is, and which field comes first, is what the frame itself says.
+    Each frame declares whether it is interlaced and which field comes first.
 
     Args:
-        top_first: given where all frames are interlaced and do not say so: whether the upper lines come first.
+        top_first: set it if all frames are interlaced without declaring it: whether the top field comes first.
     """
     graph, kind = None, None
     for frame in frames:
-        if graph is not None and _kind(frame) != kind:  # bwdif looks at neighbors, which must be of one size
+        if graph is not None and _kind(frame) != kind:  # bwdif uses neighboring frames, which must have the same size
             yield from _filtered(graph, None)
             graph = None
         if graph is None and (frame.interlaced_frame or top_first is not None):
@@ -61,12 +61,12 @@ def _bwdif(frame: VideoFrame, time_base: Fraction, top_first: bool | None) -> Gr
 
 
 def _filtered(graph: Graph, frame: VideoFrame | None) -> Iterator[VideoFrame]:
-    """What comes out when a frame goes in; None: when no more will come."""
+    """The output frames for one input frame; None flushes the filter."""
     graph.push(frame)
     while True:
         try:
             made = graph.pull()
-        except (av.BlockingIOError, av.EOFError):  # it wants another frame first, or was emptied
+        except (av.BlockingIOError, av.EOFError):  # it needs another frame, or was flushed
             return
         assert isinstance(made, VideoFrame)
         yield made

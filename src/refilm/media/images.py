@@ -1,4 +1,4 @@
-"""Image files to RGB. Knows orientation and transparency; knows nothing of what the image is for."""
+"""Read image files as RGB, with orientation, colors and transparency applied."""
 
 import os
 import warnings
@@ -19,41 +19,41 @@ Byte = Annotated[int, Interval(ge=0, le=255)]
 Color = tuple[Byte, Byte, Byte]
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
-MEGAPIXELS = 64  # more are refused before they are decoded, and no square is larger
-SLIMMEST = 10  # the longer side over the shorter; encoders see squares, in which less than a tenth is nothing
-SCANS = 1024  # megapixels that a progressive JPEG may make its decoder go through, all of its scans counted
+MEGAPIXELS = 64  # larger images are refused before they are decoded, and squares are not larger
+SLIMMEST = 10  # largest ratio of the longer side to the shorter side; encoders read squares, in which slimmer images vanish
+SCANS = 1024  # megapixels that a progressive JPEG may decode, summed over all scans
 WHITE: Color = (255, 255, 255)
 BLACK: Color = (0, 0, 0)
 BITS, PHOTOMETRIC, WHITE_IS_ZERO = 258, 262, 0  # TIFF
 SIXTEEN_BITS = ("I;16", "I;16B", "I;16L", "I;16N")
-AMBIGUOUS = ("I", "F")  # what would be white in 32 bits or floats?
+AMBIGUOUS = ("I", "F")  # 32-bit integers and floats: the value of white is unknown
 
 
 @dataclass(frozen=True)
 class Shown:
-    """An image as it is meant to be seen, and what was done for that."""
+    """An image as it is meant to be displayed, and the conversions that were applied."""
 
     image: Image.Image
     """RGB."""
     colors: str = ""
-    """The colors it was converted from; empty: it was taken for sRGB."""
+    """The color space it was converted from; empty: it was read as sRGB."""
     doubt: str = ""
-    """Why its colors may be wrong."""
+    """The reason why its colors may be wrong."""
     transparent: bool = False
 
 
 @checked
 def open_image(path: Path | str, *, background: Color = WHITE) -> Image.Image:
-    """Read an image as it is meant to be seen: upright, in sRGB, its transparent parts laid on `background`.
+    """Read an image as it is meant to be displayed: upright, in sRGB, with transparent parts on `background`.
 
-    PNG, JPEG, WebP, BMP, GIF and TIFF, recognized by their content; of several images in a file, the first.
+    PNG, JPEG, WebP, BMP, GIF and TIFF are recognized by their content; of several images in a file, the first is read.
 
-    Transparency is mixed with the background pixel by pixel, as the file stores it and before anything is scaled, so
-    that soft edges get no seam. Premultiplied TIFFs are told apart by their tags; other formats have none.
+    Transparency is blended with the background pixel by pixel before any scaling, so soft edges have no seam.
+    Premultiplied TIFFs are recognized by their tags; other formats have straight alpha.
 
     Raises:
-        ValueError: the file is missing, is no such image, is damaged or cut short, has over 64 megapixels, or a side
-            ten times as long as the other.
+        ValueError: the file is missing, is not an image in these formats, is damaged or truncated, has more than 64
+            megapixels, or one side is more than ten times as long as the other.
     """
     path = Path(path)
     return show(path, background).image
@@ -61,7 +61,7 @@ def open_image(path: Path | str, *, background: Color = WHITE) -> Image.Image:
 
 @checked
 def open_mask(path: Path | str) -> Image.Image:
-    """Read a mask, white where the subject is: its grays ("L") as they are stored; what is transparent is black.
+    """Read a mask, white where the subject is: gray values ("L") as stored; transparent parts are black.
 
     Raises:
         ValueError: as `open_image`.
@@ -73,7 +73,7 @@ def as_image(value: Path | str | Image.Image | np.ndarray) -> Image.Image:
     """An RGB image from a path, a PIL image or an (H, W, 3) uint8 array.
 
     Raises:
-        ValueError: as `open_image` does, or for anything else than these three.
+        ValueError: as `open_image`, or the value is none of these three.
     """
     if isinstance(value, Path | str):
         return open_image(value)
@@ -89,7 +89,7 @@ def as_image(value: Path | str | Image.Image | np.ndarray) -> Image.Image:
 
 
 def pad_to_square(image: Image.Image, background: Color = WHITE) -> Image.Image:
-    """The image in the middle of a square of `background`, unscaled; a square of over 64 megapixels is scaled down."""
+    """Center the image on a square of `background`, unscaled unless the square would exceed 64 megapixels."""
     factor = -(-max(image.size) // int((MEGAPIXELS * 10**6) ** 0.5))
     image = image.reduce(factor) if factor > 1 else image
     width, height = image.size
@@ -108,26 +108,26 @@ def border_color(image: Image.Image) -> Color:
 
 
 def show(path: Path, background: Color) -> Shown:
-    """As `open_image`, with an account of what was done."""
+    """Read an image as `open_image` does, and report the conversions."""
     if path.is_dir():
-        raise ValueError(f"{path}: is a folder; give the path of one image")
+        raise ValueError(f"{path}: is a folder; use the path of an image")
     if not path.is_file():
-        raise ValueError(f"{path}: no such file; give the path of an image")
+        raise ValueError(f"{path}: no such file; use the path of an image")
     with path.open("rb") as file:
         return _shown(opened(file, path), str(path), background)
 
 
 def opened(file: BinaryIO, path: Path) -> Image.Image:
-    """The image, known but not decoded yet."""
+    """Open an image without decoding it."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own cap comes next, and is lower
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit below is lower
             image = Image.open(file, formats=FORMATS)
     except Image.DecompressionBombError as error:
-        raise ValueError(f"{path}: more than {MEGAPIXELS} megapixels; give a smaller image") from error
+        raise ValueError(f"{path}: has more than {MEGAPIXELS} megapixels; use a smaller image") from error
     except (OSError, SyntaxError, ValueError) as error:
         wanted = ", ".join(FORMATS)
-        raise ValueError(f"{path}: not a sound image of these formats: {wanted}; convert or export it") from error
+        raise ValueError(f"{path}: not a valid image in a supported format ({wanted}); convert or export it") from error
     _bounded(image, str(path))
     place = file.tell()
     if image.format in ("JPEG", "MPO"):
@@ -142,24 +142,24 @@ def _bounded(image: Image.Image, name: str) -> None:
     width, height = image.size
     if width * height > MEGAPIXELS * 10**6:
         raise ValueError(
-            f"{name}: {width} x {height} pixels are more than {MEGAPIXELS} megapixels; give a smaller image"
+            f"{name}: {width} x {height} pixels are more than {MEGAPIXELS} megapixels; use a smaller image"
         )
     if max(width, height) > SLIMMEST * min(width, height):
         raise ValueError(
-            f"{name}: {width} x {height} pixels are too slim, at most {SLIMMEST} times as long as wide; cut it"
+            f"{name}: {width} x {height} pixels are too narrow (aspect ratio at most {SLIMMEST}:1); crop it"
         )
 
 
 def _bound_scans(image: Image.Image, file: BinaryIO, path: Path) -> None:
-    """A file of 0.3 MB can make its decoder go through 64 megapixels hundreds of times."""
+    """Refuse progressive JPEGs with too many scans: 0.3 MB can decode to 64 megapixels hundreds of times."""
     file.seek(0)
     scans = sum(part.count(b"\xff\xda") for part in iter(partial(file.read, 1 << 20), b""))
     if scans * image.width * image.height > SCANS * 10**6:
-        raise ValueError(f"{path}: a progressive JPEG of {scans} scans takes too long; save it as a plain one")
+        raise ValueError(f"{path}: a progressive JPEG with {scans} scans takes too long to decode; save it as a baseline JPEG")
 
 
 def _png_says(file: BinaryIO) -> dict[str, tuple[int, ...] | int]:
-    """What Pillow does not read of a PNG, or not in the pixels' own terms: cICP, and a transparent color (tRNS)."""
+    """The PNG chunks that Pillow does not read, or not at the pixels' bit depth: cICP and transparent color (tRNS)."""
     says: dict[str, tuple[int, ...] | int] = {}
     file.seek(24)
     bits, kind = file.read(2)
@@ -169,9 +169,9 @@ def _png_says(file: BinaryIO) -> dict[str, tuple[int, ...] | int]:
         content = file.read(min(length, 6))
         if head[4:] == b"cICP" and len(content) == 4:
             says[CICP] = tuple(content)
-        elif head[4:] == b"tRNS" and kind == 0 and bits in (2, 4):  # gray, which Pillow widens to 8 bits
+        elif head[4:] == b"tRNS" and kind == 0 and bits in (2, 4):  # gray, which Pillow expands to 8 bits
             says["transparency"] = int.from_bytes(content[:2], "big") % 2**bits * (255 // (2**bits - 1))
-        elif head[4:] == b"tRNS" and kind == 2 and bits == 16 and len(content) == 6:  # it keeps the upper bytes
+        elif head[4:] == b"tRNS" and kind == 2 and bits == 16 and len(content) == 6:  # Pillow keeps the upper bytes
             says["transparency"] = tuple(content[::2])
         file.seek(length - len(content) + 4, os.SEEK_CUR)
     return says
@@ -184,9 +184,9 @@ def _shown(image: Image.Image, name: str, background: Color) -> Shown:
         image.load()
         image = ImageOps.exif_transpose(image)
     except (OSError, SyntaxError, ValueError, EOFError) as error:
-        raise ValueError(f"{name}: damaged or cut short ({error}); copy or export it again") from error
+        raise ValueError(f"{name}: damaged or truncated ({error}); copy or export it again") from error
     if image.mode in AMBIGUOUS:
-        raise ValueError(f"{name}: {image.mode} pixels have no known white; save it with 8 or 16 bits a channel")
+        raise ValueError(f"{name}: the white level of {image.mode} pixels is unknown; save it with 8 or 16 bits per channel")
     if image.mode in SIXTEEN_BITS:
         image = _eight_bits(image, depth, negative)
     alpha = image.convert("RGBA").getchannel("A") if image.has_transparency_data else None
@@ -197,21 +197,21 @@ def _shown(image: Image.Image, name: str, background: Color) -> Shown:
 
 
 def _without_alpha(image: Image.Image) -> Image.Image:
-    """The colors alone, in the kind of pixels that a profile speaks of."""
+    """The image without alpha, in a mode that color profiles support."""
     opaque = image.convert("RGBA").convert("L" if image.mode in ("L", "LA", "La", "1") else "RGB")
     opaque.info = {key: value for key, value in image.info.items() if key != "transparency"}
     return opaque
 
 
 def _gray_of(image: Image.Image) -> tuple[int, bool]:
-    """Bits of a gray deeper than 8, and whether 0 is white: of TIFF, whose deep grays Pillow gives as they are."""
+    """Bit depth of gray TIFFs deeper than 8 bits, which Pillow does not convert, and whether 0 is white."""
     tags = image.tag_v2 if isinstance(image, TiffImageFile) else {}
     bits = tags.get(BITS, (16,))[0]
     return bits, tags.get(PHOTOMETRIC) == WHITE_IS_ZERO
 
 
 def _eight_bits(image: Image.Image, depth: int, negative: bool) -> Image.Image:
-    """Gray of 12 or 16 bits; one value of it can be transparent."""
+    """Convert 12- or 16-bit gray to 8 bits; one gray value can be transparent."""
     pixels = np.asarray(image)
     small = (pixels * np.float32(255 / (2**depth - 1))).round().clip(0, 255).astype(np.uint8)
     small = Image.fromarray(255 - small if negative else small)

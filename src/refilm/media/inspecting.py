@@ -1,6 +1,6 @@
-"""What a video or image file really holds, beside what it says of itself. Knows nothing of what would be wrong.
+"""Determine the actual content of a video or image file besides its metadata; the caller judges it.
 
-A video is decoded frame by frame, and of the frames only small images are kept.
+Videos are decoded frame by frame, and only small copies of the frames are kept in memory.
 """
 
 import math
@@ -20,79 +20,79 @@ from refilm.media.opening import reading, timed_frames
 from refilm.media.showing import colors_of
 from refilm.media.sides import Sides
 
-MOST_FRAMES = 250_000  # of a part: their small images take 0.9 GB, and 2.3 hours at 30 frames a second
-TINY = 32, 36  # height and width of the small images
+MOST_FRAMES = 250_000  # of a part: 2.3 hours at 30 fps, whose small copies take 0.9 GB
+TINY = 32, 36  # height and width of the small copies
 MEAN = Interpolation.AREA | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP
 EXIF_ORIENTATION = 0x0112
-DENSITIES = ("dpi", "aspect", "resolution", "jfif_density")  # as Pillow calls them, in PNG, TIFF, JPEG and BMP
+DENSITIES = ("dpi", "aspect", "resolution", "jfif_density")  # Pillow's names in PNG, TIFF, JPEG and BMP
 
 
 @dataclass(frozen=True)
 class VideoPart:
-    """A video file, and what its frames between two seconds are."""
+    """Properties of a video file and of its frames in a time range."""
 
     codec: str
     bits: int
-    """Of a color channel."""
+    """Bits per color channel."""
     height: int
-    """In pixels, as it is shown: upright, with square pixels."""
+    """Displayed height in pixels: upright, with square pixels."""
     width: int
     pixel_aspect: float
-    """Width of a pixel over its height, as the file says."""
+    """Width of a pixel divided by its height, as declared."""
     shown_aspect: float
-    """The same, as it was believed."""
+    """The pixel aspect ratio that was used."""
     sides: Sides
-    """What the frames say of themselves: orientation, stereoscopy, ..."""
+    """Metadata of the frames: orientation, stereoscopy, ..."""
     colors: Colors | None
-    """Of the frames as they are stored; None: those of SDR video."""
+    """Color space of the stored frames. None: SDR video."""
     interlaced: bool
-    """Whether there were interlaced frames, which were made progressive."""
+    """Whether there were interlaced frames, which were deinterlaced."""
     contested: bool
-    """Whether the container says that they are interlaced, and they that they are not."""
+    """Whether the container declares interlacing, but the frames declare that they are progressive."""
     transparent: bool
-    """Whether there were transparent pixels, which were laid on white."""
+    """Whether there were transparent pixels, which were blended with white."""
     streams: int
-    """Streams of moving frames in the file; one is read."""
+    """Number of video streams in the file; one is read."""
     cropped: bool
-    """Whether the container says that edges are not to be shown; they are, all the same."""
+    """Whether the container declares a crop, which is not applied."""
     rate: float
-    """Frames a second, on average."""
+    """Average frame rate."""
     times: list[float]
-    """Seconds of the frames since the file's first."""
+    """Times of the frames since the first frame of the file, in seconds."""
     declared: int | None
-    """Frames that the container says the whole file has; None: it does not say."""
+    """Declared number of frames of the whole file. None: not declared."""
     duration: float | None
-    """Seconds that the container says the whole file lasts; None: it does not say."""
+    """Declared duration of the whole file in seconds. None: not declared."""
     corrupt: int
-    """Frames that the decoder had to make up in part."""
+    """Number of frames that the decoder had to conceal errors in."""
     tiny: np.ndarray
-    """(F, 32, 36, 3) uint8: the frames, made small."""
+    """(F, 32, 36, 3) uint8: small copies of the frames."""
     middle: np.ndarray
-    """(H, W, 3) uint8: the frame in the middle."""
+    """(H, W, 3) uint8: the middle frame."""
 
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """An image file."""
+    """Properties of an image file."""
 
     format: str
     mode: str
-    """Pillow's name of the kind of pixels: RGB, CMYK, ..."""
+    """Pillow's mode: RGB, CMYK, ..."""
     turned: bool
-    """Whether EXIF says that it is stored turned or mirrored."""
+    """Whether EXIF declares that it is stored rotated or mirrored."""
     animated: bool
-    """Whether it has more than one image."""
+    """Whether the file contains more than one image."""
     pixel_aspect: float
-    """Width of a pixel over its height, as the file says; it is shown with square ones."""
+    """Width of a pixel divided by its height, as declared; the image is read with square pixels."""
     shown: Shown
-    """As `open_image` gives it, and what was done for that."""
+    """The image as `open_image` returns it, and the conversions that were applied."""
 
 
 def inspect_video(path: Path, *, start: float | None = None, end: float | None = None) -> VideoPart:
-    """Decode a part of a video as `open_video` would, and tell about it.
+    """Decode a part of a video as `open_video` does, and report its properties.
 
     Raises:
-        ValueError: as `open_video`, but not for its length; or the frames are too large.
+        ValueError: as `open_video`, except for the limit on its length; or the frames are too large.
     """
     first, last = start or 0.0, math.inf if end is None else end
     with reading(path) as video:
@@ -108,10 +108,10 @@ def inspect_video(path: Path, *, start: float | None = None, end: float | None =
             if time + half < first:
                 continue
             if shape is not None and (frame.height, frame.width) != shape:
-                raise ValueError(f"{path}: the size of the frames changes at {time:.2f} s; give a video of one size")
+                raise ValueError(f"{path}: the frame size changes at {time:.2f} s; use a video with one size")
             shape = frame.height, frame.width
             if len(times) == MOST_FRAMES:
-                raise ValueError(f"{path}: more than {MOST_FRAMES} frames; cut it into clips, or give start and end")
+                raise ValueError(f"{path}: has more than {MOST_FRAMES} frames; split it into clips, or set start and end")
             times.append(time)
             tiny.append(video.pixels(frame, TINY, MEAN))
             corrupt += frame.is_corrupt
@@ -119,9 +119,9 @@ def inspect_video(path: Path, *, start: float | None = None, end: float | None =
                 middle = video.pixels(frame)
         if frame is None or not times:
             part = "" if not first else f" from {first:g} s on"
-            raise ValueError(f"{path}: has no frames{part}; give a video that has")
+            raise ValueError(f"{path}: has no frames{part}; use another video or time range")
         middle = video.pixels(frame) if middle is None else middle
-        shown = video.kind == "gif" and len(times) > 1  # GIF has no rate: each frame says how long it is shown
+        shown = video.kind == "gif" and len(times) > 1  # GIF stores a duration for each frame instead of a rate
         return VideoPart(
             codec=video.stream.codec_context.name,
             bits=frame.format.components[0].bits,
@@ -138,7 +138,7 @@ def inspect_video(path: Path, *, start: float | None = None, end: float | None =
             cropped=_cropped(path, video.kind),
             rate=(len(times) - 1) / (times[-1] - times[0]) if shown else video.rate,
             times=times,
-            declared=None if video.kind == "avi" else video.stream.frames or None,  # AVI counts empty places, too
+            declared=None if video.kind == "avi" else video.stream.frames or None,  # AVI counts empty slots, too
             duration=video.duration,
             corrupt=corrupt,
             tiny=np.stack(tiny),
@@ -152,13 +152,13 @@ def _cropped(path: Path, kind: Format) -> bool:
 
 
 def packets_left_out(path: Path) -> int:
-    """How many frames of a video its own edit list leaves out, as cutting without encoding anew does."""
+    """Number of frames that a video's edit list excludes, as after cutting without re-encoding."""
     with reading(path) as video:
         return sum(packet.is_discard for packet in video.container.demux(video.stream))
 
 
 def inspect_image(path: Path, background: Color = WHITE) -> ImageFacts:
-    """Read an image as `open_image` does, and tell about it.
+    """Read an image as `open_image` does, and report its properties.
 
     Raises:
         ValueError: as `open_image`.
@@ -178,12 +178,12 @@ def inspect_image(path: Path, background: Color = WHITE) -> ImageFacts:
 
 
 def _pixel_aspect(image: Image.Image) -> float:
-    """By the pixels per inch, or per anything, that a file says across and down, as faxes and scans do."""
+    """The pixel aspect ratio from the declared horizontal and vertical resolution, as in faxes and scans."""
     across, down = next((image.info[key] for key in DENSITIES if key in image.info), (1, 1))
     return float(down) / float(across) if across and down else 1.0
 
 
 def tiny_image(image: Image.Image) -> np.ndarray:
-    """An image as small as the frames of `VideoPart.tiny`: (32, 36, 3) uint8."""
+    """A small copy of an image, as in `VideoPart.tiny`: (32, 36, 3) uint8."""
     height, width = TINY
     return np.asarray(image.resize((width, height), Image.Resampling.BOX))

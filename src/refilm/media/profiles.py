@@ -1,6 +1,6 @@
-"""Images to sRGB by what they say of their colors: PNG's cICP, ICC profiles, PNG's gAMA and cHRM, EXIF's Adobe RGB.
+"""Convert images to sRGB by their color metadata: PNG cICP, ICC profiles, PNG gAMA and cHRM, EXIF Adobe RGB.
 
-In this order, as the PNG standard and browsers have it. Knows PIL images, not files.
+The metadata has this priority in the PNG standard and in browsers. Works on PIL images, not on files.
 """
 
 import io
@@ -12,9 +12,9 @@ from PIL import Image, ImageCms
 
 from refilm.media.color import ADOBE, BT709, Colors, Primaries, declared_colors, to_srgb
 
-CICP = "cicp"  # where the four numbers of a PNG's cICP chunk are kept in an image's `info`
+CICP = "cicp"  # key of the four values of a PNG's cICP chunk in an image's `info`
 SRGB_GAMMA = 0.45455
-NEAR = 0.02  # of a gamma or a chromaticity: files that mean sRGB round it
+NEAR = 0.02  # tolerance of gamma and chromaticities, which files in sRGB round
 PHOTO, INTEROPERABILITY, COLOR_SPACE = 0x8769, 0xA005, 0xA001  # EXIF
 
 
@@ -24,16 +24,16 @@ class Converted(NamedTuple):
     image: Image.Image
     """RGB."""
     colors: str = ""
-    """The colors it was in; empty: it was taken for sRGB."""
+    """The original color space; empty: it was read as sRGB."""
     doubt: str = ""
-    """Why they may look wrong."""
+    """The reason why the colors may be wrong."""
 
 
 def in_srgb(image: Image.Image) -> Converted:
-    """An opaque image, of any kind of pixels with up to 8 bits, in sRGB."""
+    """Convert an opaque image, of any mode with up to 8 bits, to sRGB."""
     profile = image.info.get("icc_profile")
     if colors := _cicp(image):
-        doubt = f"is HDR ({colors.name}); it is read as SDR, with highlights compressed" if colors.hdr else ""
+        doubt = f"is HDR ({colors.name}); it is tone-mapped to SDR with compressed highlights" if colors.hdr else ""
         return Converted(_by_light(image, colors), colors.name, doubt)
     if image.mode == "LAB":
         return Converted(image.convert("RGB"), "LAB")
@@ -43,22 +43,22 @@ def in_srgb(image: Image.Image) -> Converted:
             return Converted(_by_profile(_profiled(image), source), name_of(profile))
         except (ImageCms.PyCMSError, OSError, ValueError):
             return Converted(
-                image.convert("RGB"), doubt="has a color profile that cannot be used; it is taken for sRGB"
+                image.convert("RGB"), doubt="has an invalid color profile; it is read as sRGB"
             )
     colors = None if "srgb" in image.info or CICP in image.info else _gamma(image) or _exif(image)
     if colors:
         return Converted(_by_light(image, colors), colors.name)
-    doubt = "is CMYK without a color profile, so that its colors are a guess" if image.mode == "CMYK" else ""
+    doubt = "is CMYK without a color profile, so its colors are only approximate" if image.mode == "CMYK" else ""
     return Converted(image.convert("RGB"), doubt=doubt)
 
 
 def name_of(profile: bytes) -> str:
-    """What an ICC profile calls itself; empty for sRGB."""
+    """The name of an ICC profile; empty for sRGB."""
     try:
         name = ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(io.BytesIO(profile)))
     except (ImageCms.PyCMSError, OSError, ValueError):
-        return "a damaged one"
-    name = "".join(letter for letter in name if letter.isprintable())[:60].strip()  # whatever a file says
+        return "damaged"
+    name = "".join(letter for letter in name if letter.isprintable())[:60].strip()  # untrusted text
     return "" if name.startswith("sRGB") else name or "a color profile"
 
 
@@ -73,7 +73,7 @@ def _by_light(image: Image.Image, colors: Colors) -> Image.Image:
 
 
 def _profiled(image: Image.Image) -> Image.Image:
-    """In a kind of pixels that a profile can speak of."""
+    """Convert to a mode that color profiles support."""
     return image if image.mode in ("RGB", "L", "CMYK") else image.convert("L" if image.mode == "1" else "RGB")
 
 
@@ -96,11 +96,11 @@ def _gamma(image: Image.Image) -> Colors | None:
 
 
 def _exif(image: Image.Image) -> Colors | None:
-    """Cameras that write no profile mark Adobe RGB so (DCF 2.0, "R03")."""
+    """Adobe RGB as declared by cameras that write no profile (DCF 2.0, "R03")."""
     try:
         exif = image.getexif()
         photo = exif.get_ifd(PHOTO)
         marked = INTEROPERABILITY in photo and exif.get_ifd(INTEROPERABILITY).get(1) == "R03"
-    except (OSError, SyntaxError, ValueError, KeyError, TypeError, struct.error):  # of a damaged EXIF nothing is known
+    except (OSError, SyntaxError, ValueError, KeyError, TypeError, struct.error):  # damaged EXIF is ignored
         return None
     return Colors("Adobe RGB", "gamma", ADOBE, 563 / 256) if marked and photo.get(COLOR_SPACE) != 1 else None

@@ -1,7 +1,6 @@
-"""Video files to frames in memory: a whole video, a part of it, or single frames.
+"""Read video files into memory: whole videos, parts, or single frames.
 
-Knows nothing of what the frames are for. Frames come one by one, as many as are stored: of a variable rate, `fps` is
-the average.
+All stored frames are read; for a variable frame rate, `fps` is the average.
 """
 
 import math
@@ -24,18 +23,19 @@ FAR = 2.0  # seconds, about the distance of key frames
 def open_video(
     path: Path | str, *, start: float | None = None, end: float | None = None, frames: int | None = None
 ) -> Video:
-    """Read a video as it is meant to be seen: upright, progressive, in sRGB, on white, with square pixels.
+    """Read a video as it is meant to be displayed: upright, progressive, in sRGB, on white, with square pixels.
 
-    HDR is tone-mapped (see `media.color`). MP4, MOV, MKV, WebM, AVI and GIF, recognized by their content.
+    HDR is tone-mapped (see `media.color`). MP4, MOV, MKV, WebM, AVI and GIF are recognized by their content.
 
     Args:
-        start, end: seconds from the first frame; the frames nearest to `start` and onwards, up to that nearest to
-            `end`, which is left out. So neighboring parts share no frame and miss none.
-        frames: read no more than these, the first of that part. Of a GIF, the rate is then theirs.
+        start, end: seconds from the first frame. The part starts with the frame nearest to `start` and ends before the
+            frame nearest to `end`, so adjacent parts neither overlap nor miss a frame.
+        frames: maximum number of frames, counted from the start of the part. The rate of a GIF is then that of these
+            frames.
 
     Raises:
-        ValueError: the file is missing, is no video, is damaged or cut short, is too long for memory,
-            or has no frames between `start` and `end`.
+        ValueError: the file is missing, is not a video, is damaged or truncated, does not fit in memory, or has no frames
+            between `start` and `end`.
     """
     path = Path(path)
     first, last = start or 0.0, math.inf if end is None else end
@@ -49,8 +49,8 @@ def open_video(
         times, images = _collect(islice(timed, frames), video)
     if not images:
         part = "" if start is end is None else f" between {first:g} s and {last:g} s"
-        raise ValueError(f"{path}: has no frames{part}; give a video that has")
-    if video.kind == "gif" and len(times) > 1:  # GIF has no rate: each frame says how long it is shown
+        raise ValueError(f"{path}: has no frames{part}; use another video or time range")
+    if video.kind == "gif" and len(times) > 1:  # GIF stores a duration for each frame instead of a rate
         rate = (len(times) - 1) / (times[-1] - times[0])
     try:
         return Video(np.stack(images), rate)
@@ -60,16 +60,16 @@ def open_video(
 
 @checked
 def open_frames(path: Path | str, seconds: Sequence[float]) -> list[tuple[float, np.ndarray]]:
-    """Read single frames of a video, seeking, as `open_video` would show them.
+    """Read single frames of a video by seeking, converted as in `open_video`.
 
     Args:
-        seconds: from the first frame, in any order.
+        seconds: times from the first frame, in any order.
 
     Returns:
-        For each of `seconds` the frame nearest to it, the earlier of two: its own second, and (H, W, 3) uint8.
+        For each of `seconds` the nearest frame (the earlier of two): its time, and its pixels (H, W, 3) uint8.
 
     Raises:
-        ValueError: as `open_video` does, or where a second is below 0.
+        ValueError: as `open_video`, or one of `seconds` is negative.
     """
     path = Path(path)
     wanted = sorted(set(seconds))
@@ -81,22 +81,22 @@ def open_frames(path: Path | str, seconds: Sequence[float]) -> list[tuple[float,
             for second, (time, frame) in zip(run, _nearest(timed_frames(video, run[0]), run), strict=False):
                 found[second] = time, video.pixels(frame)
     if len(found) < len(wanted):
-        raise ValueError(f"{path}: has no frames; give a video that has")
+        raise ValueError(f"{path}: has no frames; use another video")
     return [found[second] for second in seconds]
 
 
 @checked
 def duration(path: Path | str) -> float:
-    """How many seconds a video lasts, as its container says, without decoding; `open_frames` tells the truth.
+    """The duration of a video in seconds as declared by its container, without decoding. It can be inaccurate.
 
     Raises:
-        ValueError: as `open_video` does, or where the container does not say.
+        ValueError: as `open_video`, or the container does not declare a duration.
     """
     path = Path(path)
     with reading(path) as video:
         if video.duration is not None:
             return video.duration
-    raise ValueError(f"{path}: does not say how long it is; convert it anew")
+    raise ValueError(f"{path}: does not declare its duration; convert it again")
 
 
 def _between(
@@ -110,7 +110,7 @@ def _between(
 
 
 def _runs(seconds: list[float], far: float) -> Iterator[list[float]]:
-    """Seconds in order, parted where the next is `far`: seeking is then faster than decoding what lies between."""
+    """Split sorted times at gaps longer than `far`, where seeking is faster than decoding the frames in between."""
     run: list[float] = []
     for second in seconds:
         if run and second - run[-1] > far:
@@ -122,7 +122,7 @@ def _runs(seconds: list[float], far: float) -> Iterator[list[float]]:
 
 
 def _nearest(timed: Iterator[tuple[float, VideoFrame]], seconds: list[float]) -> Iterator[tuple[float, VideoFrame]]:
-    """For each of `seconds`, in order, the frame nearest to it; nothing where there are no frames at all."""
+    """For each of the sorted `seconds` the nearest frame; yields nothing if there are no frames."""
     before = after = next(timed, None)
     for second in seconds:
         while after is not None and after[0] < second:
@@ -139,11 +139,11 @@ def _collect(timed: Iterator[tuple[float, VideoFrame]], video: OpenVideo) -> tup
     for time, frame in timed:
         pixels = video.pixels(frame)
         if frames and pixels.shape != frames[0].shape:
-            raise ValueError(f"{video.path}: the size of the frames changes at {time:.2f} s; give a video of one size")
+            raise ValueError(f"{video.path}: the frame size changes at {time:.2f} s; use a video with one size")
         times.append(time)
         frames.append(pixels)
         if len(frames) * pixels.nbytes > MAX_BYTES:
             raise ValueError(
-                f"{video.path}: more than {MAX_BYTES >> 30} GiB of frames; read a part of it, with start and end"
+                f"{video.path}: the frames need more than {MAX_BYTES >> 30} GiB; read a part of it with start and end"
             )
     return times, frames

@@ -1,6 +1,6 @@
-"""Videos at another rate: of the frames that are there, those nearest in time.
+"""Sample videos at another frame rate by choosing the frames nearest in time.
 
-Frames are decoded one by one and let go, so that the length and the size of the file do not matter.
+Frames are decoded one by one and released, so memory does not depend on the length of the file.
 """
 
 import math
@@ -13,21 +13,21 @@ import numpy as np
 from refilm.media.opening import reading, timed_frames
 
 Frame = TypeVar("Frame")
-TOLERANCE = 1e-6  # seconds: halfway between two frames the earlier is taken, however the division rounds
+TOLERANCE = 1e-6  # seconds; halfway between two frames the earlier one is chosen, independent of rounding
 
 
 def sample_video(
     path: Path, *, fps: float, start: float | None = None, end: float | None = None
 ) -> Iterator[np.ndarray]:
-    """Frames of a video at `fps` frames a second, as it is meant to be seen: (H, W, 3) uint8 each.
+    """Frames of a video at `fps` frames per second, as they are meant to be displayed: (H, W, 3) uint8 each.
 
     Args:
-        fps: the rate that is wanted, whatever that of the file is.
-        start, end: seconds from the first frame; the first frame is that nearest to `start`, and `end` is left out.
+        fps: the requested frame rate, independent of the file's.
+        start, end: seconds from the first frame. The first frame is the one nearest to `start`; `end` is excluded.
 
     Raises:
-        ValueError: the file is missing, is no video, is damaged or cut short, or its frames change their size; on
-            entering, or while frames come.
+        ValueError: the file is missing, is not a video, is damaged or truncated, or its frame size changes. It is raised
+            on entering, or while frames are read.
     """
     first, last = start or 0.0, math.inf if end is None else end
     if not 0 <= first < last:
@@ -39,7 +39,7 @@ def sample_video(
         ):
             pixels = video.pixels(frame)
             if shape is not None and pixels.shape != shape:
-                raise ValueError(f"{path}: the size of the frames changes; give a video of one size")
+                raise ValueError(f"{path}: the frame size changes; use a video with one size")
             shape = pixels.shape
             for _ in range(repeats):
                 yield pixels
@@ -48,16 +48,16 @@ def sample_video(
 def nearest(
     timed: Iterator[tuple[float, Frame]], *, fps: float, start: float, end: float, half: float
 ) -> Iterator[tuple[Frame, int]]:
-    """Of frames in the order of their times, those nearest to start, start + 1/fps, ... and how often each is.
+    """The frames nearest to start, start + 1/fps, ..., each with its number of repetitions; frames are sorted by time.
 
-    The last frame is seen for `half` seconds more; no moment is later than `half` seconds before `end`.
+    The last frame lasts `half` seconds; no sampled time is later than `half` seconds before `end`.
     """
     taken = 0
 
     def until(time: float) -> int:
-        """How many more moments there are up to `time`, those at the very end left out."""
+        """Number of further sampled times up to `time`, without those at the very end."""
         limit = end - half - TOLERANCE
-        last = math.floor((min(time, limit) - start) * fps) + 1  # not counted one by one: a file may say years
+        last = math.floor((min(time, limit) - start) * fps) + 1  # not counted one by one, because a file can declare years
         while last >= taken and not (start + last / fps <= time and start + last / fps < limit):
             last -= 1
         return max(0, last - taken + 1)
@@ -65,7 +65,7 @@ def nearest(
     before: tuple[float, Frame] | None = None
     for time, frame in timed:
         if before is not None:
-            if time <= before[0]:  # not in order: a damaged file
+            if time <= before[0]:  # not sorted: a damaged file
                 continue
             if repeats := until((before[0] + time) / 2 + TOLERANCE):
                 yield before[1], repeats

@@ -1,6 +1,7 @@
-"""One decoded frame to the image that is meant: its matrix, range, transfer, primaries and transparency.
+"""Convert a decoded frame to RGB: color matrix, range, transfer function, primaries and transparency.
 
-Knows frames, not files. Does not touch `frame.side_data`, which would keep every frame in memory (see `sides`).
+Works on frames, not on files. Does not access `frame.side_data`, which would keep every frame in memory (see
+`sides`).
 """
 
 import numpy as np
@@ -11,36 +12,36 @@ from refilm.media.color import Colors, declared_colors, to_srgb
 
 Size = tuple[int, int]
 """Height and width."""
-EXACT = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT  # the default darkens by 1
+EXACT = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT  # the default is darker by 1
 MATRICES = (0, 1, 4, 5, 6, 7, 9)  # code points of H.273 that FFmpeg's scaler converts
 FORMATS = {(False, False): "rgb24", (False, True): "rgb48le", (True, False): "rgba", (True, True): "rgba64le"}
 UNTAGGED = (2, 3)  # "unspecified" and "reserved"
 
 
 def colors_of(frame: VideoFrame) -> Colors | None:
-    """What the colors of a frame are; None: those of SDR video."""
+    """The color space of a frame. None: SDR video."""
     return declared_colors(frame.color_trc, frame.color_primaries)
 
 
 def has_alpha(frame: VideoFrame) -> bool:
-    """Whether its pixels can be transparent."""
+    """Whether the pixels of a frame can be transparent."""
     return any(component.is_alpha for component in frame.format.components)
 
 
 def shown(frame: VideoFrame, size: Size, how: Interpolation = EXACT) -> tuple[np.ndarray, bool]:
-    """The frame's pixels, (H, W, 3) uint8 in sRGB, on white; and whether some were transparent. Not turned yet.
+    """The frame's pixels, (H, W, 3) uint8 in sRGB on white, not rotated yet; and whether some were transparent.
 
-    YUV without a word about its matrix is BT.709 if HD, else BT.601, as players have it.
+    YUV without a declared matrix is read as BT.709 if HD, otherwise as BT.601, as in players.
 
     Raises:
-        ValueError: its matrix is one that cannot be converted.
+        ValueError: the color matrix is not supported.
     """
     matrix = None
     if frame.colorspace in UNTAGGED:
         matrix = Colorspace.ITU709 if frame.height >= 720 else Colorspace.ITU601
     elif frame.colorspace not in MATRICES:
         raise ValueError(
-            f"its color matrix (code {frame.colorspace} of ITU-T H.273) cannot be converted; convert it to BT.709"
+            f"its color matrix (code {frame.colorspace} of ITU-T H.273) is not supported; convert it to BT.709"
         )
     colors, alpha = colors_of(frame), has_alpha(frame)
     height, width = size
@@ -60,14 +61,14 @@ def shown(frame: VideoFrame, size: Size, how: Interpolation = EXACT) -> tuple[np
 
 
 def _expanded(pixels: np.ndarray) -> np.ndarray:
-    """Limited range to full: FFmpeg's scaler takes all gray for full."""
+    """Convert limited range to full range, because FFmpeg's scaler reads all gray frames as full range."""
     most = np.iinfo(pixels.dtype).max
     black, white = 16 * (most // 255), 235 * (most // 255)
     return ((pixels.clip(black, white) - black) * (most / (white - black))).round().astype(pixels.dtype)
 
 
 def _on_white(pixels: np.ndarray, alpha: np.ndarray) -> tuple[np.ndarray, bool]:
-    """Transparency is taken for straight, not premultiplied: files do not say."""
+    """Blend with white. Alpha is read as straight, not premultiplied, because files do not declare it."""
     opacity = alpha[..., None] / np.float32(np.iinfo(alpha.dtype).max)
     if opacity.min() == 1:
         return np.ascontiguousarray(pixels), False

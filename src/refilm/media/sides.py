@@ -1,8 +1,8 @@
-"""What rides along with a frame: how it is to be turned, and whether it is stereoscopic, spherical or Dolby Vision.
+"""Read the side data of frames: orientation, and whether they are stereoscopic, spherical or Dolby Vision.
 
-`frame.side_data` makes a cycle of references, so that a frame on which it was asked for lives on until Python's
-garbage collector comes, which counts objects and not bytes: 170 frames of 1080p take a gigabyte. So it is asked for
-on a copy of a few pixels, and never on the frame.
+Accessing `frame.side_data` creates a reference cycle, so the frame stays in memory until Python's garbage collector
+runs, which counts objects and not bytes: 170 frames of 1080p take a gigabyte. So side data is read from a copy with a
+few pixels, never from the frame itself.
 """
 
 from dataclasses import dataclass
@@ -17,33 +17,33 @@ from av.video.reformatter import Colorspace, Interpolation
 
 from refilm.media.profiles import name_of
 
-NEWER = 32  # kinds of side data: more than FFmpeg gains in years
+NEWER = 32  # number of future side data types to remove
 STEREO = ("", "side by side", "one above the other", "one after the other", "as a checkerboard")
 STEREO += ("side by side, in quincunx", "line by line", "column by column")
 
 
 @dataclass(frozen=True)
 class Sides:
-    """What a frame says of itself beside its pixels."""
+    """The metadata of a frame."""
 
     swapped: bool = False
-    """Whether rows are to become columns, before it is mirrored."""
+    """Whether rows and columns are swapped, before mirroring."""
     upside_down: bool = False
     mirrored: bool = False
     stereo: str = ""
-    """How the views for two eyes lie in the frame; empty: there is one view."""
+    """Arrangement of the two stereoscopic views in the frame; empty: there is one view."""
     spherical: bool = False
     dolby_vision: bool = False
     profile: str = ""
-    """The name of an ICC profile other than sRGB's."""
+    """The name of an ICC profile other than sRGB."""
 
     @property
     def turned(self) -> bool:
-        """Whether it is stored turned or mirrored."""
+        """Whether the frame is stored rotated or mirrored."""
         return self.swapped or self.upside_down or self.mirrored
 
     def upright(self, pixels: np.ndarray) -> np.ndarray:
-        """(H, W, 3), turned and mirrored as they are meant to be seen."""
+        """Rotate and mirror pixels (H, W, 3) as they are meant to be displayed."""
         if self.swapped:
             pixels = pixels.swapaxes(0, 1)
         rows, columns = -1 if self.upside_down else 1, -1 if self.mirrored else 1
@@ -51,7 +51,7 @@ class Sides:
 
     @classmethod
     def of(cls, frame: VideoFrame) -> Self:
-        """Those of a frame."""
+        """Read the metadata of a frame."""
         small = frame.reformat(
             width=2,
             height=2,
@@ -72,7 +72,7 @@ class Sides:
 
 
 def _known(frame: VideoFrame) -> VideoFrame:
-    """The frame without side data of kinds that FFmpeg knows and PyAV does not, which it could not list (EXIF, ...)."""
+    """The frame without side data types that FFmpeg supports and PyAV cannot list (EXIF, ...)."""
     graph = Graph()
     source = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=Fraction(1))
     newest = max(kind.value for kind in Type)
@@ -86,7 +86,7 @@ def _known(frame: VideoFrame) -> VideoFrame:
 
 
 def _orientation(matrix: list[int]) -> tuple[bool, bool, bool]:
-    """The display matrix says x' = a x + c y, y' = b x + d y, and is stored as a, b, u, c, d, ..."""
+    """The display matrix defines x' = a x + c y, y' = b x + d y, and is stored as a, b, u, c, d, ..."""
     a, b, _, c, d = matrix
     swapped = abs(b) > abs(a)
     if swapped:

@@ -1,6 +1,6 @@
-"""A video in memory: frames and their rate. Saves itself and shows itself in notebooks.
+"""A video in memory: frames and their rate, with methods to save it and a notebook display.
 
-Knows nothing of where the frames came from.
+Independent of where the frames come from.
 """
 
 import base64
@@ -22,27 +22,27 @@ from refilm.media import writing
 if TYPE_CHECKING:
     from torch import Tensor
 
-SHORTER_SIDE = 256  # pixels; videos smaller than this are enlarged when saved
-SLOWEST, FASTEST = 0.01, 1000.0  # frames a second: what MP4 and GIF can both time
+SHORTER_SIDE = 256  # pixels; smaller videos are enlarged when saved
+SLOWEST, FASTEST = 0.01, 1000.0  # fps that both MP4 and GIF support
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Video:
-    """A video in memory: frames, in sRGB, and their rate.
+    """A video in memory: frames in sRGB and their rate.
 
-    It is a sequence of its frames: `len(video)`, `video[0]` (an array), `video[8:16]` (a shorter video), and loops.
-    In a notebook it shows itself, playing.
+    It is a sequence of frames: `len(video)`, `video[0]` (an array), `video[8:16]` (a shorter video), and iteration.
+    In a notebook it is displayed as a player.
 
     Raises:
-        ValueError: frames of another kind or shape, none at all, or a rate outside 0.01..1000. Floats are refused, not
-            rounded: NaN has no color.
+        ValueError: the frames have a wrong type or shape or are empty, or the rate is outside 0.01..1000. Floats are
+            refused instead of rounded, because they can be NaN.
     """
 
     frames: np.ndarray
     """(F, H, W, 3) uint8, RGB."""
 
     fps: float
-    """Frames a second."""
+    """Frames per second."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.frames, np.ndarray):
@@ -52,11 +52,11 @@ class Video:
         shape = self.frames.shape
         if self.frames.dtype != np.uint8 or len(shape) != 4 or shape[3] != 3 or 0 in shape:
             raise ValueError(
-                f"frames must be (F, H, W, 3) of uint8, none of them 0, received {shape} of {self.frames.dtype}"
+                f"frames must be (F, H, W, 3) of uint8 and not empty, received {shape} of {self.frames.dtype}"
             )
         known = isinstance(self.fps, int | float | np.number | Fraction) and not isinstance(self.fps, bool)
         if not known or not SLOWEST <= self.fps <= FASTEST:
-            raise ValueError(f"fps must lie between {SLOWEST} and {FASTEST:g} frames a second, received {self.fps!r}")
+            raise ValueError(f"fps must be between {SLOWEST} and {FASTEST:g}, received {self.fps!r}")
         object.__setattr__(self, "fps", float(self.fps))
 
     def __repr__(self) -> str:
@@ -64,7 +64,7 @@ class Video:
         return f"Video({frames} frames, {width} x {height} pixels, {self.fps:g} fps)"
 
     def __len__(self) -> int:
-        """How many frames it has."""
+        """Number of frames."""
         return len(self.frames)
 
     @overload
@@ -72,7 +72,7 @@ class Video:
     @overload
     def __getitem__(self, index: slice, /) -> "Video": ...
     def __getitem__(self, index: int | slice, /) -> "np.ndarray | Video":
-        """One frame, (H, W, 3) uint8; or of a slice a video that takes as long: every second frame at half the rate.
+        """One frame, (H, W, 3) uint8; or for a slice a video at the same speed: every second frame at half the rate.
 
         Raises:
             IndexError: there is no such frame.
@@ -83,36 +83,36 @@ class Video:
         return Video(self.frames[index], self.fps / abs(index.step or 1))
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        """The frames, one after another: (H, W, 3) uint8 each."""
+        """Iterate over the frames: (H, W, 3) uint8 each."""
         return iter(self.frames)
 
     def to_pil(self) -> list[Image.Image]:
-        """The frames as RGB images of Pillow."""
+        """The frames as Pillow RGB images."""
         return [Image.fromarray(frame) for frame in self.frames]
 
     def to_tensor(self) -> "Tensor":
-        """The frames for PyTorch, as copies: (F, 3, H, W) float32 on the CPU, 0..1."""
-        import torch  # takes seconds; whoever only reads and writes videos does without
+        """A copy of the frames for PyTorch: (F, 3, H, W) float32 on the CPU, 0..1."""
+        import torch  # slow to import, and not needed to read and write videos
 
         return torch.from_numpy(self.frames.transpose(0, 3, 1, 2).copy()).float() / 255
 
     @checked
     def save(self, path: Path | str, *, scale: int | None = None, fps: float | None = None) -> list[Path]:
-        """Write the video to `path` and return the files written. A file of that name is replaced, whole or not at all.
+        """Write the video to `path` and return the paths of the written files. An existing file is replaced atomically.
 
-        The suffix says how: `.mp4` (H.264) and `.webm` (VP9; in both, a side that is odd gains a pixel), `.gif`
-        (looping; 255 colors; runs of equal frames become one, shown longer), `.webp` (animated, looping), `.png`
-        (`name.png` gives `name-000.png`...).
+        The suffix determines the format: `.mp4` (H.264) and `.webm` (VP9; both pad odd sides by one pixel), `.gif`
+        (looping, 255 colors; equal consecutive frames are merged), `.webp` (animated, looping), `.png` (`name.png`
+        gives `name-000.png`...).
 
         Args:
-            scale: whole factor to enlarge by, without smoothing. None enlarges a video whose shorter side is
-                below 256 pixels until it is not, except in `.png`.
-            fps: frames a second in the file, which makes it faster or slower. Default: the video's own.
+            scale: integer factor to enlarge by, without smoothing. Default: the smallest factor that gives a shorter side
+                of at least 256 pixels; 1 for `.png`.
+            fps: frame rate of the file; another rate changes the speed. Default: the video's own.
 
         Raises:
-            ValueError: an unknown suffix, no such folder, one that cannot be written to, a rate outside 0.01..1000, or
-                a scale that is not a whole number from 1 up.
-            OSError: it cannot be written, for instance because the disk is full; names the file.
+            ValueError: the suffix is unknown, the folder does not exist or is not writable, the rate is outside
+                0.01..1000, or `scale` is not a positive integer.
+            OSError: the file cannot be written, for example because the disk is full. The error names it.
         """
         if fps is not None:
             return Video(self.frames, fps).save(path, scale=scale)
@@ -121,7 +121,7 @@ class Video:
         if scale is None:
             scale = 1 if suffix == ".png" else math.ceil(SHORTER_SIDE / min(SHORTER_SIDE, *self.frames.shape[1:3]))
         if not isinstance(scale, int) or isinstance(scale, bool) or scale < 1:
-            raise ValueError(f"scale must be a whole number from 1 up, received {scale!r}")
+            raise ValueError(f"scale must be an integer of 1 or more, received {scale!r}")
         if suffix == ".png":
             return writing.write_pngs(path, self.frames, scale)
         write = {".gif": writing.write_gif, ".webp": writing.write_webp}.get(suffix, writing.write_video)
@@ -130,7 +130,7 @@ class Video:
 
     @checked
     def contact_sheet(self, columns: int = 6) -> Image.Image:
-        """All frames on one white image, row by row, `columns` of them side by side."""
+        """All frames on one white image, in rows of `columns` frames."""
         if columns < 1:
             raise ValueError(f"columns must be 1 or more, received {columns}")
         frames, height, width, _ = self.frames.shape
@@ -142,7 +142,7 @@ class Video:
         return Image.fromarray(sheet.reshape(rows * height, columns * width, 3))
 
     def _repr_html_(self) -> str:
-        """The video itself, playing, for notebooks: HTML with the MP4 in it."""
+        """HTML with the embedded MP4, for notebooks."""
         with tempfile.TemporaryDirectory() as folder:
             (file,) = self.save(Path(folder) / "video.mp4")
             data = base64.b64encode(file.read_bytes()).decode()

@@ -1,6 +1,6 @@
-"""Frames to files: MP4, WebM, GIF, animated WebP, numbered PNG. Each file appears whole or not at all.
+"""Write frames to MP4, WebM, GIF, animated WebP or numbered PNG files, atomically.
 
-Knows arrays and paths; `Video.save` chooses and checks.
+Works on arrays and paths; `Video.save` chooses the format and validates the arguments.
 """
 
 import os
@@ -20,8 +20,8 @@ from refilm.files import atomic_file
 
 SUFFIXES = (".mp4", ".webm", ".gif", ".webp", ".png")
 LONGEST_WEBP = 16383  # pixels of a side
-GIF_COLORS = 255  # one of 256 stays free: it says "as in the frame before"
-GIF_FPS = 50  # browsers slow faster GIFs down to 10
+GIF_COLORS = 255  # one of 256 is reserved for "unchanged from the previous frame"
+GIF_FPS = 50  # browsers play faster GIFs at 10 fps
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,10 @@ class Codec:
     container: str
     name: str
     longest: int
-    """Pixels of a side, at most."""
+    """Maximum length of a side in pixels."""
     options: dict[str, str]
     flags: dict[str, str] = field(default_factory=dict)
-    """Of the container."""
+    """Options of the container."""
 
 
 CODECS = {
@@ -44,28 +44,28 @@ CODECS = {
 
 
 def check_target(path: Path) -> str:
-    """Whether a video can be written to `path`. Returns the kind of file: one of `SUFFIXES`.
+    """Check that a video can be written to `path`; returns the suffix, one of `SUFFIXES`.
 
     Raises:
-        ValueError: an unknown suffix, no such folder, one that cannot be written to, or `path` is one itself.
+        ValueError: the suffix is unknown, the folder does not exist or is not writable, or `path` is a folder.
     """
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         known = f"{', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}"
-        raise ValueError(f"{path}: cannot write {suffix or 'a file without suffix'}; name it {known}")
+        raise ValueError(f"{path}: cannot write {suffix or 'a file without suffix'}; use {known}")
     if not path.parent.is_dir():
-        raise ValueError(f"{path}: there is no folder {path.parent}; make it first")
+        raise ValueError(f"{path}: the folder {path.parent} does not exist; create it first")
     if path.is_dir():
-        raise ValueError(f"{path}: is a folder; give the name of a file")
+        raise ValueError(f"{path}: is a folder; use a file name")
     if not os.access(path.parent, os.W_OK):
-        raise ValueError(f"{path}: the folder {path.parent} cannot be written to; choose another")
+        raise ValueError(f"{path}: the folder {path.parent} is not writable; choose another")
     return suffix
 
 
 def write_video(path: Path, frames: np.ndarray, fps: float, scale: int) -> None:
-    """H.264 (`.mp4`, ready to stream) or VP9 (`.webm`) in BT.709, near-lossless.
+    """Write H.264 (`.mp4`, ready for streaming) or VP9 (`.webm`) in BT.709, near-lossless.
 
-    Odd sides gain a row or column equal to their last one.
+    Odd sides are padded by repeating the last row or column.
     """
     codec = CODECS[path.suffix.lower()]
     height, width = (ceil(side * scale / 2) * 2 for side in frames.shape[1:3])
@@ -85,7 +85,7 @@ def write_video(path: Path, frames: np.ndarray, fps: float, scale: int) -> None:
 
 
 def write_webp(path: Path, frames: np.ndarray, fps: float, scale: int) -> None:
-    """A looping animated WebP: near-lossless, or lossless where frames are enlarged. Times are whole milliseconds."""
+    """Write a looping animated WebP: near-lossless, or lossless if enlarged. Times are in whole milliseconds."""
     _require_size(path, frames.shape[1] * scale, frames.shape[2] * scale, LONGEST_WEBP)
     times = np.round(np.arange(len(frames) + 1) * 1000 / fps).astype(int)
     first, *others = (Image.fromarray(_enlarged(frame, scale)) for frame in frames)
@@ -96,10 +96,10 @@ def write_webp(path: Path, frames: np.ndarray, fps: float, scale: int) -> None:
 
 
 def write_gif(path: Path, frames: np.ndarray, fps: float, scale: int) -> None:
-    """A looping GIF with one palette for the whole video, exact up to 255 colors. Above 50 fps it skips frames."""
+    """Write a looping GIF with one palette for all frames, exact up to 255 colors. Frames above 50 fps are skipped."""
     step = ceil(fps / GIF_FPS)
     frames = frames[::step]
-    ticks = np.round(np.arange(len(frames) + 1) * 100 * step / fps).astype(int)  # GIF counts hundredths of a second
+    ticks = np.round(np.arange(len(frames) + 1) * 100 * step / fps).astype(int)  # GIF times are in hundredths of a second
     first, *others = _indexed(frames, scale)
     durations = (np.diff(ticks) * 10).tolist()
     with atomic_file(path) as temporary:
@@ -107,7 +107,7 @@ def write_gif(path: Path, frames: np.ndarray, fps: float, scale: int) -> None:
 
 
 def write_pngs(path: Path, frames: np.ndarray, scale: int) -> list[Path]:
-    """`name.png` gives `name-000.png`, `name-001.png`...; returns these."""
+    """Write `name-000.png`, `name-001.png`... for `name.png`; returns the paths."""
     digits = max(3, len(str(len(frames) - 1)))
     paths = [path.with_name(f"{path.stem}-{number:0{digits}}{path.suffix}") for number in range(len(frames))]
     for target, frame in zip(paths, frames, strict=True):
@@ -118,7 +118,7 @@ def write_pngs(path: Path, frames: np.ndarray, scale: int) -> list[Path]:
 
 def _require_size(path: Path, height: int, width: int, longest: int) -> None:
     if max(height, width) > longest:
-        raise ValueError(f"{path}: {width} x {height} pixels are too many for {path.suffix} (at most {longest} a side)")
+        raise ValueError(f"{path}: {width} x {height} pixels are too large for {path.suffix} (at most {longest} per side)")
 
 
 def _enlarged(frame: np.ndarray, scale: int) -> np.ndarray:
@@ -130,7 +130,7 @@ def _padded(frame: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def _yuv(frame: np.ndarray) -> VideoFrame:
-    """Each chroma sample is the mean of its four pixels: edges of pixel art stay where they are."""
+    """Convert to YUV; each chroma sample is the mean of its four pixels, so edges of pixel art do not move."""
     return VideoFrame.from_ndarray(frame, format="rgb24").reformat(
         format="yuv420p",
         dst_colorspace=Colorspace.ITU709,
@@ -140,7 +140,7 @@ def _yuv(frame: np.ndarray) -> VideoFrame:
 
 
 def _indexed(frames: np.ndarray, scale: int) -> list[Image.Image]:
-    """The frames with the video's palette. Pixel art stays flat; only a video at its own size is dithered."""
+    """The frames with a common palette. Enlarged pixel art is not dithered; other videos are."""
     count, height, width, _ = frames.shape
     strip = Image.fromarray(frames.reshape(count * height, width, 3))
     indexed = strip.quantize(GIF_COLORS)

@@ -1,4 +1,4 @@
-"""A look at every file of a data set before anything is learned from it, and the report on it."""
+"""Check every file of a data set before training, and write a report."""
 
 from refilm.data.checking.check import Words, check
 from refilm.data.checking.checked import Checked, keep_usable, read_report, require_checked

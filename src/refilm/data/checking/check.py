@@ -1,6 +1,6 @@
-"""The check of a data set: what is listed, every caption, every image, every clip, and what is there twice.
+"""Check a data set: its entries, captions, images and clips, and duplicates among them.
 
-Files are looked at in worker processes with a time limit, so that none of them can hang the check or take it down.
+Files are inspected in worker processes with a time limit, so no file can hang or crash the check.
 """
 
 import time
@@ -23,18 +23,18 @@ from refilm.files import write_text
 from refilm.printable import printable
 
 FAILURES: dict[str, tuple[Kind, str]] = {
-    "timeout": ("timeout", "give it more time with --patience, or convert it"),
-    "died": ("crash", "remove it, or convert it elsewhere"),
-    "error": ("unreadable", "convert it anew"),
+    "timeout": ("timeout", "increase --patience, or convert the file"),
+    "died": ("crash", "remove the file, or convert it with another program"),
+    "error": ("unreadable", "convert the file again"),
 }
 
 
 @dataclass(frozen=True)
 class Words:
-    """How captions are counted."""
+    """Counts the tokens of captions."""
 
     count: Callable[[str], int]
-    """Tokens of a caption, the end mark with them, as a base model's text encoder reads it."""
+    """The number of a caption's tokens for the base model's text encoder, including the end token."""
     base: str
     """The name of that base model."""
 
@@ -48,15 +48,16 @@ def check(
     patience: float = 120.0,
     allow_outside: bool = False,
 ) -> Generator[tuple[int, int], None, Report]:
-    """Check a manifest or folder, and write the report beside it; yields (files looked at, files in all).
+    """Check a manifest or folder and write the report beside it; yields (inspected files, all files).
 
     Args:
-        workers: processes that look at files.
-        patience: seconds that looking at one file may take.
+        words: counts the tokens of captions.
+        workers: number of processes that inspect files.
+        patience: time limit for one file, in seconds.
 
     Raises:
-        ValueError: `path` is neither, or lists nothing, or its folder cannot be written to.
-        OSError: the report cannot be written after all.
+        ValueError: `path` is neither a manifest nor a folder, lists no clips, or its folder is not writable.
+        OSError: the report cannot be written.
     """
     path, started = Path(path), time.perf_counter()
     _require_writable(path)
@@ -125,37 +126,37 @@ def _clips(listed: Sequence[Listed], plan: Plan, sight: Sight, home: Path, words
 def _text(example: Example, place: str, words: Words, settings: CheckSettings) -> list[Finding]:
     findings = []
     if (tokens := words.count(example.caption)) > settings.tokens:
-        rest = f"the last {tokens - settings.tokens} are not read"
-        message = f"{place}: the caption has {tokens} tokens where {settings.tokens} fit; {rest}, so shorten it"
+        rest = f"the last {tokens - settings.tokens} are ignored"
+        message = f"{place}: the caption has {tokens} tokens, but at most {settings.tokens} are read; {rest}, so shorten it"
         findings.append(Finding(kind="long caption", message=message))
     if not example.references:
-        message = f"{place}: has no reference; name an image of the subject, or let refilm data prepare make one"
+        message = f"{place}: has no reference; add an image of the subject, or create one with refilm data prepare"
         findings.append(Finding(kind="no reference", message=message))
     return findings
 
 
 def _require_writable(path: Path) -> None:
-    """Before anything is looked at: the report will lie beside the clips."""
+    """Check before the inspection that the report can be written beside the clips."""
     folder = report_paths(path)[0].parent
     try:
         with TemporaryFile(dir=folder):
             pass
     except OSError as error:
         raise ValueError(
-            f"{folder}: cannot be written to ({error.strerror}), and the report is written there; make a manifest "
-            f"elsewhere, refilm data import {path} NEW --allow-outside, and check NEW/manifest.jsonl --allow-outside"
+            f"{folder}: is not writable ({error.strerror}), but the report is written there; create a manifest elsewhere "
+            f"(refilm data import {path} NEW --allow-outside) and check NEW/manifest.jsonl --allow-outside"
         ) from error
 
 
 def _nameable(one: Listed, home: Path) -> Listed:
-    """An example with a fault for each file whose name no manifest or report can hold."""
+    """Add a fault for each file whose name cannot be written to a manifest or report."""
     files = [file for file in (one.example.files if one.example else ()) if not is_utf8(name_of(file, home))]
-    remedy = "its name is not UTF-8; rename it, or give all files new names by refilm data import"
+    remedy = "the file name is not UTF-8; rename the file, or rename all files with refilm data import"
     return replace(one, faults=(*one.faults, *(Fault("line", f"{file}: {remedy}", file) for file in files)))
 
 
 def _with_source(finding: Finding, example: Example) -> Finding:
-    """Files that were imported have new names; their owner knows the old ones."""
+    """Add the original name to a finding: imported files have new names."""
     if not example.source:
         return finding
     return Finding(kind=finding.kind, message=f"{finding.message} (imported from {example.source})")
@@ -166,7 +167,7 @@ def _short(place: str, home: Path) -> str:
 
 
 def _write(path: Path, report: Report, plan: Plan, sight: Sight) -> None:
-    """The page first: who finds the report of a usable set finds its page too."""
+    """Write the page before the JSON file, so that a JSON report always has its page."""
     data, html = report_paths(path)
     write_text(html, page(printable(path.name), report, plan, sight))
     write_text(data, report.model_dump_json(indent=1))

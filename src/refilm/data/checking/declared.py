@@ -1,4 +1,4 @@
-"""Findings about what files say of themselves, where reading obeys it at a cost, or cannot. Opens no file."""
+"""Findings from file metadata that affects how the file is read, or that cannot be applied. Opens no files."""
 
 from pathlib import Path
 
@@ -7,12 +7,12 @@ import numpy as np
 from refilm.data.checking.findings import Finding, Kind
 from refilm.media.inspecting import ImageFacts, VideoPart
 
-OBLONG = 0.05  # of a pixel's shape; less nobody sees
-FAINTEST = 128  # of the brightest pixel of a mask: labels of 1 or 38 are read as next to nothing
+OBLONG = 0.05  # deviation of the pixel aspect ratio from 1; less is invisible
+FAINTEST = 128  # brightest pixel of a mask; label images with values such as 1 or 38 are nearly black
 
 
 def declared_by_video(path: Path, part: VideoPart) -> list[Finding]:
-    """What the owner of a video should know about how it is read."""
+    """Findings about how a video is read."""
     findings: list[Finding] = []
 
     def tell(kind: Kind, message: str) -> None:
@@ -20,54 +20,54 @@ def declared_by_video(path: Path, part: VideoPart) -> list[Finding]:
 
     sides, colors = part.sides, part.colors
     if sides.turned:
-        tell("turned", f"is stored turned or mirrored; it is shown upright, {part.width} x {part.height} pixels")
+        report("turned", f"is stored rotated or mirrored; it is read upright, {part.width} x {part.height} pixels")
     if part.interlaced:
-        tell("interlaced", "is interlaced; it is read deinterlaced by bwdif, softer than progressive video would be")
+        tell("interlaced", "is interlaced; it is deinterlaced with bwdif, which is softer than progressive video")
     if part.contested:
-        message = "says that it is interlaced, but its frames say that they are not, and are believed"
-        tell("interlaced", f"{message}; if the page shows combs, deinterlace it yourself")
+        message = "is marked as interlaced, but its frames are marked as progressive and are read as such"
+        report("interlaced", f"{message}; if the page shows comb artifacts, deinterlace it yourself")
     if colors is not None and colors.hdr:
-        message = "it is read as SDR, with highlights compressed; if they matter, convert it to SDR (BT.709) yourself"
+        message = "it is tone-mapped to SDR with compressed highlights; if they matter, convert it to SDR (BT.709) yourself"
         tell("color", f"is HDR ({colors.name}); {message}")
     elif sides.dolby_vision:
-        tell("color", "is Dolby Vision that only its own players show rightly (profile 5); convert it to SDR (BT.709)")
+        tell("color", "is Dolby Vision profile 5, which only Dolby players show correctly; convert it to SDR (BT.709)")
     elif colors is not None and colors.transfer != "SDR":
         tell(
             "color",
-            f"its light is stored as {colors.name}; it is converted to sRGB: look whether the page shows it right",
+            f"uses the transfer function {colors.name}, which is converted to sRGB; check its colors on the page",
         )
     if sides.profile:
-        message = f"has a color profile of its own ({sides.profile}), which is not applied"
-        tell("color", f"{message}; convert it to BT.709 if the page shows it wrong")
+        message = f"contains a color profile ({sides.profile}), which is not applied"
+        report("color", f"{message}; convert it to BT.709 if its colors are wrong on the page")
     if part.transparent:
-        tell("transparent", "has transparent parts, which are laid on white; lay them on a background of your own")
+        tell("transparent", "has transparent parts, which are read on white; put them on another background if you want one")
     if sides.stereo:
-        tell("spatial", f"has views for two eyes, {sides.stereo}, which are read as one image; cut out one of them")
+        tell("spatial", f"is stereoscopic ({sides.stereo}) and read as one image; crop it to one view")
     if sides.spherical:
-        tell("spatial", "is a 360-degree video, which is read as it is stored, warped; render a flat view of it")
+        tell("spatial", "is a 360-degree video, which is read in its distorted stored form; render a flat view of it")
     if part.streams > 1:
-        tell("streams", f"has {part.streams} video streams, of which one is read; keep the one that is meant")
+        tell("streams", f"has {part.streams} video streams, of which only one is read; keep the intended one")
     if part.cropped:
-        tell("size", "says that edges of its frames are not to be shown, but they are; cut them off")
+        tell("size", "declares a crop of its frames, which is not applied; crop the frames themselves")
     if part.pixel_aspect != part.shown_aspect:
-        message = f"says that its pixels are {part.pixel_aspect:.4g} times as wide as high, which is not believed"
-        tell("size", f"{message}; convert it to square pixels")
+        message = f"declares an implausible pixel aspect ratio of {part.pixel_aspect:.4g}, which is ignored"
+        report("size", f"{message}; convert it to square pixels")
     return findings
 
 
 def declared_by_image(path: Path, facts: ImageFacts, *, mask: bool) -> list[Finding]:
-    """What the owner of a reference or a mask should know about how it is read."""
+    """Findings about how a reference or a mask is read."""
     findings: list[Finding] = []
     if facts.animated:
-        message = f"{path}: has more than one image (an animation, pages, a preview); only the first is used"
+        message = f"{path}: contains more than one image (an animation, pages, a preview); only the first is used"
         findings.append(Finding(kind="animated", message=message))
     if abs(facts.pixel_aspect - 1) > OBLONG and not mask:
-        message = f"{path}: says that its pixels are {facts.pixel_aspect:.4g} times as wide as high, but is read with"
-        findings.append(Finding(kind="size", message=f"{message} square ones; scale it to its true shape"))
+        message = f"{path}: declares a pixel aspect ratio of {facts.pixel_aspect:.4g}, but is read with square pixels"
+        findings.append(Finding(kind="size", message=f"{message}; scale it to its true shape"))
     if facts.shown.doubt and not mask:
-        message = f"{path}: {facts.shown.doubt}; save it in sRGB if it looks wrong on the page"
+        message = f"{path}: {facts.shown.doubt}; save it in sRGB if its colors are wrong on the page"
         findings.append(Finding(kind="color", message=message))
     if mask and (brightest := np.asarray(facts.shown.image.convert("L")).max()) < FAINTEST:
-        message = f"{path}: the mask is nearly black, at most {brightest} of 255; it must be white where the subject is"
+        message = f"{path}: the mask is nearly black (at most {brightest} of 255); make it white where the subject is"
         findings.append(Finding(kind="mask", message=message))
     return findings

@@ -1,4 +1,4 @@
-"""What a check wants, and what it finds. Knows no files."""
+"""Settings and results of a check. Does not access files."""
 
 from typing import Annotated, Literal, get_args
 
@@ -42,54 +42,54 @@ Kind = ErrorKind | WarningKind
 WARNINGS: tuple[WarningKind, ...] = get_args(WarningKind)
 
 Printable = Annotated[str, AfterValidator(printable)]
-"""Text with names of files in it, which may be any bytes: a report is read, and written, by everybody."""
+"""Text that may contain file names with arbitrary bytes, escaped so that every program can read the report."""
 
 
 class CheckSettings(Settings):
-    """What clips are wanted for. The values here are CogVideoX-2B's."""
+    """Requirements on clips. The defaults are those of CogVideoX-2B."""
 
     frames: int = Field(default=49, ge=1)
-    """Frames that a clip needs; shorter ones cannot be used."""
+    """Number of frames that a clip must have; shorter clips cannot be used."""
     fps: float = Field(default=8.0, gt=0, le=1000)
-    """Frames a second at which clips are seen: the nearest in time are taken."""
+    """Frame rate at which clips are sampled, in frames per second; the frames nearest in time are used."""
     height: int = Field(default=480, ge=1)
-    """Height in pixels to which clips are scaled and cut."""
+    """Height in pixels to which clips are scaled and cropped."""
     width: int = Field(default=720, ge=1)
-    """Width in pixels to which clips are scaled and cut."""
+    """Width in pixels to which clips are scaled and cropped."""
     tokens: int = Field(default=226, ge=1)
-    """Most tokens of a caption, the end mark counted."""
+    """Maximum number of tokens of a caption, including the end token."""
 
 
 class Finding(Settings):
-    """Something about a clip that its owner should know."""
+    """A problem with a clip."""
 
     kind: Kind
     message: Printable
-    """One sentence, with the file and what to do."""
+    """One sentence that names the file and how to fix it."""
 
     @property
     def level(self) -> Level:
-        """An error: the clip cannot be used. A warning: it can, perhaps not as it was meant."""
+        """"error": the clip cannot be used. "warning": it can be used, but perhaps not as intended."""
         return "warning" if self.kind in WARNINGS else "error"
 
 
 class FileRecord(Settings):
-    """A file as it was when it was looked at."""
+    """The state of a file when it was inspected."""
 
     sha256: str
     size: int = Field(ge=0)
     mtime_ns: int = Field(ge=-(2**63))
     facts: str
-    """What it is, in words."""
+    """A short description of the content."""
 
 
 class ClipReport(Settings):
-    """A clip as it is listed, and all that was found about it."""
+    """A clip's entry and its findings."""
 
     place: Printable
-    """Where it is listed: the manifest and the line, or the video."""
+    """Where the clip is listed: the manifest and line number, or the video."""
     video: Printable | None
-    """Relative to the manifest's folder, as all files; None: the line cannot be understood."""
+    """Path of the video, relative to the manifest's folder like all files. None: the entry cannot be parsed."""
     caption: Printable = ""
     facts: str = ""
     references: tuple[Printable, ...] = ()
@@ -97,37 +97,37 @@ class ClipReport(Settings):
 
     @property
     def usable(self) -> bool:
-        """Whether nothing is wrong that forbids to learn from it."""
+        """Whether the clip has no errors."""
         return all(finding.level == "warning" for finding in self.findings)
 
 
 class Report(Settings):
-    """A checked data set."""
+    """The report on a data set."""
 
     version: Literal[1] = 1
     identity: str
-    """Digest of all that is listed, without what the files hold."""
+    """Digest of the entries, without the content of the files."""
     settings: CheckSettings
     allow_outside: bool
     base: str
-    """The base model whose tokens were counted."""
+    """The base model whose tokenizer counted the tokens."""
     seconds: float = Field(ge=0)
-    """That the check took."""
+    """Duration of the check."""
     clips: tuple[ClipReport, ...]
     files: dict[str, FileRecord]
-    """Every file that could be read, by its name relative to the manifest's folder."""
+    """All readable files by their names relative to the manifest's folder."""
 
     @property
     def usable(self) -> bool:
-        """Whether every clip is."""
+        """Whether every clip is usable."""
         return all(clip.usable for clip in self.clips)
 
     def count(self, kind: Kind) -> int:
-        """How many clips have a finding of that kind."""
+        """Number of clips with a finding of this kind."""
         return sum(any(finding.kind == kind for finding in clip.findings) for clip in self.clips)
 
     @property
     def kinds(self) -> list[Kind]:
-        """The kinds that were found, errors first, then by how many clips have them."""
+        """The kinds of all findings: errors first, then by number of clips."""
         found: set[Kind] = {finding.kind for clip in self.clips for finding in clip.findings}
         return sorted(found, key=lambda kind: (kind in WARNINGS, -self.count(kind), kind))

@@ -1,6 +1,6 @@
-"""When do two images look the same? By their gradients (dHash, 64 bits) and their colors, coarsely.
+"""Perceptual hashes that find near-duplicate images by gradients (dHash, 64 bits) and coarse colors.
 
-Copies that were scaled, compressed or made a little lighter look the same; cut or mirrored ones do not.
+Copies that were scaled, compressed or brightened slightly match; cropped or mirrored copies do not.
 """
 
 from collections import defaultdict
@@ -10,22 +10,22 @@ from typing import NamedTuple
 
 import numpy as np
 
-BITS = 3  # that may differ, of 64: so one of four bands of 16 bits is always equal, and bands find candidates
-GRADIENT = 2  # gray levels; less is flat
-COLOR = 14  # levels that a patch may differ by
+BITS = 3  # of 64 that may differ: at least one of four 16-bit bands is then equal, and bands find candidates
+GRADIENT = 2  # gray levels; smaller differences count as flat
+COLOR = 14  # largest difference of a patch, in levels
 
 
 class Look(NamedTuple):
-    """How an image looks."""
+    """The perceptual hash of an image."""
 
     gradients: int
-    """64 bits: whether it grows lighter to the right, in 8 rows of 8."""
+    """64 bits, 8 rows of 8: whether the image gets lighter to the right."""
     colors: bytes
-    """Red, green and blue in 8 rows of 9 patches."""
+    """Red, green and blue of 8 rows of 9 patches."""
 
 
 def looks(tiny: np.ndarray) -> list[Look]:
-    """The looks of images that are small already, (N, 32, 36, 3) uint8."""
+    """The hashes of images that have been reduced to (N, 32, 36, 3) uint8."""
     n = len(tiny)
     patches = tiny.reshape(n, 8, 4, 9, 4, 3).mean(axis=(2, 4))  # (n, 8, 9, 3)
     gray = patches.mean(axis=3)  # (n, 8, 9)
@@ -35,14 +35,14 @@ def looks(tiny: np.ndarray) -> list[Look]:
 
 
 def same(a: Look, b: Look) -> bool:
-    """Whether two images look the same."""
+    """Whether two images are near-duplicates."""
     return (a.gradients ^ b.gradients).bit_count() <= BITS and _distance(a.colors, b.colors) <= COLOR
 
 
 def twins(items: Iterable[tuple[int, Sequence[Look]]]) -> Iterator[tuple[int, int]]:
-    """Pairs (item, an earlier one that looks the same in every image). Items have as many images each.
+    """Pairs (item, an earlier item whose images all match). All items have the same number of images.
 
-    Of many that look the same each is compared with the first alone, so nothing grows with the square of their number.
+    Each item of a group of duplicates is compared only with the first one, so the cost is not quadratic.
     """
     bands: dict[tuple[int, int], list[tuple[int, Sequence[Look]]]] = defaultdict(list)
     for number, images in items:

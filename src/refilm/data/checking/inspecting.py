@@ -1,4 +1,4 @@
-"""One file at a time, in worker processes: what it is, and what is wrong with it. Imports no torch."""
+"""Inspect one file in a worker process: its properties and its problems. Does not import torch."""
 
 import io
 from dataclasses import dataclass
@@ -18,14 +18,14 @@ from refilm.media.sampling import nearest
 
 THUMBNAIL = 160, 120  # pixels, at most
 SMALL = 64  # pixels of a reference's shorter side; image encoders read 224
-LOST = 0.3  # of a frame; more that is cut off is told
-STEADY = 0.5, 1.5  # times the usual distance of two frames
-LATE = 0.5  # seconds, or this share, that a video may end before its container says
+LOST = 0.3  # fraction of a frame that may be cropped without a warning
+STEADY = 0.5, 1.5  # allowed distance of two frames, as multiples of the median
+LATE = 0.5  # how much earlier than declared a video may end, in seconds or as a fraction
 
 
 @dataclass(frozen=True)
 class Clip:
-    """A part of a video to look at, and how its references look."""
+    """The part of a video to inspect, and the hashes of its references."""
 
     start: float | None
     end: float | None
@@ -40,7 +40,7 @@ class VideoFile:
     clips: tuple[Clip, ...]
     settings: CheckSettings
     mask: bool
-    """Whether it is no clip but a clip's mask: then it need only be readable."""
+    """Whether the file is a clip's mask, which only has to be readable."""
 
 
 @dataclass(frozen=True)
@@ -53,34 +53,34 @@ class ImageFile:
 
 @dataclass(frozen=True)
 class Seen:
-    """What was seen of an image or of a clip."""
+    """The result of inspecting an image or a clip."""
 
     facts: str = ""
     findings: tuple[Finding, ...] = ()
     looks: tuple[Look, ...] = ()
-    """Of the image, or of three moments of the clip; empty if it cannot be read."""
+    """Hashes of the image, or of three frames of the clip; empty if it cannot be read."""
     frames: int = 0
-    """Of the clip, at the rate that is wanted."""
+    """Number of frames of the clip at the required frame rate."""
     thumbnail: bytes = b""
     """JPEG."""
 
 
 @dataclass(frozen=True)
 class SeenFile:
-    """What was seen of a file."""
+    """The result of inspecting a file."""
 
     record: FileRecord | None
-    """None: it cannot even be opened."""
+    """None if the file cannot be opened."""
     parts: tuple[Seen, ...]
 
 
 def look(file: VideoFile | ImageFile) -> SeenFile:
-    """Look at a file."""
+    """Inspect a file."""
     try:
         state = file.path.stat()
         digest = sha256_of(file.path)
     except OSError as error:
-        finding = Finding(kind="unreadable", message=f"{file.path}: cannot be read ({error.strerror}); allow it")
+        finding = Finding(kind="unreadable", message=f"{file.path}: cannot be read ({error.strerror}); fix its permissions")
         return SeenFile(None, (Seen(findings=(finding,)),) * (len(file.clips) if isinstance(file, VideoFile) else 1))
     parts = (_image(file),) if isinstance(file, ImageFile) else tuple(_clip(file, clip) for clip in file.clips)
     facts = parts[0].facts if len(parts) == 1 else f"{len(parts)} clips"
@@ -95,11 +95,11 @@ def _image(file: ImageFile) -> Seen:
     image = facts.shown.image
     findings = [*declared_by_image(file.path, facts, mask=file.mask)]
     if min(image.size) < SMALL and not file.mask:
-        message = f"{file.path}: only {image.width} x {image.height} pixels; give a larger image of the subject"
+        message = f"{file.path}: has only {image.width} x {image.height} pixels; use a larger image of the subject"
         findings.append(Finding(kind="size", message=message))
     size, colors = f"{image.width} x {image.height}", facts.shown.colors
     words = [f"{facts.format} {facts.mode}", size, colors, "transparent" if facts.shown.transparent else ""]
-    words = ", ".join(filter(None, [*words, "turned by EXIF" if facts.turned else ""]))
+    words = ", ".join(filter(None, [*words, "rotated by EXIF" if facts.turned else ""]))
     return Seen(words, tuple(findings), tuple(looks(tiny_image(image)[None])), 1, _thumbnail(image))
 
 
@@ -132,7 +132,7 @@ def _clip(file: VideoFile, clip: Clip) -> Seen:
 
 
 def _damage(path: Path, part: VideoPart, clip: Clip) -> list[Finding]:
-    """Frames that are not what was filmed, or are not there."""
+    """Findings about damaged and missing frames."""
     frames = len(part.times)
     findings = []
     if part.corrupt:
@@ -142,7 +142,7 @@ def _damage(path: Path, part: VideoPart, clip: Clip) -> list[Finding]:
         findings += _missing_frames(path, part)
     elif clip.end is not None and part.times[-1] + 1.5 / part.rate < clip.end:
         message = (
-            f"{path}: ends {part.times[-1] + 1 / part.rate:.2f} s after its start, before {clip.end:g} s; mend end"
+            f"{path}: ends {part.times[-1] + 1 / part.rate:.2f} s after its start, before {clip.end:g} s; fix `end`"
         )
         findings.append(Finding(kind="truncated", message=message))
     return findings
@@ -153,17 +153,17 @@ def _missing_frames(path: Path, part: VideoPart) -> list[Finding]:
     if part.declared is not None:
         if frames >= part.declared or frames >= part.declared - packets_left_out(path):
             return []
-        message = f"{path}: holds {frames} of the {part.declared} frames that it says it has"
+        message = f"{path}: contains only {frames} of the {part.declared} frames that it declares"
     else:
         seconds = part.times[-1] + 1 / part.rate
         if part.duration is None or seconds + max(LATE, LATE * part.duration / 5) >= part.duration:
             return []
-        message = f"{path}: ends after {seconds:.2f} of the {part.duration:.2f} s that it says it has"
+        message = f"{path}: ends after {seconds:.2f} of the {part.duration:.2f} s that it declares"
     return [Finding(kind="truncated", message=f"{message}; copy, download or export it again")]
 
 
 def _frames(part: VideoPart, clip: Clip, fps: float) -> int:
-    """How many frames encoding will get from it at that rate."""
+    """Number of frames that encoding will read at this rate."""
     timed = ((time, None) for time in part.times)
     end = float("inf") if clip.end is None else clip.end
     chosen = nearest(timed, fps=fps, start=clip.start or 0.0, end=end, half=0.5 / part.rate)
@@ -174,10 +174,10 @@ def _length(file: VideoFile, clip: Clip, frames: int) -> list[Finding]:
     wanted = file.settings.frames
     if frames >= wanted:
         return []
-    part = "" if clip.start is clip.end is None else ", in the part that is given,"
+    part = "" if clip.start is clip.end is None else ", from start to end,"
     message = (
-        f"{file.path}: has{part} {frames} frames at {file.settings.fps:g} a second where {wanted} are needed; "
-        "give a longer clip, or check for fewer frames"
+        f"{file.path}: has{part} {frames} frames at {file.settings.fps:g} fps, but {wanted} are required; "
+        "use a longer clip, or check for fewer frames"
     )
     return [Finding(kind="short", message=message)]
 
@@ -187,12 +187,12 @@ def _rate(file: VideoFile, part: VideoPart) -> list[Finding]:
     gaps = np.diff(part.times)
     if len(gaps) and (gaps.min() < STEADY[0] * np.median(gaps) or gaps.max() > STEADY[1] * np.median(gaps)):
         message = (
-            f"{file.path}: of a variable rate, {gaps.min():.3f} to {gaps.max():.3f} s between frames; "
-            "convert it to a constant one"
+            f"{file.path}: has a variable frame rate ({gaps.min():.3f} to {gaps.max():.3f} s between frames); "
+            "convert it to a constant rate"
         )
         findings.append(Finding(kind="variable rate", message=message))
-    if part.rate < 0.99 * wanted:  # of faster clips the nearest frames in time are taken, as everywhere
-        message = f"{file.path}: {part.rate:.4g} frames a second where {wanted:g} are wanted, so that some are repeated"
+    if part.rate < 0.99 * wanted:  # for faster clips, the frames nearest in time are used
+        message = f"{file.path}: has {part.rate:.4g} fps, fewer than {wanted:g}, so frames are repeated"
         findings.append(Finding(kind="rate", message=message))
     return findings
 
@@ -205,27 +205,30 @@ def _size(file: VideoFile, part: VideoPart) -> list[Finding]:
     lost = 1 - wanted.height * wanted.width / (scale**2 * height * width)
     findings = []
     if height % 2 or width % 2:
-        findings.append(Finding(kind=kind, message=f"{place}, an odd number; cut off a row or column"))
+        findings.append(Finding(kind=kind, message=f"{place}, an odd number; crop a row or column"))
     if scale > 1:
         findings.append(
-            Finding(kind=kind, message=f"{place} are fewer than {wanted.width} x {wanted.height}; it blurs")
+            Finding(
+                kind=kind,
+                message=f"{place} is smaller than {wanted.width} x {wanted.height} and will be upscaled (blurry)",
+            )
         )
     if lost > LOST:
-        message = f"{place} become {wanted.width} x {wanted.height}, and {100 * lost:.0f} % of the image are cut off"
-        findings.append(Finding(kind=kind, message=f"{message}; cut it to about that shape"))
+        message = f"{place} becomes {wanted.width} x {wanted.height}, and {100 * lost:.0f} % of the image is cropped"
+        findings.append(Finding(kind=kind, message=f"{message}; crop it to about that aspect ratio"))
     return findings
 
 
 def _copies(file: VideoFile, part: VideoPart, clip: Clip) -> list[Finding]:
-    """References that are a frame of what is learned from the clip: then the model learns to copy them."""
+    """References that are frames of the clip's training part: the model would learn to copy them."""
     until = (clip.start or 0.0) + file.settings.frames / file.settings.fps
     findings, frames = [], looks(part.tiny[: sum(time < until for time in part.times)])
     for number, reference in enumerate(clip.references, start=1):
         place = next((i for i, frame in enumerate(frames) if reference and same(frame, reference)), None)
         if place is not None:
             message = (
-                f"{file.path}: reference {number} is frame {place} of its own clip, which teaches to copy and not "
-                "to know; better is an image from another clip of the subject, or from outside of what is learned"
+                f"{file.path}: reference {number} is frame {place} of its own clip, so the model would learn to copy it; "
+                "use an image from another clip of the subject, or from outside the training part"
             )
             findings.append(Finding(kind="copy", message=message))
     return findings

@@ -1,4 +1,4 @@
-"""The report as a page for people: counts, then clips with thumbnails, in one file that asks the network nothing."""
+"""The report as an HTML page: counts, then clips with thumbnails, in one file that needs no network."""
 
 from base64 import b64encode
 from pathlib import Path
@@ -12,10 +12,10 @@ ROWS = 500
 
 
 def page(name: str, report: Report, plan: Plan, sight: Sight) -> str:
-    """HTML. Whatever captions and names hold is shown as text.
+    """The page as HTML. Captions and names are escaped.
 
     Args:
-        name: of the manifest or folder.
+        name: name of the manifest or folder.
     """
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined

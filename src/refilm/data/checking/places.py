@@ -1,4 +1,4 @@
-"""Where a data set's files and reports lie, and what its files are called in them."""
+"""Paths of a data set's files and reports, and the file names used in reports."""
 
 import hashlib
 import json
@@ -9,24 +9,24 @@ from refilm.data.examples import Example
 
 
 def home_of(path: Path) -> Path:
-    """The folder that a manifest's paths are relative to; a folder itself."""
+    """The folder that paths are relative to: a manifest's parent, or the folder itself."""
     return path if path.is_dir() else path.parent
 
 
 def report_paths(path: Path) -> tuple[Path, Path]:
-    """Where the report on a manifest or folder is: as JSON, and as a page."""
+    """Paths of the report on a manifest or folder: JSON and HTML."""
     if path.is_dir():
         return path / "refilm.check.json", path / "refilm.check.html"
     return path.with_suffix(".check.json"), path.with_suffix(".check.html")
 
 
 def name_of(path: Path, home: Path) -> str:
-    """A file's name relative to `home`, or as it is where it lies elsewhere."""
+    """A file's path relative to `home`, or unchanged if the file is elsewhere."""
     return path.relative_to(home).as_posix() if path.is_relative_to(home) else str(path)
 
 
 def identity_of(examples: Iterable[Example], home: Path) -> str:
-    """A digest of what is listed: names, captions, parts and subjects, but not what the files hold."""
+    """Digest of the entries (names, captions, start and end, subjects) without the content of the files."""
     digest = hashlib.sha256()
     for example in examples:
         names = [name_of(example.video, home)]

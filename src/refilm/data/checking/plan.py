@@ -1,4 +1,4 @@
-"""Which files are to be looked at for which clips, and what was seen, by clip. Opens none of them."""
+"""The files to inspect for each clip, and the results by clip. Opens no files."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -10,30 +10,30 @@ from refilm.data.checking.hashes import Look
 from refilm.data.checking.inspecting import Clip, ImageFile, Seen, SeenFile, VideoFile
 from refilm.data.examples import VIDEOS, Example, Listed
 
-THUMBNAILS = 64 * 2**20  # bytes that are kept for the page; millions of clips have more
+THUMBNAILS = 64 * 2**20  # bytes of thumbnails that are kept for the page
 
 
 @dataclass
 class Sight:
-    """What has been seen so far."""
+    """The results so far."""
 
     images: dict[ImageFile, Seen] = field(default_factory=dict)
     clips: dict[int, Seen] = field(default_factory=dict)
-    """By the number of the clip."""
+    """Results by clip number."""
     masks: dict[int, Seen] = field(default_factory=dict)
-    """Masks of clips that are videos, by the number of the clip."""
+    """Results of video masks, by clip number."""
     records: dict[Path, FileRecord] = field(default_factory=dict)
     thumbnails: int = 0
-    """Bytes of them so far."""
+    """Total size of the thumbnails so far, in bytes."""
 
     @property
     def looks(self) -> dict[Path, Look]:
-        """Of all references that could be read."""
+        """The hashes of all readable references."""
         return {file.path: seen.looks[0] for file, seen in self.images.items() if seen.looks and not file.mask}
 
 
 class Plan:
-    """The files of a data set, each once; those that are missing or outside are none."""
+    """The files of a data set, each once, without missing files and files outside the folder."""
 
     def __init__(self, listed: Sequence[Listed], settings: CheckSettings):
         self.settings = settings
@@ -52,7 +52,7 @@ class Plan:
         return len(self.images) + len(self._videos)
 
     def videos(self, looks: dict[Path, Look]) -> list[VideoFile]:
-        """The videos with their clips, once it is known how references look."""
+        """The videos with their clips; requires the hashes of the references."""
 
         def clip(example: Example) -> Clip:
             return Clip(example.start, example.end, tuple(looks.get(item.image) for item in example.references))
@@ -63,7 +63,7 @@ class Plan:
         ]
 
     def take(self, sight: Sight, file: ImageFile | VideoFile, seen: SeenFile) -> None:
-        """Note what was seen of a file."""
+        """Store the result of a file."""
         if seen.record is not None:
             sight.records[file.path] = seen.record
         parts = seen.parts
@@ -77,20 +77,20 @@ class Plan:
             clips |= zip(self._videos[file.path, file.mask], parts, strict=True)
 
     def findings(self, number: int, sight: Sight) -> list[Finding]:
-        """What was found in the files of a clip."""
+        """The findings in the files of a clip."""
         example, clip, mask = self.examples[number], sight.clips.get(number), sight.masks.get(number)
         seen = [clip, mask, *(sight.images.get(file) for file in images_of(example))]
         findings = [finding for one in seen if one is not None for finding in one.findings]
         if clip is not None and mask is not None and 0 < mask.frames < min(clip.frames, self.settings.frames):
             message = (
-                f"{example.mask}: the mask has {mask.frames} frames, its clip {clip.frames}; give one of its length"
+                f"{example.mask}: the mask has {mask.frames} frames, its clip {clip.frames}; use a mask of the same length"
             )
             findings.append(Finding(kind="mask", message=message))
         return findings
 
 
 def images_of(example: Example) -> list[ImageFile]:
-    """A clip's references and masks that are images."""
+    """A clip's image files: references and masks."""
     files = [ImageFile(item.image, mask=False) for item in example.references]
     files += [ImageFile(item.mask, mask=True) for item in example.references if item.mask is not None]
     if example.mask is not None and not _is_video(example.mask):
@@ -99,7 +99,7 @@ def images_of(example: Example) -> list[ImageFile]:
 
 
 def videos_of(example: Example) -> list[tuple[Path, bool]]:
-    """A clip's video, and its mask if that is one; the second tells which is the mask."""
+    """A clip's video files, each with a flag that marks the mask."""
     mask = [(example.mask, True)] if example.mask is not None and _is_video(example.mask) else []
     return [(example.video, False), *mask]
 

@@ -1,4 +1,4 @@
-"""What is in a data set more than once: clips, and images that are said to show other subjects."""
+"""Find duplicate clips, and equal images that are listed for different subjects."""
 
 import math
 from collections import defaultdict
@@ -13,10 +13,10 @@ from refilm.data.examples import Example, Listed
 def repeated_clips(
     listed: Sequence[Listed], looks: Mapping[int, Sequence[Look]], hashes: Mapping[Path, str]
 ) -> Iterator[tuple[int, Finding]]:
-    """Clips of the same content that share time, and clips that look the same: (number of the clip, finding).
+    """Clips that overlap with another clip of the same content, and near-duplicates: (clip number, finding).
 
     Args:
-        looks: of each clip that could be read, three images.
+        looks: three hashes for each readable clip.
         hashes: sha256 of each file.
     """
     told = set()
@@ -27,17 +27,17 @@ def repeated_clips(
     for number, earlier in twins((i, look) for i, look in sorted(looks.items()) if i not in told):
         video, other = _example(listed[number]).video, _example(listed[earlier]).video
         if hashes[video] != hashes[other]:
-            message = f"{video}: looks like {listed[earlier].place}; if it is a copy, keep one"
+            message = f"{video}: is nearly identical to {listed[earlier].place}; if it is a copy, keep one"
             yield number, Finding(kind="similar", message=message)
 
 
 def repeated_images(
     listed: Sequence[Listed], looks: Mapping[Path, Look], hashes: Mapping[Path, str]
 ) -> Iterator[tuple[int, Finding]]:
-    """References twice in one clip, or in clips that do not name the same subject: (number of the clip, finding).
+    """References listed twice for one clip, or for clips without the same subject name: (clip number, finding).
 
     Args:
-        looks: of each image that could be read.
+        looks: the hash of each readable image.
         hashes: sha256 of each file.
     """
     kin = _kin(looks, hashes)
@@ -48,13 +48,13 @@ def repeated_images(
             digest = hashes[image]
             earlier, theirs = firsts.setdefault(kin[digest], (number, digest))
             if digest in own:
-                message = f"{image}: is twice among the references of this clip; remove one"
+                message = f"{image}: is listed twice in the references of this clip; remove one"
                 yield number, Finding(kind="duplicate", message=message)
             elif earlier != number and not _same_subject(one, listed[earlier]):
-                alike = "is the same image as" if digest == theirs else "looks like"
+                alike = "is the same image as" if digest == theirs else "is nearly identical to"
                 message = (
-                    f"{image}: {alike} a reference of {listed[earlier].place}; if they show one subject, "
-                    "name it in both lines of a manifest"
+                    f"{image}: {alike} a reference of {listed[earlier].place}; if both show the same subject, "
+                    "set the same `subject` in both lines of the manifest"
                 )
                 yield number, Finding(kind="duplicate" if digest == theirs else "similar", message=message)
             own.add(digest)
@@ -63,7 +63,7 @@ def repeated_images(
 def _overlapping(
     listed: Sequence[Listed], numbers: Iterable[int], hashes: Mapping[Path, str]
 ) -> Iterator[tuple[int, int]]:
-    """Clips with an earlier one of the same content and subject that shares time with it."""
+    """Pairs of clips with the same content and subject whose time ranges overlap."""
     groups: dict[tuple[str, str | None], list[tuple[float, int]]] = defaultdict(list)
     for number in numbers:
         example = _example(listed[number])
@@ -79,7 +79,7 @@ def _overlapping(
 
 
 def _kin(looks: Mapping[Path, Look], hashes: Mapping[Path, str]) -> dict[str, str]:
-    """For the hash of each image that of the first one which looks the same."""
+    """For each image's sha256, that of the first near-duplicate."""
     distinct = list({hashes[path]: look for path, look in looks.items()}.items())
     kin = {digest: digest for digest, _ in distinct}
     for number, earlier in twins((i, (look,)) for i, (_, look) in enumerate(distinct)):

@@ -1,4 +1,4 @@
-"""critters: the built-in, procedural data set. Any number of clips from a seed."""
+"""critters: the built-in procedural data set, with any number of clips for each seed."""
 
 from refilm.data.critters.clips import (
     FPS,

@@ -1,6 +1,6 @@
-"""A clip of critters: subjects, scene and motions drawn as frames, with masks and reference images.
+"""Render clips of critters: subjects, scene and motions as frames, with masks and reference images.
 
-Every clip is a pure function of (seed, index, split) and of how many it shows; nothing is stored.
+Every clip is a pure function of (seed, index, split) and the number of subjects; nothing is stored.
 """
 
 from typing import NamedTuple
@@ -20,24 +20,24 @@ SIZE = 64
 
 
 class Shot(NamedTuple):
-    """What a clip shows."""
+    """The frames and masks of a clip."""
 
     frames: np.ndarray
     """(F, H, W, 3) uint8"""
     masks: np.ndarray
-    """(S, F, H, W) bool: where each of S subjects shows; what another hides is not in its mask."""
+    """(S, F, H, W) bool: where each of S subjects is visible; parts hidden by another subject are excluded."""
 
 
 def shoot(
     story: Story | DoubleStory, rng: np.random.Generator, *, size: int = SIZE, start: int = 0, frames: int = FRAMES
 ) -> Shot:
-    """Draw a story's frames from `start` on. Below 64 pixels it is pixel art, else smooth."""
+    """Render a story's frames from `start` on: pixel art below 64 pixels, otherwise with smooth edges."""
     stage = paint_scene(story.scene, size, rng)
     canvas = np.repeat(stage[None], frames, axis=0)
     masks = np.zeros((len(story.subjects), *canvas.shape[:3]), dtype=bool)
     for number, (subject, moving) in enumerate(zip(story.subjects, _tracks(story, start, frames, rng), strict=True)):
         masks[number] = draw(canvas, subject, moving, soft=size >= 64)
-        masks[:number] &= ~masks[number]  # the later ones stand in front
+        masks[:number] &= ~masks[number]  # later subjects are in front
     return Shot(np.round(canvas).astype(np.uint8), masks)
 
 
@@ -51,7 +51,7 @@ def render(
 def _tracks(story: Story | DoubleStory, start: int, frames: int, rng: np.random.Generator) -> tuple[Track, ...]:
     if isinstance(story, Story):
         return (track(story.motion, np.arange(start, start + frames), rng),)
-    part = slice(start, start + frames)  # where they are hangs on the whole
+    part = slice(start, start + frames)  # positions depend on the whole clip
     return tuple(
         Track(whole.x[part], whole.y[part], whole.radius[part], whole.angle[part])
         for whole in two_tracks(story.motions, FRAMES, rng)
@@ -59,7 +59,7 @@ def _tracks(story: Story | DoubleStory, start: int, frames: int, rng: np.random.
 
 
 def portrait(subject: Subject, rng: np.random.Generator, *, size: int = SIZE) -> np.ndarray:
-    """A reference image: the subject alone, turned and scaled, on a plain ground. (H, W, 3) uint8."""
+    """A reference image: the subject alone, rotated and scaled, on a plain background. (H, W, 3) uint8."""
     ground = rng.uniform(90, 250, size=3).astype(np.float32)
     canvas = np.broadcast_to(ground, (1, size, size, 3)).copy()
     pose = Track(
@@ -78,16 +78,16 @@ def draw_video(seed: int, index: int, split: Split, *, size: int = SIZE) -> np.n
 
 
 def draw_double(seed: int, index: int, split: Split, *, size: int = SIZE) -> Shot:
-    """Video and masks of clip `index` of those with two critters."""
+    """Video and masks of two-subject clip `index`."""
     return shoot(double_story(seed, index, split), np.random.default_rng((seed, index, 7)), size=size)
 
 
 def draw_portrait(seed: int, index: int, split: Split, *, number: int, size: int) -> np.ndarray:
-    """A portrait of the subject of clip `index`, of which there is any number: (H, W, 3) uint8."""
+    """Portrait `number` of the subject of clip `index`: (H, W, 3) uint8. Any number is valid."""
     return portrait(story(seed, index, split).subject, np.random.default_rng((seed, index, 5, number)), size=size)
 
 
 def draw_double_portrait(seed: int, index: int, split: Split, *, subject: int, number: int, size: int) -> np.ndarray:
-    """A portrait of subject 0 or 1 of a clip with two, of which there is any number: (H, W, 3) uint8."""
+    """Portrait `number` of subject 0 or 1 of a two-subject clip: (H, W, 3) uint8. Any number is valid."""
     rng = np.random.default_rng((seed, index, 8, subject, number))
     return portrait(double_story(seed, index, split).subjects[subject], rng, size=size)

@@ -1,7 +1,7 @@
-"""What a critter looks like: signed distances for bodies, patterns and eyes, painted onto canvases.
+"""Draw critters: signed distance fields of bodies, patterns and eyes, painted onto canvases.
 
-A body lives in its own coordinates: radius about 1, x to the right, y down. A signed distance is
-negative inside. Hard edges give pixel art, soft edges give an image.
+A body is defined in its own coordinates: radius about 1, x to the right, y down. Signed distances are negative
+inside. Hard edges give pixel art, soft edges give a smooth image.
 """
 
 from collections.abc import Callable
@@ -14,13 +14,13 @@ from refilm.data.critters.subjects import COLORS, Subject
 INK = np.array((26, 22, 38), dtype=np.float32)
 CHALK = np.array((252, 252, 252), dtype=np.float32)
 OUTLINE = 0.11  # in body radii: one pixel of a 32-pixel video
-REACH = 1.4  # in body radii: how far from its centre a critter may have a part
+REACH = 1.4  # in body radii: largest distance of any part of a critter from its center
 
 Field = np.ndarray  # one value a pixel
 
 
 def _length(x: Field, y: Field) -> Field:
-    return np.sqrt(x * x + y * y)  # np.hypot, which cares for overflow, takes three times as long
+    return np.sqrt(x * x + y * y)  # np.hypot handles overflow but takes three times as long
 
 
 def _circle(x: Field, y: Field, cx: float, cy: float, radius: float) -> Field:
@@ -38,7 +38,7 @@ def _capsule(x: Field, y: Field, x0: float, y0: float, x1: float, y1: float, rad
 
 
 def _wedge(x: Field, y: Field, tip_x: float, tip_y: float, half_w: float, base_y: float) -> Field:
-    """A triangle with its tip up; its sides are as steep as the half width over the height says."""
+    """A triangle with its tip up; half width and height determine the slope of its sides."""
     height = base_y - tip_y
     slope = np.hypot(half_w, height)
     side = (np.abs(x - tip_x) * height - (y - tip_y) * half_w) / slope
@@ -83,7 +83,7 @@ def _ghost(x, y):
 
 
 def _heart(x, y):
-    """Two quarter turns and two flanks meeting at the tip; the heart of unit height stands on (0, 0)."""
+    """Two arcs and two sides that meet at the tip; in unit coordinates, the tip is at (0, 0)."""
     px, py = np.abs(x) / 1.75, (0.98 - y) / 1.75
     lobe = _length(px - 0.25, py - 0.75) - np.sqrt(2) / 4
     fold = 0.5 * np.maximum(px + py, 0)
@@ -135,7 +135,7 @@ EYE_FIELDS = {"wide": _wide_eyes, "sleepy": _sleepy_eyes, "single": _single_eye}
 
 
 def _blend(pixels: np.ndarray, field: Field, pixel: Field, color: np.ndarray, soft: bool) -> None:
-    """Paint `color` onto `pixels` (3, N) where `field` is negative; `pixel` is a pixel's width in the field's units."""
+    """Paint `color` onto `pixels` (3, N) where `field` is negative; `pixel` is the pixel width in the field's units."""
     if soft:
         pixels += np.clip(0.5 - field / pixel, 0, 1) * (color[:, None] - pixels)
     else:
@@ -143,16 +143,16 @@ def _blend(pixels: np.ndarray, field: Field, pixel: Field, color: np.ndarray, so
 
 
 def draw(canvas: np.ndarray, subject: Subject, track: Track, *, soft: bool = False) -> np.ndarray:
-    """Draw a critter into every frame of `canvas` (F, H, W, 3), 0..255, in place, where `track` puts it.
+    """Draw a critter into every frame of `canvas` (F, H, W, 3), 0..255, in place, at the poses of `track`.
 
-    `soft` smooths edges over a pixel; without it the drawing is pixel art. Returns the silhouette (F, H, W), bool.
+    `soft` smooths edges over one pixel; without it the result is pixel art. Returns the silhouette (F, H, W), bool.
     """
     frames, height, width, _ = canvas.shape
     shape = (frames, 1, 1)
     x = (np.arange(width) + 0.5) / width - track.x.reshape(shape)  # (F, 1, W)
     y = ((np.arange(height) + 0.5) / height)[:, None] - track.y.reshape(shape)  # (F, H, 1)
     near = x**2 + y**2 < (REACH * track.radius.reshape(shape) + 1.5 / width) ** 2  # (F, H, W)
-    places = np.flatnonzero(near)  # only these N pixels are looked at
+    places = np.flatnonzero(near)  # only these N pixels are computed
     frame = places // (height * width)
     x, y = np.broadcast_to(x, near.shape)[near], np.broadcast_to(y, near.shape)[near]
     cos, sin, radius = np.cos(track.angle)[frame], np.sin(track.angle)[frame], track.radius[frame]
@@ -164,7 +164,7 @@ def draw(canvas: np.ndarray, subject: Subject, track: Track, *, soft: bool = Fal
     pattern = np.maximum(inside, PATTERN_FIELDS[subject.pattern](x, y))
     white, pupil = EYE_FIELDS[subject.eyes](x, y)
     flat = canvas.reshape(-1, 3)
-    assert np.may_share_memory(flat, canvas)  # drawing goes into the canvas, not into a copy
+    assert np.may_share_memory(flat, canvas)  # the canvas is drawn to, not a copy
     pixels = np.ascontiguousarray(flat.take(places, axis=0).T)  # (3, N)
     _blend(pixels, body, pixel, INK, soft)
     _blend(pixels, inside, pixel, np.array(COLORS[subject.color], dtype=np.float32), soft)

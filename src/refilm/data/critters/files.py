@@ -1,6 +1,6 @@
-"""critters as files, in the layout that users have: MP4s, captions, reference images, and a manifest.
+"""Write critters as files in the users' layout: MP4 videos, captions, reference images, and a manifest.
 
-Clip `index` of (seed, split) is the same whoever writes it. Knows nothing of drawing.
+Clip `index` of (seed, split) is deterministic. Does not depend on how critters are drawn.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -32,25 +32,26 @@ def write_clips(
     references: int = 2,
     scale: int | None = None,
 ) -> Iterator[Path]:
-    """Write the first `clips` clips of (seed, split) into an empty or new folder; yields each video when it is there.
+    """Write the first `clips` clips of (seed, split) to an empty or new folder; yields each video path when written.
 
-    `videos/00001.mp4`, `labels/00001.txt`, `ref_images/00001/1.png`, and when all are written `manifest.jsonl`.
-    With two subjects in a clip it has a line for each, with that one's references and mask, which lie in
-    `subjects/00001/1/` and `subjects/00001/2/`: `1.png` and `mask.mp4`.
+    Creates `videos/00001.mp4`, `labels/00001.txt`, `ref_images/00001/1.png`, and finally `manifest.jsonl`. A clip
+    with two subjects has one line for each subject, with its references and mask (`1.png` and `mask.mp4` in
+    `subjects/00001/1/` and `subjects/00001/2/`).
 
     Args:
-        subjects: 1 or 2, in each clip.
-        size: height and width of the videos as drawn, in pixels.
-        references: portraits of each subject of a clip.
-        scale: whole factor by which the videos are enlarged, without smoothing, since H.264 stores colors at half
-            size; None is enough for 256 pixels. Scaled back to `size`, they are nearly the drawn pixels.
+        subjects: number of subjects in each clip, 1 or 2.
+        size: height and width at which the videos are drawn, in pixels.
+        references: number of portraits of each subject of a clip.
+        scale: integer factor by which the videos are enlarged, without smoothing, because H.264 stores colors at half
+            resolution. None: the smallest factor that gives 256 pixels. Scaled back to `size`, the videos are nearly
+            identical to the drawn pixels.
 
     Raises:
-        ValueError: the folder holds something, or a number or the split is impossible.
+        ValueError: the folder is not empty, or a number or the split is invalid.
     """
     folder = Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ValueError(f"{folder}: is no empty folder; give one that is empty or not there yet")
+        raise ValueError(f"{folder}: is not empty; choose an empty or new folder")
     if split not in get_args(Split):
         raise ValueError(f"split must be one of {', '.join(get_args(Split))}, received {split!r}")
     if subjects not in (1, 2):
@@ -76,7 +77,7 @@ class _Writer:
     scale: int | None
 
     def write(self, clips: int, one: Callable[[int, str], Sequence[Example]]) -> Iterator[Path]:
-        """Write clips one by one, each in the way of `one`, and the manifest last."""
+        """Write clips with the function `one`, and the manifest last."""
         for part in ("videos", "labels"):
             (self.folder / part).mkdir(parents=True, exist_ok=True)
         examples: list[Example] = []
@@ -91,22 +92,22 @@ class _Writer:
 
     def single(self, index: int, name: str) -> list[Example]:
         """Write a clip with one subject."""
-        told = story(self.seed, index, self.split)
+        content = story(self.seed, index, self.split)
         video = self._video(f"videos/{name}.mp4", draw_video(self.seed, index, self.split, size=self.size))
         shown = [
             draw_portrait(self.seed, index, self.split, number=number, size=PORTRAIT_SIZE)
             for number in range(self.references)
         ]
         images = self._portraits(f"ref_images/{name}", shown)
-        return [Example(video, told.caption, images, subject=told.subject.looks)]
+        return [Example(video, content.caption, images, subject=content.subject.looks)]
 
     def double(self, index: int, name: str) -> list[Example]:
-        """Write a clip with two subjects: an example for each."""
-        told = double_story(self.seed, index, self.split)
+        """Write a clip with two subjects; returns one example for each subject."""
+        content = double_story(self.seed, index, self.split)
         shot = draw_double(self.seed, index, self.split, size=self.size)
         video = self._video(f"videos/{name}.mp4", shot.frames)
         examples = []
-        for place, subject in enumerate(told.subjects):
+        for place, subject in enumerate(content.subjects):
             shown = [
                 draw_double_portrait(self.seed, index, self.split, subject=place, number=number, size=PORTRAIT_SIZE)
                 for number in range(self.references)
@@ -115,7 +116,7 @@ class _Writer:
             images = self._portraits(home, shown)
             white = np.repeat(255 * shot.masks[place, ..., None].astype(np.uint8), 3, axis=-1)
             mask = self._video(f"{home}/mask.mp4", white)
-            examples.append(Example(video, told.caption, images, subject=subject.looks, mask=mask))
+            examples.append(Example(video, content.caption, images, subject=subject.looks, mask=mask))
         return examples
 
     def _video(self, name: str, frames: np.ndarray) -> Path:

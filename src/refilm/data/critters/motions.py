@@ -1,7 +1,7 @@
-"""How a critter moves: ten motions, each a track of poses over the frames of a clip.
+"""The ten motions of critters, each a track of poses over the frames of a clip.
 
-Everything is in frame units (0..1, y down) and steps are multiples of 1/32, so that a clip drawn
-at 32 or 64 pixels moves by whole pixels and a VAE with four frames to a latent can follow.
+Coordinates are in frame units (0..1, y down), and steps are multiples of 1/32, so a clip drawn at 32 or 64 pixels
+moves by whole pixels and a VAE with four frames per latent frame can represent it.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ STEP = 1 / 32
 
 @dataclass(frozen=True)
 class Track:
-    """Where a critter is in each frame: `x`, `y`, `radius` in frame units, `angle` in radians. Each (F,)."""
+    """A critter's pose in each frame: `x`, `y`, `radius` in frame units, `angle` in radians. Each (F,)."""
 
     x: np.ndarray
     y: np.ndarray
@@ -90,5 +90,5 @@ MOTIONS: dict[str, Callable[[np.ndarray, np.random.Generator], Track]] = {
 
 
 def track(motion: str, frames: np.ndarray, rng: np.random.Generator) -> Track:
-    """The poses of `motion` at the given frame numbers (8 a second); `rng` chooses where it happens."""
+    """The poses of `motion` at the given frame numbers (8 fps); `rng` chooses the position."""
     return MOTIONS[motion](frames.astype(np.float64), rng)

@@ -1,21 +1,21 @@
-"""Where two critters move so that they stay apart: tracks over a whole clip, of smaller critters than one alone.
+"""Place two critters so that they stay apart: tracks over a whole clip, with smaller critters than in single clips.
 
-Tracks are drawn until the two come no nearer than they should; where motions leave no such place, the best drawn
-counts. Knows nothing of subjects and scenes.
+Tracks are sampled until the two stay far enough apart; if no sample does, the best one is used. Does not depend on
+subjects or scenes.
 """
 
 import numpy as np
 
 from refilm.data.critters.motions import STEP, Track, track
 
-SMALLER = 0.6  # of the radius that a critter has when it is alone
-ROOM = 1.05  # in radii: what must stay in sight around a critter's middle
-APART = 1.15  # in the sum of both radii: bodies reach a little beyond them
+SMALLER = 0.6  # fraction of the radius in single clips
+ROOM = 1.05  # in radii: how much around a critter's center must stay visible
+APART = 1.15  # in units of the sum of both radii; bodies extend slightly beyond their radius
 DRAWS = 100
 
 
 def two_tracks(motions: tuple[str, str], frames: int, rng: np.random.Generator) -> tuple[Track, Track]:
-    """Tracks of two motions over the first `frames` frames, in sight and apart as far as there is a place for both."""
+    """Tracks of two motions over the first `frames` frames, visible and as far apart as required if possible."""
     first, second = motions
     drawn = ((_somewhere(first, frames, rng), _somewhere(second, frames, rng)) for _ in range(DRAWS))
     best = next(drawn)
@@ -27,13 +27,13 @@ def two_tracks(motions: tuple[str, str], frames: int, rng: np.random.Generator) 
 
 
 def nearest(first: Track, second: Track) -> float:
-    """How near the two come to each other: the least distance of their middles, in the sum of their radii."""
+    """The smallest distance of the two centers, in units of the sum of their radii."""
     distance = np.hypot(first.x - second.x, first.y - second.y)
     return float((distance / (first.radius + second.radius)).min())
 
 
 def _somewhere(motion: str, frames: int, rng: np.random.Generator) -> Track:
-    """A smaller critter's track anywhere in sight. A path that comes back is smaller too; others keep their pace."""
+    """A smaller critter's track at a random visible position. Closed paths are shrunk too; others keep their speed."""
     alone = track(motion, np.arange(frames), rng)
     comes_back = alone.x[0] == alone.x[-1] and alone.y[0] == alone.y[-1]
     radius = SMALLER * alone.radius
@@ -42,7 +42,7 @@ def _somewhere(motion: str, frames: int, rng: np.random.Generator) -> Track:
 
 
 def _moved(along: np.ndarray, radius: np.ndarray, rng: np.random.Generator, *, share: float) -> np.ndarray:
-    """One coordinate, its way shortened to a share, begun elsewhere; all by whole steps."""
+    """One coordinate, its path scaled by a factor and moved to a random start, in whole steps."""
     way = np.round(share * (along - along[0]) / STEP) * STEP
     least = np.ceil(-(way - ROOM * radius).min() / STEP)
     most = np.floor((1 - (way + ROOM * radius).max()) / STEP)

@@ -1,7 +1,7 @@
-"""Where a critter lives: six scenes, painted as flat layers like an old adventure game.
+"""The six background scenes of critters, painted as flat layers.
 
-A scene is a function of (x, y, rng) -> RGB, x and y in frame units (0..1, y down); `rng` moves the
-horizon and the small things. Knows nothing of subjects.
+A scene is a function (x, y, rng) -> RGB with x and y in frame units (0..1, y down); `rng` moves the horizon and the
+small objects. Does not depend on subjects.
 """
 
 from collections.abc import Callable
@@ -12,7 +12,7 @@ Canvas = np.ndarray  # (H, W, 3), 0..255
 
 
 def _fill(x: np.ndarray, *stops: tuple[float, tuple[int, int, int]], y: np.ndarray) -> Canvas:
-    """Horizontal bands: each stop paints everything from its height downwards."""
+    """Horizontal bands: each stop fills everything from its height downwards."""
     canvas = np.zeros((*x.shape, 3), dtype=np.float32)
     for top, color in stops:
         canvas[y >= top] = color
@@ -105,7 +105,7 @@ SCENES: dict[str, Callable[[np.ndarray, np.ndarray, np.random.Generator], Canvas
 
 
 def paint_scene(scene: str, size: int, rng: np.random.Generator) -> Canvas:
-    """An empty stage of `scene`, `size` pixels square: (size, size, 3) float32, 0..255."""
+    """The background of `scene`, `size` pixels square: (size, size, 3) float32, 0..255."""
     centres = (np.arange(size) + 0.5) / size
     x, y = np.meshgrid(centres, centres)
     return SCENES[scene](x, y, rng)

@@ -1,4 +1,4 @@
-"""What a clip of critters is about: who does what where, in words. Knows nothing of pixels."""
+"""The content of a critters clip as text: subjects, motions and scene. Does not depend on pixels."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -29,28 +29,28 @@ class Story:
 
     @property
     def subjects(self) -> tuple[Subject, ...]:
-        """Everyone in it."""
+        """All subjects of the clip."""
         return (self.subject,)
 
     @property
     def caption(self) -> str:
-        """Motion and scene only: who appears is told by the reference image alone."""
+        """Motion and scene only; the reference image alone identifies the subject."""
         return f"a critter {self.motion} {PLACES[self.scene]}"
 
     @property
     def class_caption(self) -> str:
-        """The caption with the critter's shape, as people name a subject by its kind."""
+        """The caption with the critter's shape as the subject's class."""
         return f"a {self.subject.shape} {self.motion} {PLACES[self.scene]}"
 
     @property
     def looks_caption(self) -> str:
-        """The caption with the subject's looks, for training a base model without images."""
+        """The caption with the subject's appearance, for training a base model without images."""
         return f"{self.caption}, {self.subject.looks}"
 
 
 @dataclass(frozen=True)
 class DoubleStory:
-    """Two critters of different shapes in one scene, each with a motion of its own."""
+    """Two critters of different shapes in one scene, each with its own motion."""
 
     subjects: tuple[Subject, Subject]
     motions: tuple[str, str]
@@ -58,29 +58,29 @@ class DoubleStory:
 
     @property
     def caption(self) -> str:
-        """Both shapes with their motions, and the scene; colors and patterns are told by the reference images."""
+        """Both shapes with their motions, and the scene; the reference images define colors and patterns."""
         parts = (f"a {one.shape} {motion}" for one, motion in zip(self.subjects, self.motions, strict=True))
         return f"{' and '.join(parts)} {PLACES[self.scene]}"
 
     @property
     def class_caption(self) -> str:
-        """The caption, which names the shapes already: without them nobody knew who does what."""
+        """The caption, which already contains the shapes: they are required to assign the motions."""
         return self.caption
 
     @property
     def looks_caption(self) -> str:
-        """The caption with the looks of both, for training a base model without images."""
+        """The caption with the appearance of both subjects, for training a base model without images."""
         return ", ".join((self.caption, *(one.looks for one in self.subjects)))
 
 
 def caption_words() -> tuple[str, ...]:
-    """All words that captions of one critter are made of, with its looks and without."""
+    """All words of single-subject captions, with and without the subject's appearance."""
     captions = [Story(one, motion, scene).looks_caption for one, motion, scene in _every()]
     return tuple(sorted({word for caption in captions for word in caption.replace(",", "").split()}))
 
 
 def _every() -> Iterator[tuple[Subject, str, str]]:
-    """Each subject, motion and scene, at least once."""
+    """Combinations that contain each subject, motion and scene at least once."""
     everyone = (*subjects("train"), *subjects("held_out"))
     first = everyone[0]
     yield from ((one, next(iter(MOTIONS)), next(iter(SCENES))) for one in everyone)
@@ -95,7 +95,7 @@ def story(seed: int, index: int, split: Split) -> Story:
 
 
 def double_story(seed: int, index: int, split: Split) -> DoubleStory:
-    """The story of clip `index` of those with two critters."""
+    """The story of two-subject clip `index`."""
     rng = np.random.default_rng((seed, index, 6))
     first, *others = rng.permutation(len(subjects(split))).tolist()
     everyone = subjects(split)

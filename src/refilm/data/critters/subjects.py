@@ -1,6 +1,6 @@
-"""Who can appear: a critter is a body shape, two colors, a pattern and a kind of eyes.
+"""The subjects of critters: each is a body shape, two colors, a pattern and a type of eyes.
 
-Knows nothing of pixels; `drawing` gives a subject its looks.
+Does not depend on pixels; `drawing` draws a subject.
 """
 
 import zlib
@@ -24,8 +24,9 @@ COLORS: dict[str, tuple[int, int, int]] = {
 }
 
 Split = Literal["train", "held_out", "train_combinations", "held_out_combinations"]
-"""Which subjects clips show: `train` nine tenths of all, `held_out` the others; `held_out_combinations` a tenth of all
-combinations of shape, colors and pattern, with any eyes, `train_combinations` only subjects that neither holds out."""
+"""The subjects that clips show: `train` has nine tenths of all, `held_out` the others. `held_out_combinations` has a
+tenth of all combinations of shape, colors and pattern, with any eyes; `train_combinations` has the subjects that are
+in neither of the two held-out splits."""
 
 
 @dataclass(frozen=True, order=True)
@@ -40,24 +41,24 @@ class Subject:
 
     @property
     def looks(self) -> str:
-        """The looks in words, as base training's captions tell them."""
+        """The appearance in words, as in the captions for training the base model."""
         return f"{self.color} {self.pattern} {self.second} {self.shape} with {self.eyes} eyes"
 
     @property
     def held_out(self) -> bool:
-        """Whether no training clip ever shows this subject: a tenth of all, by its name's checksum."""
+        """Whether no training clip shows this subject: a tenth of all, chosen by a checksum of its appearance."""
         return zlib.crc32(self.looks.encode()) % 10 == 0
 
     @property
     def combination_held_out(self) -> bool:
-        """Whether no clip of `train_combinations` shows its shape, colors and pattern together, with other eyes either.
+        """Whether no clip of `train_combinations` shows its combination of shape, colors and pattern, with any eyes.
 
-        A subject that is only held out may have a twin in training but for its eyes.
+        A subject of `held_out` may differ from a training subject only in its eyes.
         """
         return zlib.crc32(f"{self.color} {self.pattern} {self.second} {self.shape}".encode()) % 10 == 0
 
     def belongs_to(self, split: Split) -> bool:
-        """Whether clips of a split may show it."""
+        """Whether clips of a split can show this subject."""
         if split == "train_combinations":
             return not (self.held_out or self.combination_held_out)
         if split == "held_out_combinations":

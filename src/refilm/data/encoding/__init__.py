@@ -1,4 +1,4 @@
-"""Encodings of clips, made once and read by every epoch: latents, caption embeddings and reference tokens."""
+"""The cache of encoded clips, created once and read in every epoch: latents, caption embeddings, reference tokens."""
 
 from refilm.data.encoding.encode import EncodeProgress, encode
 from refilm.data.encoding.index import Entry

@@ -1,4 +1,4 @@
-"""The sizes that clips may get: the one that was asked for, or all of about its area."""
+"""The sizes that clips can be encoded at: the requested size, or with buckets all sizes of about its area."""
 
 import math
 from collections.abc import Iterator
@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from refilm.data.encoding.settings import EncodeSettings
 from refilm.sizes import Compression
 
-SLIMMEST = 2.5  # the longer side is at most so many of the shorter one
+SLIMMEST = 2.5  # largest ratio of the longer side to the shorter side
 
 
 def sizes(settings: EncodeSettings, compression: Compression) -> list[tuple[int, int]]:
-    """Heights and widths in pixels: with buckets, one for every height that fits the area.
+    """Heights and widths in pixels; with buckets, one size for every height that fits the area.
 
     Raises:
-        ValueError: the frames or the size that were asked for do not fit the autoencoder.
+        ValueError: the requested frames or size do not fit the autoencoder.
     """
     height, width = settings.height, settings.width
     compression.latent_frames(settings.frames)
@@ -24,7 +24,7 @@ def sizes(settings: EncodeSettings, compression: Compression) -> list[tuple[int,
 
 
 def _like(height: int, width: int, step: int) -> Iterator[tuple[int, int]]:
-    """Sizes in whole steps whose area is as near to height x width as a step allows."""
+    """Sizes in multiples of `step` whose area is as close to height x width as possible."""
     for high in range(step, math.isqrt(round(height * width * SLIMMEST)) + step, step):
         wide = max(1, round(height * width / high / step)) * step
         if 1 / SLIMMEST <= wide / high <= SLIMMEST:

@@ -1,7 +1,8 @@
-"""Encoding: what of a source is not in the cache yet is read by worker processes, encoded in batches and kept.
+"""Encode the missing parts of a data set: worker processes read files, batches are encoded and written to the cache.
 
-Kind by kind: captions, references, latents, so that no two encoders need to be in memory together. Whatever is whole
-on the disk is kept, however the process ends. Knows nothing of where encoders come from or how processes meet.
+Captions, references and latents are encoded one after another, so only one encoder is in memory at a time. Complete
+shards on the disk are kept, however the process ends. Does not depend on where encoders come from or how processes
+synchronize.
 """
 
 from collections.abc import Callable, Hashable, Iterable, Iterator
@@ -28,7 +29,7 @@ from refilm.data.samples import Source
 from refilm.data.workers import Failure, in_workers
 from refilm.encoders import Encoders
 
-LEAST_STD = 1e-8  # of latents: what rounds to none has no logarithm
+LEAST_STD = 1e-8  # of latents, so that the logarithm is finite
 BATCH = 16  # captions and images
 
 What = Literal["captions", "references", "clips"]
@@ -39,7 +40,7 @@ Cut = tuple[np.ndarray, np.ndarray | None]
 
 @dataclass(frozen=True)
 class EncodeProgress:
-    """How far one process has come with one kind of encodings; clips, the long part, come last."""
+    """One process's progress with one kind of encodings; clips, which take longest, come last."""
 
     what: What
     done: int
@@ -58,20 +59,20 @@ def encode(
     wait: Callable[[], None] = lambda: None,
     on_wait: Callable[[], None] = lambda: None,
 ) -> Iterator[EncodeProgress]:
-    """Encode what of a source is not in `folder` yet, yielding this process's progress after each batch.
+    """Encode the parts of a source that are not in `folder` yet; yields this process's progress after each batch.
 
-    Yields nothing where all is there. Stopped or killed, it goes on where it was. Encodings of other clips, or by
-    other settings, stay in the folder, but its index tells of this source alone.
+    Yields nothing if everything is cached. If interrupted, run it again to continue. Encodings of other clips or with
+    other settings remain in the folder, but its index lists this source only.
 
     Args:
-        encoder_identity: tells these encoders from any others (`identify`).
-        rank: which of `ranks` processes this is; each makes its share, and the first one writes the index.
-        wait: returns when all processes have called it.
-        on_wait: called if another command writes to this cache, whose end is waited for.
+        encoder_identity: identifies the encoders (see `identify`).
+        rank: number of this process out of `ranks`. Each encodes its part, and rank 0 writes the index.
+        wait: a barrier that returns when all processes have called it.
+        on_wait: called before waiting for another command that is writing to this cache.
 
     Raises:
-        ValueError: the settings do not fit the encoders, or a clip or image cannot be used; names it.
-        FloatingPointError: an encoder gave values that are not finite.
+        ValueError: the settings do not fit the encoders, or a clip or image cannot be used. The error names it.
+        FloatingPointError: an encoder produced values that are not finite.
     """
     whole = plan(source, settings, encoder_identity, encoders.unread.autoencoder.compression)
     folder.mkdir(parents=True, exist_ok=True)
@@ -85,7 +86,7 @@ def encode(
             shards = read_shards(folder)
             if gone := missing(whole.entries, shards):
                 raise ValueError(
-                    f"{folder}: {len(gone)} encodings of other processes are missing; encode again to finish"
+                    f"{folder}: {len(gone)} encodings of other processes are missing; encode again to complete the cache"
                 )
             write_index(folder, whole.entries, shards, settings=settings, encoders=encoder_identity)
             tidy(folder)
@@ -93,7 +94,7 @@ def encode(
 
 
 def _made(todo: Plan, encoders: Encoders, folder: Path, settings: EncodeSettings) -> Iterator[EncodeProgress]:
-    """Make all that is planned."""
+    """Create all planned encodings."""
     rows = settings.shard
     batch = settings.batch or BATCH
 
@@ -120,7 +121,7 @@ def _counted(what: What, total: int, made: Iterator[int]) -> Iterator[EncodeProg
 
 
 def encode_clips(cuts: list[Cut], encoders: Encoders) -> dict[str, Tensor]:
-    """Latents of clips of one size, with masks where they have them."""
+    """Latents of clips of one size, and their masks if they have any."""
     mean, std = encoders.autoencoder.posterior(torch.from_numpy(np.stack([pixels for pixels, _ in cuts])))
     rows = {"mean": mean, "logvar": 2 * std.clamp(min=LEAST_STD).log()}  # (n, T, C, h, w) each
     masks = [mask for _, mask in cuts if mask is not None]
@@ -128,7 +129,7 @@ def encode_clips(cuts: list[Cut], encoders: Encoders) -> dict[str, Tensor]:
 
 
 def encode_references(images: list[list[Image.Image]], encoders: Encoders) -> dict[str, Tensor]:
-    """Tokens of images, each in equally many views."""
+    """Tokens of images with the same number of augmented versions."""
     tokens = encoders.image([view for shown in images for view in shown])
     return {"references": tokens.unflatten(0, (len(images), -1))}  # (n, 1 + N, M, E)
 
@@ -136,7 +137,7 @@ def encode_references(images: list[list[Image.Image]], encoders: Encoders) -> di
 def _shelved(
     items: Iterable[tuple[str, Item]], shape_of: Callable[[Item], Hashable], shelf_for: Callable[[Item], Shelf[Item]]
 ) -> Iterator[int]:
-    """Put each item on the shelf of its shape; whatever happens, what was encoded until then is written."""
+    """Add each item to the shard writer of its shape; everything encoded is written even if an error is raised."""
     shelves: dict[Hashable, Shelf[Item]] = {}
     try:
         for key, item in items:
@@ -156,10 +157,10 @@ def _shelved(
 def _results(
     function: Callable[[Job], Item], jobs: dict[str, Job], settings: EncodeSettings
 ) -> Iterator[tuple[str, Item]]:
-    """What worker processes make of the jobs, in their order.
+    """The results of the jobs from worker processes, in order.
 
     Raises:
-        ValueError: one cannot be done; names its file.
+        ValueError: a job failed. The error names its file.
     """
     keys, todo = list(jobs), list(jobs.values())
     outcomes = in_workers(function, todo, workers=settings.workers, seconds=settings.patience, in_order=True)

@@ -1,7 +1,7 @@
-"""The index of a cache: which rows of which shards make up each clip, in the order of the data set.
+"""The index of a cache: the shard rows of each clip, in the order of the data set.
 
-`index.json` tells what the cache contains, has a checksum of itself, and vouches for `clips-<digest>.safetensors`,
-whose columns have a row a clip. Both appear whole, the `index.json` last.
+`index.json` describes the cache, contains a checksum of itself and the sha256 of `clips-<digest>.safetensors`, whose
+columns have one row per clip. Both are written atomically, `index.json` last.
 """
 
 import hashlib
@@ -32,26 +32,26 @@ AGAIN = "run refilm data encode again"
 
 @dataclass(frozen=True)
 class Entry:
-    """A clip of the data set, and the keys of its encodings."""
+    """A clip of the data set and the keys of its encodings."""
 
     video: str
-    """Its path, or what a drawn clip is called."""
+    """Path of the video, or the name of a generated clip."""
     captions: tuple[str, ...]
     subject: str | None
     source: str
-    """What the video is, whatever it is called: tells the clip when captions, references or encoders change."""
+    """Identity of the video's content; it stays the same when captions, references or encoders change."""
     latents: str
     text: tuple[str, ...]
     references: tuple[str, ...]
 
     @property
     def key(self) -> str:
-        """Tells what is encoded of this clip from all else."""
+        """Identifies all encodings of this clip."""
         return digest(self.latents, self.text, self.references)
 
     @property
     def group(self) -> int:
-        """The same number for clips that belong to one side of a split; evenly spread."""
+        """A hash that is equal for clips that must be on the same side of a split."""
         return _number(self.source if self.subject is None else f"subject {self.subject}")
 
     @property
@@ -61,12 +61,12 @@ class Entry:
 
 
 class Index(Settings):
-    """What `index.json` says."""
+    """The content of `index.json`."""
 
     format: Annotated[int, Field(ge=1)]
     clips: Count
     identity: str
-    """Tells what the cache contains from all else."""
+    """Identifies the content of the cache."""
     settings: dict[str, Any]
     encoders: dict[str, str]
     buckets: tuple[Bucket, ...]
@@ -74,17 +74,17 @@ class Index(Settings):
     columns: Annotated[str, Field(pattern=r"^clips-[0-9a-f]{16}\.safetensors$")]
     """The file of the columns."""
     sha256: Sha256
-    """Of that file."""
+    """The sha256 of the columns file."""
     seal: str | None = None
-    """A digest of all the above; None in caches of version 0.1."""
+    """Checksum of all fields above; None in caches of version 0.1."""
 
     def sealed(self) -> "Index":
-        """The same with its seal."""
+        """The index with its checksum."""
         return self.model_copy(update={"seal": digest(self.model_dump(mode="json", exclude={"seal"}))})
 
 
 def missing(entries: Sequence[Entry], shards: Iterable[Shard]) -> set[str]:
-    """The keys that no shard holds."""
+    """The keys that are in no shard."""
     return {key for entry in entries for key in entry.parts} - {key for shard in shards for key in shard.keys}
 
 
@@ -96,7 +96,7 @@ def write_index(
     settings: EncodeSettings,
     encoders: EncoderIdentity,
 ) -> Index:
-    """Write the index of clips whose encodings are all there. It is left alone where nothing would change."""
+    """Write the index of clips whose encodings are all present. An identical index is not rewritten."""
     wanted = {key: None for entry in entries for key in entry.parts}
     where = {key: (shard, row) for shard in shards for row, key in enumerate(shard.keys) if key in wanted}
     names = sorted({shard.name for shard, _ in where.values()})
@@ -132,7 +132,7 @@ def write_index(
 
 
 def _columns(entries: Sequence[Entry], keys: Sequence[str]) -> dict[str, Tensor]:
-    """What does not depend on where encodings lie; they are told by their number among all keys."""
+    """The columns that do not depend on shards; encodings are referenced by their position in `keys`."""
     record = {key: position for position, key in enumerate(keys)}
     return {
         "record_keys": torch.from_numpy(np.array([list(bytes.fromhex(key)) for key in keys], np.uint8)),
@@ -146,39 +146,40 @@ def _columns(entries: Sequence[Entry], keys: Sequence[str]) -> dict[str, Tensor]
 
 
 def identity_of(entries: Iterable[Entry]) -> str:
-    """Tells these clips, in this order, from any others."""
+    """Identifies these clips in this order."""
     return digest(*(entry.key for entry in entries))
 
 
 def read_index(folder: Path) -> Index:
-    """What a cache holds.
+    """Read the index of a cache.
 
     Raises:
-        ValueError: the folder is no cache, is one that was never finished, or its index is damaged.
+        ValueError: the folder is not a cache, the cache is incomplete, or its index is damaged.
     """
     path = folder / INDEX
     if not path.is_file():
-        raise ValueError(f"{folder}: no finished cache of encoded clips (no {INDEX} in it); run refilm data encode")
+        raise ValueError(f"{folder}: not a complete cache of encoded clips ({INDEX} is missing); run refilm data encode")
     try:
-        said = read_json(path)
+        content = read_json(path)
     except ValueError as error:
         raise ValueError(f"{error}; {AGAIN}") from error
-    if said.get("format") != FORMAT:
-        raise ValueError(f"{path}: is of format {said.get('format')!r:.40}, this version reads {FORMAT}; encode again")
+    if content.get("format") != FORMAT:
+        received = f"{content.get('format')!r:.40}"
+        raise ValueError(f"{path}: has format {received}, but this version reads format {FORMAT}; encode again")
     try:
-        index = Index.model_validate_json(json.dumps(said))  # where JSON's lists may be tuples
+        index = Index.model_validate_json(json.dumps(content))  # JSON mode accepts lists for tuples
     except ValidationError as error:
         raise ValueError(f"{path}: damaged ({explain(error)[:200]}); {AGAIN}") from error
     if index.seal is not None and index != index.sealed():
-        raise ValueError(f"{path}: damaged or edited (its seal does not match); {AGAIN}")
+        raise ValueError(f"{path}: damaged or edited (its checksum does not match); {AGAIN}")
     return index
 
 
 def read_columns(folder: Path, index: Index) -> dict[str, Tensor]:
-    """The columns.
+    """Read the columns file.
 
     Raises:
-        ValueError: they are missing, or not what was written.
+        ValueError: the file is missing, or differs from what was written.
     """
     path = folder / index.columns
     try:
@@ -186,7 +187,7 @@ def read_columns(folder: Path, index: Index) -> dict[str, Tensor]:
     except OSError as error:
         raise ValueError(f"{describe(error)}; {AGAIN}") from error
     if hashlib.sha256(content).hexdigest() != index.sha256:
-        raise ValueError(f"{path}: its content is not what was written (sha256); {AGAIN}")
+        raise ValueError(f"{path}: the content differs from what was written (sha256); {AGAIN}")
     try:
         return load(content)
     except SafetensorError as error:
@@ -194,13 +195,13 @@ def read_columns(folder: Path, index: Index) -> dict[str, Tensor]:
 
 
 def entry_from(line: bytes) -> Entry:
-    """An entry from its line."""
-    said = json.loads(line)
-    return Entry(**{**said, **{name: tuple(said[name]) for name in ("captions", "text", "references")}})
+    """Parse an entry from its JSON line."""
+    fields = json.loads(line)
+    return Entry(**{**fields, **{name: tuple(fields[name]) for name in ("captions", "text", "references")}})
 
 
 def column_of(columns: dict[str, np.ndarray], name: str, place: int) -> np.ndarray:
-    """A clip's part of a column whose rows have unequal lengths."""
+    """A clip's values in a column whose rows have different lengths."""
     first, last = columns[f"{name}_ends"][place : place + 2]
     return columns[name][first:last]
 
@@ -214,7 +215,7 @@ def _column(values: Iterable[object]) -> Tensor:
 
 
 def _ragged(name: str, rows: Sequence[Sequence[int]], dtype: torch.dtype = torch.int64) -> dict[str, Tensor]:
-    """Rows of unequal lengths one after another, and where each begins and the last ends."""
+    """Concatenated rows of different lengths, and the offsets of their boundaries."""
     ends = torch.tensor([0, *(len(row) for row in rows)]).cumsum(0)
     flat = np.fromiter(chain.from_iterable(rows), np.int64 if dtype == torch.int64 else np.uint8, int(ends[-1]))
     return {name: torch.from_numpy(flat), f"{name}_ends": ends}

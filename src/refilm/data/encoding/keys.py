@@ -1,8 +1,8 @@
-"""Keys: what an encoding was made of, as a digest. Equal keys mean equal encodings, whoever made them and when.
+"""Cache keys: digests of everything that determines an encoding. Equal keys mean equal encodings.
 
-The latents, the text and the references of a clip have keys of their own, so that a new caption leaves the
-latents as they are, and clips that share an image or a caption share its encoding. Knows no files: what a
-video or an image is, its `identity` says (see `data.samples`).
+Latents, text and references of a clip have separate keys, so a new caption does not invalidate the latents, and clips
+with the same image or caption share its encoding. Does not access files: the `identity` of a video or image
+identifies its content (see `data.samples`).
 """
 
 import hashlib
@@ -16,13 +16,13 @@ from refilm.data.encoding.settings import EncodeSettings
 from refilm.data.samples import Clip, ImageSource
 from refilm.encoders import Encoders
 
-VERSION = 2  # of the recipe by which encodings are made: another number makes all of them anew
+VERSION = 2  # version of the encoding procedure; changing it invalidates all encodings
 DIGITS = 32
 
 
 @dataclass(frozen=True)
 class EncoderIdentity:
-    """Tells the three encoders, set up as they are, from any others."""
+    """Identifies the three encoders and their configuration."""
 
     latents: str
     text: str
@@ -30,9 +30,9 @@ class EncoderIdentity:
 
 
 def identify(encoders: Encoders, fingerprint: Callable[[nn.Module], str]) -> EncoderIdentity:
-    """The encoders' weights, by `fingerprint`, and what beside the weights decides their output.
+    """Identify the encoders by the `fingerprint` of their weights and by the settings that affect their output.
 
-    Of the weights only what `fingerprint` samples is read.
+    Only the weights that `fingerprint` samples are read.
     """
     encoders = encoders.unread
     autoencoder = encoders.autoencoder
@@ -51,7 +51,7 @@ def digest(*parts: object) -> str:
 
 
 def latents_key(clip: Clip, mask: Clip | None, settings: EncodeSettings, encoder: EncoderIdentity) -> str:
-    """Of a clip's latents, with the mask where there is one."""
+    """The key of a clip's latents and, if present, its mask."""
     made = (settings.frames, settings.fps, settings.height, settings.width, settings.buckets)
     masked = mask.identity if mask else None
     background = settings.background if masked else None
@@ -59,11 +59,11 @@ def latents_key(clip: Clip, mask: Clip | None, settings: EncodeSettings, encoder
 
 
 def text_key(caption: str, encoder: EncoderIdentity) -> str:
-    """Of a caption's embeddings."""
+    """The key of a caption's embeddings."""
     return digest("text", VERSION, caption, encoder.text)
 
 
 def references_key(image: ImageSource, settings: EncodeSettings, encoder: EncoderIdentity) -> str:
-    """Of the tokens of an image and of its views."""
+    """The key of the tokens of an image and its augmented versions."""
     views = settings.views.model_dump(mode="json") if settings.views.count else None
     return digest("references", VERSION, image.identity, views, settings.background, encoder.references)

@@ -1,4 +1,4 @@
-"""One writer of a cache at a time, whichever command it is: a second one waits until the first has ended."""
+"""Ensure that only one command writes to a cache at a time; a second one waits for the first to end."""
 
 import errno
 from collections.abc import Callable, Iterator
@@ -10,14 +10,14 @@ LOCK = ".lock"
 
 @contextmanager
 def only_writer(folder: Path, on_wait: Callable[[], None]) -> Iterator[None]:
-    """Hold a cache until the context ends. A process that is killed gives it up.
+    """Lock a cache until the context ends. The lock of a killed process is released.
 
-    A cache on a read-only disk is held by nobody: nothing can change it.
+    A cache on a read-only disk is not locked, because it cannot change.
 
     Args:
-        on_wait: called if another process holds it, before its end is waited for.
+        on_wait: called before waiting for another process that has locked the cache.
     """
-    from filelock import FileLock, Timeout  # takes longer to import than most commands need it
+    from filelock import FileLock, Timeout  # slow to import
 
     lock = FileLock(folder / LOCK)
     try:

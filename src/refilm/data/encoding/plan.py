@@ -1,4 +1,4 @@
-"""The plan: what each clip of a source is made of, and which encodings there are to make, each once. Opens nothing."""
+"""Plan the encoding of a source: the parts of each clip, and the encodings to create, each once. Opens no files."""
 
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
@@ -16,7 +16,7 @@ Job = TypeVar("Job")
 
 @dataclass(frozen=True)
 class Plan:
-    """The clips in order, and the encodings to make, by key."""
+    """The clips in order, and the encodings to create, by key."""
 
     entries: list[Entry] = field(default_factory=list)
     captions: dict[str, str] = field(default_factory=dict)
@@ -27,7 +27,7 @@ class Plan:
         return len(self.captions) + len(self.views) + len(self.clips)
 
     def share(self, rank: int, ranks: int) -> "Plan":
-        """What one of several processes makes. It does not depend on what is there, so that all part alike."""
+        """The part of one process. It does not depend on the cache, so all processes divide the work in the same way."""
 
         def part(jobs: dict[str, Job]) -> dict[str, Job]:
             return dict(list(jobs.items())[rank::ranks])
@@ -35,7 +35,7 @@ class Plan:
         return replace(self, captions=part(self.captions), views=part(self.views), clips=part(self.clips))
 
     def without(self, there: set[str]) -> "Plan":
-        """What is left to make."""
+        """The encodings that are not cached yet."""
 
         def rest(jobs: dict[str, Job]) -> dict[str, Job]:
             return {key: job for key, job in jobs.items() if key not in there}
@@ -44,19 +44,19 @@ class Plan:
 
 
 def plan(source: Source, settings: EncodeSettings, identity: EncoderIdentity, compression: Compression) -> Plan:
-    """The plan for all of a source.
+    """The plan for a whole source.
 
     Raises:
-        ValueError: there are no clips, one has no reference, or the settings do not fit the autoencoder.
+        ValueError: there are no clips, a clip has no reference, or the settings do not fit the autoencoder.
     """
     if not len(source):
-        raise ValueError("there are no clips to encode; give at least one")
+        raise ValueError("there are no clips to encode; provide at least one")
     allowed = sizes(settings, compression)
     whole = Plan()
     for index in range(len(source)):
         sample = source[index]
         if not sample.references:
-            raise ValueError(f"{sample.clip.name}: has no reference; give it one, or run refilm data prepare")
+            raise ValueError(f"{sample.clip.name}: has no reference; add one, or run refilm data prepare")
         entry = entry_of(sample, settings, identity)
         whole.entries.append(entry)
         whole.captions.update(zip(entry.text, sample.captions, strict=True))
@@ -69,7 +69,7 @@ def plan(source: Source, settings: EncodeSettings, identity: EncoderIdentity, co
 
 
 def entry_of(sample: Sample, settings: EncodeSettings, identity: EncoderIdentity) -> Entry:
-    """A clip's line in the index."""
+    """A clip's entry in the index."""
     return Entry(
         video=sample.clip.name,
         captions=sample.captions,

@@ -1,6 +1,6 @@
-"""Encoded clips as training reads them: clip by clip, in any order, each compared with its checksums.
+"""Read encoded clips for training: one by one, in any order, with their checksums verified.
 
-Opening a set reads its index alone, and whoever pickles one sends its path. Knows nothing of batches.
+Opening a set reads only its index, and pickling one stores only its path. Does not depend on batches.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,31 +17,31 @@ from refilm.data.encoding.index import Bucket, Entry, Index, column_of, entry_fr
 from refilm.data.encoding.keys import digest
 from refilm.data.encoding.rows import AGAIN, ShardReader
 
-FEW = 10  # clips below which none are held out
+FEW = 10  # with fewer clips, none are held out
 
 
 @dataclass(frozen=True)
 class EncodedClip:
-    """A clip. Its captions are alternatives; so are its references. Half precision, or single where that overflows."""
+    """An encoded clip with alternative captions and references, in float16, or float32 where that overflows."""
 
     mean: Tensor
-    """(T, C, h, w): of the latents, scaled to about unit variance."""
+    """(T, C, h, w): mean of the latents, scaled to about unit variance."""
     logvar: Tensor
-    """(T, C, h, w): logarithm of their variance, scaled likewise."""
+    """(T, C, h, w): log variance of the latents, with the same scaling."""
     text: Tensor
     """(V, L, D): embeddings of V captions."""
     references: Tensor
-    """(R, 1 + N, M, E): tokens of R references, each as it is and in N augmented views."""
+    """(R, 1 + N, M, E): tokens of R references, each unchanged and in N augmented versions."""
     mask: Tensor | None
-    """(T, h, w), 0..1: how much of each latent pixel is the subject; none if nobody said."""
+    """(T, h, w), 0..1: fraction of each latent pixel that the subject covers. None: there is no mask."""
 
     def latents(self, noise: Tensor) -> Tensor:
-        """Latents drawn from the posterior, float32; `noise` is a unit normal of their shape."""
+        """Sample latents from the posterior, float32; `noise` is standard normal noise of their shape."""
         return self.mean.float() + (0.5 * self.logvar.float()).exp() * noise
 
 
 class Subset:
-    """Some clips of an encoded set, in an order."""
+    """An ordered subset of an encoded set."""
 
     def __init__(self, cache: "_Cache", indices: np.ndarray | None):
         self._cache, self._indices = cache, indices
@@ -57,12 +57,12 @@ class Subset:
 
     @property
     def entries(self) -> Sequence[Entry]:
-        """What is known of each clip, read when it is asked for."""
+        """The index entry of each clip, read on demand."""
         return _Entries(self)
 
     @cached_property
     def buckets(self) -> dict[Bucket, Tensor]:
-        """The sizes of latents (T, h, w), each with the indices of its clips in order."""
+        """The latent sizes (T, h, w), each with the ordered indices of its clips."""
         column = self._column("bucket")
         shapes = enumerate(self._cache.index.buckets)
         found = ((shape, torch.from_numpy(np.flatnonzero(column == number))) for number, shape in shapes)
@@ -70,43 +70,43 @@ class Subset:
 
     @cached_property
     def identity(self) -> str:
-        """Tells what it holds, and in which order, from all else."""
+        """Identifies the clips and their order."""
         whole = self._cache.index.identity
         return whole if self._indices is None else digest(whole, self._indices.tolist())
 
     def split(self, share: float = 0.1) -> "tuple[Subset, Subset]":
-        """The clips to learn from, and at least a share of them held out, by a rule that knows no order.
+        """Split into training clips and at least a fraction `fraction` of held-out clips, independent of their order.
 
-        Clips of one subject go to one side; clips without a subject are told apart by their video. Of a single
-        subject the clips are split as if they had none. Fewer than ten clips: both are all of them.
+        Clips of one subject are on the same side; clips without a subject are grouped by their video. If all clips have
+        the same subject, subjects are ignored. With fewer than ten clips, both sides contain all of them.
 
         Raises:
-            ValueError: a share that is not above 0 and below 1.
+            ValueError: `fraction` is not above 0 and below 1.
         """
         if not 0 < share < 1:
-            raise ValueError(f"the held-out share must lie between 0 and 1, received {share}")
+            raise ValueError(f"the held-out fraction must be above 0 and below 1, received {share}")
         if len(self) < FEW:
             return self, self
         held_out = _held_out(self._column("group"), share)
         if held_out is None:
             held_out = _held_out(self._column("source"), share)
-        if held_out is None:  # the same clip throughout
+        if held_out is None:  # all clips are from the same video
             return self, self
         places = np.arange(self._cache.index.clips) if self._indices is None else self._indices
         return Subset(self._cache, places[~held_out]), Subset(self._cache, places[held_out])
 
     def chosen(self, indices: Sequence[int]) -> "Subset":
-        """These of its clips, in this order."""
+        """The clips with these indices, in this order."""
         return Subset(self._cache, np.array([self._place(index) for index in indices], dtype=np.int64))
 
     def not_finite(self, index: int) -> str | None:
-        """What of a clip holds infinities or NaN, where that is stored, and what to do; none: nothing."""
+        """Which part of a clip contains infinities or NaN, where it is stored, and how to fix it. None: all are finite."""
         for name, tensor in vars(self[index]).items():
             if tensor is not None and not tensor.isfinite().all():
                 kind = name if name in ("text", "references") else "latents"
                 shard = self._cache.stored(kind, self._place(index))
-                told = f"{name} of {self.entries[index].video}, in {shard}"
-                return f"{told}; delete that file and run refilm data encode again, or leave the clip out"
+                part = f"{name} of {self.entries[index].video}, in {shard}"
+                return f"{part}; delete that file and run refilm data encode again, or exclude the clip"
         return None
 
     def _place(self, index: int) -> int:
@@ -121,10 +121,10 @@ class Subset:
 
 
 class EncodedSet(Subset):
-    """All clips of a cache that `refilm data encode` made.
+    """All clips of a cache that `refilm data encode` created.
 
     Raises:
-        ValueError: the folder is no finished cache, or shards are missing.
+        ValueError: the folder is not a complete cache, or shards are missing.
     """
 
     def __init__(self, folder: Path | str):
@@ -132,12 +132,12 @@ class EncodedSet(Subset):
 
     @property
     def index(self) -> Index:
-        """How and by which encoders the clips were encoded."""
+        """The settings and encoders with which the clips were encoded."""
         return self._cache.index
 
 
 def _held_out(groups: np.ndarray, share: float) -> np.ndarray | None:
-    """Which clips to hold out: whole groups, by number, until they are enough; none if there is but one group."""
+    """The clips to hold out: whole groups in the order of their numbers. None: there is only one group."""
     numbers, which, counts = np.unique(groups, return_inverse=True, return_counts=True)
     if len(numbers) == 1:
         return None
@@ -157,14 +157,14 @@ class _Entries(Sequence[Entry]):
 
 
 class _Cache:
-    """The index and the shards that were last used."""
+    """The index and the open shards of a cache."""
 
     def __init__(self, folder: Path):
         self.folder = folder
         self.index = read_index(folder)
         gone = [name for name in self.index.shards if not (folder / name).is_file()]
         if gone:
-            raise ValueError(f"{folder}: {len(gone)} shards are missing, {gone[0]} first; run refilm data encode again")
+            raise ValueError(f"{folder}: {len(gone)} shards are missing, the first is {gone[0]}; run refilm data encode again")
         self.columns = {name: column.numpy() for name, column in read_columns(folder, self.index).items()}
         self._shards: dict[int, ShardReader] = {}
 
@@ -177,7 +177,7 @@ class _Cache:
         bucket = self.index.buckets[self.columns["bucket"][place]]
         mean = shard.read("mean", row)[0]
         if (mean.shape[0], *mean.shape[2:]) != bucket:
-            raise ValueError(f"{shard.path}: has latents of another size than the index says; {AGAIN}")
+            raise ValueError(f"{shard.path}: the size of its latents does not match the index; {AGAIN}")
         return EncodedClip(
             mean=mean,
             logvar=shard.read("logvar", row)[0],
@@ -187,7 +187,7 @@ class _Cache:
         )
 
     def stored(self, kind: str, place: int) -> Path:
-        """The shard of a clip's latents, or of the first of its captions (`text`) or references."""
+        """The shard that contains a clip's latents, or its first caption (`text`) or reference."""
         records = self.columns[kind][place : place + 1] if kind == "latents" else column_of(self.columns, kind, place)
         return self.folder / self.index.shards[self._rows(records)[0][0]]
 
@@ -198,7 +198,7 @@ class _Cache:
         return self.columns["records"][records].tolist()
 
     def _stacked(self, name: str, place: int) -> Tensor:
-        """A clip's rows together; read at once where they lie in order, as they mostly do."""
+        """A clip's rows, stacked; read at once if they are consecutive, which is the usual case."""
         rows = self._rows(column_of(self.columns, name, place))
         (number, row), count = rows[0], len(rows)
         if rows == [[number, row + step] for step in range(count)]:

@@ -1,6 +1,7 @@
-"""Rows of shards, read one by one from the file and compared with their checksums.
+"""Read single rows of shards and verify their checksums.
 
-Rows are read, not mapped: a file that is cut short while it is in use is an error here, not the end of the process.
+Rows are read, not memory-mapped: a file that is truncated while in use raises an error instead of crashing the
+process.
 """
 
 import json
@@ -23,11 +24,11 @@ AGAIN = "run refilm data verify, then refilm data encode again"
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the rows of a tensor lie in the file."""
+    """Position and format of a tensor's rows in the file."""
 
     offset: int
     end: int
-    """Bytes, from the file's beginning."""
+    """End of the data, in bytes from the start of the file, like `offset`."""
     dtype: torch.dtype
     shape: tuple[int, ...]
     """Of one row."""
@@ -41,9 +42,10 @@ class Layout:
 class ShardReader:
     """The rows of a shard.
 
+    A shard of version 0.1 has no row checksums, so the whole file is read once to verify its sha256.
+
     Raises:
-        ValueError: the file or its sidecar is missing or damaged; names it and how to fix it. A shard of version 0.1
-            has no checksums of its rows and is read whole, once, to compare its sha256.
+        ValueError: the file or its sidecar is missing or damaged. The error names it and how to fix it.
     """
 
     def __init__(self, path: Path):
@@ -53,9 +55,9 @@ class ShardReader:
             if shard is None:
                 raise self._damaged("its sidecar is missing or damaged")
             if (size := path.stat().st_size) != shard.size:
-                raise self._damaged(f"{size} bytes instead of {shard.size}")
+                raise self._damaged(f"has {size} bytes instead of {shard.size}")
             if shard.rows is None and sha256_of(path) != shard.sha256:
-                raise self._damaged("its content is not what was written (sha256)")
+                raise self._damaged("the content differs from what was written (sha256)")
             self.layouts = self._layouts(shard)
         except OSError as error:
             raise ValueError(describe(error)) from error
@@ -63,15 +65,15 @@ class ShardReader:
         self.checksums = {name: np.array(rows, np.uint32) for name, rows in (shard.rows or {}).items()}  # (n,)
 
     def read(self, name: str, first: int, count: int = 1) -> Tensor:
-        """Rows of a tensor, (count, ...), in memory of their own.
+        """Read rows of a tensor, (count, ...), into new memory.
 
         Raises:
-            ValueError: they are not what was written, or not there any more.
+            ValueError: the rows differ from what was written, or do not exist.
         """
         if name not in self.layouts:
             raise self._damaged(f"has no {name}")
         if not 0 <= first <= first + count <= self.count:
-            raise self._damaged(f"has {self.count} rows, and row {first + count - 1} is asked for")
+            raise self._damaged(f"has {self.count} rows, but row {first + count - 1} was requested")
         layout = self.layouts[name]
         try:
             with self.path.open("rb", buffering=0) as file:
@@ -81,28 +83,28 @@ class ShardReader:
         except OSError as error:
             raise ValueError(describe(error)) from error
         if there != len(content):
-            raise self._damaged("was cut short")
+            raise self._damaged("is truncated")
         if name in self.checksums:
             rows = memoryview(content)
             for row in range(count):
                 found = zlib.crc32(rows[row * layout.bytes : (row + 1) * layout.bytes])
                 if found != self.checksums[name][first + row]:
-                    raise self._damaged(f"row {first + row} of {name} is not what was written (checksum)")
+                    raise self._damaged(f"row {first + row} of {name} differs from what was written (checksum)")
         return torch.frombuffer(content, dtype=layout.dtype).view(count, *layout.shape)
 
     def _layouts(self, shard: Shard) -> dict[str, Layout]:
-        """The file's own header, which has to agree with the sidecar."""
+        """The tensors in the file's header, which must match the sidecar."""
         with self.path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
             header = file.read(min(length, shard.size))
         try:
-            said = {name: part for name, part in json.loads(header).items() if name != "__metadata__"}
-            layouts = {name: _layout(part, 8 + length) for name, part in said.items()}
-            counts = {part["shape"][0] for part in said.values()}
+            tensors = {name: part for name, part in json.loads(header).items() if name != "__metadata__"}
+            layouts = {name: _layout(part, 8 + length) for name, part in tensors.items()}
+            counts = {part["shape"][0] for part in tensors.values()}
         except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
             raise self._damaged("its header is damaged") from error
         if counts != {len(shard.keys)} or {name: layout.shape for name, layout in layouts.items()} != shard.shapes:
-            raise self._damaged("its tensors have other shapes than its sidecar says")
+            raise self._damaged("the shapes of its tensors do not match its sidecar")
         if any(layout.end - layout.offset != len(shard.keys) * layout.bytes for layout in layouts.values()):
             raise self._damaged("its header is damaged")
         return layouts
@@ -111,6 +113,6 @@ class ShardReader:
         return ValueError(f"{self.path}: {what}; {AGAIN}")
 
 
-def _layout(said: dict[str, Any], data: int) -> Layout:
-    first, end = said["data_offsets"]
-    return Layout(data + first, data + end, DTYPES[said["dtype"]], tuple(said["shape"][1:]))
+def _layout(part: dict[str, Any], data: int) -> Layout:
+    first, end = part["data_offsets"]
+    return Layout(data + first, data + end, DTYPES[part["dtype"]], tuple(part["shape"][1:]))

@@ -1,4 +1,4 @@
-"""How clips are prepared and encoded."""
+"""Settings of encoding."""
 
 from pydantic import Field
 
@@ -6,37 +6,39 @@ from refilm.data.views import ViewSettings
 from refilm.media.images import Color
 from refilm.settings import Settings
 
-PIXELS = 1 << 22  # of a batch, where its size is left open: 16 of the pocket model's clips, one of CogVideoX's
+PIXELS = 1 << 22  # pixels of a default batch: 16 clips of the pocket model, one of CogVideoX
 
-PACE = ("batch", "shard", "workers", "patience")  # settings that change nothing of what is encoded
+PACE = ("batch", "shard", "workers", "patience")  # settings that do not affect the encodings
 
 
 class EncodeSettings(Settings):
-    """What is cut out of the videos and images, and how much is done at once."""
+    """How videos and images are prepared, and how many are encoded at once."""
 
     frames: int = Field(default=49, ge=1)
-    """Frames of a clip; with buckets, at most so many."""
+    """Number of frames of a clip; with `buckets`, the maximum number."""
     fps: float = Field(default=8.0, gt=0, le=1000)
-    """Frames a second of a clip: the nearest in time are taken."""
+    """Frame rate of a clip, in frames per second; the frames nearest in time are used."""
     height: int = Field(default=480, ge=1)
-    """Height in pixels."""
+    """Height of a clip in pixels; with `buckets`, height and width define the area."""
     width: int = Field(default=720, ge=1)
-    """Width in pixels."""
+    """Width of a clip in pixels."""
     buckets: bool = False
-    """Give each clip the size of about the same area that comes nearest its shape, and the length that it has."""
+    """Encode each clip at the size of about the same area whose aspect ratio is closest to its own, and allow shorter
+    clips."""
     views: ViewSettings = ViewSettings()
-    """Augmented views of each reference."""
+    """Augmentation of reference images."""
     background: Color = (255, 255, 255)
-    """Red, green and blue behind transparent images and subjects that are cut out."""
+    """Red, green and blue (0 to 255) behind transparent images and cut-out subjects."""
     batch: int | None = Field(default=None, ge=1)
-    """Encoded at once; left out: 16 captions or images, and as many clips as have four million pixels, up to 16."""
+    """Batch size of encoding. Default: 16 captions or images, and as many clips as have four million pixels, at most
+    16."""
     shard: int = Field(default=512, ge=1)
-    """Most encodings in a file; large ones are fewer."""
+    """Maximum number of encodings in a cache shard; shards of large encodings contain fewer."""
     workers: int = Field(default=2, ge=1)
-    """Processes that read videos and images."""
+    """Number of processes that read videos and images."""
     patience: float = Field(default=120.0, gt=0)
-    """Seconds that one video or image may take to be read."""
+    """Time limit for reading one video or image, in seconds."""
 
     def batch_of(self, pixels: int) -> int:
-        """Clips encoded at once, where each has so many pixels in all of its frames."""
+        """Number of clips in a batch, for the number of pixels in all frames of one clip."""
         return self.batch or max(1, min(16, PIXELS // pixels))

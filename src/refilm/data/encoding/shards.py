@@ -1,8 +1,8 @@
-"""Shards: files of encodings of one kind and one shape, each with a sidecar that lists and vouches for them.
+"""Cache shards: files of encodings of one kind and shape, each with a sidecar that lists them and their checksums.
 
-`latents-1f...safetensors` holds its encodings stacked, row by row; `latents-1f...json` their keys in the same
-order, the file's sha256 and a checksum of each row. The sidecar comes last, so a shard without one was never finished
-and does not count.
+`latents-1f...safetensors` contains stacked encodings, one per row; `latents-1f...json` contains their keys in the same
+order, the sha256 of the file and a checksum of each row. The sidecar is written last, so a shard without one is
+incomplete and is ignored.
 """
 
 import hashlib
@@ -35,32 +35,32 @@ Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
 class Shard(Settings):
-    """What a sidecar says."""
+    """The content of a sidecar."""
 
     name: str
-    """The file, in the cache's folder."""
+    """File name of the shard in the cache's folder."""
     kind: Kind
     keys: tuple[str, ...]
-    """Of its rows, in order."""
+    """Keys of the rows, in order."""
     shapes: dict[str, tuple[Count, ...]]
-    """Of one row of each tensor."""
+    """Shape of one row of each tensor."""
     sha256: Sha256
     size: Count
     """Bytes."""
     rows: dict[str, tuple[Checksum, ...]] | None = None
-    """The CRC-32 of each row of each tensor; None in shards of version 0.1, for which the sha256 stands alone."""
+    """CRC-32 of each row of each tensor; None in shards of version 0.1, which have only the sha256."""
 
 
 class Shelf(Generic[Item]):
-    """Takes what is to be encoded into rows of one shape, encodes it batch by batch, and writes shards when full.
+    """Collects items whose encodings have one shape, encodes them in batches, and writes full shards.
 
-    A shard is full after a whole number of batches, so that whoever goes on makes the same batches and the same bytes.
+    A shard contains a whole number of batches, so a resumed run makes the same batches and the same bytes.
 
     Args:
-        encode: makes of some items their rows: tensors by name, (n, ...) each.
-        batch: items encoded at once.
-        rows: most rows of a shard.
-        names: by key, what an item is made of, whose text says what it is called.
+        encode: maps items to their rows: tensors by name, (n, ...) each.
+        batch: batch size.
+        rows: maximum number of rows of a shard.
+        names: by key, an object whose `str` names the item in messages.
     """
 
     def __init__(
@@ -80,12 +80,12 @@ class Shelf(Generic[Item]):
         self.parts: list[dict[str, Tensor]] = []
 
     def put(self, key: str, item: Item) -> int:
-        """Take an item; how many rows were made now that it is there."""
+        """Add an item; returns the number of rows that were encoded."""
         self.waiting[key] = item
         return self.encode() if len(self.waiting) == self.batch else 0
 
     def encode(self) -> int:
-        """Make rows of what is waiting; how many."""
+        """Encode the waiting items; returns their number."""
         if not self.waiting:
             return 0
         made, items = list(self.waiting), list(self.waiting.values())
@@ -100,7 +100,7 @@ class Shelf(Generic[Item]):
         return len(made)
 
     def close(self) -> None:
-        """Write the rows that were made since the last shard."""
+        """Write the rows that were encoded since the last shard."""
         if self.keys:
             stacked = {name: torch.cat([part[name] for part in self.parts]) for name in self.parts[0]}
             write_shard(self.folder, self.kind, self.keys, stacked)
@@ -110,18 +110,18 @@ class Shelf(Generic[Item]):
         for row, key in enumerate(keys):
             if not all(tensor[row].isfinite().all() for tensor in encoded.values()):
                 raise FloatingPointError(
-                    f"{self.names[key]}: the encoder of {self.kind} gave values that are not finite; encode in float32 "
-                    "or bfloat16, or take this one out"
+                    f"{self.names[key]}: the {self.kind} encoder produced values that are not finite; encode in float32 "
+                    "or bfloat16, or exclude this one"
                 )
 
 
 def compact(tensor: Tensor) -> Tensor:
-    """In half precision, where the values fit."""
+    """Convert to float16 if the values fit, otherwise to float32."""
     return tensor.half() if tensor.abs().max() <= HALF_MAX else tensor.float()
 
 
 def write_shard(folder: Path, kind: Kind, keys: Sequence[str], tensors: Mapping[str, Tensor]) -> Shard:
-    """Write a shard and then its sidecar. The name is made of the keys: the same encodings have the same."""
+    """Write a shard and then its sidecar. The name is a digest of the keys."""
     name = shard_name(kind, keys)
     tensors = {tensor: value.contiguous() for tensor, value in tensors.items()}
     content = save(tensors)
@@ -145,37 +145,37 @@ def checksum(row: Tensor) -> int:
 
 
 def bucket_of(shard: Shard) -> Bucket:
-    """The size of its latents."""
+    """The latent size of a shard."""
     frames, _, height, width = shard.shapes["mean"]
     return frames, height, width
 
 
 def shard_name(kind: Kind, keys: Sequence[str]) -> str:
-    """What the shard of these encodings is called."""
+    """The file name of the shard with these encodings."""
     return f"{kind}-{digest(*keys)[:16]}.safetensors"
 
 
 def shard_paths(folder: Path) -> list[Path]:
-    """All files that are shards or will be."""
+    """All shard files, complete or not."""
     return [path for kind in KINDS for path in sorted(folder.glob(f"{kind}-*.safetensors"))]
 
 
 def sidecar(shard: Path) -> Path:
-    """What vouches for a shard."""
+    """The path of a shard's sidecar."""
     return shard.with_suffix(".json")
 
 
 def read_shards(folder: Path) -> list[Shard]:
-    """The finished shards of a cache, by name: those that are whole, as far as their size tells."""
+    """The complete shards of a cache, sorted by name; only the file size is verified."""
     found = ((path, read_sidecar(path)) for path in shard_paths(folder))
     return [shard for path, shard in found if shard is not None and shard.size == path.stat().st_size]
 
 
 def read_sidecar(path: Path) -> Shard | None:
-    """What the sidecar of a shard says; none if there is none, or none that makes sense.
+    """Read the sidecar of a shard. None: it is missing or invalid.
 
     Raises:
-        OSError: it is there and cannot be read just now; names it.
+        OSError: the sidecar exists but cannot be read. The error names it.
     """
     try:
         shard = Shard.model_validate_json(sidecar(path).read_bytes())
@@ -189,12 +189,12 @@ def read_sidecar(path: Path) -> Shard | None:
 
 
 def set_aside(shard: Path) -> None:
-    """Take a damaged shard out of the cache; what it held counts as not encoded."""
+    """Rename a damaged shard so that its encodings count as missing."""
     shard.replace(shard.with_name(shard.name + DAMAGED))
 
 
 def tidy(folder: Path) -> None:
-    """Remove damaged shards that were set aside, and what was never finished. Nobody may be writing shards."""
+    """Remove renamed damaged shards and incomplete files. No process may be writing shards at the time."""
     remove_abandoned(folder)
     for path in folder.glob(f"*{DAMAGED}"):
         path.unlink()

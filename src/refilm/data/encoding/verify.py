@@ -1,7 +1,7 @@
-"""Verifying a cache: every shard against its sidecar, and the index against the shards.
+"""Verify a cache: every shard against its sidecar, and the index against the shards.
 
-What is damaged is set aside under another name: it counts as not encoded, and encoding again makes it anew. What
-cannot be read just now stays where it is: its content may be sound.
+Damaged files are renamed: they count as missing and are encoded again by the next run. Files that cannot be read are
+left unchanged, because their content may be intact.
 """
 
 from collections.abc import Callable, Iterator
@@ -20,21 +20,21 @@ from refilm.files import describe, sha256_of
 
 @dataclass(frozen=True)
 class Verdict:
-    """What was found of a file of the cache."""
+    """The result for one file of the cache."""
 
     name: str
     fault: str | None
-    """What is wrong with it; None: it is sound."""
+    """The problem; None if the file is intact."""
 
 
 def verify(folder: Path, on_wait: Callable[[], None] = lambda: None) -> Iterator[Verdict]:
-    """Read everything in a cache; yields a verdict for each shard and then for the index.
+    """Read a whole cache; yields the result for each shard and then for the index.
 
     Args:
-        on_wait: called if another process writes to this cache, whose end is waited for.
+        on_wait: called before waiting for another process that is writing to this cache.
 
     Raises:
-        ValueError: the folder is no finished cache, or its index cannot be read.
+        ValueError: the folder is not a complete cache, or its index cannot be read.
     """
     index = read_index(folder)
     with only_writer(folder, on_wait):
@@ -49,13 +49,13 @@ def verify(folder: Path, on_wait: Callable[[], None] = lambda: None) -> Iterator
 
 
 def _fault_of(path: Path, damage_of: Callable[[Path], str | None]) -> str | None:
-    """What is wrong with a file, which is set aside if its content is; one that cannot be read is left alone."""
+    """The fault of a file. A damaged file is renamed; a file that cannot be read is left unchanged."""
     try:
         damage = damage_of(path)
     except OSError as error:
-        return f"cannot be read ({describe(error)}); it is left where it is"
+        return f"cannot be read ({describe(error)}); the file was left unchanged"
     if damage is not None:
-        with suppress(OSError):  # a cache that cannot be written to: the verdict stands all the same
+        with suppress(OSError):  # the cache is read-only; the result is still valid
             set_aside(path)
     return damage
 
@@ -65,56 +65,56 @@ def _damage_of_shard(path: Path) -> str | None:
     if shard is None:
         return "its sidecar is missing or damaged"
     if path.name != shard_name(shard.kind, shard.keys):
-        return "its sidecar lists other encodings than those it is named for"
+        return "its name does not match the encodings in its sidecar"
     if sha256_of(path) != shard.sha256:
-        return "its content is not what was written (sha256)"
+        return "the content differs from what was written (sha256)"
     try:
         with safe_open(path, "pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
     except SafetensorError as error:
-        return f"is no file of tensors ({error})"
+        return f"not a valid safetensors file ({error})"
     if {name: (len(shard.keys), *shape) for name, shape in shard.shapes.items()} != {
         name: tuple(tensor.shape) for name, tensor in tensors.items()
     }:
-        return "its tensors have other shapes than its sidecar says"
+        return "the shapes of its tensors do not match its sidecar"
     if shard.rows is not None and shard.rows != {name: tuple(map(checksum, rows)) for name, rows in tensors.items()}:
-        return "its rows are not what its sidecar says (checksum)"
+        return "its rows do not match the checksums in its sidecar"
     odd = sorted(name for name, tensor in tensors.items() if not tensor.isfinite().all())
     return f"values of {', '.join(odd)} are not finite" if odd else None
 
 
 def _damage_of_columns(path: Path, index: Index) -> str | None:
     if sha256_of(path) != index.sha256:
-        return f"the content of {path.name} is not what was written (sha256)"
+        return f"the content of {path.name} differs from what was written (sha256)"
     return None
 
 
 def _fault_of_index(folder: Path, index: Index) -> str | None:
-    """What the index says that its columns or the shards do not."""
+    """A contradiction between the index and its columns or the shards."""
     try:
         columns = {name: column.numpy() for name, column in read_columns(folder, index).items()}
     except ValueError as error:
         return f"{index.columns} cannot be read ({error})"
     lines = (column_of(columns, "lines", place).tobytes() for place in range(index.clips))
     if len(columns["bucket"]) != index.clips or identity_of(map(entry_from, lines)) != index.identity:
-        return "it tells of other clips than its columns"
+        return "its clips do not match its columns"
     records = columns["records"]
     if set(np.unique(records[:, 0])) != set(range(len(index.shards))):
-        return "it names other shards than its columns"
+        return "its shards do not match its columns"
     for number, name in enumerate(index.shards):
         shard = read_sidecar(folder / name)
         if shard is None or not (folder / name).is_file():
-            continue  # told already
+            continue  # reported already
         own = np.flatnonzero(records[:, 0] == number)
         rows = records[own, 1]
         keys = (columns["record_keys"][record].tobytes().hex() for record in own)
         if any(row >= len(shard.keys) or shard.keys[row] != key for row, key in zip(rows, keys, strict=True)):
-            return f"it finds other encodings in {name} than are there"
+            return f"its encodings do not match those in {name}"
         if shard.kind == "latents" and not _sizes_agree(shard, own, columns, index):
-            return f"it gives the latents in {name} another size than they have"
+            return f"its latent size does not match the latents in {name}"
     return None
 
 
 def _sizes_agree(shard: Shard, records: np.ndarray, columns: dict[str, np.ndarray], index: Index) -> bool:
-    told = np.unique(columns["bucket"][np.isin(columns["latents"], records)])
-    return all(number < len(index.buckets) and index.buckets[number] == bucket_of(shard) for number in told)
+    numbers = np.unique(columns["bucket"][np.isin(columns["latents"], records)])
+    return all(number < len(index.buckets) and index.buckets[number] == bucket_of(shard) for number in numbers)

@@ -1,4 +1,4 @@
-"""Clips from the formats that people have, into the one that everything here reads: a manifest with its files."""
+"""Import clips from common formats into a folder with a manifest, the format that all other commands read."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,19 +13,19 @@ __all__ = ["MANIFEST", "Columns", "Layout", "find_layout", "import_clips", "writ
 def import_clips(
     source: str, out: Path | str, *, columns: str | None = None, split: str = "train", allow_outside: bool = False
 ) -> Iterator[int]:
-    """Write the clips of a source into a folder that is new or empty, with a manifest; yields how many so far.
+    """Write the clips of a source with a manifest to a new or empty folder; yields the number of clips so far.
 
-    Nothing is judged here but the form: whether videos, images and captions are any good tells `check`.
+    Only the format is validated here; `check` inspects the videos, images and captions.
 
     Args:
-        source: a folder of clips or a table of them, in one of many layouts (`find_layout`), or the id of a data set
-            on the Hub, owner/name.
-        columns: where tables call things otherwise, "video=path,caption=text".
-        split: of a data set on the Hub.
-        allow_outside: leave files where they are, and let a table's paths lead out of its folder.
+        source: a folder or table of clips in a known layout (see `find_layout`), or the id of a data set on the Hub,
+            owner/name.
+        columns: names of the table's columns if they differ from the defaults: "video=path,caption=text".
+        split: split of a data set on the Hub.
+        allow_outside: leave files where they are, and allow paths outside the table's folder.
 
     Raises:
-        ValueError: the source is none of these or at fault, or `out` holds something.
+        ValueError: the source is in no known layout or invalid, or `out` is not empty.
     """
     layout = find_layout(source, Columns.parse(columns), split=split, allow_outside=allow_outside)
     return write_rows(layout.rows, Path(out), allow_outside=allow_outside)

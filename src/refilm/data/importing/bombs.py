@@ -1,4 +1,4 @@
-"""Bombs: small files that unpack to more than any machine has. What reading them may take is bounded."""
+"""Limit the memory used to read decompression bombs: small files that unpack to more memory than a machine has."""
 
 import sys
 from collections.abc import Iterator
@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import TypeVar
 
 Row = TypeVar("Row")
-MOST = 4 * 2**30  # bytes that one row may take, unpacked, and copied as often as libraries do
+MOST = 4 * 2**30  # bytes that one unpacked row may use, including copies made by libraries
 
 
 class TooMuchError(ValueError):
-    """A file unpacks to more than its reader may take."""
+    """A file unpacks to more memory than allowed."""
 
 
 def bounded(rows: Iterator[Row], place: str) -> Iterator[Row]:
-    """The same rows, each read within the bounds of `bounded_memory`."""
+    """The same rows, each read within `bounded_memory`."""
     while True:
         with bounded_memory(place):
             try:
@@ -27,10 +27,10 @@ def bounded(rows: Iterator[Row], place: str) -> Iterator[Row]:
 
 @contextmanager
 def bounded_memory(place: str) -> Iterator[None]:
-    """Let this process take no more than `MOST` bytes beyond what it has; on Linux, whose kernel sees to it.
+    """Limit the memory of this process to `MOST` bytes more than it uses now. Only on Linux.
 
     Raises:
-        TooMuchError: it would take more; names the place.
+        TooMuchError: the limit was exceeded. The error names the place.
     """
     if sys.platform != "linux":
         yield
@@ -43,16 +43,16 @@ def bounded_memory(place: str) -> Iterator[None]:
     try:
         try:
             yield
-        finally:  # first of all: telling of it takes memory, too
+        finally:  # first, because creating the error needs memory, too
             resource.setrlimit(resource.RLIMIT_DATA, before)
     except MemoryError as error:
         message = (
-            f"takes more than {MOST:,} bytes to unpack; leave it out, or if it is sound, write it in smaller parts"
+            f"takes more than {MOST:,} bytes to unpack; exclude it, or if it is valid, split it into smaller parts"
         )
         raise TooMuchError(f"{place}: {message}") from error
 
 
 def _taken() -> int:
-    """Bytes of memory that this process can write to, as the limit counts them."""
+    """Bytes of writable memory of this process, as counted by the limit."""
     status = Path("/proc/self/status").read_text(encoding="utf-8")
     return 1024 * int(status.split("VmData:")[1].split()[0])

@@ -1,4 +1,4 @@
-"""A clip from the named values of a table's row, whatever the table is kept in."""
+"""Convert a table row with named values to a clip, independent of the table's format."""
 
 import math
 from collections.abc import Collection, Mapping, Sequence
@@ -12,29 +12,29 @@ from refilm.printable import printable
 
 FIELDS = ("video", "caption", "references", "start", "end", "subject", "mask")
 NEEDED = ("video", "caption")
-ALSO = {"video": ("file_name",), "caption": ("text", "prompt"), "references": ("reference",)}  # as others call them
+ALSO = {"video": ("file_name",), "caption": ("text", "prompt"), "references": ("reference",)}  # alternative column names
 SEPARATOR = ";"
 
 
 @dataclass(frozen=True)
 class Columns:
-    """Which column says what: by default that of the same name, or of a name of `ALSO`."""
+    """The column of each field: by default the column of the same name or of a name in `ALSO`."""
 
     names: Mapping[str, str]
 
     @classmethod
     def parse(cls, text: str | None) -> "Columns":
-        """From "video=path,caption=text".
+        """Parse "video=path,caption=text".
 
         Raises:
-            ValueError: another form, or a field that clips have not.
+            ValueError: the text has another form, or names an unknown field.
         """
         names = {}
         for part in text.split(",") if text else []:
             field, equals, column = (word.strip() for word in part.partition("="))
             if field not in FIELDS or not equals or not column:
-                form = "for instance video=path,caption=text"
-                raise ValueError(f"--columns {part!r}: give one of {', '.join(FIELDS)} and its column, {form}")
+                form = "for example video=path,caption=text"
+                raise ValueError(f"--columns {part!r}: assign a column to one of {', '.join(FIELDS)}, {form}")
             names[field] = column
         return cls(names)
 
@@ -46,46 +46,46 @@ class Columns:
         fields: Sequence[str] = FIELDS,
         needed: Sequence[str] | None = None,
     ) -> dict[str, str]:
-        """For each field the column that says it.
+        """The column of each field.
 
         Args:
-            needed: fields that must have one; by default the video, the caption, and those that were named.
+            needed: fields that must have a column. Default: the video, the caption, and the fields with a given column.
 
         Raises:
-            ValueError: a column is not there, or several could be meant.
+            ValueError: a column is missing, or several columns match.
         """
         found = {}
         for field in fields:
             own = self.names.get(field, field)
             names = [name for name in ALSO.get(field, ()) if name in columns and field not in self.names]
             names = [own] if own in columns else names
-            remedy = f"say which it is, --columns {field}=..."
+            remedy = f"choose the column with --columns {field}=..."
             if len(names) > 1:
-                raise ValueError(f"{place}: columns {' and '.join(map(repr, names))} may both be the {field}; {remedy}")
+                raise ValueError(f"{place}: columns {' and '.join(map(repr, names))} both match the {field}; {remedy}")
             if names:
                 found[field] = names[0]
             elif field in ((*NEEDED, *self.names) if needed is None else needed):
-                raise ValueError(f"{place}: no column {own!r}, only {', '.join(map(repr, columns))}; {remedy}")
+                raise ValueError(f"{place}: has no column {own!r}, only {', '.join(map(repr, columns))}; {remedy}")
         return found
 
     def values(self, row: Mapping[str, Any], place: str, **options: Any) -> dict[str, Any]:
-        """The values of a row by field; those that are empty are left out. Options and errors are those of `found`."""
+        """The values of a row by field, without empty ones. Options and errors are those of `found`."""
         found = self.found(row.keys(), place, **options)
         return {field: row[column] for field, column in found.items() if not _empty(row[column])}
 
 
 @dataclass(frozen=True)
 class Files:
-    """Which files the paths of a table may name: those in its folder, or with `allow_outside` all."""
+    """Resolves the paths of a table: files in its folder, or with `allow_outside` any file."""
 
     folder: Path
     allow_outside: bool
 
     def __call__(self, value: Any, place: str) -> File:
-        """A file from its content, its path, or both in one value, as the datasets library keeps them.
+        """A file from its content, its path, or a dictionary with both, as in the datasets library.
 
         Raises:
-            ValueError: it is none of these, missing, or outside.
+            ValueError: the value is none of these, or the file is missing or outside the folder.
         """
         if isinstance(value, File):
             return value
@@ -96,35 +96,35 @@ class Files:
         if isinstance(value, bytes):
             return Blob(value)
         if not isinstance(value, str):
-            raise ValueError(f"{place}: a file must be its content or its path, received {type(value).__name__}")
+            raise ValueError(f"{place}: a file must be given by its content or its path, received {type(value).__name__}")
         return self.at(value, place)
 
     def at(self, name: str, place: str) -> File:
-        """The file of that path."""
+        """The file at a path."""
         path = self.folder / name.strip()
         try:
             outside = not path.resolve().is_relative_to(self.folder.resolve())
             missing = not path.is_file()
-        except (OSError, ValueError, RuntimeError) as error:  # too long, a NUL byte, a loop of links
-            raise ValueError(f"{place}: {name!r} cannot be a path ({error}); mend it") from error
+        except (OSError, ValueError, RuntimeError) as error:  # too long, a NUL byte, a link cycle
+            raise ValueError(f"{place}: {name!r} is not a valid path ({error}); fix it") from error
         if outside and not self.allow_outside:
-            raise ValueError(f"{place}: {name!r} leads out of {self.folder}; give --allow-outside if that is meant")
+            raise ValueError(f"{place}: {name!r} is outside {self.folder}; use --allow-outside if that is intended")
         if missing:
-            raise ValueError(f"{place}: {name!r} is no file in {self.folder}; mend the path, or add the file")
+            raise ValueError(f"{place}: {name!r} is not a file in {self.folder}; fix the path, or add the file")
         return path
 
 
 def row_of(row: Mapping[str, Any], columns: Columns, files: Files, place: str) -> Row:
-    """The clip of a table's row. Its source is the video's path where a table has paths.
+    """Convert a table row to a clip. If the table contains paths, the clip's source is the path of its video.
 
     Raises:
-        ValueError: it lacks its video, or a value is of no use; names the place and the column.
+        ValueError: the video is missing, or a value is invalid. The error names the place and the column.
     """
     return clip_of(columns.values(row, place), files, place)
 
 
 def clip_of(values: Mapping[str, Any], files: Files, place: str) -> Row:
-    """The clip that values by field tell of. Errors are those of `row_of`."""
+    """Convert values by field to a clip. Errors are those of `row_of`."""
     if "video" not in values:
         raise ValueError(f"{place}: has no video; add it, or remove the row")
     caption, subject = _text(values, "caption", place), _text(values, "subject", place)
@@ -156,7 +156,7 @@ def _items(value: Any) -> list[Any]:
 
 
 def _reference(item: Any, files: Files, place: str) -> tuple[File, File | None]:
-    if isinstance(item, Mapping) and "picture" in item:  # as manifests of 0.1 called it
+    if isinstance(item, Mapping) and "picture" in item:  # the key in manifests of version 0.1
         item = {"image": item["picture"], **item}
     if isinstance(item, Mapping) and "image" in item:
         mask = item.get("mask")
@@ -165,7 +165,7 @@ def _reference(item: Any, files: Files, place: str) -> tuple[File, File | None]:
 
 
 def _name(value: Any) -> str | None:
-    """The path that a table calls a file by."""
+    """The path of a file in the table."""
     path = value.get("path") if isinstance(value, Mapping) else value
     return path if isinstance(path, str) else None
 
@@ -177,7 +177,7 @@ def _text(values: Mapping[str, Any], field: str, place: str) -> str | None:
     if value is not None and not isinstance(value, str):
         raise ValueError(f"{place}: {field} must be text, received {type(value).__name__}")
     if any("\ud800" <= letter <= "\udfff" for letter in value or ""):
-        raise ValueError(f"{place}: {field} holds half a character, {printable(value or ''):.60}; write it anew")
+        raise ValueError(f"{place}: {field} contains half of a UTF-16 character, {printable(value or ''):.60}; rewrite it")
     return value
 
 
@@ -190,5 +190,5 @@ def _seconds(values: Mapping[str, Any], field: str, place: str) -> float | None:
     except (TypeError, ValueError, OverflowError):
         seconds = math.nan
     if not 0 <= seconds <= LONGEST_VIDEO:
-        raise ValueError(f"{place}: {field} must be seconds, 0 to {LONGEST_VIDEO:,}, received {f'{value!r:.60}'}")
+        raise ValueError(f"{place}: {field} must be between 0 and {LONGEST_VIDEO:,} seconds, received {f'{value!r:.60}'}")
     return seconds

@@ -1,4 +1,4 @@
-"""What a source is: told by its files' names, never by asking the network where a path must be meant."""
+"""Recognize the layout of a source by its file names; the network is not used for anything that must be a path."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,29 +15,29 @@ from refilm.data.importing.tables import DELIMITERS, csv_rows, delimiter_of, jso
 from refilm.data.importing.tars import tar_rows
 from refilm.printable import printable
 
-METADATA = "metadata.jsonl", "metadata.csv"  # of the datasets library's VideoFolder
-LISTS = ("prompts.txt", "videos.txt"), ("prompt.txt", "videos.txt"), ("captions.txt", "videos.txt")  # finetrainers'
+METADATA = "metadata.jsonl", "metadata.csv"  # the datasets library's VideoFolder
+LISTS = ("prompts.txt", "videos.txt"), ("prompt.txt", "videos.txt"), ("captions.txt", "videos.txt")  # finetrainers
 KNOWN = (
-    f"give a folder with {LAYOUT}, or with 1.mp4, 1.txt, or with {METADATA[0]}, or with prompts.txt and videos.txt; "
-    "a .csv, .jsonl, .parquet or .tar, or a folder of either of the latter; or the id of a data set on the Hub, "
+    f"use a folder with {LAYOUT}, or with 1.mp4, 1.txt, or with {METADATA[0]}, or with prompts.txt and videos.txt; "
+    "a .csv, .jsonl, .parquet or .tar file, or a folder of .parquet or .tar files; or the id of a data set on the Hub, "
     "owner/name"
 )
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How a source keeps its clips."""
+    """The recognized layout of a source and its clips."""
 
     words: str
-    """What it was taken for."""
+    """Description of the layout."""
     rows: Iterator[Row]
 
 
 def find_layout(source: str, columns: Columns, *, split: str, allow_outside: bool) -> Layout:
-    """What a source is. Reads little of it; what is wrong with its clips comes with its rows.
+    """Recognize the layout of a source. Errors in its clips are raised when its rows are read.
 
     Raises:
-        ValueError: nothing that is known, or several things at once.
+        ValueError: the layout is unknown or ambiguous.
     """
     path = Path(source)
     if path.is_dir():
@@ -46,14 +46,14 @@ def find_layout(source: str, columns: Columns, *, split: str, allow_outside: boo
         return _file(path, columns, allow_outside)
     if not path.exists() and may_be_hub_id(source):
         find_on_hub(source)
-        return Layout("a data set of the Hub", hub_rows(source, split, columns))
-    raise ValueError(f"{source}: no such file or folder, so nothing that can be imported; {KNOWN}")
+        return Layout("a data set on the Hub", hub_rows(source, split, columns))
+    raise ValueError(f"{source}: no such file or folder; {KNOWN}")
 
 
 def _file(path: Path, columns: Columns, allow_outside: bool) -> Layout:
     kind = path.suffix.lower()
     if kind in (".csv", ".tsv"):
-        words = f"a table with {DELIMITERS[delimiter_of(path)]} between its values"
+        words = f"a table separated by {DELIMITERS[delimiter_of(path)]}"
         return Layout(words, csv_rows(path, columns, allow_outside=allow_outside))
     if kind == ".jsonl":
         return Layout("JSON lines", json_rows(path, columns, allow_outside=allow_outside))
@@ -61,7 +61,7 @@ def _file(path: Path, columns: Columns, allow_outside: bool) -> Layout:
         return Layout("a Parquet file", parquet_rows([path], columns, allow_outside=allow_outside))
     if kind == ".tar":
         return Layout("a tar", tar_rows([path], columns))
-    raise ValueError(f"{path}: nothing that can be imported; {KNOWN}")
+    raise ValueError(f"{path}: unknown layout; {KNOWN}")
 
 
 def _folder(path: Path, columns: Columns, allow_outside: bool) -> Layout:
@@ -69,7 +69,7 @@ def _folder(path: Path, columns: Columns, allow_outside: bool) -> Layout:
     if metadata := [path / name for name in METADATA if (path / name).is_file()]:
         if len(metadata) > 1:
             raise ValueError(
-                f"{path}: has {' and '.join(METADATA)}; give the one that counts, {metadata[0]} for instance"
+                f"{path}: has {' and '.join(METADATA)}; import one of them, for example {metadata[0]}"
             )
         return Layout(metadata[0].name, _file(metadata[0], columns, allow_outside).rows)
     if lists is not None and lists[1].is_file():
@@ -83,16 +83,16 @@ def _folder(path: Path, columns: Columns, allow_outside: bool) -> Layout:
 
 
 def _unlisted(path: Path, columns: Columns, allow_outside: bool) -> Layout:
-    """A folder of archives, or of videos with what belongs to each beside it."""
+    """A folder of archives, or of videos with captions and images beside them."""
     parquet, tars = sorted(path.glob("*.parquet")), sorted(path.glob("*.tar"))
     if parquet and not tars:
-        return Layout(f"Parquet files, {len(parquet)}", parquet_rows(parquet, columns, allow_outside=allow_outside))
+        return Layout(f"{len(parquet)} Parquet files", parquet_rows(parquet, columns, allow_outside=allow_outside))
     if tars and not parquet:
-        return Layout(f"tars, {len(tars)}", tar_rows(tars, columns))
+        return Layout(f"{len(tars)} tars", tar_rows(tars, columns))
     files = {entry.name: entry for entry in sorted(path.iterdir()) if entry.is_file()}
     members = {name: file for name, file in files.items() if file.suffix.lower() in (*CLIPS, *PICTURES, *TEXTS)}
     if not any(file.suffix.lower() in CLIPS for file in members.values()):
-        raise ValueError(f"{path}: nothing that can be imported; {KNOWN}")
+        raise ValueError(f"{path}: unknown layout; {KNOWN}")
     return Layout(
         "videos with captions beside them", member_rows(members, columns, Files(path, allow_outside), str(path))
     )

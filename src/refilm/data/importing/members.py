@@ -1,7 +1,7 @@
-"""Files that are one clip by their names: `7.mp4`, `7.txt` or `7.json`, `7.png`, `7.2.png`, `7.mask.png`.
+"""Group files into clips by name: `7.mp4`, `7.txt` or `7.json`, `7.png`, `7.2.png`, `7.mask.png`.
 
-So they lie in WebDataset's tars, and in folders of videos with captions beside them. An archive of `videos/7.mp4`,
-`labels/7.txt` and `ref_images/7/a.png` will do as well. Where the files of a clip lie among the others does not matter.
+This is the layout of WebDataset tars and of folders of videos with captions beside them. Archives of `videos/7.mp4`,
+`labels/7.txt` and `ref_images/7/a.png` are supported too. The order of the files does not matter.
 """
 
 from collections import defaultdict
@@ -15,17 +15,17 @@ from refilm.data.importing.rows import File, Row, content_of
 from refilm.data.text import decoded, parsed
 from refilm.printable import printable
 
-MASK = "mask"  # what the suffixes of a mask begin with: 7.mask.png
-CLIPS = tuple(suffix for suffix in VIDEOS if suffix not in PICTURES)  # a GIF is an image here
+MASK = "mask"  # prefix of a mask's suffixes: 7.mask.png
+CLIPS = tuple(suffix for suffix in VIDEOS if suffix not in PICTURES)  # a GIF counts as an image here
 TEXTS = ".txt", ".json"
-TOLD = "caption", "start", "end", "subject"  # what a JSON file may say
+TOLD = "caption", "start", "end", "subject"  # the fields of a JSON file
 
 
 def member_rows(members: Mapping[str, File], columns: Columns, files: Files, source: str) -> Iterator[Row]:
-    """The clips of files by their names. All images of a clip are references, `7.mask.png` or `7.mask.mp4` its mask.
+    """The clips of files, grouped by name. All images of a clip are references; `7.mask.png` or `7.mask.mp4` is its mask.
 
     Raises:
-        ValueError: a clip has no video, two of them, or values of no use; names it.
+        ValueError: a clip has no video or two videos, or invalid values. The error names the clip.
     """
     groups = _groups(members)
     for key, group in groups.items():
@@ -38,7 +38,7 @@ def member_rows(members: Mapping[str, File], columns: Columns, files: Files, sou
 
 
 def _groups(members: Mapping[str, File]) -> dict[str, dict[str, str]]:
-    """For each clip its files: what they are called after the clip's name, and their whole names."""
+    """For each clip, its files: the part of the name after the clip's name, and the whole name."""
     called = [(_by_clip(name), name) for name in members if not PurePosixPath(name).name.startswith(".")]
     videos = {place.rpartition(".")[0] for place, _ in called if place.lower().endswith(CLIPS)}
     videos = {video for video in videos if not video.lower().endswith(f".{MASK}")}
@@ -51,7 +51,7 @@ def _groups(members: Mapping[str, File]) -> dict[str, dict[str, str]]:
 
 
 def _by_clip(name: str) -> str:
-    """A name with the clip's own name first: "a/labels/7.txt" is "a/7.txt", "ref_images/7/b.png" is "7.ref-b.png"."""
+    """Move the clip's name to the front: "a/labels/7.txt" is "a/7.txt", "ref_images/7/b.png" is "7.ref-b.png"."""
     *folders, file = name.split("/")
     if folders[-1:] in (["videos"], ["labels"]):
         return "/".join([*folders[:-1], file])
@@ -61,7 +61,7 @@ def _by_clip(name: str) -> str:
 
 
 def _key(place: str, videos: set[str]) -> str:
-    """The longest name of a video that a name begins with, up to a dot; else up to its first dot."""
+    """The longest video name that is a prefix of the name up to a dot; otherwise the name up to its first dot."""
     folder, slash, file = place.rpartition("/")
     head = file
     while head:
@@ -77,9 +77,9 @@ def _lonely(key: str, groups: Mapping[str, Mapping[str, str]]) -> str:
         video = next((name for name in group.values() if name.lower().endswith(CLIPS)), None)
         if video is not None and other != key and PurePosixPath(other).name == own:
             return (
-                f"has no video in its folder, but {video!r} lies in another; put files of one clip beside one another"
+                f"has no video in its folder, but {video!r} is in another folder; put the files of a clip in the same folder"
             )
-    return "has no video; add one of that name"
+    return "has no video; add a video of that name"
 
 
 def _values(group: Mapping[str, str], members: Mapping[str, File], columns: Columns, place: str) -> dict[str, Any]:
@@ -90,7 +90,7 @@ def _values(group: Mapping[str, str], members: Mapping[str, File], columns: Colu
             values["mask"] = file
         elif suffix in CLIPS:
             if "video" in values:
-                raise ValueError(f"{place}: holds two videos; give each a name of its own")
+                raise ValueError(f"{place}: has two videos; rename one of them")
             values |= {"video": file, "source": printable(name)}
         elif suffix in PICTURES:
             values["references"].append(file)
@@ -102,5 +102,5 @@ def _values(group: Mapping[str, str], members: Mapping[str, File], columns: Colu
 
 
 def _told(file: File, columns: Columns, place: str) -> dict[str, Any]:
-    """What a clip's JSON file says of it, but for files: those are members."""
+    """The values in a clip's JSON file, without files, which are separate members."""
     return columns.values(parsed(decoded(content_of(file), place), place), place, fields=TOLD, needed=())

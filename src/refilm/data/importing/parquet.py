@@ -1,4 +1,4 @@
-"""Clips from Parquet files, by pyarrow, which is optional. A path names one file, whatever letters are in it."""
+"""Import Parquet files with pyarrow, which is optional. Paths are literal: they are not expanded as patterns or URLs."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -8,14 +8,14 @@ from refilm.data.importing.bombs import bounded
 from refilm.data.importing.columns import Columns, Files, row_of
 from refilm.data.importing.rows import Row
 
-BUFFER = 2**20  # bytes of a column that are read at once; else it would be all of them
+BUFFER = 2**20  # bytes of a column that are read at once; without a limit, whole columns are
 
 
 def parquet_rows(paths: Sequence[Path], columns: Columns, *, allow_outside: bool) -> Iterator[Row]:
-    """The clips of Parquet files, with contents or with paths relative to their folder.
+    """The clips of Parquet files that contain contents or paths relative to their folder.
 
     Raises:
-        ValueError: one cannot be read, pyarrow is missing, or a row is at fault; names the file and the row.
+        ValueError: a file cannot be read, pyarrow is missing, or a row is invalid. The error names the file and the row.
     """
     for path in paths:
         files = Files(path.parent, allow_outside)
@@ -24,16 +24,16 @@ def parquet_rows(paths: Sequence[Path], columns: Columns, *, allow_outside: bool
 
 
 def _rows(path: Path, columns: Columns) -> Iterator[dict[str, Any]]:
-    """The rows of a file, with those columns alone that say something of clips."""
+    """The rows of a file, with the columns of known fields only."""
     try:
         from pyarrow import ArrowException
         from pyarrow.parquet import ParquetFile
     except ImportError as error:
-        raise ValueError(f"{path}: reading it needs pyarrow: pip install 'refilm[data]'") from error
+        raise ValueError(f"{path}: reading it requires pyarrow: pip install 'refilm[data]'") from error
     try:
         with path.open("rb") as content, ParquetFile(content, buffer_size=BUFFER) as file:
             names = columns.found(file.schema_arrow.names, str(path)).values()
-            for batch in file.iter_batches(1, columns=list(names)):  # a row's videos are in memory together
+            for batch in file.iter_batches(1, columns=list(names)):  # all videos of a row are in memory at once
                 yield from batch.to_pylist()
     except MemoryError:
         raise
@@ -42,5 +42,5 @@ def _rows(path: Path, columns: Columns) -> Iterator[dict[str, Any]]:
 
 
 def reason(error: Exception) -> str:
-    """The first line of what an error says."""
+    """The first line of an error message."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

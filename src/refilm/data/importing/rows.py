@@ -1,7 +1,7 @@
-"""Clips as other formats tell them, and the folder that they are written into: files, and a manifest.
+"""Write imported clips to a folder: files and a manifest.
 
-Names of files are given anew, so that nothing that somebody wrote into an archive becomes a path; what a clip was
-called where it comes from is kept as its `source`.
+Files are renamed, so names from an untrusted archive never become paths. The original name of a clip is kept as its
+`source`.
 """
 
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ CHUNK = 2**20  # bytes
 
 @dataclass(frozen=True)
 class Blob:
-    """A file's content, and the name that it had, of which the suffix alone counts."""
+    """A file's content and original name, of which only the suffix is used."""
 
     content: bytes
     name: str = ""
@@ -30,7 +30,7 @@ class Blob:
 
 @dataclass(frozen=True)
 class Slice:
-    """A file within another: a member of an archive, with its name, of which the suffix alone counts."""
+    """A member of an archive and its name, of which only the suffix is used."""
 
     path: Path
     start: int
@@ -43,12 +43,12 @@ File = Path | Blob | Slice
 
 @dataclass(frozen=True)
 class Row:
-    """A clip: as `Example`, but its files may be contents that are nowhere yet."""
+    """A clip like `Example`, whose files can also be contents that are not on the disk yet."""
 
     video: File
     caption: str
     references: tuple[tuple[File, File | None], ...]
-    """Each with its mask."""
+    """Images with their masks."""
     start: float | None = None
     end: float | None = None
     subject: str | None = None
@@ -57,14 +57,14 @@ class Row:
 
 
 def write_rows(rows: Iterator[Row], out: Path, *, allow_outside: bool) -> Iterator[int]:
-    """Write clips into a folder that is new or empty; yields how many there are so far.
+    """Write clips to a new or empty folder; yields the number of clips so far.
 
-    Files are linked where the disk allows it and copied elsewhere; with `allow_outside` they stay where they are.
-    The folder appears when all are written, or not at all.
+    Files are hard-linked if the file system supports it, otherwise copied; with `allow_outside` they stay where they
+    are. The folder is created atomically when all clips are written.
 
     Raises:
-        ValueError: the folder holds something, a row is at fault, or there are none.
-        OSError: a file cannot be read or written; names it.
+        ValueError: the folder is not empty, a row is invalid, or there are no rows.
+        OSError: a file cannot be read or written. The error names it.
     """
     require_empty(out)
     with atomic_folder(out) as folder:
@@ -74,12 +74,12 @@ def write_rows(rows: Iterator[Row], out: Path, *, allow_outside: bool) -> Iterat
             examples.append(writer.write(row, len(examples) + 1))
             yield len(examples)
         if not examples:
-            raise ValueError(f"{out}: is not written, since the source holds no clips; give another")
+            raise ValueError(f"{out}: was not written, because the source contains no clips; choose another source")
         write_manifest(folder / MANIFEST, examples, allow_outside=allow_outside)
 
 
 def content_of(file: File, most: int = LONGEST + 1) -> bytes:
-    """The content of a file, or its first bytes: by default more than any text may have."""
+    """The first `most` bytes of a file; the default is one more than the limit of text files."""
     if isinstance(file, Blob):
         return file.content[:most]
     path, start, length = (file.path, file.start, file.length) if isinstance(file, Slice) else (file, 0, most)
@@ -89,7 +89,7 @@ def content_of(file: File, most: int = LONGEST + 1) -> bytes:
 
 
 class _Writer:
-    """Gives files their places; one that several clips name is there once."""
+    """Writes the files of clips; a file that several clips name is written once."""
 
     def __init__(self, folder: Path, stay: bool):
         self.folder, self.stay = folder, stay
@@ -108,7 +108,7 @@ class _Writer:
         return Example(video, caption, tuple(references), row.start, row.end, row.subject, mask, row.source)
 
     def place(self, file: File, kind: str, name: str, suffixes: tuple[str, ...]) -> Path:
-        """Where a file is from now on."""
+        """Write or link a file; returns its new path."""
         if isinstance(file, Path):
             if self.stay:
                 return file.resolve()
@@ -133,12 +133,12 @@ def _copy(part: Slice, target: Path) -> None:
             wanted = min(CHUNK, part.length - start)
             content = source.read(wanted)
             if len(content) < wanted:
-                raise ValueError(f"{part.path}: has changed meanwhile, {part.name!r} is cut short; run this again")
+                raise ValueError(f"{part.path}: has changed during the import, {part.name!r} is truncated; run this again")
             file.write(content)
 
 
 def _suffix(file: File, suffixes: tuple[str, ...]) -> str:
-    """The suffix that the file had, if it is one of these, or else one that its first bytes tell."""
+    """The file's original suffix if it is one of `suffixes`; otherwise the suffix that its first bytes indicate."""
     own = Path(file.name).suffix.lower()
     if own in suffixes:
         return own

@@ -1,4 +1,4 @@
-"""Clips from tables in text files: CSV, JSON lines, and a file of captions beside one of videos."""
+"""Import tables from text files: CSV, JSON Lines, and a file of captions with a file of video paths."""
 
 import csv
 from collections.abc import Iterator
@@ -13,63 +13,63 @@ DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 
 
 def csv_rows(path: Path, columns: Columns, *, allow_outside: bool) -> Iterator[Row]:
-    """The clips of a CSV file with a header; paths are relative to it, several references parted by `;`.
+    """The clips of a CSV file with a header; paths are relative to it, and references are separated by `;`.
 
     Raises:
-        ValueError: it is not such a file, or a row is at fault; names the line in which the row begins.
+        ValueError: the file is not valid CSV, or a row is invalid. The error names the line in which the row starts.
     """
     files, delimiter = Files(path.parent, allow_outside), delimiter_of(path)
     rows = _csv(path, delimiter)
     _, header = next(rows, (1, []))
     twice = [name for name in columns.found(header, str(path)).values() if header.count(name) > 1] if header else []
     if twice:
-        raise ValueError(f"{path}: has two columns {twice[0]!r}; give each a name of its own")
+        raise ValueError(f"{path}: has two columns {twice[0]!r}; rename one of them")
     for number, values in rows:
         if len(values) != len(header):
             raise ValueError(
-                f"{path}:{number}: has {len(values)} values where there are {len(header)} columns, parted by "
+                f"{path}:{number}: has {len(values)} values, but there are {len(header)} columns, separated by "
                 f"{delimiter!r}; quote values that contain it"
             )
         yield row_of(dict(zip(header, values, strict=True)), columns, files, f"{path}:{number}")
 
 
 def delimiter_of(path: Path) -> str:
-    """What parts the values of a CSV file: what parts its header into the most; a comma where nothing does."""
+    """The delimiter that splits the header of a CSV file into the most columns; a comma if none does."""
     header = next((line for _, line in lines(path)), "")
     return max(DELIMITERS, key=lambda delimiter: len(next(csv.reader([header], delimiter=delimiter), [])))
 
 
 def json_rows(path: Path, columns: Columns, *, allow_outside: bool) -> Iterator[Row]:
-    """The clips of a file of JSON lines, a manifest for instance; paths are relative to it.
+    """The clips of a JSON Lines file, for example a manifest; paths are relative to it.
 
     Raises:
-        ValueError: it is not such a file, or a line is at fault; names the line.
+        ValueError: a line is invalid. The error names it.
     """
     files = Files(path.parent, allow_outside)
     for number, line in lines(path):
         place = f"{path}:{number}"
         if line.strip():
-            told = parsed(line, place)
-            source = {"source": told["source"]} if told.keys() >= {"video", "references", "source"} else {}
-            yield clip_of(columns.values(told, place) | source, files, place)
+            row = parsed(line, place)
+            source = {"source": row["source"]} if row.keys() >= {"video", "references", "source"} else {}
+            yield clip_of(columns.values(row, place) | source, files, place)
 
 
 def list_rows(captions: Path, videos: Path, *, allow_outside: bool) -> Iterator[Row]:
-    """The clips of two files, a caption and a video a line; paths are relative to the latter.
+    """The clips of two files with one caption and one video per line; paths are relative to the latter.
 
     Raises:
-        ValueError: one has more lines than the other, or a line is at fault; names it.
+        ValueError: one file has more lines than the other, or a line is invalid. The error names it.
     """
     files = Files(videos.parent, allow_outside)
     for number, (caption, video) in enumerate(zip_longest(_told(captions), _told(videos)), start=1):
         if caption is None or video is None:
             short, long = (captions, videos) if caption is None else (videos, captions)
-            raise ValueError(f"{short}: ends before line {number} of {long.name}; each clip has a line in both")
+            raise ValueError(f"{short}: ends before line {number} of {long.name}; each clip must have a line in both files")
         yield clip_of({"caption": caption, "video": video} if video else {}, files, f"{videos}:{number}")
 
 
 def _told(path: Path) -> Iterator[str]:
-    """A file's lines without their ends, but for empty ones at its end."""
+    """A file's lines without line endings and without empty lines at the end of the file."""
     empty = 0
     for _, line in lines(path):
         if line.strip():
@@ -79,7 +79,7 @@ def _told(path: Path) -> Iterator[str]:
 
 
 def _csv(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """The rows of a CSV file that are not empty, each with the line that it begins in."""
+    """The non-empty rows of a CSV file, each with the number of its first line."""
     reader = csv.reader((line for _, line in lines(path)), delimiter=delimiter, strict=True)
     while True:
         number = reader.line_num + 1
@@ -88,7 +88,7 @@ def _csv(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
         except StopIteration:
             return
         except csv.Error as error:
-            remedy = 'quote values that contain the delimiter, and write a quote within them twice, ""'
-            raise ValueError(f"{path}:{number}: not CSV ({error}); {remedy}") from error
+            remedy = 'quote values that contain the delimiter, and double the quotes within them ("")'
+            raise ValueError(f"{path}:{number}: not valid CSV ({error}); {remedy}") from error
         if values:
             yield number, values

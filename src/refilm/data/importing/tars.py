@@ -1,4 +1,4 @@
-"""Clips from WebDataset tars: members of one name are one clip, wherever in the archive they lie."""
+"""Import WebDataset tars: members with the same name form a clip, in any order."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,15 +10,16 @@ from refilm.data.importing.rows import Row, Slice
 
 
 def tar_rows(paths: Sequence[Path], columns: Columns) -> Iterator[Row]:
-    """The clips of tars. First all names of a tar are read, then clip by clip what it needs.
+    """The clips of tars. All names of a tar are read first, then the contents of each clip.
 
     Raises:
-        ValueError: one is no plain tar or cut short, holds a name twice, or a clip is at fault; names it.
+        ValueError: a file is not an uncompressed tar, is truncated or contains a name twice, or a clip is invalid. The
+            error names it.
     """
     for path in paths:
         members: dict[str, Slice] = {}
         for member in members_of(path):
             if member.name in members:
-                raise ValueError(f"{path}: holds {member.name!r} twice; pack it anew, with one of them")
+                raise ValueError(f"{path}: contains {member.name!r} twice; repack it with only one of them")
             members[member.name] = member
         yield from member_rows(members, columns, Files(path.parent, allow_outside=False), str(path))

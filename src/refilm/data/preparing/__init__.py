@@ -1,4 +1,4 @@
-"""References for clips that have none: frames of other moments, and subjects on plain ground."""
+"""Create references for clips that have none: frames from other times, and subjects on a plain background."""
 
 from refilm.data.preparing.plans import Plan, PrepareSettings, plan, prepare
 from refilm.data.preparing.removing import Remover, background_remover

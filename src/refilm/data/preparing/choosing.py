@@ -1,6 +1,6 @@
-"""The reference of one clip: of several frames that may be taken the sharpest, whole or cut out along a mask.
+"""Choose the reference of one clip: the sharpest of several candidate frames, whole or cut out along a mask.
 
-Runs in worker processes. Knows where frames may come from, but not why.
+Runs in worker processes. The allowed sources of frames are decided by the caller.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,40 +18,40 @@ from refilm.media import duration, open_frames, open_mask
 from refilm.media.images import Color
 from refilm.media.inspecting import inspect_video, tiny_image
 
-SIDE = 512  # pixels: frames are compared at one size, for small ones look sharper
+SIDE = 512  # pixels; frames are compared at one size, because small frames have a higher measure
 MASK_LATE = 0.5  # seconds
 
 
 @dataclass(frozen=True)
 class Wish:
-    """A reference that is wanted for a clip."""
+    """A request for a reference of a clip."""
 
     video: Path
     start: float
     learned: float
-    """The second where what training takes of the clip ends."""
+    """End of the part of the clip that is used in training, in seconds."""
     places: tuple[tuple[Place, ...], ...]
-    """Better ones first: the next are for when these have no room."""
+    """Preferred places first; the next ones are used if a place has no suitable frames."""
     min_distance: float
-    """Seconds from the clip's first frame, in its own video."""
+    """Minimum distance from the clip's first frame in its own video, in seconds."""
     candidates: int
-    """Frames to choose from."""
+    """Number of frames to choose from."""
     ground: Color | None
-    """What to lay the subject on where a mask shows it; None takes whole frames."""
+    """Background color for subjects with a mask; None uses whole frames."""
 
     @property
     def source(self) -> Path:
-        """What to name the result after."""
+        """The file that the result is named after."""
         return self.video
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """All that it is made from."""
+        """All input files."""
         places = [place for level in self.places for place in level]
         return (self.video, *(place.video for place in places), *(place.mask for place in places if place.mask))
 
     def meaning(self, hashes: Mapping[Path, str]) -> str:
-        """All that makes the result what it is: contents and numbers, no paths."""
+        """Everything that determines the result: contents and numbers, no paths."""
         places = [
             [(hashes[place.video], place.spans, place.mask and hashes[place.mask]) for place in level]
             for level in self.places
@@ -63,20 +63,20 @@ class Wish:
 
 @dataclass(frozen=True)
 class Found:
-    """A frame."""
+    """A chosen frame."""
 
     image: Image.Image
     video: Path
     second: float
     masked: bool
-    """Whether it is cut out along a mask."""
+    """Whether the subject is cut out along a mask."""
 
 
 def find(wish: Wish, rng: np.random.Generator) -> Found:
-    """The sharpest frame of the best place that has any.
+    """The sharpest frame of the first place with suitable frames.
 
     Raises:
-        ValueError: there is none, and why; or a file cannot be read.
+        ValueError: there is no suitable frame (the error gives the reasons), or a file cannot be read.
     """
     ((begin, first),) = open_frames(wish.video, [wish.start])
     learned = looks(inspect_video(wish.video, start=wish.start, end=wish.learned).tiny)
@@ -88,12 +88,12 @@ def find(wish: Wish, rng: np.random.Generator) -> Found:
             reasons.append(str(reason))
     raise ValueError(
         f"{wish.video}: found no reference for the clip at {wish.start:g} s: {'; '.join(dict.fromkeys(reasons))}; "
-        "add an image, name the subject that it shares with other clips, or lower the distance"
+        "add an image, set the `subject` that it has in common with other clips, or reduce the minimum distance"
     )
 
 
 class _NoRoomError(Exception):
-    """These places have no frame that may be taken."""
+    """The places have no suitable frame."""
 
 
 def _sharpest(
@@ -113,10 +113,10 @@ def _sharpest(
         raise _NoRoomError(f"no frame is {wish.min_distance:g} s away from its first")
     frames = [found for found in frames if not same(look(found[2]), first)]
     if not frames:
-        raise _NoRoomError("every frame looks like its first")
+        raise _NoRoomError("every frame is nearly identical to its first")
 
     def rank(found: tuple[Place, float, np.ndarray]) -> tuple[bool, float]:
-        """The sharpest first, but copies of what is learned after all others."""
+        """Sort key: the sharpest first, copies of training frames last."""
         place, second, frame = found
         within = place.video == wish.video and begin <= second < wish.learned
         return within or any(same(look(frame), one) for one in learned), -sharpness(frame)
@@ -128,21 +128,21 @@ def _sharpest(
         mask = mask_at(place.mask, second)
         if mask.getextrema() != (0, 0):
             return Found(cut_out(image, mask, wish.ground), place.video, second, masked=True)
-    raise _NoRoomError("its mask is black in every frame that was looked at")
+    raise _NoRoomError("its mask is black in every candidate frame")
 
 
 def mask_at(mask: Path, second: float) -> Image.Image:
-    """A clip's mask at a second of its video; one that is an image holds for all of them."""
+    """A clip's mask at a time of its video; an image mask applies to all times."""
     if mask.suffix.lower() not in VIDEOS:
         return open_mask(mask)
     ((time, frame),) = open_frames(mask, [second])
     if abs(time - second) > MASK_LATE:
-        raise ValueError(f"{mask}: has no frame near {second:g} s; a mask must be as long as its video")
+        raise ValueError(f"{mask}: has no frame near {second:g} s; use a mask that is as long as its video")
     return Image.fromarray(frame).convert("L")
 
 
 def sharpness(frame: np.ndarray) -> float:
-    """The variance of the Laplacian of an (H, W, 3) frame at a common size: little where all is blurred."""
+    """The variance of the Laplacian of an (H, W, 3) frame at a common size: small for blurred frames."""
     image = Image.fromarray(frame).convert("L")
     image.thumbnail((SIDE, SIDE), Image.Resampling.BILINEAR)
     gray = np.asarray(image, dtype=np.float64)
@@ -152,5 +152,5 @@ def sharpness(frame: np.ndarray) -> float:
 
 
 def look(frame: np.ndarray) -> Look:
-    """How an (H, W, 3) frame looks, as a check sees it."""
+    """The perceptual hash of an (H, W, 3) frame, as in `checking`."""
     return looks(tiny_image(Image.fromarray(frame))[None])[0]

@@ -1,4 +1,4 @@
-"""One image: found in videos or cut out, and written as a PNG. Runs in worker processes."""
+"""Create one reference image: chosen from videos or cut out, and written as a PNG. Runs in worker processes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from refilm.media.images import Color
 
 @dataclass(frozen=True)
 class Masked:
-    """A reference that is there, to be cut out along its mask."""
+    """An existing reference that is to be cut out along its mask."""
 
     image: Path
     mask: Path
@@ -25,43 +25,43 @@ class Masked:
 
     @property
     def source(self) -> Path:
-        """What to name the result after."""
+        """The file that the result is named after."""
         return self.image
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """All that it is made from."""
+        """All input files."""
         return self.image, self.mask
 
     def meaning(self, hashes: Mapping[Path, str]) -> str:
-        """All that makes the result what it is: contents and numbers, no paths."""
+        """Everything that determines the result: contents and numbers, no paths."""
         return repr((hashes[self.image], hashes[self.mask], self.ground))
 
 
 @dataclass(frozen=True)
 class Job:
-    """An image to be made."""
+    """An image to create."""
 
     item: Masked | Wish
     path: Path
     seed: int
     keep_ground: bool
-    """Whether a frame that no mask cuts out is done as it is."""
+    """Whether a frame without a mask is written unchanged."""
 
 
 @dataclass(frozen=True)
 class Unfinished:
-    """A frame whose background is still to be removed; it is not written yet."""
+    """A frame whose background still has to be removed; it is not written yet."""
 
     image: Image.Image
     about: str
 
 
 def make(job: Job) -> Unfinished | None:
-    """Make and write an image.
+    """Create and write an image.
 
     Raises:
-        ValueError: no frame can be taken, a mask does not fit, or a file cannot be read; names the file.
+        ValueError: there is no suitable frame, a mask does not fit, or a file cannot be read. The error names the file.
     """
     if isinstance(job.item, Masked):
         write_image(_cut(job.item), job.path, f"{job.item.image.name}, cut out")
@@ -75,7 +75,7 @@ def make(job: Job) -> Unfinished | None:
 
 
 def write_image(image: Image.Image, path: Path, about: str) -> None:
-    """A PNG that tells where it is from. It appears whole or not at all."""
+    """Write a PNG with its origin in the text chunk `Source`, atomically."""
     words = PngInfo()
     words.add_text("Source", about)
     with atomic_file(path) as temporary:

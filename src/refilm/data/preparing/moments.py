@@ -1,7 +1,7 @@
-"""Where a clip's reference may be taken from: which seconds of which videos. Opens no file.
+"""The video parts that a clip's reference may come from. Opens no files.
 
-A reference that shows the target itself teaches copying, so frames come from elsewhere as far as there is
-an elsewhere: other clips of the subject first, then the rest of the clip's own video, then the clip's later part.
+With a reference that is part of the training target, the model learns to copy. So frames come from other places if
+possible: other clips of the subject first, then the rest of the clip's own video, then the clip's later part.
 """
 
 import math
@@ -14,33 +14,33 @@ import numpy as np
 from refilm.data.examples import Example
 
 Span = tuple[float, float]
-"""From one second up to another, which may be infinite: to the end of the video."""
+"""Start and end in seconds; an infinite end means the end of the video."""
 
-SPARE = 4  # a draw may hold the clip itself, or clips listed twice
+SPARE = 4  # additional samples, because some may be the clip itself or duplicates
 
 
 @dataclass(frozen=True)
 class Place:
-    """A video and the parts of it that frames may come from."""
+    """A video and the parts of it that frames can come from."""
 
     video: Path
     spans: tuple[Span, ...]
     mask: Path | None
-    """White where the subject is in the video."""
+    """A mask that is white where the subject is in the video."""
 
 
 @dataclass(frozen=True)
 class Neighbors:
-    """What else a manifest holds that matters for one clip."""
+    """The other clips of a manifest that are relevant for one clip."""
 
     kin: tuple[Example, ...]
     """Other clips of the same subject."""
     strangers: tuple[Example, ...]
-    """Other clips of the same video, of which nobody said that they show the same subject."""
+    """Other clips of the same video without the same subject name."""
 
 
 class Neighborhood:
-    """The clips of a manifest, found by subject and by video."""
+    """The clips of a manifest, indexed by subject and by video."""
 
     def __init__(self, examples: Iterable[Example]):
         self._by_subject: dict[str | None, list[Example]] = {}
@@ -50,7 +50,7 @@ class Neighborhood:
             self._by_video.setdefault(example.video, []).append(example)
 
     def of(self, example: Example, *, most: int, rng: np.random.Generator) -> Neighbors:
-        """The neighbors of a clip; of its kin no more than `most`, drawn at random."""
+        """The related clips of a clip, with a random sample of at most `most` clips of the same subject."""
         group = [] if example.subject is None else self._by_subject[example.subject]
         drawn = rng.choice(len(group), min(len(group), most + SPARE), replace=False) if group else []
         kin = [other for index in drawn if _clip(other := group[index]) != _clip(example)][:most]
@@ -63,10 +63,10 @@ class Neighborhood:
 
 
 def places(example: Example, neighbors: Neighbors, min_distance: float) -> tuple[tuple[Place, ...], ...]:
-    """Places for a clip's reference, the better ones first. Videos may turn out too short for any of them.
+    """Places for a clip's reference, preferred ones first. Videos can be too short for any of them.
 
-    In the clip's own video all places keep `min_distance` seconds from the clip's first frame, and from the whole
-    clip but for the last place, which is the clip's own later part.
+    In the clip's own video, all places are at least `min_distance` seconds away from the whole clip, except for the
+    last place, the clip's own later part, which is that far away from its first frame.
     """
     begin, end = _range(example)
     near = (begin - min_distance, end + min_distance)
@@ -84,7 +84,7 @@ def places(example: Example, neighbors: Neighbors, min_distance: float) -> tuple
 
 
 def moments(spans: Sequence[Span], count: int, rng: np.random.Generator) -> list[float]:
-    """`count` seconds, spread evenly over finite spans and drawn within their shares."""
+    """`count` times, stratified: the spans are divided into `count` equal parts with one random time in each."""
     lengths = np.array([end - begin for begin, end in spans])
     ends = lengths.cumsum()
     drawn = (np.arange(count) + rng.random(count)) / count * ends[-1]
@@ -106,6 +106,6 @@ def _range(example: Example) -> Span:
 
 
 def _without(spans: Iterable[Span], low: float, high: float) -> list[Span]:
-    """Spans less what lies between `low` and `high`."""
+    """Spans without the part between `low` and `high`."""
     parts = [part for begin, end in spans for part in ((begin, min(end, low)), (max(begin, high), end))]
     return [(begin, end) for begin, end in parts if begin < end]

@@ -1,7 +1,7 @@
-"""A manifest in which every clip has references, from one in which some have none.
+"""Create references for the clips of a manifest that have none, and write a new manifest.
 
-An image's name tells all that it was made from, so one that is there is not made again. Nothing is skipped
-silently: the new manifest is written when every clip has what it needs, or not at all.
+An image's file name contains a digest of everything that it was made from, so existing images are reused. Nothing is
+skipped silently: the new manifest is written only if every clip has references, unless faulty clips are excluded.
 """
 
 import hashlib
@@ -28,39 +28,39 @@ from refilm.files import sha256_of
 from refilm.media.images import WHITE, Color
 from refilm.settings import Settings
 
-KIN = 2  # other clips of the subject to take frames from: enough to choose, few enough to open
+KIN = 2  # number of other clips of the subject that frames are taken from
 
 
 class PrepareSettings(Settings):
-    """How references are made for clips that have none."""
+    """How references are created for clips that have none."""
 
     min_distance: float = Field(default=1.0, ge=0, allow_inf_nan=False)
-    """The fewest seconds between a clip's first frame and a reference from the same video."""
+    """Minimum distance between a clip's first frame and a reference from the same video, in seconds."""
     frames: int = Field(default=49, ge=1)
-    """Frames that training takes from the start of each clip: references come from elsewhere if there is room."""
+    """Number of frames from the start of each clip that are used in training; references avoid this part if possible."""
     fps: float = Field(default=8.0, gt=0, le=1000)
-    """Frames a second that training takes."""
+    """Frame rate of training, in frames per second."""
     candidates: int = Field(default=8, ge=KIN, le=64)
-    """Frames looked at for a reference; the sharpest is taken."""
+    """Number of candidate frames for a reference; the sharpest is used."""
     cut_out: bool = False
-    """Lay subjects that have a mask, of their clip or of their reference, on plain ground."""
+    """Put subjects that have a mask (of their clip or of their reference) on a plain background."""
     background: Color = WHITE
-    """That ground: red, green and blue, 0 to 255."""
+    """The background color: red, green and blue, 0 to 255."""
     seed: int = Field(default=0, ge=0)
-    """The same seed takes the same frames."""
+    """Random seed; the same seed selects the same frames."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be made, and the manifest that will be there."""
+    """The images to create and the manifest to write."""
 
     out: Path
     examples: tuple[Example, ...]
-    """With all references, those still to be made too."""
+    """The examples with all references, including those that have not been created yet."""
     made: int
-    """How many of these references refilm makes, now or in an earlier run."""
+    """Number of references created by refilm, now or in an earlier run."""
     jobs: tuple[Job, ...]
-    """The images that are not there yet."""
+    """The images that do not exist yet."""
     remover: Remover | None
     allow_outside: bool
 
@@ -76,26 +76,26 @@ def plan(
 ) -> Plan:
     """Plan references for every clip, as PNGs in `references/` beside the manifest `out`.
 
-    References that are there stay as they are, but for `cut_out`. A clip without any gets one frame: from another clip
-    of its `subject` if there is one, else from another moment of its video, outside of what training takes if there is
-    room. The frame never looks like the clip's first, and keeps its own shape.
+    Existing references are unchanged unless `cut_out` is set. A clip without references gets one frame: from another
+    clip of its `subject` if there is one, otherwise from another time of its video, outside the training part if
+    possible. The frame is never nearly identical to the clip's first frame, and keeps its aspect ratio.
 
     Args:
-        remover: removes the background of frames that no mask cuts out.
-        hashes: sha256 of files, where they are known; the others are read.
-        allow_outside: whether the manifest may name files outside of its folder.
+        remover: removes the background of frames without a mask.
+        hashes: known sha256 hashes of files; others are computed.
+        allow_outside: allow the manifest to name files outside its folder.
 
     Raises:
-        ValueError: there is no folder for `out`, or a file lies outside of it and may not, or cannot be read; or there
-            is no mask to cut out along.
+        ValueError: the folder of `out` does not exist, a file is outside it although `allow_outside` is not set, a file
+            cannot be read, or `cut_out` is set but there are no masks.
     """
     out = Path(out)
     _check(out, examples, allow_outside)
     masks = (each.mask for example in examples for each in (example, *example.references))
     if settings.cut_out and remover is None and not any(masks):
         raise ValueError(
-            "cut_out: no clip and no reference has a mask to cut out along; add masks to the manifest (docs/data.md), "
-            "or take --remove-background"
+            "cut_out: no clip and no reference has a mask; add masks to the manifest (see docs/data.md), or use "
+            "--remove-background"
         )
     ground = settings.background if settings.cut_out or remover else None
     neighborhood = Neighborhood(examples)
@@ -119,15 +119,15 @@ def plan(
 def prepare(
     plan: Plan, *, workers: int | None = None, patience: float = 120.0, leave_out: bool = False
 ) -> Iterator[str | None]:
-    """Make the images of a plan; yields the fault of each, or None, when it is done. Then writes the manifest.
+    """Create the images of a plan; yields the fault of each, or None. Then write the manifest.
 
     Args:
-        workers: processes that read videos; left out, one for each core.
-        patience: seconds that one image may take.
+        workers: number of processes that read videos. Default: one per core.
+        patience: time limit for one image, in seconds.
         leave_out: write the manifest without the clips that have faults.
 
     Raises:
-        ValueError: in the end, when there were faults: the manifest was not written. Names the first.
+        ValueError: at the end, if there were faults and the manifest was not written. The error names the first fault.
     """
     if plan.jobs:
         plan.jobs[0].path.parent.mkdir(exist_ok=True)
@@ -147,23 +147,23 @@ def prepare(
 
 def _check(out: Path, examples: Sequence[Example], allow_outside: bool) -> None:
     if not out.parent.is_dir():
-        raise ValueError(f"{out}: there is no folder {out.parent}; make it first")
+        raise ValueError(f"{out}: the folder {out.parent} does not exist; create it first")
     if out.is_dir():
-        raise ValueError(f"{out}: is a folder; give the name of a manifest, for instance {out / 'clips.jsonl'}")
+        raise ValueError(f"{out}: is a folder; use the name of a manifest, for example {out / 'clips.jsonl'}")
     home = out.parent.resolve()
     if bad := next(
         (path for example in examples for path in example.files if not is_utf8(name_of(path.resolve(), home))), None
     ):
-        raise ValueError(f"{bad}: its name is not UTF-8; rename it, or give all files new names by refilm data import")
+        raise ValueError(f"{bad}: the file name is not UTF-8; rename the file, or rename all files with refilm data import")
     outside = (path for example in examples for path in example.files if not path.resolve().is_relative_to(home))
     if not allow_outside and (path := next(outside, None)):
-        raise ValueError(f"{path}: lies outside {home}, the folder of {out.name}; write that above all files")
+        raise ValueError(f"{path}: is outside {home}, the folder of {out.name}; write the manifest to a parent folder of all files")
 
 
 def _wanted(
     example: Example, neighborhood: Neighborhood, settings: PrepareSettings, ground: Color | None
 ) -> tuple[Reference | Masked | Wish, ...]:
-    """The references of a clip: as they are, to be cut out, or to be found."""
+    """The references of a clip: unchanged, to be cut out, or to be chosen from videos."""
     if example.references:
         return tuple(
             Masked(item.image, item.mask, settings.background) if settings.cut_out and item.mask else item
@@ -190,12 +190,12 @@ def _reference(item: Reference | Masked | Wish, jobs: Mapping[Masked | Wish, Job
 
 def _hashes(files: Iterable[Path], known: Mapping[Path, str]) -> dict[Path, str]:
     unknown = list(dict.fromkeys(path for path in files if path not in known))
-    with ThreadPoolExecutor() as pool:  # hashing leaves Python's lock
+    with ThreadPoolExecutor() as pool:  # hashing releases the GIL
         return {**known, **dict(zip(unknown, pool.map(sha256_of, unknown), strict=True))}
 
 
 def _finish(job: Job, outcome: Unfinished | Failure | None, remover: Remover | None) -> str | None:
-    """Remove the background where that is left to do. Returns what went wrong."""
+    """Remove the background if that has not been done. Returns the fault, if any."""
     if isinstance(outcome, Failure):
         name = str(job.item.source)
         return outcome.message if outcome.message.startswith(name) else f"{name}: {outcome.message}"

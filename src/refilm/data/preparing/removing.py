@@ -1,4 +1,4 @@
-"""Backgrounds removed by rembg, which is optional and fetches its own model. Knows nothing of clips."""
+"""Remove backgrounds with rembg, which is optional and downloads its own model. Does not depend on clips."""
 
 import importlib.util
 from typing import Any, Protocol
@@ -11,7 +11,7 @@ class Remover(Protocol):
 
     @property
     def name(self) -> str:
-        """Tells this way of finding from any other: what was made by another is made anew."""
+        """Identifies the method; images made by another method are created again."""
         ...
 
     def __call__(self, image: Image.Image, /) -> Image.Image:
@@ -20,11 +20,11 @@ class Remover(Protocol):
 
 
 class Rembg(Remover):
-    """One of rembg's models.
+    """A rembg model.
 
     Args:
-        model: its name, as rembg lists them.
-        session: what `rembg.new_session` returns.
+        model: its name in rembg.
+        session: the result of `rembg.new_session`.
     """
 
     def __init__(self, model: str, session: Any):
@@ -43,14 +43,14 @@ class Rembg(Remover):
 
 
 def background_remover(model: str = "u2net") -> Remover:
-    """Load one of rembg's models; rembg fetches it at its first use.
+    """Load a rembg model; rembg downloads it at the first use.
 
     Raises:
-        ValueError: rembg is not installed, has no such model, or cannot fetch it.
+        ValueError: rembg is not installed, has no such model, or cannot download it.
     """
-    for package in ("rembg", "onnxruntime"):  # rembg without a runtime would end the process
+    for package in ("rembg", "onnxruntime"):  # without a runtime, rembg exits the process
         if importlib.util.find_spec(package) is None:
-            raise ValueError(f"removing backgrounds needs {package}, which is missing; pip install 'refilm[prepare]'")
+            raise ValueError(f"removing backgrounds requires {package}, which is not installed; pip install 'refilm[prepare]'")
     from rembg import new_session  # pyright: ignore[reportMissingImports]
     from rembg.sessions import sessions_names  # pyright: ignore[reportMissingImports]
 
@@ -58,8 +58,8 @@ def background_remover(model: str = "u2net") -> Remover:
         raise ValueError(f"rembg has no model {model!r}; choose one of {', '.join(sorted(sessions_names))}")
     try:
         return Rembg(model, new_session(model))
-    except Exception as error:  # of the network, of the disk, of the runtime: rembg wraps none of them
+    except Exception as error:  # network, disk or runtime errors, which rembg does not wrap
         raise ValueError(
-            f"rembg could not load its model {model!r} ({type(error).__name__}: {error}); it is fetched at its first "
-            "use, so go online once, or give masks"
+            f"rembg could not load its model {model!r} ({type(error).__name__}: {error}); it is downloaded at the first "
+            "use, so connect to the internet once, or provide masks"
         ) from error
