@@ -86,7 +86,7 @@ def generate(
 ) -> list[np.ndarray]:
     """One batch of videos, (F, H, W, 3) uint8 each. A pair starts from the same noise in every row."""
     videos = pipeline.generate_batch(
-        [pair.story.looks_caption if options.looks else pair.story.caption for pair in pairs],
+        [pair.story.appearance_caption if options.looks else pair.story.caption for pair in pairs],
         images,
         seeds=[1000 * options.seed + pair.index for pair in pairs],
         steps=options.steps,
@@ -195,7 +195,7 @@ def contact_sheet(pairs: Sequence[Pair], videos: Sequence[np.ndarray], judgement
     pen = ImageDraw.Draw(sheet)
     for line, (pair, video, seen) in enumerate(zip(pairs, videos, judgements, strict=True)):
         top = line * (side + text + gap)
-        wanted = f"{pair.index}: {pair.story.caption}, {pair.story.subject.looks}"
+        wanted = f"{pair.index}: {pair.story.caption}, {pair.story.subject.appearance}"
         pen.text((gap, top + 1), wanted, "black", font)
         wrong = [getattr(seen, a) for a, hit in seen.matches(Judgement.of(pair.story)).items() if not hit]
         pen.text((2 * gap + pen.textlength(wanted, font), top + 1), " ".join(wrong), "red", font)

@@ -150,7 +150,7 @@ def test_a_full_disk_names_the_file(tmp_path):
     assert describe(caught.value) == f"{target}: the disk is full; free some space, then run this again"
 
 
-def test_a_missing_file_in_a_workplace_is_told_by_the_users_name(tmp_path):
+def test_a_missing_file_in_a_workplace_is_reported_by_the_users_name(tmp_path):
     target = tmp_path / "a.txt"
     with pytest.raises(FileNotFoundError) as caught, atomic_file(target):
         pass

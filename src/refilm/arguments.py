@@ -44,16 +44,16 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(function)
     def wrapper(*given: P.args, **named: P.kwargs) -> R:
-        strange = [] if takes_any else [name for name in named if name not in names]
-        if strange:
-            raise ValueError(known_elsewhere(strange[0]) or _unknown(strange[0], names))
+        unknown = [] if takes_any else [name for name in named if name not in names]
+        if unknown:
+            raise ValueError(known_elsewhere(unknown[0]) or _unknown(unknown[0], names))
         bound = signature.bind(*given, **named)
         for name, adapter in adapters().items():
             if name in bound.arguments:
                 try:
                     bound.arguments[name] = adapter.validate_python(bound.arguments[name])
                 except ValidationError as error:
-                    raise ValueError(_told(name, error)) from None
+                    raise ValueError(_message(name, error)) from None
         return function(*bound.args, **bound.kwargs)
 
     return wrapper
@@ -92,10 +92,10 @@ def _strictly(hint: Any) -> Any:
     return Annotated[Any, GetPydanticSchema(lambda *_: core_schema.is_instance_schema(hint))]
 
 
-def _told(name: str, error: ValidationError) -> str:
+def _message(name: str, error: ValidationError) -> str:
     found = error.errors()
     deepest = max(len(fault["loc"]) for fault in found)
-    first, *_ = faults = [fault for fault in found if len(fault["loc"]) == deepest]  # for a union, the member that matches best
+    first, *_ = faults = [fault for fault in found if len(fault["loc"]) == deepest]  # of a union, the best match
     place = "".join(f"[{part}]" for part in first["loc"] if isinstance(part, int))
     wrong = " or ".join(dict.fromkeys(fault["msg"] for fault in faults))
     return f"{name}{place}: {wrong} (received {received(first['input'])})"

@@ -60,9 +60,9 @@ def fetched(repository: str, patterns: Sequence[str]) -> Path:
     except Exception as error:  # the network, the Hub, or the disk
         reason = _reason(error)
         raise ValueError(
-            f"{repository}: not a local folder, not in the Hub cache, and the download failed: {reason} To fix it: connect "
-            f"to the internet and unset HF_HUB_OFFLINE, or download it elsewhere with `hf download {repository}` and pass "
-            "the folder's path; a gated model also requires `hf auth login`"
+            f"{repository}: not a local folder, not in the Hub cache, and the download failed: {reason} To fix it: "
+            "connect to the internet and unset HF_HUB_OFFLINE, or download it elsewhere with "
+            f"`hf download {repository}` and pass the folder's path; a gated model also requires `hf auth login`"
         ) from error
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from refilm.cli.encoding import EncodingPace
 from refilm.data.checking import CheckSettings, check
-from refilm.data.checking.check import Words
+from refilm.data.checking.check import TokenCounter
 from refilm.data.encoding import EncodedSet, EncodeProgress
 
 
@@ -20,7 +20,11 @@ def clips(refilm, tmp_path) -> Path:
     folder = tmp_path / "clips"
     assert refilm("data", "critters", folder, "--clips", 3).exit_code == 0
     settings = CheckSettings(frames=17, height=32, width=32, tokens=24)
-    list(check(folder, settings, words=Words(count=lambda caption: len(caption.split()), base="tiny"), workers=2))
+    list(
+        check(
+            folder, settings, counter=TokenCounter(count=lambda caption: len(caption.split()), base="tiny"), workers=2
+        )
+    )
     return folder
 
 

@@ -121,7 +121,7 @@ def test_a_masked_reference_is_cut_out(tmp_path):
     assert (plain.getpixel((32, 32)), plain.getpixel((2, 2))) == ((255, 0, 0), (0, 0, 255))
 
 
-def test_a_mask_of_another_shape_is_told_with_its_image(tmp_path):
+def test_a_mask_of_another_shape_is_reported_with_its_image(tmp_path):
     Image.new("RGB", (64, 64), "red").save(tmp_path / "a.png")
     Image.new("L", (64, 32), 255).save(tmp_path / "m.png")
     reference = masked(tmp_path)

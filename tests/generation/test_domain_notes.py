@@ -15,7 +15,7 @@ def test_the_pocket_model_declares_the_words_of_its_captions():
     domain = load_defaults(POCKET).domain
     assert domain.words == critters.caption_words()
     for index in range(100):
-        assert domain.unknown_words(critters.story(0, index, "train").looks_caption) == ()
+        assert domain.unknown_words(critters.story(0, index, "train").appearance_caption) == ()
 
 
 @pytest.mark.parametrize(

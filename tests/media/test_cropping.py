@@ -8,7 +8,7 @@ import pytest
 
 from refilm.data.checking.declared import declared_by_video
 from refilm.media import open_video
-from refilm.media.cropping import says_to_crop
+from refilm.media.cropping import declares_crop
 from refilm.media.inspecting import inspect_video
 
 from .declaring import gray, write
@@ -63,7 +63,7 @@ def test_any_bytes_are_gone_through_in_time(kind):
     for seed in range(20):
         content = np.random.default_rng(seed).integers(0, 256, 4000, dtype=np.uint8).tobytes()
         for head in (b"", struct.pack(">I4s", 4008, b"moov"), b"\x18\x53\x80\x67\xff\x16\x54\xae\x6b\xff"):
-            assert says_to_crop(io.BytesIO(head + content), kind) in (True, False)
+            assert declares_crop(io.BytesIO(head + content), kind) in (True, False)
     nested = b"".join(struct.pack(">I4s", 8 * (9999 - n), b"moov") for n in range(9999))
-    assert not says_to_crop(io.BytesIO(nested), "mov")
-    assert not says_to_crop(io.BytesIO(b"\xae\xff" * 50_000), "matroska")
+    assert not declares_crop(io.BytesIO(nested), "mov")
+    assert not declares_crop(io.BytesIO(b"\xae\xff" * 50_000), "matroska")

@@ -242,7 +242,7 @@ def test_soft_edges_mix_with_the_background_before_scaling(tmp_path):
     ("mode", "told"),
     [("broken", "has a color profile that cannot be used"), ("CMYK", "is CMYK without a color profile"), ("RGB", None)],
 )
-def test_doubtful_colors_are_told(tmp_path, mode, told):
+def test_doubtful_colors_are_reported(tmp_path, mode, told):
     image = squares(PURE).convert("CMYK") if mode == "CMYK" else squares(PURE)
     image.save(tmp_path / "photo.jpg", icc_profile=b"not a profile" if mode == "broken" else None)
     found = declared_by_image(tmp_path / "photo.jpg", inspect_image(tmp_path / "photo.jpg"), mask=False)
@@ -251,7 +251,7 @@ def test_doubtful_colors_are_told(tmp_path, mode, told):
 
 
 @pytest.mark.parametrize("format", ["TIFF", "PNG", "JPEG", "BMP"])
-def test_pixels_that_are_not_square_are_told(tmp_path, format):
+def test_pixels_that_are_not_square_are_reported(tmp_path, format):
     for name, density in {"fax": (200, 100), "plain": (72, 72)}.items():
         Image.new("RGB", (40, 40)).save(tmp_path / name, format, dpi=density)
     Image.new("RGB", (40, 40)).save(tmp_path / "silent", format)
@@ -278,7 +278,7 @@ def test_a_ratio_of_pixels_alone(tmp_path):
     assert inspect_image(tmp_path / "a.jpg").pixel_aspect == 2
 
 
-def test_several_images_in_a_file_are_told(tmp_path):
+def test_several_images_in_a_file_are_reported(tmp_path):
     for name in ("pages.tif", "phone.mpo", "video.webp", "video.png", "video.gif"):
         squares(PURE).save(tmp_path / name, save_all=True, append_images=[squares(P3)])
         assert np.abs(read(tmp_path / name) - PURE).max() <= 40

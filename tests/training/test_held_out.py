@@ -12,7 +12,7 @@ from refilm.recipes import read_recipe
 
 from ..tiny_recipe import write_recipe
 
-LEARNED, HELD_OUT = ({subject.looks for subject in critters.subjects(split)} for split in ("train", "held_out"))
+LEARNED, HELD_OUT = ({subject.appearance for subject in critters.subjects(split)} for split in ("train", "held_out"))
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def shown(monkeypatch) -> Callable[[], set[str]]:
 
     def noted(*given):
         told = story(*given)
-        seen.add(told.subject.looks)
+        seen.add(told.subject.appearance)
         return told
 
     def take() -> set[str]:

@@ -137,15 +137,15 @@ def check(
     """
     from refilm.checkpoints.defaults import load_defaults
     from refilm.checkpoints.sources import open_source
-    from refilm.data.checking import Words, keep_usable, report_paths
+    from refilm.data.checking import TokenCounter, keep_usable, report_paths
     from refilm.data.checking import check as inspect
 
     source = open_source(base, weights=False)
     tokenizer = source.tokenizer()
-    words = Words(lambda caption: len(tokenizer(caption).input_ids), base)
+    counter = TokenCounter(lambda caption: len(tokenizer(caption).input_ids), base)
     settings = _settings(load_defaults(source.folder), source.size.text_length, frames, fps, size)
     workers = workers or os.cpu_count() or 1
-    steps = inspect(manifest, settings, words=words, workers=workers, patience=patience, allow_outside=allow_outside)
+    steps = inspect(manifest, settings, counter=counter, workers=workers, patience=patience, allow_outside=allow_outside)
     report = _followed(steps, "inspecting")
     _print_report(manifest, report)
     if keep is not None:

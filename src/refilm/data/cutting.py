@@ -69,7 +69,9 @@ def cut_clip(cut: CutClip) -> tuple[np.ndarray, np.ndarray | None]:
     mask = _pixels(cut.mask, cut, size=(height, width))[:frames]
     cut.mask.verify()
     if len(mask) < frames:
-        raise ValueError(f"{cut.mask.name}: the mask has {len(mask)} frames, the clip {frames}; use a mask of the same length")
+        raise ValueError(
+            f"{cut.mask.name}: the mask has {len(mask)} frames, the clip {frames}; use a mask of the same length"
+        )
     return np.stack(pixels), pooled(np.stack(mask).mean(axis=3) / 255, cut.compression)
 
 

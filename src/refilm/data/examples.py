@@ -12,7 +12,7 @@ from typing import Literal
 LAYOUT = "videos/1.mp4, labels/1.txt, ref_images/1/*.png"  # the layout for folders made by hand
 VIDEOS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".gif")
 LONGEST_VIDEO = 10**6  # seconds, 11 days: the largest start or end
-PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 LONGEST_SOURCE = 300  # characters of a clip's original name; a file name has at most 255 bytes
 LOST = "\ufffd"  # the replacement character for what a program could not decode
 

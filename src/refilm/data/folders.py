@@ -5,7 +5,7 @@ Nothing is skipped silently: missing, empty and unmatched files are reported by 
 
 from pathlib import Path
 
-from refilm.data.examples import LAYOUT, PICTURES, VIDEOS, Example, Fault, Listed, Reference, caption_faults, one_line
+from refilm.data.examples import IMAGES, LAYOUT, VIDEOS, Example, Fault, Listed, Reference, caption_faults, one_line
 from refilm.data.text import read_short
 
 
@@ -68,10 +68,12 @@ def _by_name(folder: Path, suffixes: tuple[str, ...]) -> tuple[dict[str, Path], 
 def _listed(folder: Path, name: str, video: Path | None, label: Path | None, images: Path | None) -> Listed:
     if video is None:
         place = str(label or images)
-        fault = Fault("line", f"{place}: does not belong to any video; add videos/{name}.mp4, or move this file elsewhere")
+        fault = Fault(
+            "line", f"{place}: does not belong to any video; add videos/{name}.mp4, or move this file elsewhere"
+        )
         return Listed(place, None, (fault,))
     caption, faults = _caption(video, label, folder / "labels" / f"{name}.txt")
-    found, odd = _files(images, PICTURES) if images is not None and images.is_dir() else ([], [])
+    found, odd = _files(images, IMAGES) if images is not None and images.is_dir() else ([], [])
     references = tuple(Reference(image) for image in found)
     return Listed(str(video), Example(video, caption, references), (*faults, *odd))
 

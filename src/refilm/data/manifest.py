@@ -182,7 +182,9 @@ def _relative(path: Path, *, folder: Path, allow_outside: bool) -> str:
         raise ValueError(f"{path}: the file name is not UTF-8; rename the file, or import it with refilm data import")
     if inside or allow_outside:
         return name
-    raise ValueError(f"{path}: is outside {folder}, the manifest's folder; write the manifest to a parent folder of all files")
+    raise ValueError(
+        f"{path}: is outside {folder}, the manifest's folder; write the manifest to a parent folder of all files"
+    )
 
 
 def is_utf8(name: str) -> bool:

@@ -26,7 +26,7 @@ class Clip(Protocol):
 
     @property
     def name(self) -> str:
-        """What to call it."""
+        """A name for messages."""
         ...
 
     @property
@@ -47,11 +47,11 @@ class Clip(Protocol):
 
 
 class ImageSource(Protocol):
-    """A still image."""
+    """A source of one image."""
 
     @property
     def name(self) -> str:
-        """What to call it."""
+        """A name for messages."""
         ...
 
     @property
@@ -112,9 +112,9 @@ class Critters(Source):
         clip = (self.seed, index, self.split, self.size)
         return Sample(
             clip=DrawnClip(*clip),
-            captions=(story.caption, story.looks_caption, *([story.class_caption] if self.classes else [])),
+            captions=(story.caption, story.appearance_caption, *([story.class_caption] if self.classes else [])),
             references=tuple(DrawnImage(*clip, number) for number in range(self.references)),
-            subject=story.subject.looks,
+            subject=story.subject.appearance,
         )
 
 

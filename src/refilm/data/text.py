@@ -27,7 +27,9 @@ def lines(path: Path) -> Iterator[tuple[int, str]]:
             number += 1
             place = f"{path}:{number}"
             if len(line) > LONGEST:
-                raise ValueError(f"{place}: the line is longer than {LONGEST:,} characters; check that this is a list of clips")
+                raise ValueError(
+                    f"{place}: the line is longer than {LONGEST:,} characters; check that this is a list of clips"
+                )
             if "\0" in line:
                 raise ValueError(f"{place}: contains NUL characters, which usually means UTF-16; {REMEDY}")
             try:

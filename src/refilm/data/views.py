@@ -31,7 +31,7 @@ class ViewSettings(Settings):
     rotation: float = Field(default=15.0, ge=0, le=180)
     """Largest rotation in either direction, in degrees."""
     color: float = Field(default=0.1, ge=0, lt=1)
-    """Largest relative change of brightness, contrast and saturation; the hue rotates by at most 36 degrees times it."""
+    """Largest relative change of brightness, contrast and saturation; the hue rotates by up to 36 degrees times it."""
     flip: bool = False
     """Mirror half of the augmented images. Leave it off if left and right matter, for example with writing."""
 

@@ -96,55 +96,55 @@ def _run(
     function: bytes, items: Sequence[Item], workers: int, seconds: float, ahead: int
 ) -> Generator[tuple[int, Any], None, None]:
     """Outcomes in the order of completion; an item starts only when the item `ahead` places before it is finished."""
-    todo, crew = deque(range(len(items))), []
+    todo, pool = deque(range(len(items))), []
     try:
-        while todo or crew:
-            while len(crew) < workers and sum(worker.index is None for worker in crew) < len(todo):
-                crew.append(_Worker(function, seconds))
+        while todo or pool:
+            while len(pool) < workers and sum(worker.index is None for worker in pool) < len(todo):
+                pool.append(_Worker(function, seconds))
             finished = []
-            for worker, outcome in _heard(crew, seconds):
+            for worker, outcome in _outcomes(pool, seconds):
                 if worker.index is not None:
                     finished.append((worker.index, outcome))
                 if isinstance(outcome, Failure) and outcome.kind != "error":
-                    crew.remove(worker)
+                    pool.remove(worker)
                     worker.stop()
                 else:
-                    worker.rest()
-            for worker in [worker for worker in crew if worker.idle]:
-                oldest = min((other.index for other in crew if other.index is not None), default=math.inf)
+                    worker.mark_idle()
+            for worker in [worker for worker in pool if worker.idle]:
+                oldest = min((other.index for other in pool if other.index is not None), default=math.inf)
                 if not todo:
-                    crew.remove(worker)
+                    pool.remove(worker)
                     worker.stop()
                 elif todo[0] < oldest + ahead:
                     index = todo.popleft()
-                    worker.give(index, items[index])
+                    worker.send_item(index, items[index])
             yield from finished
     finally:
-        for worker in crew:
+        for worker in pool:
             worker.stop()
 
 
 def _ordered(outcomes: Generator[tuple[int, Any], None, None]) -> Iterator[tuple[int, Any]]:
-    held: dict[int, Any] = {}
+    waiting: dict[int, Any] = {}
     due = 0
     with closing(outcomes):
         for index, outcome in outcomes:
-            held[index] = outcome
-            while due in held:
-                yield due, held.pop(due)
+            waiting[index] = outcome
+            while due in waiting:
+                yield due, waiting.pop(due)
                 due += 1
 
 
-def _heard(crew: "list[_Worker]", seconds: float) -> "list[tuple[_Worker, Any]]":
+def _outcomes(pool: "list[_Worker]", seconds: float) -> "list[tuple[_Worker, Any]]":
     """Wait until a worker responds, dies or exceeds its time; returns all such workers with their outcomes."""
-    soonest = min(worker.deadline for worker in crew)
+    soonest = min(worker.deadline for worker in pool)
     left = None if soonest == math.inf else max(0.0, soonest - time.monotonic())
-    ready = wait([worker.connection for worker in crew], left)
+    ready = wait([worker.connection for worker in pool], left)
     now = time.monotonic()
     late = Failure("timeout", f"took longer than {seconds:g} s")
     return [
         (worker, worker.outcome() if worker.connection in ready else late)
-        for worker in crew
+        for worker in pool
         if worker.connection in ready or now >= worker.deadline
     ]
 
@@ -168,13 +168,13 @@ class _Worker:
         self.seconds = seconds
         self.connection.send_bytes(function)
 
-    def give(self, index: int, item: object) -> None:
+    def send_item(self, index: int, item: object) -> None:
         """Send the next item and start its time limit."""
         self.index, self.deadline, self.idle = index, time.monotonic() + self.seconds, False
         with suppress(BrokenPipeError):  # it died after its last response; `outcome` reports that
             self.connection.send(item)
 
-    def rest(self) -> None:
+    def mark_idle(self) -> None:
         """Mark the worker as idle, without a time limit."""
         self.index, self.deadline, self.idle = None, math.inf, True
 
@@ -200,5 +200,5 @@ class _Worker:
 def _cause(code: int | None) -> str:
     if code is None or code >= 0:
         return f"crashed the worker process (exit code {code})"
-        hint = ", possibly out of memory" if code == -signal.SIGKILL else ""
-        return f"crashed the worker process ({signal.Signals(-code).name}{hint})"
+    hint = ", possibly out of memory" if code == -signal.SIGKILL else ""
+    return f"crashed the worker process ({signal.Signals(-code).name}{hint})"

@@ -8,8 +8,8 @@ contain.
 from refilm.files.atomic import atomic_file, atomic_folder, write_bytes
 from refilm.files.errors import describe
 from refilm.files.places import link_or_copy, require_empty, require_writable, sha256_of
+from refilm.files.temporary import locked, remove_abandoned
 from refilm.files.text import read_json, read_text, write_json, write_text
-from refilm.files.workplaces import locked, remove_abandoned
 
 __all__ = [
     "atomic_file",

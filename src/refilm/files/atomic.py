@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from refilm.files.errors import naming
-from refilm.files.workplaces import workplace
+from refilm.files.temporary import temporary_folder
 
 
 @contextmanager
@@ -25,7 +25,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
         raise ValueError(f"{path}: is a folder; choose a file name")
     if path.exists() and not path.is_file():
         raise ValueError(f"{path}: is not a regular file; choose another file name")
-    with naming(path), workplace(path) as place:
+    with naming(path), temporary_folder(path) as place:
         temporary = place / path.name
         yield temporary
         _settle(temporary, (path if path.exists() else place).stat().st_mode)
@@ -52,7 +52,7 @@ def atomic_folder(folder: Path, *owned: str) -> Iterator[Path]:
     folder = folder.resolve()
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder}: is a file; choose a folder")
-    with naming(folder), workplace(folder) as place:
+    with naming(folder), temporary_folder(folder) as place:
         new, old = place / "new", place / "old"
         new.mkdir()
         if folder.exists():

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from refilm.files.workplaces import WORKPLACE
+from refilm.files.temporary import SUFFIX
 
 REASONS = {
     errno.ENOSPC: "the disk is full; free some space, then run this again",
@@ -32,6 +32,6 @@ def naming(target: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno is None:  # raised by a library without naming a file
             raise OSError(f"{target}: {error}") from error
-        if error.filename is None or WORKPLACE in str(error.filename):
+        if error.filename is None or SUFFIX in str(error.filename):
             error.filename, error.filename2 = str(target), None
         raise

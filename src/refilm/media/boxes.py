@@ -53,7 +53,7 @@ def boxes(file: BinaryIO) -> Iterator[Box]:
 
 
 @dataclass
-class Track:
+class IndexedTrack:
     """The properties that determine the length of FFmpeg's index of a track."""
 
     sound: bool = True
@@ -68,12 +68,12 @@ def assert_plausible(file: BinaryIO) -> None:
     Raises:
         ValueError: the file has too many boxes, declares too many frames, or its index is compressed.
     """
-    tracks = [Track()]
+    tracks = [IndexedTrack()]
     for box in boxes(file):
         file.seek(box.inside)
         head, track = file.read(16), tracks[-1]
         if box.kind == b"trak":
-            tracks.append(Track())
+            tracks.append(IndexedTrack())
         elif box.kind == b"hdlr" and box.parent == b"mdia":
             track.sound &= head[8:12] == b"soun"
         elif box.kind == b"stts":

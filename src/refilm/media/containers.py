@@ -34,7 +34,9 @@ def recognize(path: Path) -> Format:
         kind = kind_of(file.read(12))
         if kind is None:
             wanted = "MP4, MOV, MKV, WebM, AVI or GIF"
-            raise ValueError(f"{path}: {'' if size else 'empty, '}not a video in a supported format ({wanted}); convert it")
+            raise ValueError(
+                f"{path}: {'' if size else 'empty, '}not a video in a supported format ({wanted}); convert it"
+            )
         if _cut_short(file, kind, size):
             raise CutShortError(f"{path}: truncated, its end is missing; copy, download or export it again")
     return kind

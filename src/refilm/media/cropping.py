@@ -16,7 +16,7 @@ SEGMENT, TRACKS, TRACK, VIDEO = 0x18538067, 0x1654AE6B, 0xAE, 0xE0
 CROPS = (0x54AA, 0x54BB, 0x54CC, 0x54DD)
 
 
-def says_to_crop(file: BinaryIO, kind: Format) -> bool:
+def declares_crop(file: BinaryIO, kind: Format) -> bool:
     """Whether a track of the file declares a crop that removes something."""
     size = file.seek(0, 2)
     if kind == "mov":

@@ -8,7 +8,7 @@ from av.filter import Graph
 from av.video.frame import VideoFrame
 
 TOP_FIRST = {2: True, 3: False, 4: False, 5: True}  # FFmpeg's AVFieldOrder: whether the top field is the earlier one
-SPOKEN = ("cavs", "cfhd", "dnxhd", "dvvideo", "ffv1", "h264", "hevc", "mpeg2video", "mpeg4", "prores", "vc1", "wmv3")
+PER_FRAME = ("cavs", "cfhd", "dnxhd", "dvvideo", "ffv1", "h264", "hevc", "mpeg2video", "mpeg4", "prores", "vc1", "wmv3")
 """FFmpeg's names of the codecs in which each frame declares whether it is interlaced; others do not."""
 
 
@@ -19,7 +19,7 @@ def top_first(codec: str, order: int) -> bool | None:
         codec: FFmpeg's name of the codec.
         order: the field order declared by the container, an AVFieldOrder.
     """
-    return None if codec in SPOKEN else TOP_FIRST.get(order)
+    return None if codec in PER_FRAME else TOP_FIRST.get(order)
 
 
 def progressive(

@@ -20,7 +20,9 @@ Color = tuple[Byte, Byte, Byte]
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
 MEGAPIXELS = 64  # larger images are refused before they are decoded, and squares are not larger
-SLIMMEST = 10  # largest ratio of the longer side to the shorter side; encoders read squares, in which slimmer images vanish
+SLIMMEST = (
+    10  # largest ratio of the longer side to the shorter side; encoders read squares, in which slimmer images vanish
+)
 SCANS = 1024  # megapixels that a progressive JPEG may decode, summed over all scans
 WHITE: Color = (255, 255, 255)
 BLACK: Color = (0, 0, 0)
@@ -30,7 +32,7 @@ AMBIGUOUS = ("I", "F")  # 32-bit integers and floats: the value of white is unkn
 
 
 @dataclass(frozen=True)
-class Shown:
+class ConvertedImage:
     """An image as it is meant to be displayed, and the conversions that were applied."""
 
     image: Image.Image
@@ -56,7 +58,7 @@ def open_image(path: Path | str, *, background: Color = WHITE) -> Image.Image:
             megapixels, or one side is more than ten times as long as the other.
     """
     path = Path(path)
-    return show(path, background).image
+    return read_image(path, background).image
 
 
 @checked
@@ -107,7 +109,7 @@ def border_color(image: Image.Image) -> Color:
     return int(red), int(green), int(blue)
 
 
-def show(path: Path, background: Color) -> Shown:
+def read_image(path: Path, background: Color) -> ConvertedImage:
     """Read an image as `open_image` does, and report the conversions."""
     if path.is_dir():
         raise ValueError(f"{path}: is a folder; use the path of an image")
@@ -133,7 +135,7 @@ def opened(file: BinaryIO, path: Path) -> Image.Image:
     if image.format in ("JPEG", "MPO"):
         _bound_scans(image, file, path)
     elif image.format == "PNG":
-        image.info |= _png_says(file)
+        image.info |= _png_chunks(file)
     file.seek(place)
     return image
 
@@ -155,12 +157,14 @@ def _bound_scans(image: Image.Image, file: BinaryIO, path: Path) -> None:
     file.seek(0)
     scans = sum(part.count(b"\xff\xda") for part in iter(partial(file.read, 1 << 20), b""))
     if scans * image.width * image.height > SCANS * 10**6:
-        raise ValueError(f"{path}: a progressive JPEG with {scans} scans takes too long to decode; save it as a baseline JPEG")
+        raise ValueError(
+            f"{path}: a progressive JPEG with {scans} scans takes too long to decode; save it as a baseline JPEG"
+        )
 
 
-def _png_says(file: BinaryIO) -> dict[str, tuple[int, ...] | int]:
+def _png_chunks(file: BinaryIO) -> dict[str, tuple[int, ...] | int]:
     """The PNG chunks that Pillow does not read, or not at the pixels' bit depth: cICP and transparent color (tRNS)."""
-    says: dict[str, tuple[int, ...] | int] = {}
+    chunks: dict[str, tuple[int, ...] | int] = {}
     file.seek(24)
     bits, kind = file.read(2)
     file.seek(8)
@@ -168,16 +172,16 @@ def _png_says(file: BinaryIO) -> dict[str, tuple[int, ...] | int]:
         length = int.from_bytes(head[:4], "big")
         content = file.read(min(length, 6))
         if head[4:] == b"cICP" and len(content) == 4:
-            says[CICP] = tuple(content)
+            chunks[CICP] = tuple(content)
         elif head[4:] == b"tRNS" and kind == 0 and bits in (2, 4):  # gray, which Pillow expands to 8 bits
-            says["transparency"] = int.from_bytes(content[:2], "big") % 2**bits * (255 // (2**bits - 1))
+            chunks["transparency"] = int.from_bytes(content[:2], "big") % 2**bits * (255 // (2**bits - 1))
         elif head[4:] == b"tRNS" and kind == 2 and bits == 16 and len(content) == 6:  # Pillow keeps the upper bytes
-            says["transparency"] = tuple(content[::2])
+            chunks["transparency"] = tuple(content[::2])
         file.seek(length - len(content) + 4, os.SEEK_CUR)
-    return says
+    return chunks
 
 
-def _shown(image: Image.Image, name: str, background: Color) -> Shown:
+def _shown(image: Image.Image, name: str, background: Color) -> ConvertedImage:
     _bounded(image, name)
     depth, negative = _gray_of(image)
     try:
@@ -186,14 +190,16 @@ def _shown(image: Image.Image, name: str, background: Color) -> Shown:
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         raise ValueError(f"{name}: damaged or truncated ({error}); copy or export it again") from error
     if image.mode in AMBIGUOUS:
-        raise ValueError(f"{name}: the white level of {image.mode} pixels is unknown; save it with 8 or 16 bits per channel")
+        raise ValueError(
+            f"{name}: the white level of {image.mode} pixels is unknown; save it with 8 or 16 bits per channel"
+        )
     if image.mode in SIXTEEN_BITS:
         image = _eight_bits(image, depth, negative)
     alpha = image.convert("RGBA").getchannel("A") if image.has_transparency_data else None
     image, colors, doubt = in_srgb(image if alpha is None else _without_alpha(image))
     if alpha is None or alpha.getextrema() == (255, 255):
-        return Shown(image, colors, doubt)
-    return Shown(Image.composite(image, Image.new("RGB", image.size, background), alpha), colors, doubt, True)
+        return ConvertedImage(image, colors, doubt)
+    return ConvertedImage(Image.composite(image, Image.new("RGB", image.size, background), alpha), colors, doubt, True)
 
 
 def _without_alpha(image: Image.Image) -> Image.Image:

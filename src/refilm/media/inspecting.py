@@ -13,12 +13,12 @@ from PIL import Image
 
 from refilm.media.color import Colors
 from refilm.media.containers import Format
-from refilm.media.cropping import says_to_crop
+from refilm.media.cropping import declares_crop
 from refilm.media.fields import TOP_FIRST
-from refilm.media.images import WHITE, Color, Shown, opened, show
+from refilm.media.frame_colors import colors_of
+from refilm.media.images import WHITE, Color, ConvertedImage, opened, read_image
 from refilm.media.opening import reading, timed_frames
-from refilm.media.showing import colors_of
-from refilm.media.sides import Sides
+from refilm.media.side_data import FrameSideData
 
 MOST_FRAMES = 250_000  # of a part: 2.3 hours at 30 fps, whose small copies take 0.9 GB
 TINY = 32, 36  # height and width of the small copies
@@ -41,7 +41,7 @@ class VideoPart:
     """Width of a pixel divided by its height, as declared."""
     shown_aspect: float
     """The pixel aspect ratio that was used."""
-    sides: Sides
+    sides: FrameSideData
     """Metadata of the frames: orientation, stereoscopy, ..."""
     colors: Colors | None
     """Color space of the stored frames. None: SDR video."""
@@ -84,7 +84,7 @@ class ImageFacts:
     """Whether the file contains more than one image."""
     pixel_aspect: float
     """Width of a pixel divided by its height, as declared; the image is read with square pixels."""
-    shown: Shown
+    shown: ConvertedImage
     """The image as `open_image` returns it, and the conversions that were applied."""
 
 
@@ -111,7 +111,9 @@ def inspect_video(path: Path, *, start: float | None = None, end: float | None =
                 raise ValueError(f"{path}: the frame size changes at {time:.2f} s; use a video with one size")
             shape = frame.height, frame.width
             if len(times) == MOST_FRAMES:
-                raise ValueError(f"{path}: has more than {MOST_FRAMES} frames; split it into clips, or set start and end")
+                raise ValueError(
+                    f"{path}: has more than {MOST_FRAMES} frames; split it into clips, or set start and end"
+                )
             times.append(time)
             tiny.append(video.pixels(frame, TINY, MEAN))
             corrupt += frame.is_corrupt
@@ -148,7 +150,7 @@ def inspect_video(path: Path, *, start: float | None = None, end: float | None =
 
 def _cropped(path: Path, kind: Format) -> bool:
     with path.open("rb") as file:
-        return says_to_crop(file, kind)
+        return declares_crop(file, kind)
 
 
 def packets_left_out(path: Path) -> int:
@@ -163,7 +165,7 @@ def inspect_image(path: Path, background: Color = WHITE) -> ImageFacts:
     Raises:
         ValueError: as `open_image`.
     """
-    shown = show(path, background)
+    shown = read_image(path, background)
     with path.open("rb") as file:
         raw = opened(file, path)
         turned = raw.getexif().get(EXIF_ORIENTATION, 1) not in (0, 1)

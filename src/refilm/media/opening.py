@@ -25,8 +25,8 @@ from av.video.stream import VideoStream
 from refilm.media.boxes import assert_plausible
 from refilm.media.containers import Format, recognize
 from refilm.media.fields import progressive, top_first
-from refilm.media.showing import EXACT, Size, shown
-from refilm.media.sides import Sides
+from refilm.media.frame_colors import EXACT, Size, to_rgb
+from refilm.media.side_data import FrameSideData
 
 MAX_PIXELS = 64 * 10**6  # of a frame, stored and displayed; larger frames are refused before they are decoded
 STILL = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image  # cover art, previews
@@ -49,7 +49,7 @@ class OpenVideo:
     """Number of interlaced frames so far; they are deinterlaced."""
     transparent: int = 0
     """Number of converted frames so far with transparent parts; they are blended with white."""
-    _sides: dict[int, Sides] = field(default_factory=dict)
+    _sides: dict[int, FrameSideData] = field(default_factory=dict)
     _slots: list[int] = field(default_factory=list)
     """For AVI files: the slots, at the constant frame rate, of the frames so far."""
 
@@ -96,29 +96,29 @@ class OpenVideo:
         elif sides.swapped:
             size = size[1], size[0]
         try:
-            pixels, transparent = shown(frame, size, how)
+            pixels, transparent = to_rgb(frame, size, how)
         except ValueError as error:
             raise ValueError(f"{self.path}: {error}") from error
         self.transparent += transparent
         return sides.upright(pixels)
 
-    def sides(self, frame: VideoFrame) -> Sides:
+    def sides(self, frame: VideoFrame) -> FrameSideData:
         """The side data of a frame, read once for each rotation; the other values do not change within a file."""
         rotation = frame.rotation
         if rotation not in self._sides:
-            self._sides[rotation] = Sides.of(frame)
+            self._sides[rotation] = FrameSideData.of(frame)
         return self._sides[rotation]
 
     def decoded(self) -> Iterator[VideoFrame]:
         """The stored frames from the current position of the container on."""
-        unspoken = self.top_first is not None
+        undeclared = self.top_first is not None
         for packet in self.container.demux(self.stream):
             if self.kind == "avi" and packet.size and packet.dts is not None:
                 self._slots.append(packet.dts)
             if self.decoder is not self.stream.codec_context:  # libvpx accepts frames of any size
                 self.stream.codec_context.decode(packet)
             for frame in self.decoder.decode(packet):
-                self.interlaced += frame.interlaced_frame or unspoken
+                self.interlaced += frame.interlaced_frame or undeclared
                 yield frame
 
     def slot(self, position: int) -> int:
@@ -195,7 +195,9 @@ def _decoder(stream: VideoStream, path: Path) -> VideoCodecContext:
     try:
         decoder = CodecContext.create(name, "r")
     except UnknownCodecError as error:
-        raise ValueError(f"{path}: has transparency, which requires the decoder {name}, but it is not installed; convert it") from error
+        raise ValueError(
+            f"{path}: has transparency, which requires the decoder {name}, but it is not installed; convert it"
+        ) from error
     assert isinstance(decoder, VideoCodecContext)
     decoder.thread_type = "AUTO"
     decoder.color_trc, decoder.color_primaries = own.color_trc, own.color_primaries

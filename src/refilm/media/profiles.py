@@ -42,9 +42,7 @@ def in_srgb(image: Image.Image) -> Converted:
             source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
             return Converted(_by_profile(_profiled(image), source), name_of(profile))
         except (ImageCms.PyCMSError, OSError, ValueError):
-            return Converted(
-                image.convert("RGB"), doubt="has an invalid color profile; it is read as sRGB"
-            )
+            return Converted(image.convert("RGB"), doubt="has an invalid color profile; it is read as sRGB")
     colors = None if "srgb" in image.info or CICP in image.info else _gamma(image) or _exif(image)
     if colors:
         return Converted(_by_light(image, colors), colors.name)

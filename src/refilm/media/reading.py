@@ -34,8 +34,8 @@ def open_video(
             frames.
 
     Raises:
-        ValueError: the file is missing, is not a video, is damaged or truncated, does not fit in memory, or has no frames
-            between `start` and `end`.
+        ValueError: the file is missing, is not a video, is damaged or truncated, does not fit in memory, or has no
+            frames between `start` and `end`.
     """
     path = Path(path)
     first, last = start or 0.0, math.inf if end is None else end

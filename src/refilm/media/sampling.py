@@ -26,8 +26,8 @@ def sample_video(
         start, end: seconds from the first frame. The first frame is the one nearest to `start`; `end` is excluded.
 
     Raises:
-        ValueError: the file is missing, is not a video, is damaged or truncated, or its frame size changes. It is raised
-            on entering, or while frames are read.
+        ValueError: the file is missing, is not a video, is damaged or truncated, or its frame size changes. It can be
+            raised at the start or while frames are read.
     """
     first, last = start or 0.0, math.inf if end is None else end
     if not 0 <= first < last:
@@ -57,7 +57,9 @@ def nearest(
     def until(time: float) -> int:
         """Number of further sampled times up to `time`, without those at the very end."""
         limit = end - half - TOLERANCE
-        last = math.floor((min(time, limit) - start) * fps) + 1  # not counted one by one, because a file can declare years
+        last = (
+            math.floor((min(time, limit) - start) * fps) + 1
+        )  # not counted one by one, because a file can declare years
         while last >= taken and not (start + last / fps <= time and start + last / fps < limit):
             last -= 1
         return max(0, last - taken + 1)

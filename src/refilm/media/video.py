@@ -105,8 +105,8 @@ class Video:
         gives `name-000.png`...).
 
         Args:
-            scale: integer factor to enlarge by, without smoothing. Default: the smallest factor that gives a shorter side
-                of at least 256 pixels; 1 for `.png`.
+            scale: integer factor to enlarge by, without smoothing. Default: the smallest factor that gives a shorter
+                side of at least 256 pixels; 1 for `.png`.
             fps: frame rate of the file; another rate changes the speed. Default: the video's own.
 
         Raises:

@@ -99,7 +99,9 @@ def write_gif(path: Path, frames: np.ndarray, fps: float, scale: int) -> None:
     """Write a looping GIF with one palette for all frames, exact up to 255 colors. Frames above 50 fps are skipped."""
     step = ceil(fps / GIF_FPS)
     frames = frames[::step]
-    ticks = np.round(np.arange(len(frames) + 1) * 100 * step / fps).astype(int)  # GIF times are in hundredths of a second
+    ticks = np.round(np.arange(len(frames) + 1) * 100 * step / fps).astype(
+        int
+    )  # GIF times are in hundredths of a second
     first, *others = _indexed(frames, scale)
     durations = (np.diff(ticks) * 10).tolist()
     with atomic_file(path) as temporary:
@@ -118,7 +120,9 @@ def write_pngs(path: Path, frames: np.ndarray, scale: int) -> list[Path]:
 
 def _require_size(path: Path, height: int, width: int, longest: int) -> None:
     if max(height, width) > longest:
-        raise ValueError(f"{path}: {width} x {height} pixels are too large for {path.suffix} (at most {longest} per side)")
+        raise ValueError(
+            f"{path}: {width} x {height} pixels are too large for {path.suffix} (at most {longest} per side)"
+        )
 
 
 def _enlarged(frame: np.ndarray, scale: int) -> np.ndarray:
@@ -140,7 +144,7 @@ def _yuv(frame: np.ndarray) -> VideoFrame:
 
 
 def _indexed(frames: np.ndarray, scale: int) -> list[Image.Image]:
-    """The frames with a common palette. Enlarged pixel art is not dithered; other videos are."""
+    """The frames with a common palette. Enlarged videos are not dithered, so pixel art stays flat."""
     count, height, width, _ = frames.shape
     strip = Image.fromarray(frames.reshape(count * height, width, 3))
     indexed = strip.quantize(GIF_COLORS)

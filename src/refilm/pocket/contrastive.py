@@ -49,7 +49,7 @@ class EncodersSettings(Settings):
 
 def train_tokenizer(folder: Path, settings: EncodersSettings) -> T5Tokenizer:
     """Train a sentencepiece tokenizer on the captions' words and single letters, and save it as T5 tokenizers are."""
-    captions = [critters.story(settings.seed, i, "train").looks_caption for i in range(4000)]
+    captions = [critters.story(settings.seed, i, "train").appearance_caption for i in range(4000)]
     words = sorted({word for caption in captions for word in caption.replace(",", "").split()})
     model = BytesIO()
     sentencepiece.SentencePieceTrainer.train(
@@ -152,7 +152,7 @@ class EncodersTask(Reporting):
             index = step * 4096 + i
             rng = np.random.default_rng((self.settings.seed, index, 3))
             story = critters.story(self.settings.seed, index, split)
-            captions.append(story.looks_caption)
+            captions.append(story.appearance_caption)
             pixels.append(critters.portrait(story.subject, rng, size=self.settings.image_size))
         return self.tokenize(captions), self.normalize(np.stack(pixels))
 

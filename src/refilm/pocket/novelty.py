@@ -22,7 +22,7 @@ def novelty(subject: Subject, training: Split = "train") -> Novelty:
     """
     known = _eyes_in(training).get(_combination(subject), frozenset())
     if subject.eyes in known:
-        raise ValueError(f"{subject.looks}: this subject is in the split {training}; choose a held-out subject")
+        raise ValueError(f"{subject.appearance}: this subject is in the split {training}; choose a held-out subject")
     return "eyes" if known else "combination"
 
 

@@ -2,17 +2,17 @@
 
 from pathlib import Path
 
-from refilm.data.checking import CheckSettings, Report, Words, check
+from refilm.data.checking import CheckSettings, Report, TokenCounter, check
 
 SMALL = CheckSettings(frames=8, fps=8, height=64, width=96, tokens=10)
-WORDS = Words(lambda caption: len(caption.split()) + 1, "words")
+COUNTER = TokenCounter(lambda caption: len(caption.split()) + 1, "words")
 
 
 def checked(
     path: Path, settings: CheckSettings = SMALL, *, patience: float = 60.0, allow_outside: bool = False
 ) -> Report:
     """The report on a data set."""
-    looking = check(path, settings, words=WORDS, workers=2, patience=patience, allow_outside=allow_outside)
+    looking = check(path, settings, counter=COUNTER, workers=2, patience=patience, allow_outside=allow_outside)
     while True:
         try:
             done, total = next(looking)

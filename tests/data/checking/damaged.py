@@ -186,7 +186,7 @@ VIDEOS: dict[str, Callable[[Path, int], None]] = {
     "rotated": rotated,
     "10 bit": ten_bit,
 }
-PICTURES: dict[str, Callable[[Path, int], None]] = {
+IMAGES: dict[str, Callable[[Path, int], None]] = {
     "bomb": bomb,
     "cmyk": cmyk,
     "animated": animated,

@@ -83,7 +83,7 @@ WRONG: dict[str, tuple[dict, str, str]] = {
 }
 
 
-def test_what_is_wrong_with_a_clip_is_told(tmp_path):
+def test_what_is_wrong_with_a_clip_is_reported(tmp_path):
     videos = {name: video(100 + number) for number, name in enumerate(WRONG)}
     for number, name in enumerate(WRONG):
         write(tmp_path / f"{name}.mp4", videos[name])
@@ -106,12 +106,12 @@ def test_what_is_wrong_with_a_clip_is_told(tmp_path):
         assert clip.usable == (kind in ("", "size", "copy", "duplicate", "rate", "long caption"))
 
 
-def test_pixels_that_are_too_few_are_told(home):
+def test_pixels_that_are_too_few_are_reported(home):
     report = checked(manifest(home, {}), SMALL.model_copy(update={"height": 128, "width": 192}))
     assert re.search(r"a\.mp4: 96 x 64 pixels are fewer than 192 x 128", messages(report)[0])
 
 
-def test_every_line_is_told_even_if_all_are_wrong(home):
+def test_every_line_is_reported_even_if_all_are_wrong(home):
     lines = ["{", '{"video": "a.mp4"}', '{"video": "../a.mp4", "caption": "", "references": ["x.png", "a.png"]}']
     (home / "clips.jsonl").write_text("\n".join(lines))
     report = checked(home / "clips.jsonl")
@@ -268,7 +268,9 @@ def test_faster_clips_are_as_good(home):
     assert kinds(checked(manifest(home, *lines))) == [set()] * 5
 
 
-def test_a_folder_that_cannot_be_written_to_is_told_before_anything_is_looked_at(home, tmp_path, monkeypatch, refilm):
+def test_a_folder_that_cannot_be_written_to_is_reported_before_anything_is_looked_at(
+    home, tmp_path, monkeypatch, refilm
+):
     """As the system answers on a read-only disk; the remedy that is named works."""
     module = importlib.import_module("refilm.data.checking.check")  # the package has a function of that name
     real, clips = module.TemporaryFile, home / "mine"

@@ -47,7 +47,7 @@ def test_what_was_checked_is_given_with_its_hashes(clips):
     assert found.settings == SMALL
 
 
-def test_what_a_text_encoder_cuts_off_was_told(clips):
+def test_what_a_text_encoder_cuts_off_was_reported(clips):
     found = require_checked(clips)
     found.require_tokens(clips, SMALL.tokens)
     with pytest.raises(ValueError, match=r"checked for captions of 10 tokens, and this base reads 9; run: refilm data"):

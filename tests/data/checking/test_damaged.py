@@ -10,7 +10,7 @@ from PIL import Image
 from refilm.data.checking import ClipReport, Report
 
 from .checks import checked
-from .damaged import FRAMES, PICTURES, VIDEOS, image, video, write
+from .damaged import FRAMES, IMAGES, VIDEOS, image, video, write
 
 UNREADABLE = {"unreadable", "truncated"}
 SHARED = {"duplicate", "similar"}  # many of these files look like each other, which is no matter here
@@ -27,7 +27,7 @@ def make(home: Path, videos: int, images: int) -> Path:
             path = home / f"video-{kind}-{number}.mp4"
             damage(path, number)
             lines.append({"video": path.name, "references": ["good.png"]})
-    for kind, damage in PICTURES.items():
+    for kind, damage in IMAGES.items():
         for number in range(images):
             path = home / f"image-{kind}-{number}.png"
             damage(path, number)

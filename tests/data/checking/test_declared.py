@@ -27,7 +27,7 @@ def told(home, name, kind) -> str:
     return found[kind].removeprefix(str(home / name) + ": ")
 
 
-def test_nothing_is_told_of_a_plain_clip(tmp_path):
+def test_nothing_is_reported_of_a_plain_clip(tmp_path):
     write(tmp_path / "1.mp4", [gray(90 + n) for n in range(12)], codec="libx264", container="mp4")
     assert findings(tmp_path, "1.mp4") == {}
 
@@ -134,7 +134,7 @@ def checked_with_size(home):
     return checked(home / "clips.jsonl").clips
 
 
-def test_a_frame_that_is_shown_black_is_not_told_of(tmp_path):
+def test_a_frame_that_is_shown_black_is_not_reported_of(tmp_path):
     frames = [gray(16) for _ in range(12)]
     write(tmp_path / "1.mp4", frames, codec="libx264", container="mp4")
     assert np.array_equal(open_video(tmp_path / "1.mp4").frames[0, 0, 0], [0, 0, 0])

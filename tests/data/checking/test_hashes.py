@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from refilm.data.checking.hashes import Look, looks, same, twins
+from refilm.data.checking.hashes import ImageHash, image_hashes, same, twins
 from refilm.media.inspecting import tiny_image
 
 from .damaged import image as drawn
 
 
-def look(image: Image.Image) -> Look:
-    return looks(tiny_image(image)[None])[0]
+def look(image: Image.Image) -> ImageHash:
+    return image_hashes(tiny_image(image)[None])[0]
 
 
 def compressed(image: Image.Image) -> Image.Image:
@@ -37,5 +37,5 @@ def test_bands_find_all_that_are_near():
     rng = np.random.default_rng(0)
     base = [int.from_bytes(rng.bytes(8)) for _ in range(40)]
     near = [code ^ sum(1 << int(bit) for bit in rng.choice(64, rng.integers(4), replace=False)) for code in base]
-    items = [(number, (Look(code, bytes(216)),)) for number, code in enumerate(base + near)]
+    items = [(number, (ImageHash(code, bytes(216)),)) for number, code in enumerate(base + near)]
     assert dict(twins(items)) == {number + 40: number for number in range(40)}

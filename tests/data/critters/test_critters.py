@@ -39,12 +39,12 @@ def test_thousands_of_subjects_of_which_a_tenth_is_held_out():
     assert len(train) + len(held_out) == 8 * 8 * 7 * 5 * 3
     assert not set(train) & set(held_out)
     assert 0.09 < len(held_out) / (len(train) + len(held_out)) < 0.11
-    assert len({subject.looks for subject in train + held_out}) == len(train) + len(held_out)
+    assert len({subject.appearance for subject in train + held_out}) == len(train) + len(held_out)
 
 
 def test_the_held_out_are_the_same_for_good():
     """Models were trained without these very critters; with others held out, they would be scored on what they saw."""
-    names = sorted(subject.looks for subject in critters.subjects("held_out"))
+    names = sorted(subject.appearance for subject in critters.subjects("held_out"))
     assert len(names) == 641
     assert {"red split yellow ball with wide eyes", "white bellied pink heart with wide eyes"} < set(names)
     digest = hashlib.sha256("\n".join(names).encode()).hexdigest()
@@ -96,7 +96,7 @@ def test_captions_tell_motion_and_scene_and_never_the_looks():
         assert scene in story.caption
         assert not looks & set(story.caption.split())
         assert story.caption == dataclasses.replace(story, subject=critters.subjects("train")[0]).caption
-        assert story.looks_caption == f"{story.caption}, {CAT.looks}"
+        assert story.appearance_caption == f"{story.caption}, {CAT.appearance}"
     assert len(captions) == len(critters.MOTIONS) * len(critters.SCENES)
 
 

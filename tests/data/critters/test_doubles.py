@@ -46,7 +46,7 @@ def test_captions_name_shapes_motions_and_scene_and_no_other_looks():
     star = critters.Subject("star", "blue", "white", "split", "single")
     story = critters.DoubleStory((cat, star), ("moves left", "bounces"), "snow")
     assert story.caption == story.class_caption == "a cat moves left and a star bounces in the snow"
-    assert story.looks_caption == f"{story.caption}, {cat.looks}, {star.looks}"
+    assert story.appearance_caption == f"{story.caption}, {cat.appearance}, {star.appearance}"
     assert critters.Story(cat, "rises", "night").class_caption == "a cat rises at night"
 
 

@@ -30,7 +30,7 @@ def test_files_hold_the_clips(tmp_path):
     source = Critters(6, split="held_out", seed=5, references=3)
     for index, example in enumerate(examples):
         story = critters.story(5, index, "held_out")
-        assert (example.caption, example.subject) == (story.caption, story.subject.looks)
+        assert (example.caption, example.subject) == (story.caption, story.subject.appearance)
         assert [path.relative_to(folder).as_posix() for path in example.files[1:]] == [
             f"ref_images/0000{index + 1}/{number}.png" for number in (1, 2, 3)
         ]
@@ -102,7 +102,7 @@ def test_a_clip_of_two_has_a_line_for_each_with_its_images_and_mask(tmp_path):
     for number, example in enumerate(examples):
         index, place = divmod(number, 2)
         story, shot = critters.double_story(5, index, "held_out"), critters.draw_double(5, index, "held_out")
-        assert (example.caption, example.subject) == (story.caption, story.subjects[place].looks)
+        assert (example.caption, example.subject) == (story.caption, story.subjects[place].appearance)
         assert example.mask is not None
         video, mask = (
             np.stack([fitted(frame, (64, 64)) for frame in open_video(path).frames])

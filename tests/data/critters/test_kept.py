@@ -19,7 +19,7 @@ CLIPS = [
 @pytest.mark.parametrize("row", range(len(CLIPS)))
 def test_clips_stay_what_they_were(row):
     seed, index, split, told = CLIPS[row]
-    assert critters.story(seed, index, split).looks_caption == told
+    assert critters.story(seed, index, split).appearance_caption == told
     frames = critters.draw_video(seed, index, split)[::8]
     drawn = np.concatenate([*frames, critters.draw_portrait(seed, index, split, number=1, size=64)], axis=1)
     before = np.asarray(Image.open(DRAWN))[64 * row : 64 * (row + 1)]
@@ -29,7 +29,7 @@ def test_clips_stay_what_they_were(row):
 def test_the_subjects_that_are_held_out_stay_the_same():
     held_out = critters.subjects("held_out")
     assert (len(held_out), len(critters.subjects("train"))) == (641, 6079)
-    assert [one.looks for one in held_out[::200]] == [
+    assert [one.appearance for one in held_out[::200]] == [
         "red split yellow ball with wide eyes",
         "green spotted blue cone with sleepy eyes",
         "pink bellied green cat with sleepy eyes",
@@ -40,7 +40,7 @@ def test_the_subjects_that_are_held_out_stay_the_same():
 def test_the_combinations_that_are_held_out_stay_the_same():
     held_out = critters.subjects("held_out_combinations")
     assert (len(held_out), len(critters.subjects("train_combinations"))) == (660, 5483)
-    assert [one.looks for one in held_out[::200]] == [
+    assert [one.appearance for one in held_out[::200]] == [
         "red bellied yellow ball with wide eyes",
         "blue striped red cone with single eyes",
         "red capped yellow bunny with sleepy eyes",

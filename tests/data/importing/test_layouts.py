@@ -50,7 +50,7 @@ LAYOUTS = {
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
-def test_a_layout_is_told_by_its_files(tmp_path, name):
+def test_a_layout_is_reported_by_its_files(tmp_path, name):
     files, what = LAYOUTS[name]
     home = laid_out(tmp_path / "mine", files)
     assert words(home) == what

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from refilm.data.examples import Example
-from refilm.data.preparing.moments import Neighborhood, Neighbors, moments, places, until
+from refilm.data.preparing.moments import Related, RelatedClips, moments, places, until
 
 VIDEO, OTHER = Path("a.mp4"), Path("b.mp4")
 
@@ -20,7 +20,7 @@ def clip(start=None, end=None, subject=None, video=VIDEO) -> Example:
 
 
 def spans_of(example: Example, *, among=(), distance=1.0) -> list[list[tuple[Path, tuple]]]:
-    near = Neighborhood([example, *among]).of(example, most=9, rng=np.random.default_rng(0))
+    near = RelatedClips([example, *among]).of(example, most=9, rng=np.random.default_rng(0))
     return [[(place.video, place.spans) for place in level] for level in places(example, near, distance)]
 
 
@@ -36,11 +36,11 @@ def test_the_rest_of_the_video_comes_before_the_clip_itself():
 
 
 def test_other_clips_of_the_subject_come_first_and_keep_their_distance_in_the_same_video():
-    kin = spans_of(clip(3, 5, "fox"), among=[clip(5.5, 9, "fox"), clip(2, 4, "fox", OTHER), clip(0, 9, "cat", OTHER)])[
-        0
-    ]
-    assert sorted(kin) == [(VIDEO, ((6.0, 9.0),)), (OTHER, ((2.0, 4.0),))]
-    assert spans_of(clip(3, 5), among=[clip(2, 4, None, OTHER)])[0] == []  # no name, no kin
+    same_subject = spans_of(
+        clip(3, 5, "fox"), among=[clip(5.5, 9, "fox"), clip(2, 4, "fox", OTHER), clip(0, 9, "cat", OTHER)]
+    )[0]
+    assert sorted(same_subject) == [(VIDEO, ((6.0, 9.0),)), (OTHER, ((2.0, 4.0),))]
+    assert spans_of(clip(3, 5), among=[clip(2, 4, None, OTHER)])[0] == []  # no name, no same_subject
 
 
 def test_what_other_clips_of_the_video_show_is_left_alone():
@@ -52,12 +52,12 @@ def test_kin_is_drawn_without_the_clip_itself():
     examples = [clip(n, n + 1, "fox") for n in range(30)]
     drawn = set()
     for seed in range(40):
-        kin = Neighborhood(examples).of(examples[3], most=2, rng=np.random.default_rng(seed)).kin
-        assert len(kin) == len({other.start for other in kin}) == 2
-        drawn |= {other.start for other in kin}
+        same_subject = RelatedClips(examples).of(examples[3], most=2, rng=np.random.default_rng(seed)).same_subject
+        assert len(same_subject) == len({other.start for other in same_subject}) == 2
+        drawn |= {other.start for other in same_subject}
     assert len(drawn) > 20
     assert 3 not in drawn
-    assert Neighborhood(examples[:1]).of(examples[0], most=2, rng=np.random.default_rng(0)) == Neighbors((), ())
+    assert RelatedClips(examples[:1]).of(examples[0], most=2, rng=np.random.default_rng(0)) == Related((), ())
 
 
 @given(
@@ -72,7 +72,7 @@ def test_moments_are_spread_over_their_spans(ends, count, seed):
     assert drawn == sorted(drawn)
     assert all(any(a <= moment <= b for a, b in spans) for moment in drawn)
     share = sum(b - a for a, b in spans) / count
-    for low, high in pairwise(drawn):  # neighbors are at most two shares apart, gaps aside
+    for low, high in pairwise(drawn):  # related are at most two shares apart, gaps aside
         gaps = sum(max(0.0, min(high, b) - max(low, a)) for a, b in spans)
         assert gaps <= 2 * share + 1e-9
 

@@ -19,5 +19,5 @@ def test_critters_have_class_captions_and_the_chosen_split(tiny_base, tmp_path, 
     for clips, split, seed in zip(data.encoded(base.size), (train, held_out), (3, 4), strict=True):
         for index in range(5):
             story = critters.story(seed, index, split)
-            wanted = base.encoders.text([story.caption, story.looks_caption, story.class_caption])
+            wanted = base.encoders.text([story.caption, story.appearance_caption, story.class_caption])
             assert torch.allclose(clips[index].text.float(), wanted.float(), atol=2e-3)  # kept in half

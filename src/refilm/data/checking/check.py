@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryFile
 
+from refilm.data.checking.file_list import FileList, Inspections
 from refilm.data.checking.findings import CheckSettings, ClipReport, Finding, Kind, Report
-from refilm.data.checking.inspecting import ImageFile, Seen, SeenFile, VideoFile, look
+from refilm.data.checking.inspecting import ImageToInspect, Inspected, InspectedFile, VideoToInspect, inspect_file
 from refilm.data.checking.page import page
 from refilm.data.checking.places import home_of, identity_of, name_of, report_paths
-from refilm.data.checking.plan import Plan, Sight
 from refilm.data.checking.repeats import repeated_clips, repeated_images
 from refilm.data.examples import Example, Fault, Listed
 from refilm.data.manifest import is_utf8, list_examples
@@ -30,7 +30,7 @@ FAILURES: dict[str, tuple[Kind, str]] = {
 
 
 @dataclass(frozen=True)
-class Words:
+class TokenCounter:
     """Counts the tokens of captions."""
 
     count: Callable[[str], int]
@@ -43,7 +43,7 @@ def check(
     path: Path | str,
     settings: CheckSettings,
     *,
-    words: Words,
+    counter: TokenCounter,
     workers: int,
     patience: float = 120.0,
     allow_outside: bool = False,
@@ -51,7 +51,7 @@ def check(
     """Check a manifest or folder and write the report beside it; yields (inspected files, all files).
 
     Args:
-        words: counts the tokens of captions.
+        counter: counts the tokens of captions.
         workers: number of processes that inspect files.
         patience: time limit for one file, in seconds.
 
@@ -63,41 +63,44 @@ def check(
     _require_writable(path)
     home = home_of(path)
     listed = [_nameable(one, home) for one in list_examples(path, allow_outside=allow_outside)]
-    plan, sight, done = Plan(listed, settings), Sight(), 0
-    yield done, len(plan)
-    for items in (lambda: plan.images, lambda: plan.videos(sight.looks)):  # clips are compared with their references
-        files: Sequence[ImageFile | VideoFile] = items()
-        for number, outcome in in_workers(look, files, workers=workers, seconds=patience):
+    file_list, inspections, done = FileList(listed, settings), Inspections(), 0
+    yield done, len(file_list)
+    # images first, because clips are compared with their references
+    for items in (lambda: file_list.images, lambda: file_list.videos(inspections.image_hashes)):
+        files: Sequence[ImageToInspect | VideoToInspect] = items()
+        for number, outcome in in_workers(inspect_file, files, workers=workers, seconds=patience):
             seen = _failed(files[number], outcome) if isinstance(outcome, Failure) else outcome
-            plan.take(sight, files[number], seen)
+            file_list.store(inspections, files[number], seen)
             done += 1
-            yield done, len(plan)
+            yield done, len(file_list)
     report = Report(
-        identity=identity_of(plan.examples.values(), home),
+        identity=identity_of(file_list.examples.values(), home),
         settings=settings,
         allow_outside=allow_outside,
-        base=words.base,
+        base=counter.base,
         seconds=round(time.perf_counter() - started, 1),
-        clips=_clips(listed, plan, sight, home, words),
-        files={name_of(file, home): record for file, record in sight.records.items()},
+        clips=_clips(listed, file_list, inspections, home, counter),
+        files={name_of(file, home): record for file, record in inspections.records.items()},
     )
-    _write(path, report, plan, sight)
+    _write(path, report, file_list, inspections)
     return report
 
 
-def _failed(file: ImageFile | VideoFile, failure: Failure) -> SeenFile:
+def _failed(file: ImageToInspect | VideoToInspect, failure: Failure) -> InspectedFile:
     kind, remedy = FAILURES[failure.kind]
-    seen = Seen(findings=(Finding(kind=kind, message=f"{file.path}: {failure.message}; {remedy}"),))
-    return SeenFile(None, (seen,) * (len(file.clips) if isinstance(file, VideoFile) else 1))
+    seen = Inspected(findings=(Finding(kind=kind, message=f"{file.path}: {failure.message}; {remedy}"),))
+    return InspectedFile(None, (seen,) * (len(file.clips) if isinstance(file, VideoToInspect) else 1))
 
 
-def _clips(listed: Sequence[Listed], plan: Plan, sight: Sight, home: Path, words: Words) -> tuple[ClipReport, ...]:
-    hashes = {file: record.sha256 for file, record in sight.records.items()}
-    clip_looks = {number: seen.looks for number, seen in sight.clips.items() if seen.looks}
+def _clips(
+    listed: Sequence[Listed], file_list: FileList, inspections: Inspections, home: Path, counter: TokenCounter
+) -> tuple[ClipReport, ...]:
+    hashes = {file: record.sha256 for file, record in inspections.records.items()}
+    clip_hashes = {number: seen.image_hashes for number, seen in inspections.clips.items() if seen.image_hashes}
     repeats: dict[int, list[Finding]] = defaultdict(list)
     for number, finding in (
-        *repeated_clips(listed, clip_looks, hashes),
-        *repeated_images(listed, sight.looks, hashes),
+        *repeated_clips(listed, clip_hashes, hashes),
+        *repeated_images(listed, inspections.image_hashes, hashes),
     ):
         repeats[number].append(finding)
     reports = []
@@ -107,9 +110,11 @@ def _clips(listed: Sequence[Listed], plan: Plan, sight: Sight, home: Path, words
         if one.example is None:
             reports.append(ClipReport(place=place, video=None, findings=tuple(findings)))
             continue
-        findings += _text(one.example, one.place, words, plan.settings)
-        findings += [_with_source(found, one.example) for found in plan.findings(number, sight) + repeats[number]]
-        seen = sight.clips.get(number, Seen())
+        findings += _text(one.example, one.place, counter, file_list.settings)
+        findings += [
+            _with_source(found, one.example) for found in file_list.findings(number, inspections) + repeats[number]
+        ]
+        seen = inspections.clips.get(number, Inspected())
         reports.append(
             ClipReport(
                 place=place,
@@ -123,11 +128,13 @@ def _clips(listed: Sequence[Listed], plan: Plan, sight: Sight, home: Path, words
     return tuple(reports)
 
 
-def _text(example: Example, place: str, words: Words, settings: CheckSettings) -> list[Finding]:
+def _text(example: Example, place: str, counter: TokenCounter, settings: CheckSettings) -> list[Finding]:
     findings = []
-    if (tokens := words.count(example.caption)) > settings.tokens:
+    if (tokens := counter.count(example.caption)) > settings.tokens:
         rest = f"the last {tokens - settings.tokens} are ignored"
-        message = f"{place}: the caption has {tokens} tokens, but at most {settings.tokens} are read; {rest}, so shorten it"
+        message = (
+            f"{place}: the caption has {tokens} tokens, but at most {settings.tokens} are read; {rest}, so shorten it"
+        )
         findings.append(Finding(kind="long caption", message=message))
     if not example.references:
         message = f"{place}: has no reference; add an image of the subject, or create one with refilm data prepare"
@@ -143,8 +150,8 @@ def _require_writable(path: Path) -> None:
             pass
     except OSError as error:
         raise ValueError(
-            f"{folder}: is not writable ({error.strerror}), but the report is written there; create a manifest elsewhere "
-            f"(refilm data import {path} NEW --allow-outside) and check NEW/manifest.jsonl --allow-outside"
+            f"{folder}: is not writable ({error.strerror}), but the report is written there; create a manifest "
+            f"elsewhere (refilm data import {path} NEW --allow-outside) and check NEW/manifest.jsonl --allow-outside"
         ) from error
 
 
@@ -166,8 +173,8 @@ def _short(place: str, home: Path) -> str:
     return name_of(Path(place), home)
 
 
-def _write(path: Path, report: Report, plan: Plan, sight: Sight) -> None:
+def _write(path: Path, report: Report, file_list: FileList, inspections: Inspections) -> None:
     """Write the page before the JSON file, so that a JSON report always has its page."""
     data, html = report_paths(path)
-    write_text(html, page(printable(path.name), report, plan, sight))
+    write_text(html, page(printable(path.name), report, file_list, inspections))
     write_text(data, report.model_dump_json(indent=1))

@@ -13,7 +13,7 @@ from refilm.files import sha256_of
 
 
 @dataclass(frozen=True)
-class Checked:
+class CheckedSet:
     """A data set that passed the check."""
 
     examples: tuple[Example, ...]
@@ -36,8 +36,8 @@ class Checked:
         """
         if tokens < self.settings.tokens:
             raise ValueError(
-                f"{path}: was checked for captions of up to {self.settings.tokens} tokens, but this base reads {tokens}; "
-                f"run: refilm data check {path} --base BASE, with this base"
+                f"{path}: was checked for captions of up to {self.settings.tokens} tokens, but this base reads "
+                f"{tokens}; run: refilm data check {path} --base BASE, with this base"
             )
 
 
@@ -55,10 +55,12 @@ def read_report(path: Path | str) -> Report:
     try:
         return Report.model_validate_json(place.read_bytes())
     except ValidationError as error:
-        raise ValueError(f"{place}: is not a valid report of this version ({error.error_count()} errors); {remedy}") from error
+        raise ValueError(
+            f"{place}: is not a valid report of this version ({error.error_count()} errors); {remedy}"
+        ) from error
 
 
-def require_checked(path: Path | str, *, allow_outside: bool = False) -> Checked:
+def require_checked(path: Path | str, *, allow_outside: bool = False) -> CheckedSet:
     """The examples of a manifest or folder, all of which must have passed the check.
 
     A file counts as unchanged if its size and modification time are. If only the time differs, for example after
@@ -76,11 +78,11 @@ def require_checked(path: Path | str, *, allow_outside: bool = False) -> Checked
     if not report.usable:
         bad = sum(not clip.usable for clip in report.clips)
         page = report_paths(path)[1]
-        raise ValueError(
-            f"{path}: {bad} of {len(report.clips)} clips cannot be used, see {page}; fix them and {again}"
-        )
+        raise ValueError(f"{path}: {bad} of {len(report.clips)} clips cannot be used, see {page}; fix them and {again}")
     if report.allow_outside and not allow_outside:
-        raise ValueError(f"{path}: was checked with --allow-outside (files outside its folder); use --allow-outside here too")
+        raise ValueError(
+            f"{path}: was checked with --allow-outside (files outside its folder); use --allow-outside here too"
+        )
     home = home_of(path)
     examples = tuple(read_examples(path, allow_outside=allow_outside))
     if identity_of(examples, home) != report.identity:
@@ -91,7 +93,7 @@ def require_checked(path: Path | str, *, allow_outside: bool = False) -> Checked
         if record is None or not _unchanged(file, record):
             raise ValueError(f"{file}: has changed since the check of {path}; {again}")
         hashes[file] = record.sha256
-    return Checked(examples, hashes, report.settings, report.count("long caption"))
+    return CheckedSet(examples, hashes, report.settings, report.count("long caption"))
 
 
 def keep_usable(path: Path | str, report: Report, target: Path | str) -> int:

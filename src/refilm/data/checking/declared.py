@@ -15,24 +15,28 @@ def declared_by_video(path: Path, part: VideoPart) -> list[Finding]:
     """Findings about how a video is read."""
     findings: list[Finding] = []
 
-    def tell(kind: Kind, message: str) -> None:
+    def report(kind: Kind, message: str) -> None:
         findings.append(Finding(kind=kind, message=f"{path}: {message}"))
 
     sides, colors = part.sides, part.colors
     if sides.turned:
         report("turned", f"is stored rotated or mirrored; it is read upright, {part.width} x {part.height} pixels")
     if part.interlaced:
-        tell("interlaced", "is interlaced; it is deinterlaced with bwdif, which is softer than progressive video")
+        report("interlaced", "is interlaced; it is deinterlaced with bwdif, which is softer than progressive video")
     if part.contested:
         message = "is marked as interlaced, but its frames are marked as progressive and are read as such"
         report("interlaced", f"{message}; if the page shows comb artifacts, deinterlace it yourself")
     if colors is not None and colors.hdr:
-        message = "it is tone-mapped to SDR with compressed highlights; if they matter, convert it to SDR (BT.709) yourself"
-        tell("color", f"is HDR ({colors.name}); {message}")
+        message = (
+            "it is tone-mapped to SDR with compressed highlights; if they matter, convert it to SDR (BT.709) yourself"
+        )
+        report("color", f"is HDR ({colors.name}); {message}")
     elif sides.dolby_vision:
-        tell("color", "is Dolby Vision profile 5, which only Dolby players show correctly; convert it to SDR (BT.709)")
+        report(
+            "color", "is Dolby Vision profile 5, which only Dolby players show correctly; convert it to SDR (BT.709)"
+        )
     elif colors is not None and colors.transfer != "SDR":
-        tell(
+        report(
             "color",
             f"uses the transfer function {colors.name}, which is converted to sRGB; check its colors on the page",
         )
@@ -40,15 +44,18 @@ def declared_by_video(path: Path, part: VideoPart) -> list[Finding]:
         message = f"contains a color profile ({sides.profile}), which is not applied"
         report("color", f"{message}; convert it to BT.709 if its colors are wrong on the page")
     if part.transparent:
-        tell("transparent", "has transparent parts, which are read on white; put them on another background if you want one")
+        report(
+            "transparent",
+            "has transparent parts, which are read on white; put them on another background if you want one",
+        )
     if sides.stereo:
-        tell("spatial", f"is stereoscopic ({sides.stereo}) and read as one image; crop it to one view")
+        report("spatial", f"is stereoscopic ({sides.stereo}) and read as one image; crop it to one view")
     if sides.spherical:
-        tell("spatial", "is a 360-degree video, which is read in its distorted stored form; render a flat view of it")
+        report("spatial", "is a 360-degree video, which is read in its distorted stored form; render a flat view of it")
     if part.streams > 1:
-        tell("streams", f"has {part.streams} video streams, of which only one is read; keep the intended one")
+        report("streams", f"has {part.streams} video streams, of which only one is read; keep the intended one")
     if part.cropped:
-        tell("size", "declares a crop of its frames, which is not applied; crop the frames themselves")
+        report("size", "declares a crop of its frames, which is not applied; crop the frames themselves")
     if part.pixel_aspect != part.shown_aspect:
         message = f"declares an implausible pixel aspect ratio of {part.pixel_aspect:.4g}, which is ignored"
         report("size", f"{message}; convert it to square pixels")

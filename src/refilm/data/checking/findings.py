@@ -69,7 +69,7 @@ class Finding(Settings):
 
     @property
     def level(self) -> Level:
-        """"error": the clip cannot be used. "warning": it can be used, but perhaps not as intended."""
+        """Either "error" (the clip cannot be used) or "warning" (it can, but perhaps not as intended)."""
         return "warning" if self.kind in WARNINGS else "error"
 
 

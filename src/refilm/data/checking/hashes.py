@@ -15,7 +15,7 @@ GRADIENT = 2  # gray levels; smaller differences count as flat
 COLOR = 14  # largest difference of a patch, in levels
 
 
-class Look(NamedTuple):
+class ImageHash(NamedTuple):
     """The perceptual hash of an image."""
 
     gradients: int
@@ -24,27 +24,27 @@ class Look(NamedTuple):
     """Red, green and blue of 8 rows of 9 patches."""
 
 
-def looks(tiny: np.ndarray) -> list[Look]:
+def image_hashes(tiny: np.ndarray) -> list[ImageHash]:
     """The hashes of images that have been reduced to (N, 32, 36, 3) uint8."""
     n = len(tiny)
     patches = tiny.reshape(n, 8, 4, 9, 4, 3).mean(axis=(2, 4))  # (n, 8, 9, 3)
     gray = patches.mean(axis=3)  # (n, 8, 9)
     rising = np.packbits((np.diff(gray, axis=2) > GRADIENT).reshape(n, 64), axis=1)  # (n, 8) bytes
     colors = patches.round().astype(np.uint8)
-    return [Look(int.from_bytes(rising[i].tobytes()), colors[i].tobytes()) for i in range(n)]
+    return [ImageHash(int.from_bytes(rising[i].tobytes()), colors[i].tobytes()) for i in range(n)]
 
 
-def same(a: Look, b: Look) -> bool:
+def same(a: ImageHash, b: ImageHash) -> bool:
     """Whether two images are near-duplicates."""
     return (a.gradients ^ b.gradients).bit_count() <= BITS and _distance(a.colors, b.colors) <= COLOR
 
 
-def twins(items: Iterable[tuple[int, Sequence[Look]]]) -> Iterator[tuple[int, int]]:
+def twins(items: Iterable[tuple[int, Sequence[ImageHash]]]) -> Iterator[tuple[int, int]]:
     """Pairs (item, an earlier item whose images all match). All items have the same number of images.
 
     Each item of a group of duplicates is compared only with the first one, so the cost is not quadratic.
     """
-    bands: dict[tuple[int, int], list[tuple[int, Sequence[Look]]]] = defaultdict(list)
+    bands: dict[tuple[int, int], list[tuple[int, Sequence[ImageHash]]]] = defaultdict(list)
     for number, images in items:
         middle = images[len(images) // 2].gradients
         keys = [(band, middle >> 16 * band & 0xFFFF) for band in range(4)]

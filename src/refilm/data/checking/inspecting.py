@@ -9,7 +9,7 @@ from PIL import Image
 
 from refilm.data.checking.declared import declared_by_image, declared_by_video
 from refilm.data.checking.findings import CheckSettings, FileRecord, Finding
-from refilm.data.checking.hashes import Look, looks, same
+from refilm.data.checking.hashes import ImageHash, image_hashes, same
 from refilm.files import sha256_of
 from refilm.media.containers import CutShortError
 from refilm.media.images import BLACK, WHITE
@@ -24,27 +24,27 @@ LATE = 0.5  # how much earlier than declared a video may end, in seconds or as a
 
 
 @dataclass(frozen=True)
-class Clip:
+class ClipPart:
     """The part of a video to inspect, and the hashes of its references."""
 
     start: float | None
     end: float | None
-    references: tuple[Look | None, ...]
+    references: tuple[ImageHash | None, ...]
 
 
 @dataclass(frozen=True)
-class VideoFile:
+class VideoToInspect:
     """A video and the clips that are cut from it."""
 
     path: Path
-    clips: tuple[Clip, ...]
+    clips: tuple[ClipPart, ...]
     settings: CheckSettings
     mask: bool
     """Whether the file is a clip's mask, which only has to be readable."""
 
 
 @dataclass(frozen=True)
-class ImageFile:
+class ImageToInspect:
     """An image: a reference, or a mask."""
 
     path: Path
@@ -52,12 +52,12 @@ class ImageFile:
 
 
 @dataclass(frozen=True)
-class Seen:
+class Inspected:
     """The result of inspecting an image or a clip."""
 
     facts: str = ""
     findings: tuple[Finding, ...] = ()
-    looks: tuple[Look, ...] = ()
+    image_hashes: tuple[ImageHash, ...] = ()
     """Hashes of the image, or of three frames of the clip; empty if it cannot be read."""
     frames: int = 0
     """Number of frames of the clip at the required frame rate."""
@@ -66,32 +66,36 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class SeenFile:
+class InspectedFile:
     """The result of inspecting a file."""
 
     record: FileRecord | None
     """None if the file cannot be opened."""
-    parts: tuple[Seen, ...]
+    parts: tuple[Inspected, ...]
 
 
-def look(file: VideoFile | ImageFile) -> SeenFile:
+def inspect_file(file: VideoToInspect | ImageToInspect) -> InspectedFile:
     """Inspect a file."""
     try:
         state = file.path.stat()
         digest = sha256_of(file.path)
     except OSError as error:
-        finding = Finding(kind="unreadable", message=f"{file.path}: cannot be read ({error.strerror}); fix its permissions")
-        return SeenFile(None, (Seen(findings=(finding,)),) * (len(file.clips) if isinstance(file, VideoFile) else 1))
-    parts = (_image(file),) if isinstance(file, ImageFile) else tuple(_clip(file, clip) for clip in file.clips)
+        finding = Finding(
+            kind="unreadable", message=f"{file.path}: cannot be read ({error.strerror}); fix its permissions"
+        )
+        return InspectedFile(
+            None, (Inspected(findings=(finding,)),) * (len(file.clips) if isinstance(file, VideoToInspect) else 1)
+        )
+    parts = (_image(file),) if isinstance(file, ImageToInspect) else tuple(_clip(file, clip) for clip in file.clips)
     facts = parts[0].facts if len(parts) == 1 else f"{len(parts)} clips"
-    return SeenFile(FileRecord(sha256=digest, size=state.st_size, mtime_ns=state.st_mtime_ns, facts=facts), parts)
+    return InspectedFile(FileRecord(sha256=digest, size=state.st_size, mtime_ns=state.st_mtime_ns, facts=facts), parts)
 
 
-def _image(file: ImageFile) -> Seen:
+def _image(file: ImageToInspect) -> Inspected:
     try:
         facts = inspect_image(file.path, BLACK if file.mask else WHITE)
     except ValueError as error:
-        return Seen(findings=(Finding(kind="unreadable", message=str(error)),))
+        return Inspected(findings=(Finding(kind="unreadable", message=str(error)),))
     image = facts.shown.image
     findings = [*declared_by_image(file.path, facts, mask=file.mask)]
     if min(image.size) < SMALL and not file.mask:
@@ -100,17 +104,17 @@ def _image(file: ImageFile) -> Seen:
     size, colors = f"{image.width} x {image.height}", facts.shown.colors
     words = [f"{facts.format} {facts.mode}", size, colors, "transparent" if facts.shown.transparent else ""]
     words = ", ".join(filter(None, [*words, "rotated by EXIF" if facts.turned else ""]))
-    return Seen(words, tuple(findings), tuple(looks(tiny_image(image)[None])), 1, _thumbnail(image))
+    return Inspected(words, tuple(findings), tuple(image_hashes(tiny_image(image)[None])), 1, _thumbnail(image))
 
 
-def _clip(file: VideoFile, clip: Clip) -> Seen:
+def _clip(file: VideoToInspect, clip: ClipPart) -> Inspected:
     try:
         part = inspect_video(file.path, start=clip.start, end=clip.end)
         findings = [*_damage(file.path, part, clip)]
     except CutShortError as error:
-        return Seen(findings=(Finding(kind="truncated", message=str(error)),))
+        return Inspected(findings=(Finding(kind="truncated", message=str(error)),))
     except ValueError as error:
-        return Seen(findings=(Finding(kind="unreadable", message=str(error)),))
+        return Inspected(findings=(Finding(kind="unreadable", message=str(error)),))
     frames = _frames(part, clip, file.settings.fps)
     if not file.mask:
         findings += [*_length(file, clip, frames), *_rate(file, part), *_size(file, part)]
@@ -128,10 +132,10 @@ def _clip(file: VideoFile, clip: Clip) -> Seen:
     ]
     moments = part.tiny[[len(part.tiny) * step // 6 for step in (1, 3, 5)]]
     thumbnail = _thumbnail(Image.fromarray(part.middle))
-    return Seen(", ".join(filter(None, words)), tuple(findings), tuple(looks(moments)), frames, thumbnail)
+    return Inspected(", ".join(filter(None, words)), tuple(findings), tuple(image_hashes(moments)), frames, thumbnail)
 
 
-def _damage(path: Path, part: VideoPart, clip: Clip) -> list[Finding]:
+def _damage(path: Path, part: VideoPart, clip: ClipPart) -> list[Finding]:
     """Findings about damaged and missing frames."""
     frames = len(part.times)
     findings = []
@@ -162,7 +166,7 @@ def _missing_frames(path: Path, part: VideoPart) -> list[Finding]:
     return [Finding(kind="truncated", message=f"{message}; copy, download or export it again")]
 
 
-def _frames(part: VideoPart, clip: Clip, fps: float) -> int:
+def _frames(part: VideoPart, clip: ClipPart, fps: float) -> int:
     """Number of frames that encoding will read at this rate."""
     timed = ((time, None) for time in part.times)
     end = float("inf") if clip.end is None else clip.end
@@ -170,7 +174,7 @@ def _frames(part: VideoPart, clip: Clip, fps: float) -> int:
     return sum(repeats for _, repeats in chosen)
 
 
-def _length(file: VideoFile, clip: Clip, frames: int) -> list[Finding]:
+def _length(file: VideoToInspect, clip: ClipPart, frames: int) -> list[Finding]:
     wanted = file.settings.frames
     if frames >= wanted:
         return []
@@ -182,7 +186,7 @@ def _length(file: VideoFile, clip: Clip, frames: int) -> list[Finding]:
     return [Finding(kind="short", message=message)]
 
 
-def _rate(file: VideoFile, part: VideoPart) -> list[Finding]:
+def _rate(file: VideoToInspect, part: VideoPart) -> list[Finding]:
     findings, wanted = [], file.settings.fps
     gaps = np.diff(part.times)
     if len(gaps) and (gaps.min() < STEADY[0] * np.median(gaps) or gaps.max() > STEADY[1] * np.median(gaps)):
@@ -197,7 +201,7 @@ def _rate(file: VideoFile, part: VideoPart) -> list[Finding]:
     return findings
 
 
-def _size(file: VideoFile, part: VideoPart) -> list[Finding]:
+def _size(file: VideoToInspect, part: VideoPart) -> list[Finding]:
     wanted = file.settings
     height, width = part.height, part.width
     place, kind = f"{file.path}: {width} x {height} pixels", "size"
@@ -219,15 +223,15 @@ def _size(file: VideoFile, part: VideoPart) -> list[Finding]:
     return findings
 
 
-def _copies(file: VideoFile, part: VideoPart, clip: Clip) -> list[Finding]:
+def _copies(file: VideoToInspect, part: VideoPart, clip: ClipPart) -> list[Finding]:
     """References that are frames of the clip's training part: the model would learn to copy them."""
     until = (clip.start or 0.0) + file.settings.frames / file.settings.fps
-    findings, frames = [], looks(part.tiny[: sum(time < until for time in part.times)])
+    findings, frames = [], image_hashes(part.tiny[: sum(time < until for time in part.times)])
     for number, reference in enumerate(clip.references, start=1):
         place = next((i for i, frame in enumerate(frames) if reference and same(frame, reference)), None)
         if place is not None:
             message = (
-                f"{file.path}: reference {number} is frame {place} of its own clip, so the model would learn to copy it; "
+                f"{file.path}: reference {number} is frame {place} of its own clip, so the model would learn to copy; "
                 "use an image from another clip of the subject, or from outside the training part"
             )
             findings.append(Finding(kind="copy", message=message))

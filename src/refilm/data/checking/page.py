@@ -5,13 +5,13 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from refilm.data.checking.file_list import FileList, Inspections, images_of
 from refilm.data.checking.findings import WARNINGS, Report
-from refilm.data.checking.plan import Plan, Sight, images_of
 
 ROWS = 500
 
 
-def page(name: str, report: Report, plan: Plan, sight: Sight) -> str:
+def page(name: str, report: Report, file_list: FileList, inspections: Inspections) -> str:
     """The page as HTML. Captions and names are escaped.
 
     Args:
@@ -26,7 +26,7 @@ def page(name: str, report: Report, plan: Plan, sight: Sight) -> str:
         report=report,
         unusable=sum(not clip.usable for clip in report.clips),
         kinds=[(kind, "warning" if kind in WARNINGS else "error", report.count(kind)) for kind in report.kinds],
-        rows=[(report.clips[number], _thumbnails(number, plan, sight)) for number in order],
+        rows=[(report.clips[number], _thumbnails(number, file_list, inspections)) for number in order],
     )
 
 
@@ -35,8 +35,8 @@ def _rank(report: Report, number: int) -> int:
     return 2 - bool(clip.findings) - (not clip.usable)
 
 
-def _thumbnails(number: int, plan: Plan, sight: Sight) -> list[str]:
-    example = plan.examples.get(number)
+def _thumbnails(number: int, file_list: FileList, inspections: Inspections) -> list[str]:
+    example = file_list.examples.get(number)
     files = images_of(example) if example else []
-    seen = [sight.clips.get(number), *(sight.images.get(file) for file in files)]
+    seen = [inspections.clips.get(number), *(inspections.images.get(file) for file in files)]
     return [b64encode(one.thumbnail).decode() for one in seen if one is not None and one.thumbnail]

@@ -6,25 +6,25 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from refilm.data.checking.findings import Finding
-from refilm.data.checking.hashes import Look, twins
+from refilm.data.checking.hashes import ImageHash, twins
 from refilm.data.examples import Example, Listed
 
 
 def repeated_clips(
-    listed: Sequence[Listed], looks: Mapping[int, Sequence[Look]], hashes: Mapping[Path, str]
+    listed: Sequence[Listed], image_hashes: Mapping[int, Sequence[ImageHash]], hashes: Mapping[Path, str]
 ) -> Iterator[tuple[int, Finding]]:
     """Clips that overlap with another clip of the same content, and near-duplicates: (clip number, finding).
 
     Args:
-        looks: three hashes for each readable clip.
+        image_hashes: three hashes for each readable clip.
         hashes: sha256 of each file.
     """
-    told = set()
-    for number, earlier in _overlapping(listed, looks, hashes):
-        told.add(number)
+    reported = set()
+    for number, earlier in _overlapping(listed, image_hashes, hashes):
+        reported.add(number)
         message = f"{_example(listed[number]).video}: has the same content as {listed[earlier].place}; keep one"
         yield number, Finding(kind="duplicate", message=message)
-    for number, earlier in twins((i, look) for i, look in sorted(looks.items()) if i not in told):
+    for number, earlier in twins((i, images) for i, images in sorted(image_hashes.items()) if i not in reported):
         video, other = _example(listed[number]).video, _example(listed[earlier]).video
         if hashes[video] != hashes[other]:
             message = f"{video}: is nearly identical to {listed[earlier].place}; if it is a copy, keep one"
@@ -32,19 +32,21 @@ def repeated_clips(
 
 
 def repeated_images(
-    listed: Sequence[Listed], looks: Mapping[Path, Look], hashes: Mapping[Path, str]
+    listed: Sequence[Listed], image_hashes: Mapping[Path, ImageHash], hashes: Mapping[Path, str]
 ) -> Iterator[tuple[int, Finding]]:
     """References listed twice for one clip, or for clips without the same subject name: (clip number, finding).
 
     Args:
-        looks: the hash of each readable image.
+        image_hashes: the hash of each readable image.
         hashes: sha256 of each file.
     """
-    kin = _kin(looks, hashes)
+    kin = _kin(image_hashes, hashes)
     firsts: dict[str, tuple[int, str]] = {}
     for number, one in enumerate(listed):
         own: set[str] = set()
-        for image in [item.image for item in one.example.references if item.image in looks] if one.example else []:
+        for image in (
+            [item.image for item in one.example.references if item.image in image_hashes] if one.example else []
+        ):
             digest = hashes[image]
             earlier, theirs = firsts.setdefault(kin[digest], (number, digest))
             if digest in own:
@@ -78,11 +80,11 @@ def _overlapping(
                 until, holder = end or math.inf, number
 
 
-def _kin(looks: Mapping[Path, Look], hashes: Mapping[Path, str]) -> dict[str, str]:
+def _kin(image_hashes: Mapping[Path, ImageHash], hashes: Mapping[Path, str]) -> dict[str, str]:
     """For each image's sha256, that of the first near-duplicate."""
-    distinct = list({hashes[path]: look for path, look in looks.items()}.items())
+    distinct = list({hashes[path]: image for path, image in image_hashes.items()}.items())
     kin = {digest: digest for digest, _ in distinct}
-    for number, earlier in twins((i, (look,)) for i, (_, look) in enumerate(distinct)):
+    for number, earlier in twins((i, (image,)) for i, (_, image) in enumerate(distinct)):
         kin[distinct[number][0]] = distinct[earlier][0]
     return kin
 

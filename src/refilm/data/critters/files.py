@@ -99,7 +99,7 @@ class _Writer:
             for number in range(self.references)
         ]
         images = self._portraits(f"ref_images/{name}", shown)
-        return [Example(video, content.caption, images, subject=content.subject.looks)]
+        return [Example(video, content.caption, images, subject=content.subject.appearance)]
 
     def double(self, index: int, name: str) -> list[Example]:
         """Write a clip with two subjects; returns one example for each subject."""
@@ -116,7 +116,7 @@ class _Writer:
             images = self._portraits(home, shown)
             white = np.repeat(255 * shot.masks[place, ..., None].astype(np.uint8), 3, axis=-1)
             mask = self._video(f"{home}/mask.mp4", white)
-            examples.append(Example(video, content.caption, images, subject=subject.looks, mask=mask))
+            examples.append(Example(video, content.caption, images, subject=subject.appearance, mask=mask))
         return examples
 
     def _video(self, name: str, frames: np.ndarray) -> Path:

@@ -27,8 +27,8 @@ def _track(t: np.ndarray, x=0.0, y=0.0, radius=0.30, angle=0.0) -> Track:
     return Track(snap(x), snap(y), radius + np.zeros_like(t), angle + np.zeros_like(t))
 
 
-def _near(rng: np.random.Generator, centre: float, steps: int = 2) -> float:
-    return centre + STEP * int(rng.integers(-steps, steps + 1))
+def _near(rng: np.random.Generator, center: float, steps: int = 2) -> float:
+    return center + STEP * int(rng.integers(-steps, steps + 1))
 
 
 def _moves_left(t, rng):

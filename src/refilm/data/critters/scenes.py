@@ -106,6 +106,6 @@ SCENES: dict[str, Callable[[np.ndarray, np.ndarray, np.random.Generator], Canvas
 
 def paint_scene(scene: str, size: int, rng: np.random.Generator) -> Canvas:
     """The background of `scene`, `size` pixels square: (size, size, 3) float32, 0..255."""
-    centres = (np.arange(size) + 0.5) / size
-    x, y = np.meshgrid(centres, centres)
+    centers = (np.arange(size) + 0.5) / size
+    x, y = np.meshgrid(centers, centers)
     return SCENES[scene](x, y, rng)

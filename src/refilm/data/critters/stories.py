@@ -43,9 +43,9 @@ class Story:
         return f"a {self.subject.shape} {self.motion} {PLACES[self.scene]}"
 
     @property
-    def looks_caption(self) -> str:
+    def appearance_caption(self) -> str:
         """The caption with the subject's appearance, for training a base model without images."""
-        return f"{self.caption}, {self.subject.looks}"
+        return f"{self.caption}, {self.subject.appearance}"
 
 
 @dataclass(frozen=True)
@@ -68,14 +68,14 @@ class DoubleStory:
         return self.caption
 
     @property
-    def looks_caption(self) -> str:
+    def appearance_caption(self) -> str:
         """The caption with the appearance of both subjects, for training a base model without images."""
-        return ", ".join((self.caption, *(one.looks for one in self.subjects)))
+        return ", ".join((self.caption, *(one.appearance for one in self.subjects)))
 
 
 def caption_words() -> tuple[str, ...]:
     """All words of single-subject captions, with and without the subject's appearance."""
-    captions = [Story(one, motion, scene).looks_caption for one, motion, scene in _every()]
+    captions = [Story(one, motion, scene).appearance_caption for one, motion, scene in _every()]
     return tuple(sorted({word for caption in captions for word in caption.replace(",", "").split()}))
 
 

@@ -40,14 +40,14 @@ class Subject:
     eyes: str
 
     @property
-    def looks(self) -> str:
+    def appearance(self) -> str:
         """The appearance in words, as in the captions for training the base model."""
         return f"{self.color} {self.pattern} {self.second} {self.shape} with {self.eyes} eyes"
 
     @property
     def held_out(self) -> bool:
         """Whether no training clip shows this subject: a tenth of all, chosen by a checksum of its appearance."""
-        return zlib.crc32(self.looks.encode()) % 10 == 0
+        return zlib.crc32(self.appearance.encode()) % 10 == 0
 
     @property
     def combination_held_out(self) -> bool:

@@ -5,7 +5,7 @@ from refilm.data.encoding.index import Entry
 from refilm.data.encoding.keys import EncoderIdentity, identify
 from refilm.data.encoding.reading import EncodedClip, EncodedSet, Subset
 from refilm.data.encoding.settings import EncodeSettings
-from refilm.data.encoding.verify import Verdict, verify
+from refilm.data.encoding.verify import Verification, verify
 
 __all__ = [
     "EncodeProgress",
@@ -15,7 +15,7 @@ __all__ = [
     "EncoderIdentity",
     "Entry",
     "Subset",
-    "Verdict",
+    "Verification",
     "encode",
     "identify",
     "verify",

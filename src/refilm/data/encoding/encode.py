@@ -22,9 +22,9 @@ from refilm.data.cutting import cut_clip, views
 from refilm.data.encoding.index import missing, write_index
 from refilm.data.encoding.keys import EncoderIdentity
 from refilm.data.encoding.lock import only_writer
-from refilm.data.encoding.plan import Plan, plan
+from refilm.data.encoding.plan import EncodePlan, plan
 from refilm.data.encoding.settings import EncodeSettings
-from refilm.data.encoding.shards import Shelf, read_shards, tidy
+from refilm.data.encoding.shards import ShardWriter, read_shards, tidy
 from refilm.data.samples import Source
 from refilm.data.workers import Failure, in_workers
 from refilm.encoders import Encoders
@@ -79,41 +79,41 @@ def encode(
     with only_writer(folder, on_wait) if rank == 0 else nullcontext():
         wait()
         there = {key for shard in read_shards(folder) for key in shard.keys}
-        todo = whole.share(rank, ranks).without(there)
+        todo = whole.part_of(rank, ranks).without(there)
         yield from _made(todo, encoders, folder, settings)
         wait()
         if rank == 0:
             shards = read_shards(folder)
             if gone := missing(whole.entries, shards):
                 raise ValueError(
-                    f"{folder}: {len(gone)} encodings of other processes are missing; encode again to complete the cache"
+                    f"{folder}: {len(gone)} encodings of other processes are missing; run this again to add them"
                 )
             write_index(folder, whole.entries, shards, settings=settings, encoders=encoder_identity)
             tidy(folder)
         wait()
 
 
-def _made(todo: Plan, encoders: Encoders, folder: Path, settings: EncodeSettings) -> Iterator[EncodeProgress]:
+def _made(todo: EncodePlan, encoders: Encoders, folder: Path, settings: EncodeSettings) -> Iterator[EncodeProgress]:
     """Create all planned encodings."""
     rows = settings.shard
     batch = settings.batch or BATCH
 
-    def text(_: object) -> Shelf[str]:
+    def text(_: object) -> ShardWriter[str]:
         run, names = lambda captions: {"text": encoders.text(captions, cut=True)}, todo.captions
-        return Shelf(folder, "text", run, batch=batch, rows=rows, names=names)
+        return ShardWriter(folder, "text", run, batch=batch, rows=rows, names=names)
 
-    def references(shown: list[Image.Image]) -> Shelf[list[Image.Image]]:
+    def references(shown: list[Image.Image]) -> ShardWriter[list[Image.Image]]:
         run, few, names = partial(encode_references, encoders=encoders), max(1, batch // len(shown)), todo.views
-        return Shelf(folder, "references", run, batch=few, rows=rows, names=names)
+        return ShardWriter(folder, "references", run, batch=few, rows=rows, names=names)
 
-    def latents(cut: Cut) -> Shelf[Cut]:
+    def latents(cut: Cut) -> ShardWriter[Cut]:
         run, few, names = partial(encode_clips, encoders=encoders), settings.batch_of(cut[0].size // 3), todo.clips
-        return Shelf(folder, "latents", run, batch=few, rows=rows, names=names)
+        return ShardWriter(folder, "latents", run, batch=few, rows=rows, names=names)
 
     views_of, cuts = _results(views, todo.views, settings), _results(cut_clip, todo.clips, settings)
-    yield from _counted("captions", len(todo.captions), _shelved(todo.captions.items(), lambda _: None, text))
-    yield from _counted("references", len(todo.views), _shelved(views_of, len, references))
-    yield from _counted("clips", len(todo.clips), _shelved(cuts, lambda cut: (cut[0].shape, cut[1] is None), latents))
+    yield from _counted("captions", len(todo.captions), _written(todo.captions.items(), lambda _: None, text))
+    yield from _counted("references", len(todo.views), _written(views_of, len, references))
+    yield from _counted("clips", len(todo.clips), _written(cuts, lambda cut: (cut[0].shape, cut[1] is None), latents))
 
 
 def _counted(what: What, total: int, made: Iterator[int]) -> Iterator[EncodeProgress]:
@@ -134,24 +134,26 @@ def encode_references(images: list[list[Image.Image]], encoders: Encoders) -> di
     return {"references": tokens.unflatten(0, (len(images), -1))}  # (n, 1 + N, M, E)
 
 
-def _shelved(
-    items: Iterable[tuple[str, Item]], shape_of: Callable[[Item], Hashable], shelf_for: Callable[[Item], Shelf[Item]]
+def _written(
+    items: Iterable[tuple[str, Item]],
+    shape_of: Callable[[Item], Hashable],
+    writer_for: Callable[[Item], ShardWriter[Item]],
 ) -> Iterator[int]:
     """Add each item to the shard writer of its shape; everything encoded is written even if an error is raised."""
-    shelves: dict[Hashable, Shelf[Item]] = {}
+    writers: dict[Hashable, ShardWriter[Item]] = {}
     try:
         for key, item in items:
             shape = shape_of(item)
-            if shape not in shelves:
-                shelves[shape] = shelf_for(item)
-            if made := shelves[shape].put(key, item):
+            if shape not in writers:
+                writers[shape] = writer_for(item)
+            if made := writers[shape].add(key, item):
                 yield made
-        for shelf in shelves.values():
-            if made := shelf.encode():
+        for writer in writers.values():
+            if made := writer.encode():
                 yield made
     finally:
-        for shelf in shelves.values():
-            shelf.close()
+        for writer in writers.values():
+            writer.close()
 
 
 def _results(

@@ -78,7 +78,7 @@ class Index(Settings):
     seal: str | None = None
     """Checksum of all fields above; None in caches of version 0.1."""
 
-    def sealed(self) -> "Index":
+    def with_checksum(self) -> "Index":
         """The index with its checksum."""
         return self.model_copy(update={"seal": digest(self.model_dump(mode="json", exclude={"seal"}))})
 
@@ -120,7 +120,7 @@ def write_index(
         shards=tuple(names),
         columns=f"clips-{sha256[:16]}.safetensors",
         sha256=sha256,
-    ).sealed()
+    ).with_checksum()
     text = (index.model_dump_json(indent=2) + "\n").encode()
     if not (_same(folder / index.columns, content) and _same(folder / INDEX, text)):
         write_bytes(folder / index.columns, content)
@@ -158,7 +158,9 @@ def read_index(folder: Path) -> Index:
     """
     path = folder / INDEX
     if not path.is_file():
-        raise ValueError(f"{folder}: not a complete cache of encoded clips ({INDEX} is missing); run refilm data encode")
+        raise ValueError(
+            f"{folder}: not a complete cache of encoded clips ({INDEX} is missing); run refilm data encode"
+        )
     try:
         content = read_json(path)
     except ValueError as error:
@@ -170,7 +172,7 @@ def read_index(folder: Path) -> Index:
         index = Index.model_validate_json(json.dumps(content))  # JSON mode accepts lists for tuples
     except ValidationError as error:
         raise ValueError(f"{path}: damaged ({explain(error)[:200]}); {AGAIN}") from error
-    if index.seal is not None and index != index.sealed():
+    if index.seal is not None and index != index.with_checksum():
         raise ValueError(f"{path}: damaged or edited (its checksum does not match); {AGAIN}")
     return index
 

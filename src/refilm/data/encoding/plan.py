@@ -1,4 +1,4 @@
-"""Plan the encoding of a source: the parts of each clip, and the encodings to create, each once. Opens no files."""
+"""Plan the encoding of a source: the parts of each clip and the encodings to create, each once. Opens no files."""
 
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
@@ -15,7 +15,7 @@ Job = TypeVar("Job")
 
 
 @dataclass(frozen=True)
-class Plan:
+class EncodePlan:
     """The clips in order, and the encodings to create, by key."""
 
     entries: list[Entry] = field(default_factory=list)
@@ -26,15 +26,15 @@ class Plan:
     def __len__(self) -> int:
         return len(self.captions) + len(self.views) + len(self.clips)
 
-    def share(self, rank: int, ranks: int) -> "Plan":
-        """The part of one process. It does not depend on the cache, so all processes divide the work in the same way."""
+    def part_of(self, rank: int, ranks: int) -> "EncodePlan":
+        """The part of one process. It does not depend on the cache, so all processes divide the work identically."""
 
         def part(jobs: dict[str, Job]) -> dict[str, Job]:
             return dict(list(jobs.items())[rank::ranks])
 
         return replace(self, captions=part(self.captions), views=part(self.views), clips=part(self.clips))
 
-    def without(self, there: set[str]) -> "Plan":
+    def without(self, there: set[str]) -> "EncodePlan":
         """The encodings that are not cached yet."""
 
         def rest(jobs: dict[str, Job]) -> dict[str, Job]:
@@ -43,7 +43,7 @@ class Plan:
         return replace(self, captions=rest(self.captions), views=rest(self.views), clips=rest(self.clips))
 
 
-def plan(source: Source, settings: EncodeSettings, identity: EncoderIdentity, compression: Compression) -> Plan:
+def plan(source: Source, settings: EncodeSettings, identity: EncoderIdentity, compression: Compression) -> EncodePlan:
     """The plan for a whole source.
 
     Raises:
@@ -52,7 +52,7 @@ def plan(source: Source, settings: EncodeSettings, identity: EncoderIdentity, co
     if not len(source):
         raise ValueError("there are no clips to encode; provide at least one")
     allowed = sizes(settings, compression)
-    whole = Plan()
+    whole = EncodePlan()
     for index in range(len(source)):
         sample = source[index]
         if not sample.references:

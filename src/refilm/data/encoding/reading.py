@@ -74,7 +74,7 @@ class Subset:
         whole = self._cache.index.identity
         return whole if self._indices is None else digest(whole, self._indices.tolist())
 
-    def split(self, share: float = 0.1) -> "tuple[Subset, Subset]":
+    def split(self, fraction: float = 0.1) -> "tuple[Subset, Subset]":
         """Split into training clips and at least a fraction `fraction` of held-out clips, independent of their order.
 
         Clips of one subject are on the same side; clips without a subject are grouped by their video. If all clips have
@@ -83,13 +83,13 @@ class Subset:
         Raises:
             ValueError: `fraction` is not above 0 and below 1.
         """
-        if not 0 < share < 1:
-            raise ValueError(f"the held-out fraction must be above 0 and below 1, received {share}")
+        if not 0 < fraction < 1:
+            raise ValueError(f"the held-out fraction must be above 0 and below 1, received {fraction}")
         if len(self) < FEW:
             return self, self
-        held_out = _held_out(self._column("group"), share)
+        held_out = _held_out(self._column("group"), fraction)
         if held_out is None:
-            held_out = _held_out(self._column("source"), share)
+            held_out = _held_out(self._column("source"), fraction)
         if held_out is None:  # all clips are from the same video
             return self, self
         places = np.arange(self._cache.index.clips) if self._indices is None else self._indices
@@ -100,7 +100,7 @@ class Subset:
         return Subset(self._cache, np.array([self._place(index) for index in indices], dtype=np.int64))
 
     def not_finite(self, index: int) -> str | None:
-        """Which part of a clip contains infinities or NaN, where it is stored, and how to fix it. None: all are finite."""
+        """Which part of a clip contains infinities or NaN, where it is stored, and how to fix it. None: no part."""
         for name, tensor in vars(self[index]).items():
             if tensor is not None and not tensor.isfinite().all():
                 kind = name if name in ("text", "references") else "latents"
@@ -136,12 +136,12 @@ class EncodedSet(Subset):
         return self._cache.index
 
 
-def _held_out(groups: np.ndarray, share: float) -> np.ndarray | None:
+def _held_out(groups: np.ndarray, fraction: float) -> np.ndarray | None:
     """The clips to hold out: whole groups in the order of their numbers. None: there is only one group."""
     numbers, which, counts = np.unique(groups, return_inverse=True, return_counts=True)
     if len(numbers) == 1:
         return None
-    enough = int(np.searchsorted(counts.cumsum(), share * len(groups))) + 1
+    enough = int(np.searchsorted(counts.cumsum(), fraction * len(groups))) + 1
     return which < min(enough, len(numbers) - 1)
 
 
@@ -164,7 +164,9 @@ class _Cache:
         self.index = read_index(folder)
         gone = [name for name in self.index.shards if not (folder / name).is_file()]
         if gone:
-            raise ValueError(f"{folder}: {len(gone)} shards are missing, the first is {gone[0]}; run refilm data encode again")
+            raise ValueError(
+                f"{folder}: {len(gone)} shards are missing, the first is {gone[0]}; run refilm data encode again"
+            )
         self.columns = {name: column.numpy() for name, column in read_columns(folder, self.index).items()}
         self._shards: dict[int, ShardReader] = {}
 

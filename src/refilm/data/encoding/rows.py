@@ -23,7 +23,7 @@ AGAIN = "run refilm data verify, then refilm data encode again"
 
 
 @dataclass(frozen=True)
-class Layout:
+class TensorLayout:
     """Position and format of a tensor's rows in the file."""
 
     offset: int
@@ -92,7 +92,7 @@ class ShardReader:
                     raise self._damaged(f"row {first + row} of {name} differs from what was written (checksum)")
         return torch.frombuffer(content, dtype=layout.dtype).view(count, *layout.shape)
 
-    def _layouts(self, shard: Shard) -> dict[str, Layout]:
+    def _layouts(self, shard: Shard) -> dict[str, TensorLayout]:
         """The tensors in the file's header, which must match the sidecar."""
         with self.path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
@@ -113,6 +113,6 @@ class ShardReader:
         return ValueError(f"{self.path}: {what}; {AGAIN}")
 
 
-def _layout(part: dict[str, Any], data: int) -> Layout:
+def _layout(part: dict[str, Any], data: int) -> TensorLayout:
     first, end = part["data_offsets"]
-    return Layout(data + first, data + end, DTYPES[part["dtype"]], tuple(part["shape"][1:]))
+    return TensorLayout(data + first, data + end, DTYPES[part["dtype"]], tuple(part["shape"][1:]))

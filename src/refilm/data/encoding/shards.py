@@ -51,7 +51,7 @@ class Shard(Settings):
     """CRC-32 of each row of each tensor; None in shards of version 0.1, which have only the sha256."""
 
 
-class Shelf(Generic[Item]):
+class ShardWriter(Generic[Item]):
     """Collects items whose encodings have one shape, encodes them in batches, and writes full shards.
 
     A shard contains a whole number of batches, so a resumed run makes the same batches and the same bytes.
@@ -79,7 +79,7 @@ class Shelf(Generic[Item]):
         self.keys: list[str] = []
         self.parts: list[dict[str, Tensor]] = []
 
-    def put(self, key: str, item: Item) -> int:
+    def add(self, key: str, item: Item) -> int:
         """Add an item; returns the number of rows that were encoded."""
         self.waiting[key] = item
         return self.encode() if len(self.waiting) == self.batch else 0
@@ -110,8 +110,8 @@ class Shelf(Generic[Item]):
         for row, key in enumerate(keys):
             if not all(tensor[row].isfinite().all() for tensor in encoded.values()):
                 raise FloatingPointError(
-                    f"{self.names[key]}: the {self.kind} encoder produced values that are not finite; encode in float32 "
-                    "or bfloat16, or exclude this one"
+                    f"{self.names[key]}: the {self.kind} encoder produced values that are not finite; encode in "
+                    "float32 or bfloat16, or exclude this one"
                 )
 
 

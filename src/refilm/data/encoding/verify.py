@@ -19,7 +19,7 @@ from refilm.files import describe, sha256_of
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Verification:
     """The result for one file of the cache."""
 
     name: str
@@ -27,7 +27,7 @@ class Verdict:
     """The problem; None if the file is intact."""
 
 
-def verify(folder: Path, on_wait: Callable[[], None] = lambda: None) -> Iterator[Verdict]:
+def verify(folder: Path, on_wait: Callable[[], None] = lambda: None) -> Iterator[Verification]:
     """Read a whole cache; yields the result for each shard and then for the index.
 
     Args:
@@ -40,12 +40,12 @@ def verify(folder: Path, on_wait: Callable[[], None] = lambda: None) -> Iterator
     with only_writer(folder, on_wait):
         paths = shard_paths(folder)
         for path in paths:
-            yield Verdict(path.name, _fault_of(path, _damage_of_shard))
+            yield Verification(path.name, _fault_of(path, _damage_of_shard))
         for name in sorted(set(index.shards) - {path.name for path in paths}):
-            yield Verdict(name, "is missing")
+            yield Verification(name, "is missing")
         columns = folder / index.columns
         fault = _fault_of(columns, lambda _: _damage_of_columns(columns, index)) or _fault_of_index(folder, index)
-        yield Verdict(INDEX, fault)
+        yield Verification(INDEX, fault)
 
 
 def _fault_of(path: Path, damage_of: Callable[[Path], str | None]) -> str | None:

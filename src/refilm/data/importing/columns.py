@@ -7,12 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from refilm.data.examples import LONGEST_SOURCE, LONGEST_VIDEO
-from refilm.data.importing.rows import Blob, File, Row
+from refilm.data.importing.rows import Blob, File, ImportedClip
 from refilm.printable import printable
 
 FIELDS = ("video", "caption", "references", "start", "end", "subject", "mask")
 NEEDED = ("video", "caption")
-ALSO = {"video": ("file_name",), "caption": ("text", "prompt"), "references": ("reference",)}  # alternative column names
+ALSO = {
+    "video": ("file_name",),
+    "caption": ("text", "prompt"),
+    "references": ("reference",),
+}  # alternative column names
 SEPARATOR = ";"
 
 
@@ -75,7 +79,7 @@ class Columns:
 
 
 @dataclass(frozen=True)
-class Files:
+class FileResolver:
     """Resolves the paths of a table: files in its folder, or with `allow_outside` any file."""
 
     folder: Path
@@ -96,7 +100,9 @@ class Files:
         if isinstance(value, bytes):
             return Blob(value)
         if not isinstance(value, str):
-            raise ValueError(f"{place}: a file must be given by its content or its path, received {type(value).__name__}")
+            raise ValueError(
+                f"{place}: a file must be given by its content or its path, received {type(value).__name__}"
+            )
         return self.at(value, place)
 
     def at(self, name: str, place: str) -> File:
@@ -114,7 +120,7 @@ class Files:
         return path
 
 
-def row_of(row: Mapping[str, Any], columns: Columns, files: Files, place: str) -> Row:
+def row_of(row: Mapping[str, Any], columns: Columns, files: FileResolver, place: str) -> ImportedClip:
     """Convert a table row to a clip. If the table contains paths, the clip's source is the path of its video.
 
     Raises:
@@ -123,7 +129,7 @@ def row_of(row: Mapping[str, Any], columns: Columns, files: Files, place: str) -
     return clip_of(columns.values(row, place), files, place)
 
 
-def clip_of(values: Mapping[str, Any], files: Files, place: str) -> Row:
+def clip_of(values: Mapping[str, Any], files: FileResolver, place: str) -> ImportedClip:
     """Convert values by field to a clip. Errors are those of `row_of`."""
     if "video" not in values:
         raise ValueError(f"{place}: has no video; add it, or remove the row")
@@ -131,7 +137,7 @@ def clip_of(values: Mapping[str, Any], files: Files, place: str) -> Row:
     mask, start, end = values.get("mask"), _seconds(values, "start", place), _seconds(values, "end", place)
     if end is not None and end <= (start or 0):
         raise ValueError(f"{place}: end must come after start, {start or 0:g} s, but is {end:g} s")
-    return Row(
+    return ImportedClip(
         video=files(values["video"], place),
         caption=caption or "",
         references=tuple(_reference(item, files, place) for item in _items(values.get("references"))),
@@ -155,7 +161,7 @@ def _items(value: Any) -> list[Any]:
     return list(value) if isinstance(value, list | tuple) else [value]
 
 
-def _reference(item: Any, files: Files, place: str) -> tuple[File, File | None]:
+def _reference(item: Any, files: FileResolver, place: str) -> tuple[File, File | None]:
     if isinstance(item, Mapping) and "picture" in item:  # the key in manifests of version 0.1
         item = {"image": item["picture"], **item}
     if isinstance(item, Mapping) and "image" in item:
@@ -177,7 +183,9 @@ def _text(values: Mapping[str, Any], field: str, place: str) -> str | None:
     if value is not None and not isinstance(value, str):
         raise ValueError(f"{place}: {field} must be text, received {type(value).__name__}")
     if any("\ud800" <= letter <= "\udfff" for letter in value or ""):
-        raise ValueError(f"{place}: {field} contains half of a UTF-16 character, {printable(value or ''):.60}; rewrite it")
+        raise ValueError(
+            f"{place}: {field} contains half of a UTF-16 character, {printable(value or ''):.60}; rewrite it"
+        )
     return value
 
 
@@ -190,5 +198,7 @@ def _seconds(values: Mapping[str, Any], field: str, place: str) -> float | None:
     except (TypeError, ValueError, OverflowError):
         seconds = math.nan
     if not 0 <= seconds <= LONGEST_VIDEO:
-        raise ValueError(f"{place}: {field} must be between 0 and {LONGEST_VIDEO:,} seconds, received {f'{value!r:.60}'}")
+        raise ValueError(
+            f"{place}: {field} must be between 0 and {LONGEST_VIDEO:,} seconds, received {f'{value!r:.60}'}"
+        )
     return seconds

@@ -5,17 +5,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from refilm.data.examples import PICTURES, VIDEOS
+from refilm.data.examples import IMAGES, VIDEOS
 from refilm.data.importing.bombs import TooMuchError, bounded, bounded_memory
-from refilm.data.importing.columns import Columns, Files, row_of
+from refilm.data.importing.columns import Columns, FileResolver, row_of
 from refilm.data.importing.parquet import reason
-from refilm.data.importing.rows import Blob, File, Row
+from refilm.data.importing.rows import Blob, File, ImportedClip
 
 if TYPE_CHECKING:
     from datasets import IterableDataset
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
-FILES = (*VIDEOS, *PICTURES, ".csv", ".tsv", ".json", ".jsonl", ".parquet", ".tar", ".gz", ".zip", ".txt")
+FILES = (*VIDEOS, *IMAGES, ".csv", ".tsv", ".json", ".jsonl", ".parquet", ".tar", ".gz", ".zip", ".txt")
 PATIENCE = 10.0  # seconds to wait for the Hub's first response
 
 
@@ -42,18 +42,18 @@ def find_on_hub(name: str) -> None:
         ) from error
 
 
-def hub_rows(name: str, split: str, columns: Columns) -> Iterator[Row]:
+def hub_rows(name: str, split: str, columns: Columns) -> Iterator[ImportedClip]:
     """The clips of a data set on the Hub, streamed one by one.
 
     Raises:
         ValueError: the data set cannot be reached or read, the datasets library is missing, or a row is invalid.
     """
-    files = _HubFiles(Path(), allow_outside=False)
+    files = _HubFileResolver(Path(), allow_outside=False)
     for number, row in enumerate(bounded(_streamed(name, split), name), start=1):
         yield row_of(row, columns, files, f"{name}, row {number}")
 
 
-class _HubFiles(Files):
+class _HubFileResolver(FileResolver):
     """Resolves files in the repository only: paths in an untrusted data set must never name local files."""
 
     def at(self, name: str, place: str) -> File:

@@ -4,13 +4,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from refilm.data.examples import LAYOUT, PICTURES, Example, sound
+from refilm.data.examples import IMAGES, LAYOUT, Example, sound
 from refilm.data.folders import list_folder
-from refilm.data.importing.columns import Columns, Files
+from refilm.data.importing.columns import Columns, FileResolver
 from refilm.data.importing.hub import find_on_hub, hub_rows, may_be_hub_id
 from refilm.data.importing.members import CLIPS, TEXTS, member_rows
 from refilm.data.importing.parquet import parquet_rows
-from refilm.data.importing.rows import MANIFEST, Row
+from refilm.data.importing.rows import MANIFEST, ImportedClip
 from refilm.data.importing.tables import DELIMITERS, csv_rows, delimiter_of, json_rows, list_rows
 from refilm.data.importing.tars import tar_rows
 from refilm.printable import printable
@@ -30,7 +30,7 @@ class Layout:
 
     words: str
     """Description of the layout."""
-    rows: Iterator[Row]
+    rows: Iterator[ImportedClip]
 
 
 def find_layout(source: str, columns: Columns, *, split: str, allow_outside: bool) -> Layout:
@@ -68,9 +68,7 @@ def _folder(path: Path, columns: Columns, allow_outside: bool) -> Layout:
     lists = next(((path / one, path / other) for one, other in LISTS if (path / one).is_file()), None)
     if metadata := [path / name for name in METADATA if (path / name).is_file()]:
         if len(metadata) > 1:
-            raise ValueError(
-                f"{path}: has {' and '.join(METADATA)}; import one of them, for example {metadata[0]}"
-            )
+            raise ValueError(f"{path}: has {' and '.join(METADATA)}; import one of them, for example {metadata[0]}")
         return Layout(metadata[0].name, _file(metadata[0], columns, allow_outside).rows)
     if lists is not None and lists[1].is_file():
         words = f"{lists[0].name} and {lists[1].name}"
@@ -90,17 +88,17 @@ def _unlisted(path: Path, columns: Columns, allow_outside: bool) -> Layout:
     if tars and not parquet:
         return Layout(f"{len(tars)} tars", tar_rows(tars, columns))
     files = {entry.name: entry for entry in sorted(path.iterdir()) if entry.is_file()}
-    members = {name: file for name, file in files.items() if file.suffix.lower() in (*CLIPS, *PICTURES, *TEXTS)}
+    members = {name: file for name, file in files.items() if file.suffix.lower() in (*CLIPS, *IMAGES, *TEXTS)}
     if not any(file.suffix.lower() in CLIPS for file in members.values()):
         raise ValueError(f"{path}: unknown layout; {KNOWN}")
     return Layout(
-        "videos with captions beside them", member_rows(members, columns, Files(path, allow_outside), str(path))
+        "videos with captions beside them", member_rows(members, columns, FileResolver(path, allow_outside), str(path))
     )
 
 
-def _row(folder: Path, example: Example) -> Row:
+def _row(folder: Path, example: Example) -> ImportedClip:
     references = tuple((item.image, item.mask) for item in example.references)
     source = printable(str(example.video.relative_to(folder)))
-    return Row(
+    return ImportedClip(
         example.video, example.caption, references, example.start, example.end, example.subject, example.mask, source
     )

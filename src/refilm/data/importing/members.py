@@ -9,20 +9,22 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
-from refilm.data.examples import PICTURES, VIDEOS
-from refilm.data.importing.columns import Columns, Files, clip_of
-from refilm.data.importing.rows import File, Row, content_of
+from refilm.data.examples import IMAGES, VIDEOS
+from refilm.data.importing.columns import Columns, FileResolver, clip_of
+from refilm.data.importing.rows import File, ImportedClip, content_of
 from refilm.data.text import decoded, parsed
 from refilm.printable import printable
 
 MASK = "mask"  # prefix of a mask's suffixes: 7.mask.png
-CLIPS = tuple(suffix for suffix in VIDEOS if suffix not in PICTURES)  # a GIF counts as an image here
+CLIPS = tuple(suffix for suffix in VIDEOS if suffix not in IMAGES)  # a GIF counts as an image here
 TEXTS = ".txt", ".json"
-TOLD = "caption", "start", "end", "subject"  # the fields of a JSON file
+JSON_FIELDS = "caption", "start", "end", "subject"  # the fields of a JSON file
 
 
-def member_rows(members: Mapping[str, File], columns: Columns, files: Files, source: str) -> Iterator[Row]:
-    """The clips of files, grouped by name. All images of a clip are references; `7.mask.png` or `7.mask.mp4` is its mask.
+def member_rows(
+    members: Mapping[str, File], columns: Columns, files: FileResolver, source: str
+) -> Iterator[ImportedClip]:
+    """The clips of files, grouped by name. All images of a clip are references except its mask, `7.mask.png`.
 
     Raises:
         ValueError: a clip has no video or two videos, or invalid values. The error names the clip.
@@ -33,7 +35,7 @@ def member_rows(members: Mapping[str, File], columns: Columns, files: Files, sou
         values = _values(group, members, columns, place)
         if "video" not in values:
             lone = next(iter(group.values()))
-            raise ValueError(f"{place}: {_lonely(key, groups)}; or remove {lone!r}")
+            raise ValueError(f"{place}: {_no_video(key, groups)}; or remove {lone!r}")
         yield clip_of(values, files, place)
 
 
@@ -71,14 +73,12 @@ def _key(place: str, videos: set[str]) -> str:
     return f"{folder}{slash}{file.partition('.')[0]}"
 
 
-def _lonely(key: str, groups: Mapping[str, Mapping[str, str]]) -> str:
+def _no_video(key: str, groups: Mapping[str, Mapping[str, str]]) -> str:
     own = PurePosixPath(key).name
     for other, group in groups.items():
         video = next((name for name in group.values() if name.lower().endswith(CLIPS)), None)
         if video is not None and other != key and PurePosixPath(other).name == own:
-            return (
-                f"has no video in its folder, but {video!r} is in another folder; put the files of a clip in the same folder"
-            )
+            return f"has no video in its folder, but {video!r} is in another; put a clip's files in the same folder"
     return "has no video; add a video of that name"
 
 
@@ -92,15 +92,15 @@ def _values(group: Mapping[str, str], members: Mapping[str, File], columns: Colu
             if "video" in values:
                 raise ValueError(f"{place}: has two videos; rename one of them")
             values |= {"video": file, "source": printable(name)}
-        elif suffix in PICTURES:
+        elif suffix in IMAGES:
             values["references"].append(file)
         elif suffix == ".txt":
             values["caption"] = decoded(content_of(file), f"{place}, {name!r}")
         elif suffix == ".json":
-            values |= _told(file, columns, f"{place}, {name!r}")
+            values |= _json_values(file, columns, f"{place}, {name!r}")
     return values
 
 
-def _told(file: File, columns: Columns, place: str) -> dict[str, Any]:
+def _json_values(file: File, columns: Columns, place: str) -> dict[str, Any]:
     """The values in a clip's JSON file, without files, which are separate members."""
-    return columns.values(parsed(decoded(content_of(file), place), place), place, fields=TOLD, needed=())
+    return columns.values(parsed(decoded(content_of(file), place), place), place, fields=JSON_FIELDS, needed=())

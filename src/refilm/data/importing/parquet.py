@@ -1,24 +1,24 @@
-"""Import Parquet files with pyarrow, which is optional. Paths are literal: they are not expanded as patterns or URLs."""
+"""Import Parquet files with pyarrow, which is optional. Paths are literal and never read as patterns or URLs."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from refilm.data.importing.bombs import bounded
-from refilm.data.importing.columns import Columns, Files, row_of
-from refilm.data.importing.rows import Row
+from refilm.data.importing.columns import Columns, FileResolver, row_of
+from refilm.data.importing.rows import ImportedClip
 
 BUFFER = 2**20  # bytes of a column that are read at once; without a limit, whole columns are
 
 
-def parquet_rows(paths: Sequence[Path], columns: Columns, *, allow_outside: bool) -> Iterator[Row]:
+def parquet_rows(paths: Sequence[Path], columns: Columns, *, allow_outside: bool) -> Iterator[ImportedClip]:
     """The clips of Parquet files that contain contents or paths relative to their folder.
 
     Raises:
-        ValueError: a file cannot be read, pyarrow is missing, or a row is invalid. The error names the file and the row.
+        ValueError: a file cannot be read, pyarrow is missing, or a row is invalid. The error names file and row.
     """
     for path in paths:
-        files = Files(path.parent, allow_outside)
+        files = FileResolver(path.parent, allow_outside)
         for number, row in enumerate(bounded(_rows(path, columns), str(path)), start=1):
             yield row_of(row, columns, files, f"{path}, row {number}")
 

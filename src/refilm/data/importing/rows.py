@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from refilm.data.examples import PICTURES, VIDEOS, Example, Reference, one_line
+from refilm.data.examples import IMAGES, VIDEOS, Example, Reference, one_line
 from refilm.data.manifest import write_manifest
 from refilm.data.text import LONGEST
 from refilm.files import atomic_folder, link_or_copy, require_empty
@@ -42,7 +42,7 @@ File = Path | Blob | Slice
 
 
 @dataclass(frozen=True)
-class Row:
+class ImportedClip:
     """A clip like `Example`, whose files can also be contents that are not on the disk yet."""
 
     video: File
@@ -56,7 +56,7 @@ class Row:
     source: str | None = None
 
 
-def write_rows(rows: Iterator[Row], out: Path, *, allow_outside: bool) -> Iterator[int]:
+def write_rows(rows: Iterator[ImportedClip], out: Path, *, allow_outside: bool) -> Iterator[int]:
     """Write clips to a new or empty folder; yields the number of clips so far.
 
     Files are hard-linked if the file system supports it, otherwise copied; with `allow_outside` they stay where they
@@ -95,14 +95,14 @@ class _Writer:
         self.folder, self.stay = folder, stay
         self.known: dict[Path, Path] = {}
 
-    def write(self, row: Row, number: int) -> Example:
+    def write(self, row: ImportedClip, number: int) -> Example:
         """Write the files of a clip."""
         name = f"{number:06}"
         references = []
         for place, (image, mask) in enumerate(row.references, start=1):
-            path = self.place(image, "references", f"{name}-{place}", PICTURES)
-            references.append(Reference(path, mask and self.place(mask, "masks", f"{name}-{place}", PICTURES)))
-        mask = row.mask and self.place(row.mask, "masks", name, (*VIDEOS, *PICTURES))
+            path = self.place(image, "references", f"{name}-{place}", IMAGES)
+            references.append(Reference(path, mask and self.place(mask, "masks", f"{name}-{place}", IMAGES)))
+        mask = row.mask and self.place(row.mask, "masks", name, (*VIDEOS, *IMAGES))
         video = self.place(row.video, "videos", name, VIDEOS)
         caption = one_line(row.caption)
         return Example(video, caption, tuple(references), row.start, row.end, row.subject, mask, row.source)
@@ -133,7 +133,9 @@ def _copy(part: Slice, target: Path) -> None:
             wanted = min(CHUNK, part.length - start)
             content = source.read(wanted)
             if len(content) < wanted:
-                raise ValueError(f"{part.path}: has changed during the import, {part.name!r} is truncated; run this again")
+                raise ValueError(
+                    f"{part.path}: has changed during the import, {part.name!r} is truncated; run this again"
+                )
             file.write(content)
 
 

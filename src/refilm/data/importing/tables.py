@@ -5,20 +5,20 @@ from collections.abc import Iterator
 from itertools import zip_longest
 from pathlib import Path
 
-from refilm.data.importing.columns import Columns, Files, clip_of, row_of
-from refilm.data.importing.rows import Row
+from refilm.data.importing.columns import Columns, FileResolver, clip_of, row_of
+from refilm.data.importing.rows import ImportedClip
 from refilm.data.text import lines, parsed
 
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 
 
-def csv_rows(path: Path, columns: Columns, *, allow_outside: bool) -> Iterator[Row]:
+def csv_rows(path: Path, columns: Columns, *, allow_outside: bool) -> Iterator[ImportedClip]:
     """The clips of a CSV file with a header; paths are relative to it, and references are separated by `;`.
 
     Raises:
         ValueError: the file is not valid CSV, or a row is invalid. The error names the line in which the row starts.
     """
-    files, delimiter = Files(path.parent, allow_outside), delimiter_of(path)
+    files, delimiter = FileResolver(path.parent, allow_outside), delimiter_of(path)
     rows = _csv(path, delimiter)
     _, header = next(rows, (1, []))
     twice = [name for name in columns.found(header, str(path)).values() if header.count(name) > 1] if header else []
@@ -39,13 +39,13 @@ def delimiter_of(path: Path) -> str:
     return max(DELIMITERS, key=lambda delimiter: len(next(csv.reader([header], delimiter=delimiter), [])))
 
 
-def json_rows(path: Path, columns: Columns, *, allow_outside: bool) -> Iterator[Row]:
+def json_rows(path: Path, columns: Columns, *, allow_outside: bool) -> Iterator[ImportedClip]:
     """The clips of a JSON Lines file, for example a manifest; paths are relative to it.
 
     Raises:
         ValueError: a line is invalid. The error names it.
     """
-    files = Files(path.parent, allow_outside)
+    files = FileResolver(path.parent, allow_outside)
     for number, line in lines(path):
         place = f"{path}:{number}"
         if line.strip():
@@ -54,21 +54,23 @@ def json_rows(path: Path, columns: Columns, *, allow_outside: bool) -> Iterator[
             yield clip_of(columns.values(row, place) | source, files, place)
 
 
-def list_rows(captions: Path, videos: Path, *, allow_outside: bool) -> Iterator[Row]:
+def list_rows(captions: Path, videos: Path, *, allow_outside: bool) -> Iterator[ImportedClip]:
     """The clips of two files with one caption and one video per line; paths are relative to the latter.
 
     Raises:
         ValueError: one file has more lines than the other, or a line is invalid. The error names it.
     """
-    files = Files(videos.parent, allow_outside)
-    for number, (caption, video) in enumerate(zip_longest(_told(captions), _told(videos)), start=1):
+    files = FileResolver(videos.parent, allow_outside)
+    for number, (caption, video) in enumerate(zip_longest(_stripped_lines(captions), _stripped_lines(videos)), start=1):
         if caption is None or video is None:
             short, long = (captions, videos) if caption is None else (videos, captions)
-            raise ValueError(f"{short}: ends before line {number} of {long.name}; each clip must have a line in both files")
+            raise ValueError(
+                f"{short}: ends before line {number} of {long.name}; each clip must have a line in both files"
+            )
         yield clip_of({"caption": caption, "video": video} if video else {}, files, f"{videos}:{number}")
 
 
-def _told(path: Path) -> Iterator[str]:
+def _stripped_lines(path: Path) -> Iterator[str]:
     """A file's lines without line endings and without empty lines at the end of the file."""
     empty = 0
     for _, line in lines(path):

@@ -4,12 +4,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from refilm.data.importing.archive import members_of
-from refilm.data.importing.columns import Columns, Files
+from refilm.data.importing.columns import Columns, FileResolver
 from refilm.data.importing.members import member_rows
-from refilm.data.importing.rows import Row, Slice
+from refilm.data.importing.rows import ImportedClip, Slice
 
 
-def tar_rows(paths: Sequence[Path], columns: Columns) -> Iterator[Row]:
+def tar_rows(paths: Sequence[Path], columns: Columns) -> Iterator[ImportedClip]:
     """The clips of tars. All names of a tar are read first, then the contents of each clip.
 
     Raises:
@@ -22,4 +22,4 @@ def tar_rows(paths: Sequence[Path], columns: Columns) -> Iterator[Row]:
             if member.name in members:
                 raise ValueError(f"{path}: contains {member.name!r} twice; repack it with only one of them")
             members[member.name] = member
-        yield from member_rows(members, columns, Files(path.parent, allow_outside=False), str(path))
+        yield from member_rows(members, columns, FileResolver(path.parent, allow_outside=False), str(path))

@@ -1,6 +1,6 @@
 """Create references for clips that have none: frames from other times, and subjects on a plain background."""
 
-from refilm.data.preparing.plans import Plan, PrepareSettings, plan, prepare
+from refilm.data.preparing.plans import PreparePlan, PrepareSettings, plan, prepare
 from refilm.data.preparing.removing import Remover, background_remover
 
-__all__ = ["Plan", "PrepareSettings", "Remover", "background_remover", "plan", "prepare"]
+__all__ = ["PreparePlan", "PrepareSettings", "Remover", "background_remover", "plan", "prepare"]

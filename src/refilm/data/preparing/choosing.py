@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from refilm.data.checking.hashes import Look, looks, same
+from refilm.data.checking.hashes import ImageHash, image_hashes, same
 from refilm.data.examples import VIDEOS
-from refilm.data.preparing.moments import Place, moments, until
+from refilm.data.preparing.moments import VideoParts, moments, until
 from refilm.data.views import cut_out
 from refilm.media import duration, open_frames, open_mask
 from refilm.media.images import Color
@@ -23,20 +23,20 @@ MASK_LATE = 0.5  # seconds
 
 
 @dataclass(frozen=True)
-class Wish:
+class FrameRequest:
     """A request for a reference of a clip."""
 
     video: Path
     start: float
     learned: float
     """End of the part of the clip that is used in training, in seconds."""
-    places: tuple[tuple[Place, ...], ...]
+    places: tuple[tuple[VideoParts, ...], ...]
     """Preferred places first; the next ones are used if a place has no suitable frames."""
     min_distance: float
     """Minimum distance from the clip's first frame in its own video, in seconds."""
     candidates: int
     """Number of frames to choose from."""
-    ground: Color | None
+    background: Color | None
     """Background color for subjects with a mask; None uses whole frames."""
 
     @property
@@ -50,19 +50,19 @@ class Wish:
         places = [place for level in self.places for place in level]
         return (self.video, *(place.video for place in places), *(place.mask for place in places if place.mask))
 
-    def meaning(self, hashes: Mapping[Path, str]) -> str:
+    def identity(self, hashes: Mapping[Path, str]) -> str:
         """Everything that determines the result: contents and numbers, no paths."""
         places = [
             [(hashes[place.video], place.spans, place.mask and hashes[place.mask]) for place in level]
             for level in self.places
         ]
         return repr(
-            (hashes[self.video], self.start, self.learned, places, self.min_distance, self.candidates, self.ground)
+            (hashes[self.video], self.start, self.learned, places, self.min_distance, self.candidates, self.background)
         )
 
 
 @dataclass(frozen=True)
-class Found:
+class ChosenFrame:
     """A chosen frame."""
 
     image: Image.Image
@@ -72,22 +72,23 @@ class Found:
     """Whether the subject is cut out along a mask."""
 
 
-def find(wish: Wish, rng: np.random.Generator) -> Found:
+def choose_frame(request: FrameRequest, rng: np.random.Generator) -> ChosenFrame:
     """The sharpest frame of the first place with suitable frames.
 
     Raises:
         ValueError: there is no suitable frame (the error gives the reasons), or a file cannot be read.
     """
-    ((begin, first),) = open_frames(wish.video, [wish.start])
-    learned = looks(inspect_video(wish.video, start=wish.start, end=wish.learned).tiny)
+    ((first_time, first),) = open_frames(request.video, [request.start])
+    learned = image_hashes(inspect_video(request.video, start=request.start, end=request.learned).tiny)
     reasons = []
-    for places in wish.places:
+    for places in request.places:
         try:
-            return _sharpest(wish, places, rng, begin, look(first), learned)
+            return _sharpest(request, places, rng, first_time, image_hash(first), learned)
         except _NoRoomError as reason:
             reasons.append(str(reason))
     raise ValueError(
-        f"{wish.video}: found no reference for the clip at {wish.start:g} s: {'; '.join(dict.fromkeys(reasons))}; "
+        f"{request.video}: found no reference for the clip at {request.start:g} s: "
+        f"{'; '.join(dict.fromkeys(reasons))}; "
         "add an image, set the `subject` that it has in common with other clips, or reduce the minimum distance"
     )
 
@@ -97,37 +98,42 @@ class _NoRoomError(Exception):
 
 
 def _sharpest(
-    wish: Wish, places: tuple[Place, ...], rng: np.random.Generator, begin: float, first: Look, learned: Sequence[Look]
-) -> Found:
+    request: FrameRequest,
+    places: tuple[VideoParts, ...],
+    rng: np.random.Generator,
+    first_time: float,
+    first: ImageHash,
+    learned: Sequence[ImageHash],
+) -> ChosenFrame:
     room = [(place, spans) for place in places if (spans := until(place.spans, duration(place.video)))]
     if not room:
-        raise _NoRoomError(f"no frame is {wish.min_distance:g} s away from its first")
-    shares = np.bincount(np.arange(wish.candidates) % len(room), minlength=len(room))
+        raise _NoRoomError(f"no frame is {request.min_distance:g} s away from its first")
+    counts = np.bincount(np.arange(request.candidates) % len(room), minlength=len(room))
     frames = [
         (place, second, frame)
-        for (place, spans), share in zip(room, shares, strict=True)
-        for second, frame in open_frames(place.video, moments(spans, int(share), rng))
-        if place.video != wish.video or abs(second - begin) >= max(wish.min_distance, 1e-3) - 1e-6
+        for (place, spans), count in zip(room, counts, strict=True)
+        for second, frame in open_frames(place.video, moments(spans, int(count), rng))
+        if place.video != request.video or abs(second - first_time) >= max(request.min_distance, 1e-3) - 1e-6
     ]
     if not frames:
-        raise _NoRoomError(f"no frame is {wish.min_distance:g} s away from its first")
-    frames = [found for found in frames if not same(look(found[2]), first)]
+        raise _NoRoomError(f"no frame is {request.min_distance:g} s away from its first")
+    frames = [found for found in frames if not same(image_hash(found[2]), first)]
     if not frames:
         raise _NoRoomError("every frame is nearly identical to its first")
 
-    def rank(found: tuple[Place, float, np.ndarray]) -> tuple[bool, float]:
+    def rank(found: tuple[VideoParts, float, np.ndarray]) -> tuple[bool, float]:
         """Sort key: the sharpest first, copies of training frames last."""
         place, second, frame = found
-        within = place.video == wish.video and begin <= second < wish.learned
-        return within or any(same(look(frame), one) for one in learned), -sharpness(frame)
+        within = place.video == request.video and first_time <= second < request.learned
+        return within or any(same(image_hash(frame), one) for one in learned), -sharpness(frame)
 
     for place, second, frame in sorted(frames, key=rank):
         image = Image.fromarray(frame)
-        if wish.ground is None or place.mask is None:
-            return Found(image, place.video, second, masked=False)
+        if request.background is None or place.mask is None:
+            return ChosenFrame(image, place.video, second, masked=False)
         mask = mask_at(place.mask, second)
         if mask.getextrema() != (0, 0):
-            return Found(cut_out(image, mask, wish.ground), place.video, second, masked=True)
+            return ChosenFrame(cut_out(image, mask, request.background), place.video, second, masked=True)
     raise _NoRoomError("its mask is black in every candidate frame")
 
 
@@ -151,6 +157,6 @@ def sharpness(frame: np.ndarray) -> float:
     return float((across[1:-1] + down[:, 1:-1]).var())
 
 
-def look(frame: np.ndarray) -> Look:
+def image_hash(frame: np.ndarray) -> ImageHash:
     """The perceptual hash of an (H, W, 3) frame, as in `checking`."""
-    return looks(tiny_image(Image.fromarray(frame))[None])[0]
+    return image_hashes(tiny_image(Image.fromarray(frame))[None])[0]

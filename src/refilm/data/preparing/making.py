@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from refilm.data.preparing.choosing import Wish, find
+from refilm.data.preparing.choosing import FrameRequest, choose_frame
 from refilm.data.views import cut_out
 from refilm.files import atomic_file
 from refilm.media import open_image, open_mask
@@ -16,12 +16,12 @@ from refilm.media.images import Color
 
 
 @dataclass(frozen=True)
-class Masked:
+class MaskedReference:
     """An existing reference that is to be cut out along its mask."""
 
     image: Path
     mask: Path
-    ground: Color
+    background: Color
 
     @property
     def source(self) -> Path:
@@ -33,43 +33,43 @@ class Masked:
         """All input files."""
         return self.image, self.mask
 
-    def meaning(self, hashes: Mapping[Path, str]) -> str:
+    def identity(self, hashes: Mapping[Path, str]) -> str:
         """Everything that determines the result: contents and numbers, no paths."""
-        return repr((hashes[self.image], hashes[self.mask], self.ground))
+        return repr((hashes[self.image], hashes[self.mask], self.background))
 
 
 @dataclass(frozen=True)
 class Job:
     """An image to create."""
 
-    item: Masked | Wish
+    item: MaskedReference | FrameRequest
     path: Path
     seed: int
-    keep_ground: bool
+    keep_background: bool
     """Whether a frame without a mask is written unchanged."""
 
 
 @dataclass(frozen=True)
-class Unfinished:
+class UncutFrame:
     """A frame whose background still has to be removed; it is not written yet."""
 
     image: Image.Image
     about: str
 
 
-def make(job: Job) -> Unfinished | None:
+def make(job: Job) -> UncutFrame | None:
     """Create and write an image.
 
     Raises:
         ValueError: there is no suitable frame, a mask does not fit, or a file cannot be read. The error names the file.
     """
-    if isinstance(job.item, Masked):
+    if isinstance(job.item, MaskedReference):
         write_image(_cut(job.item), job.path, f"{job.item.image.name}, cut out")
         return None
-    found = find(job.item, np.random.default_rng(job.seed))
+    found = choose_frame(job.item, np.random.default_rng(job.seed))
     about = f"{found.video.name} at {found.second:.3f} s{', cut out' if found.masked else ''}"
-    if not found.masked and not job.keep_ground:
-        return Unfinished(found.image, about)
+    if not found.masked and not job.keep_background:
+        return UncutFrame(found.image, about)
     write_image(found.image, job.path, about)
     return None
 
@@ -82,9 +82,9 @@ def write_image(image: Image.Image, path: Path, about: str) -> None:
         image.save(temporary, format="PNG", pnginfo=words)
 
 
-def _cut(item: Masked) -> Image.Image:
-    image = open_image(item.image, background=item.ground)
+def _cut(item: MaskedReference) -> Image.Image:
+    image = open_image(item.image, background=item.background)
     try:
-        return cut_out(image, open_mask(item.mask), item.ground)
+        return cut_out(image, open_mask(item.mask), item.background)
     except ValueError as error:
         raise ValueError(f"{item.image} with {item.mask}: {error}") from error

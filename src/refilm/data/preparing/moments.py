@@ -20,7 +20,7 @@ SPARE = 4  # additional samples, because some may be the clip itself or duplicat
 
 
 @dataclass(frozen=True)
-class Place:
+class VideoParts:
     """A video and the parts of it that frames can come from."""
 
     video: Path
@@ -30,16 +30,16 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Neighbors:
+class Related:
     """The other clips of a manifest that are relevant for one clip."""
 
-    kin: tuple[Example, ...]
+    same_subject: tuple[Example, ...]
     """Other clips of the same subject."""
-    strangers: tuple[Example, ...]
+    same_video: tuple[Example, ...]
     """Other clips of the same video without the same subject name."""
 
 
-class Neighborhood:
+class RelatedClips:
     """The clips of a manifest, indexed by subject and by video."""
 
     def __init__(self, examples: Iterable[Example]):
@@ -49,52 +49,54 @@ class Neighborhood:
             self._by_subject.setdefault(example.subject, []).append(example)
             self._by_video.setdefault(example.video, []).append(example)
 
-    def of(self, example: Example, *, most: int, rng: np.random.Generator) -> Neighbors:
+    def of(self, example: Example, *, most: int, rng: np.random.Generator) -> Related:
         """The related clips of a clip, with a random sample of at most `most` clips of the same subject."""
         group = [] if example.subject is None else self._by_subject[example.subject]
-        drawn = rng.choice(len(group), min(len(group), most + SPARE), replace=False) if group else []
-        kin = [other for index in drawn if _clip(other := group[index]) != _clip(example)][:most]
-        strangers = (
+        sampled = rng.choice(len(group), min(len(group), most + SPARE), replace=False) if group else []
+        same_subject = [other for index in sampled if _clip(other := group[index]) != _clip(example)][:most]
+        same_video = (
             other
             for other in self._by_video[example.video]
             if _clip(other) != _clip(example) and (other.subject is None or other.subject != example.subject)
         )
-        return Neighbors(tuple(kin), tuple(strangers))
+        return Related(tuple(same_subject), tuple(same_video))
 
 
-def places(example: Example, neighbors: Neighbors, min_distance: float) -> tuple[tuple[Place, ...], ...]:
+def places(example: Example, related: Related, min_distance: float) -> tuple[tuple[VideoParts, ...], ...]:
     """Places for a clip's reference, preferred ones first. Videos can be too short for any of them.
 
     In the clip's own video, all places are at least `min_distance` seconds away from the whole clip, except for the
     last place, the clip's own later part, which is that far away from its first frame.
     """
-    begin, end = _range(example)
-    near = (begin - min_distance, end + min_distance)
-    kin = []
-    for other in neighbors.kin:
+    start, end = _range(example)
+    near = (start - min_distance, end + min_distance)
+    same_subject = []
+    for other in related.same_subject:
         spans = [_range(other)]
-        kin.append(
-            Place(other.video, tuple(_without(spans, *near) if other.video == example.video else spans), other.mask)
+        same_subject.append(
+            VideoParts(
+                other.video, tuple(_without(spans, *near) if other.video == example.video else spans), other.mask
+            )
         )
     outside = _without([(0.0, math.inf)], *near)
-    for other in neighbors.strangers:
+    for other in related.same_video:
         outside = _without(outside, *_range(other))
-    own = (outside, [(begin + min_distance, end)] if begin + min_distance < end else [])
-    return (tuple(kin), *((Place(example.video, tuple(spans), example.mask),) for spans in own))
+    own = (outside, [(start + min_distance, end)] if start + min_distance < end else [])
+    return (tuple(same_subject), *((VideoParts(example.video, tuple(spans), example.mask),) for spans in own))
 
 
 def moments(spans: Sequence[Span], count: int, rng: np.random.Generator) -> list[float]:
     """`count` times, stratified: the spans are divided into `count` equal parts with one random time in each."""
-    lengths = np.array([end - begin for begin, end in spans])
+    lengths = np.array([end - start for start, end in spans])
     ends = lengths.cumsum()
-    drawn = (np.arange(count) + rng.random(count)) / count * ends[-1]
-    which = np.searchsorted(ends, drawn, side="right").clip(max=len(spans) - 1)
-    return [float(spans[index][0] + at - (ends - lengths)[index]) for index, at in zip(which, drawn, strict=True)]
+    sampled = (np.arange(count) + rng.random(count)) / count * ends[-1]
+    which = np.searchsorted(ends, sampled, side="right").clip(max=len(spans) - 1)
+    return [float(spans[index][0] + at - (ends - lengths)[index]) for index, at in zip(which, sampled, strict=True)]
 
 
 def until(spans: Sequence[Span], end: float) -> list[Span]:
     """The parts of spans before `end`."""
-    return [(begin, min(stop, end)) for begin, stop in spans if begin < end]
+    return [(start, min(stop, end)) for start, stop in spans if start < end]
 
 
 def _clip(example: Example) -> tuple[Path, Span]:
@@ -107,5 +109,5 @@ def _range(example: Example) -> Span:
 
 def _without(spans: Iterable[Span], low: float, high: float) -> list[Span]:
     """Spans without the part between `low` and `high`."""
-    parts = [part for begin, end in spans for part in ((begin, min(end, low)), (max(begin, high), end))]
-    return [(begin, end) for begin, end in parts if begin < end]
+    parts = [part for start, end in spans for part in ((start, min(end, low)), (max(start, high), end))]
+    return [(start, end) for start, end in parts if start < end]

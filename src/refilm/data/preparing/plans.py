@@ -18,9 +18,9 @@ from pydantic import Field
 from refilm.data.checking.places import name_of
 from refilm.data.examples import Example, Reference
 from refilm.data.manifest import is_utf8, write_manifest
-from refilm.data.preparing.choosing import Wish
-from refilm.data.preparing.making import Job, Masked, Unfinished, make, write_image
-from refilm.data.preparing.moments import Neighborhood, places
+from refilm.data.preparing.choosing import FrameRequest
+from refilm.data.preparing.making import Job, MaskedReference, UncutFrame, make, write_image
+from refilm.data.preparing.moments import RelatedClips, places
 from refilm.data.preparing.removing import Remover
 from refilm.data.views import cut_out
 from refilm.data.workers import Failure, in_workers
@@ -28,7 +28,7 @@ from refilm.files import sha256_of
 from refilm.media.images import WHITE, Color
 from refilm.settings import Settings
 
-KIN = 2  # number of other clips of the subject that frames are taken from
+OTHER_CLIPS = 2  # number of other clips of the subject that frames are taken from
 
 
 class PrepareSettings(Settings):
@@ -37,10 +37,10 @@ class PrepareSettings(Settings):
     min_distance: float = Field(default=1.0, ge=0, allow_inf_nan=False)
     """Minimum distance between a clip's first frame and a reference from the same video, in seconds."""
     frames: int = Field(default=49, ge=1)
-    """Number of frames from the start of each clip that are used in training; references avoid this part if possible."""
+    """Number of frames that training uses from the start of each clip; references avoid this part if possible."""
     fps: float = Field(default=8.0, gt=0, le=1000)
     """Frame rate of training, in frames per second."""
-    candidates: int = Field(default=8, ge=KIN, le=64)
+    candidates: int = Field(default=8, ge=OTHER_CLIPS, le=64)
     """Number of candidate frames for a reference; the sharpest is used."""
     cut_out: bool = False
     """Put subjects that have a mask (of their clip or of their reference) on a plain background."""
@@ -51,7 +51,7 @@ class PrepareSettings(Settings):
 
 
 @dataclass(frozen=True)
-class Plan:
+class PreparePlan:
     """The images to create and the manifest to write."""
 
     out: Path
@@ -73,8 +73,8 @@ def plan(
     remover: Remover | None = None,
     hashes: Mapping[Path, str] | None = None,
     allow_outside: bool = False,
-) -> Plan:
-    """Plan references for every clip, as PNGs in `references/` beside the manifest `out`.
+) -> PreparePlan:
+    """PreparePlan references for every clip, as PNGs in `references/` beside the manifest `out`.
 
     Existing references are unchanged unless `cut_out` is set. A clip without references gets one frame: from another
     clip of its `subject` if there is one, otherwise from another time of its video, outside the training part if
@@ -98,12 +98,12 @@ def plan(
             "--remove-background"
         )
     ground = settings.background if settings.cut_out or remover else None
-    neighborhood = Neighborhood(examples)
-    wanted = [_wanted(example, neighborhood, settings, ground) for example in examples]
+    related_clips = RelatedClips(examples)
+    wanted = [_wanted(example, related_clips, settings, ground) for example in examples]
     made = [item for items in wanted for item in items if not isinstance(item, Reference)]
     known = _hashes((path for item in made for path in item.files), hashes or {})
     jobs = {item: _job(item, known, out.parent / "references", settings.seed, remover) for item in made}
-    return Plan(
+    return PreparePlan(
         out,
         tuple(
             replace(example, references=tuple(_reference(item, jobs) for item in items))
@@ -117,7 +117,7 @@ def plan(
 
 
 def prepare(
-    plan: Plan, *, workers: int | None = None, patience: float = 120.0, leave_out: bool = False
+    plan: PreparePlan, *, workers: int | None = None, patience: float = 120.0, leave_out: bool = False
 ) -> Iterator[str | None]:
     """Create the images of a plan; yields the fault of each, or None. Then write the manifest.
 
@@ -154,37 +154,49 @@ def _check(out: Path, examples: Sequence[Example], allow_outside: bool) -> None:
     if bad := next(
         (path for example in examples for path in example.files if not is_utf8(name_of(path.resolve(), home))), None
     ):
-        raise ValueError(f"{bad}: the file name is not UTF-8; rename the file, or rename all files with refilm data import")
+        raise ValueError(
+            f"{bad}: the file name is not UTF-8; rename the file, or rename all files with refilm data import"
+        )
     outside = (path for example in examples for path in example.files if not path.resolve().is_relative_to(home))
     if not allow_outside and (path := next(outside, None)):
-        raise ValueError(f"{path}: is outside {home}, the folder of {out.name}; write the manifest to a parent folder of all files")
+        raise ValueError(
+            f"{path}: is outside {home}, the folder of {out.name}; write the manifest to a parent folder of all files"
+        )
 
 
 def _wanted(
-    example: Example, neighborhood: Neighborhood, settings: PrepareSettings, ground: Color | None
-) -> tuple[Reference | Masked | Wish, ...]:
+    example: Example, related_clips: RelatedClips, settings: PrepareSettings, ground: Color | None
+) -> tuple[Reference | MaskedReference | FrameRequest, ...]:
     """The references of a clip: unchanged, to be cut out, or to be chosen from videos."""
     if example.references:
         return tuple(
-            Masked(item.image, item.mask, settings.background) if settings.cut_out and item.mask else item
+            MaskedReference(item.image, item.mask, settings.background) if settings.cut_out and item.mask else item
             for item in example.references
         )
     start = example.start or 0.0
     rng = np.random.default_rng((settings.seed, zlib.crc32(os.fsencode(f"{example.video.name} {start}"))))
-    neighbors = neighborhood.of(example, most=KIN, rng=rng)
+    related = related_clips.of(example, most=OTHER_CLIPS, rng=rng)
     end = start + settings.frames / settings.fps
     learned = replace(example, end=end if example.end is None else min(end, example.end))
-    where = places(learned, neighbors, settings.min_distance)
-    return (Wish(example.video, start, learned.end or end, where, settings.min_distance, settings.candidates, ground),)
+    where = places(learned, related, settings.min_distance)
+    return (
+        FrameRequest(
+            example.video, start, learned.end or end, where, settings.min_distance, settings.candidates, ground
+        ),
+    )
 
 
-def _job(item: Masked | Wish, hashes: Mapping[Path, str], folder: Path, seed: int, remover: Remover | None) -> Job:
-    name = None if remover is None or isinstance(item, Masked) else remover.name
-    digest = hashlib.sha256(f"{item.meaning(hashes)} {seed} {name}".encode()).hexdigest()
+def _job(
+    item: MaskedReference | FrameRequest, hashes: Mapping[Path, str], folder: Path, seed: int, remover: Remover | None
+) -> Job:
+    name = None if remover is None or isinstance(item, MaskedReference) else remover.name
+    digest = hashlib.sha256(f"{item.identity(hashes)} {seed} {name}".encode()).hexdigest()
     return Job(item, folder / f"{item.source.stem}-{digest[:16]}.png", int(digest, 16), name is None)
 
 
-def _reference(item: Reference | Masked | Wish, jobs: Mapping[Masked | Wish, Job]) -> Reference:
+def _reference(
+    item: Reference | MaskedReference | FrameRequest, jobs: Mapping[MaskedReference | FrameRequest, Job]
+) -> Reference:
     return item if isinstance(item, Reference) else Reference(jobs[item].path)
 
 
@@ -194,7 +206,7 @@ def _hashes(files: Iterable[Path], known: Mapping[Path, str]) -> dict[Path, str]
         return {**known, **dict(zip(unknown, pool.map(sha256_of, unknown), strict=True))}
 
 
-def _finish(job: Job, outcome: Unfinished | Failure | None, remover: Remover | None) -> str | None:
+def _finish(job: Job, outcome: UncutFrame | Failure | None, remover: Remover | None) -> str | None:
     """Remove the background if that has not been done. Returns the fault, if any."""
     if isinstance(outcome, Failure):
         name = str(job.item.source)
@@ -202,10 +214,10 @@ def _finish(job: Job, outcome: Unfinished | Failure | None, remover: Remover | N
     if outcome is None:
         return None
     assert remover is not None
-    assert isinstance(job.item, Wish)
-    assert job.item.ground is not None
+    assert isinstance(job.item, FrameRequest)
+    assert job.item.background is not None
     try:
-        image = cut_out(outcome.image, remover(outcome.image), job.item.ground)
+        image = cut_out(outcome.image, remover(outcome.image), job.item.background)
     except ValueError as error:
         return f"{job.item.source}: {remover.name} on {outcome.about}: {error}"
     write_image(image, job.path, f"{outcome.about}, background removed by {remover.name}")

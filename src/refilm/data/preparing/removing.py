@@ -50,7 +50,9 @@ def background_remover(model: str = "u2net") -> Remover:
     """
     for package in ("rembg", "onnxruntime"):  # without a runtime, rembg exits the process
         if importlib.util.find_spec(package) is None:
-            raise ValueError(f"removing backgrounds requires {package}, which is not installed; pip install 'refilm[prepare]'")
+            raise ValueError(
+                f"removing backgrounds requires {package}, which is not installed; pip install 'refilm[prepare]'"
+            )
     from rembg import new_session  # pyright: ignore[reportMissingImports]
     from rembg.sessions import sessions_names  # pyright: ignore[reportMissingImports]
 
@@ -60,6 +62,6 @@ def background_remover(model: str = "u2net") -> Remover:
         return Rembg(model, new_session(model))
     except Exception as error:  # network, disk or runtime errors, which rembg does not wrap
         raise ValueError(
-            f"rembg could not load its model {model!r} ({type(error).__name__}: {error}); it is downloaded at the first "
-            "use, so connect to the internet once, or provide masks"
+            f"rembg could not load its model {model!r} ({type(error).__name__}: {error}); it is downloaded at the "
+            "first use, so connect to the internet once, or provide masks"
         ) from error

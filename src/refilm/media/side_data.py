@@ -23,7 +23,7 @@ STEREO += ("side by side, in quincunx", "line by line", "column by column")
 
 
 @dataclass(frozen=True)
-class Sides:
+class FrameSideData:
     """The metadata of a frame."""
 
     swapped: bool = False

@@ -10,11 +10,11 @@ from PIL import Image, ImageCms
 
 from refilm.data.checking.declared import declared_by_video
 from refilm.media import open_video
+from refilm.media.frame_colors import to_rgb
 from refilm.media.inspecting import inspect_video
 from refilm.media.opening import reading, timed_frames
 from refilm.media.sampling import sample_video
-from refilm.media.showing import shown
-from refilm.media.sides import Sides
+from refilm.media.side_data import FrameSideData
 
 from .declaring import gray, write, write_jpegs
 
@@ -46,7 +46,7 @@ def test_few_frames_live_at_once(clip, reader, monkeypatch):
 
     def counted(*given):
         counts.append(alive())
-        return shown(*given)
+        return to_rgb(*given)
 
     monkeypatch.setattr("refilm.media.opening.shown", counted)
     gc.collect()
@@ -121,7 +121,7 @@ def test_frames_of_cameras_with_exif_are_read(tmp_path, container):
     assert inspect_video(path).sides.turned
 
 
-def test_a_profile_in_a_video_is_told(tmp_path):
+def test_a_profile_in_a_video_is_reported(tmp_path):
     known = {name: ImageCms.ImageCmsProfile(ImageCms.createProfile(name)).tobytes() for name in ("sRGB", "LAB")}
     names = {}
     for name, content in {**known, "damaged": b"no profile" * 30}.items():
@@ -134,4 +134,4 @@ def test_a_profile_in_a_video_is_told(tmp_path):
 
 
 def test_a_plain_frame_has_no_sides():
-    assert Sides.of(gray(40)) == Sides()
+    assert FrameSideData.of(gray(40)) == FrameSideData()

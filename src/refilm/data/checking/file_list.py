@@ -6,40 +6,42 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from refilm.data.checking.findings import CheckSettings, FileRecord, Finding
-from refilm.data.checking.hashes import Look
-from refilm.data.checking.inspecting import Clip, ImageFile, Seen, SeenFile, VideoFile
+from refilm.data.checking.hashes import ImageHash
+from refilm.data.checking.inspecting import ClipPart, ImageToInspect, Inspected, InspectedFile, VideoToInspect
 from refilm.data.examples import VIDEOS, Example, Listed
 
 THUMBNAILS = 64 * 2**20  # bytes of thumbnails that are kept for the page
 
 
 @dataclass
-class Sight:
+class Inspections:
     """The results so far."""
 
-    images: dict[ImageFile, Seen] = field(default_factory=dict)
-    clips: dict[int, Seen] = field(default_factory=dict)
+    images: dict[ImageToInspect, Inspected] = field(default_factory=dict)
+    clips: dict[int, Inspected] = field(default_factory=dict)
     """Results by clip number."""
-    masks: dict[int, Seen] = field(default_factory=dict)
+    masks: dict[int, Inspected] = field(default_factory=dict)
     """Results of video masks, by clip number."""
     records: dict[Path, FileRecord] = field(default_factory=dict)
     thumbnails: int = 0
     """Total size of the thumbnails so far, in bytes."""
 
     @property
-    def looks(self) -> dict[Path, Look]:
+    def image_hashes(self) -> dict[Path, ImageHash]:
         """The hashes of all readable references."""
-        return {file.path: seen.looks[0] for file, seen in self.images.items() if seen.looks and not file.mask}
+        return {
+            file.path: seen.image_hashes[0] for file, seen in self.images.items() if seen.image_hashes and not file.mask
+        }
 
 
-class Plan:
+class FileList:
     """The files of a data set, each once, without missing files and files outside the folder."""
 
     def __init__(self, listed: Sequence[Listed], settings: CheckSettings):
         self.settings = settings
         absent = {fault.file for one in listed for fault in one.faults}
         self.examples = {number: one.example for number, one in enumerate(listed) if one.example is not None}
-        images: dict[ImageFile, None] = {}
+        images: dict[ImageToInspect, None] = {}
         self._videos: dict[tuple[Path, bool], list[int]] = defaultdict(list)
         for number, example in self.examples.items():
             images |= dict.fromkeys(file for file in images_of(example) if file.path not in absent)
@@ -51,50 +53,51 @@ class Plan:
     def __len__(self) -> int:
         return len(self.images) + len(self._videos)
 
-    def videos(self, looks: dict[Path, Look]) -> list[VideoFile]:
+    def videos(self, image_hashes: dict[Path, ImageHash]) -> list[VideoToInspect]:
         """The videos with their clips; requires the hashes of the references."""
 
-        def clip(example: Example) -> Clip:
-            return Clip(example.start, example.end, tuple(looks.get(item.image) for item in example.references))
+        def clip(example: Example) -> ClipPart:
+            return ClipPart(
+                example.start, example.end, tuple(image_hashes.get(item.image) for item in example.references)
+            )
 
         return [
-            VideoFile(path, tuple(clip(self.examples[number]) for number in numbers), self.settings, mask)
+            VideoToInspect(path, tuple(clip(self.examples[number]) for number in numbers), self.settings, mask)
             for (path, mask), numbers in self._videos.items()
         ]
 
-    def take(self, sight: Sight, file: ImageFile | VideoFile, seen: SeenFile) -> None:
+    def store(self, inspections: Inspections, file: ImageToInspect | VideoToInspect, seen: InspectedFile) -> None:
         """Store the result of a file."""
         if seen.record is not None:
-            sight.records[file.path] = seen.record
+            inspections.records[file.path] = seen.record
         parts = seen.parts
-        sight.thumbnails += sum(len(part.thumbnail) for part in parts)
-        if sight.thumbnails > THUMBNAILS:
+        inspections.thumbnails += sum(len(part.thumbnail) for part in parts)
+        if inspections.thumbnails > THUMBNAILS:
             parts = tuple(replace(part, thumbnail=b"") for part in parts)
-        if isinstance(file, ImageFile):
-            sight.images[file] = parts[0]
+        if isinstance(file, ImageToInspect):
+            inspections.images[file] = parts[0]
         else:
-            clips = sight.masks if file.mask else sight.clips
+            clips = inspections.masks if file.mask else inspections.clips
             clips |= zip(self._videos[file.path, file.mask], parts, strict=True)
 
-    def findings(self, number: int, sight: Sight) -> list[Finding]:
+    def findings(self, number: int, inspections: Inspections) -> list[Finding]:
         """The findings in the files of a clip."""
-        example, clip, mask = self.examples[number], sight.clips.get(number), sight.masks.get(number)
-        seen = [clip, mask, *(sight.images.get(file) for file in images_of(example))]
+        example, clip, mask = self.examples[number], inspections.clips.get(number), inspections.masks.get(number)
+        seen = [clip, mask, *(inspections.images.get(file) for file in images_of(example))]
         findings = [finding for one in seen if one is not None for finding in one.findings]
         if clip is not None and mask is not None and 0 < mask.frames < min(clip.frames, self.settings.frames):
-            message = (
-                f"{example.mask}: the mask has {mask.frames} frames, its clip {clip.frames}; use a mask of the same length"
-            )
+            counts = f"the mask has {mask.frames} frames, its clip {clip.frames}"
+            message = f"{example.mask}: {counts}; use a mask of the same length"
             findings.append(Finding(kind="mask", message=message))
         return findings
 
 
-def images_of(example: Example) -> list[ImageFile]:
+def images_of(example: Example) -> list[ImageToInspect]:
     """A clip's image files: references and masks."""
-    files = [ImageFile(item.image, mask=False) for item in example.references]
-    files += [ImageFile(item.mask, mask=True) for item in example.references if item.mask is not None]
+    files = [ImageToInspect(item.image, mask=False) for item in example.references]
+    files += [ImageToInspect(item.mask, mask=True) for item in example.references if item.mask is not None]
     if example.mask is not None and not _is_video(example.mask):
-        files.append(ImageFile(example.mask, mask=True))
+        files.append(ImageToInspect(example.mask, mask=True))
     return files
 
 

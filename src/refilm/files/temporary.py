@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-WORKPLACE = ".unfinished"
+SUFFIX = ".unfinished"
 LOCK = "lock"
 
 
@@ -44,7 +44,7 @@ def remove_abandoned(folder: Path, name: str = ".") -> None:
     from filelock import FileLock, Timeout
 
     for entry in folder.iterdir():
-        if not (entry.name.startswith(name) and entry.name.endswith(WORKPLACE)):
+        if not (entry.name.startswith(name) and entry.name.endswith(SUFFIX)):
             continue
         try:
             if entry.is_file():  # version 0.1 used temporary files
@@ -57,21 +57,21 @@ def remove_abandoned(folder: Path, name: str = ".") -> None:
 
 
 @contextmanager
-def workplace(target: Path) -> Iterator[Path]:
+def temporary_folder(target: Path) -> Iterator[Path]:
     """Yield a hidden temporary folder beside `target` and remove it at the end, like those of killed processes."""
     target.parent.mkdir(parents=True, exist_ok=True)
     name = f".{target.name[:40]}-"
     remove_abandoned(target.parent, name)
     with ExitStack() as stack:
-        yield _own_workplace(target.parent, name, stack)
+        yield _new_folder(target.parent, name, stack)
 
 
-def _own_workplace(parent: Path, name: str, stack: ExitStack) -> Path:
+def _new_folder(parent: Path, name: str, stack: ExitStack) -> Path:
     """Create a temporary folder that `stack` unlocks and removes."""
     from filelock import FileLock, Timeout
 
     while True:
-        own = parent / f"{name}{secrets.token_hex(4)}{WORKPLACE}"
+        own = parent / f"{name}{secrets.token_hex(4)}{SUFFIX}"
         own.mkdir()
         stack.callback(shutil.rmtree, own, ignore_errors=True)
         try:

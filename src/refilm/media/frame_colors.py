@@ -1,7 +1,7 @@
 """Convert a decoded frame to RGB: color matrix, range, transfer function, primaries and transparency.
 
 Works on frames, not on files. Does not access `frame.side_data`, which would keep every frame in memory (see
-`sides`).
+`side_data`).
 """
 
 import numpy as np
@@ -28,7 +28,7 @@ def has_alpha(frame: VideoFrame) -> bool:
     return any(component.is_alpha for component in frame.format.components)
 
 
-def shown(frame: VideoFrame, size: Size, how: Interpolation = EXACT) -> tuple[np.ndarray, bool]:
+def to_rgb(frame: VideoFrame, size: Size, how: Interpolation = EXACT) -> tuple[np.ndarray, bool]:
     """The frame's pixels, (H, W, 3) uint8 in sRGB on white, not rotated yet; and whether some were transparent.
 
     YUV without a declared matrix is read as BT.709 if HD, otherwise as BT.601, as in players.
