@@ -171,9 +171,9 @@ def test_text_is_utf8_on_any_machine(tmp_path):
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
     assert read_text(path) == "café 狐 🦊\n"
     path.write_bytes("a".encode("utf-16"))
-    with pytest.raises(ValueError, match=r"a\.txt: not text in UTF-8"):
+    with pytest.raises(ValueError, match=r"a\.txt: not UTF-8 text"):
         read_text(path)
-    with pytest.raises(ValueError, match=r"a\.txt: '\\udce9' is not a character"):
+    with pytest.raises(ValueError, match=r"a\.txt: '\\udce9' is not a valid character"):
         write_text(path, "caf\udce9")
 
 
@@ -231,7 +231,7 @@ def test_a_folder_that_nothing_can_be_written_to_is_refused_before(tmp_path, mon
     require_writable(tmp_path / "new" / "deep")
     (tmp_path / "file").touch()
     for place in (tmp_path / "file", tmp_path / "file" / "deep"):
-        with pytest.raises(ValueError, match="is a file; give a folder"):
+        with pytest.raises(ValueError, match="is a file; choose a folder"):
             require_writable(place)
     usage, flags = shutil.disk_usage(tmp_path), os.statvfs(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda place: usage._replace(free=0))

@@ -129,7 +129,7 @@ def test_a_byte_order_mark_is_passed_over_and_another_encoding_named(tmp_path):
     (tmp_path / "bom.toml").write_bytes(b"\xef\xbb\xbf" + RECIPE.encode())
     assert read_recipe(tmp_path / "bom.toml") == recipe_of(read_values())
     (tmp_path / "wide.toml").write_text(RECIPE, encoding="utf-16")
-    with pytest.raises(ValueError, match=r"wide\.toml: not text in UTF-8 .*save it as UTF-8"):
+    with pytest.raises(ValueError, match=r"wide\.toml: not UTF-8 text .*save it as UTF-8"):
         read_recipe(tmp_path / "wide.toml")
 
 

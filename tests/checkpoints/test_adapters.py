@@ -171,6 +171,6 @@ def test_an_adapter_that_cannot_take_its_place_is_not_lost(tmp_path, folder, mon
 
 def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path):
     (tmp_path / "adapter").write_text("mine")
-    with pytest.raises(ValueError, match="adapter: is a file; give a folder"):
+    with pytest.raises(ValueError, match="adapter: is a file; choose a folder"):
         save(adapter(), tmp_path / "adapter")
     assert (tmp_path / "adapter").read_text() == "mine"

@@ -49,7 +49,7 @@ def test_what_is_not_on_the_hub_is_one_line(refilm, hub):  # noqa: F811
     for words in (("generate", PROMPT, "--adapter", MINE, "-o", "x.mp4"), ("info", MINE), ("convert", MINE, "out")):
         result = refilm(*words)
         assert result.exit_code == 2
-        assert f"{MINE}: no folder here, not in the Hub's cache" in result.stderr
+        assert f"{MINE}: not a local folder, not in the Hub cache" in result.stderr
 
 
 def test_the_adapter_in_a_sat_checkpoint_is_loaded(tmp_path, hub, fox):  # noqa: F811

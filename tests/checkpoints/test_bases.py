@@ -87,7 +87,7 @@ def test_the_environment_counts(tiny_base, tmp_path):
 
 def test_what_is_not_in_the_cache_is_one_error_with_a_remedy(hub):
     message = (
-        r"THUDM/CogVideoX-2b: no folder here, not in the Hub's cache, .* unset HF_HUB_OFFLINE, .* `hf download THUDM"
+        r"THUDM/CogVideoX-2b: not a local folder, not in the Hub cache, .* unset HF_HUB_OFFLINE, .* `hf download THUDM"
     )
     for load in (load_base, load_denoiser):
         with pytest.raises(ValueError, match=message) as error:
@@ -180,7 +180,7 @@ def test_a_published_base_takes_the_image_encoder_of_the_adapters_card(tiny_base
         )  # fmt: skip
         ours = refilm.load(folder, adapter=tmp_path / "a")
         wanted = name or "openai/clip-vit-large-patch14"
-        with pytest.raises(ValueError, match=f"{wanted}: no folder here, not in the Hub's cache"):
+        with pytest.raises(ValueError, match=f"{wanted}: not a local folder, not in the Hub cache"):
             ours.generate(PROMPT, fox, seed=1, steps=1)
         theirs = clip(tmp_path / "clip")
         cached(hub, wanted, tmp_path / "clip")

@@ -138,7 +138,7 @@ def test_other_models_and_wrong_configs_are_refused(folder, changes, message):
 DAMAGE = {
     "no config": (lambda f: (f / "config.json").unlink(), "config.json: no such file"),
     "config not JSON": (lambda f: (f / "config.json").write_text("{"), "config.json: not JSON"),
-    "config not text": (lambda f: (f / "config.json").write_bytes(b"\xff\xfe\x00"), "config.json: not text in UTF-8"),
+    "config not text": (lambda f: (f / "config.json").write_bytes(b"\xff\xfe\x00"), "config.json: not UTF-8 text"),
     "config not an object": (lambda f: (f / "config.json").write_text("[]"), "config.json: must contain a JSON object"),
     "no weights": (lambda f: (f / WEIGHTS).unlink(), f"{WEIGHTS}: no such file"),
     "weights cut off": (

@@ -145,7 +145,7 @@ def test_a_full_disk_is_one_line_that_names_the_file(refilm, tmp_path, tiny_base
     assert result.exit_code == 2, result.output
     (line,) = result.stderr.splitlines()
     assert f"{tmp_path / target}" in line
-    assert "larger than this system lets a file be" in line or "disk is full" in line
+    assert "exceeds the largest file size of this file system" in line or "disk is full" in line
     assert list(tmp_path.iterdir()) == []
 
 

@@ -28,7 +28,7 @@ def test_from_a_table_to_a_data_set_that_can_be_used(refilm, table, tmp_path):
     done = refilm("data", "import", table, out, "--columns", "video=path,caption=text")
     assert done.exit_code == 0, done.output
     manifest = out / "manifest.jsonl"
-    taken = "read as a table with commas between its values"
+    taken = "read as a table separated by commas"
     assert f"{manifest}: 3 clips of {table}, {taken}; run: refilm data check {manifest}" in done.stdout
     done = refilm("data", "check", manifest, "--workers", "2")
     assert done.exit_code == 0, done.output

@@ -47,7 +47,7 @@ def test_from_files_to_a_cache(refilm, clips, tiny_base, tmp_path):
     shard.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     verified = refilm("data", "verify", cache)
     assert verified.exit_code == 1
-    assert f"{shard}: its content is not what was written (sha256)\n" in verified.stdout
+    assert f"{shard}: the content differs from what was written (sha256)\n" in verified.stdout
     assert "run refilm data encode again" in verified.stdout
     assert "; newly encoded: 3 clips" in refilm(*words).stdout
     assert shard.read_bytes() == content
@@ -73,7 +73,7 @@ def test_what_was_never_checked_is_refused(refilm, tmp_path):
     assert refilm("data", "critters", tmp_path / "clips", "--clips", 1).exit_code == 0
     result = refilm("data", "encode", tmp_path / "clips", "--out", tmp_path / "cache")
     assert (result.exit_code, result.stdout) == (2, "")
-    assert "was never checked; run: refilm data check" in result.stderr
+    assert "has not been checked; run: refilm data check" in result.stderr
     assert not (tmp_path / "cache").exists()
 
 

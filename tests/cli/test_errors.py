@@ -24,9 +24,9 @@ def folder(tmp_path, monkeypatch) -> Path:
 @pytest.mark.parametrize(
     ("words", "what"),
     [
-        ("--reference fox.png", "fox.png: no such file; give the path of an image"),
-        ("--reference text.png", "text.png: not a sound image of these formats: PNG, JPEG"),
-        ("--reference .", "is a folder; give the path of one image"),
+        ("--reference fox.png", "fox.png: no such file; use the path of an image"),
+        ("--reference text.png", "text.png: not a valid image in a supported format (PNG, JPEG"),
+        ("--reference .", "is a folder; use the path of an image"),
         ("--frames 10", "10 frames: the number must be 4k + 1, for instance 9 or 13"),
         ("--size 30x32", "both must be multiples of 8"),
         ("--size large", "--size 'large': give width x height in pixels, for instance 720x480"),
@@ -63,7 +63,7 @@ def test_generate_refuses_a_prompt_that_is_too_long(refilm, folder, tiny_base):
     [
         ("video.avi", "video.avi: cannot write .avi; name it .mp4, .webm, .gif, .webp or .png"),
         ("video", "video: cannot write a file without suffix; name it .mp4, .webm, .gif, .webp or .png"),
-        ("nowhere/video.mp4", "there is no folder nowhere; make it first"),
+        ("nowhere/video.mp4", "the folder nowhere does not exist; create it first"),
     ],
 )
 def test_generate_refuses_an_output_before_anything_is_loaded(refilm, folder, output, what):
@@ -118,7 +118,7 @@ def test_generate_refuses_a_prompt_that_is_not_utf8(refilm, folder, tiny_base):
 
 
 def test_data_refuses_a_folder_that_holds_something(refilm, folder):
-    refused(refilm("data", "critters", ".", "--clips", 1), "is no empty folder")
+    refused(refilm("data", "critters", ".", "--clips", 1), "is not empty; choose an empty or new folder")
 
 
 def test_debug_shows_where_it_came_from(refilm, folder):

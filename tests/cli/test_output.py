@@ -36,7 +36,7 @@ def test_a_pipe_gets_whole_lines(clips):
     lines = done.stdout.decode("gbk").splitlines()
     assert lines[0] == f"{clips}: 1 clips, 1 cannot be used"
     name = r"\U0001f98a [red]:fox:.mp4"
-    missing = f"{clips}:1: '{name}' is no file in {clips.parent}; mend the path, or add the file"
+    missing = f"{clips}:1: '{name}' is not a file in {clips.parent}; fix the path, or add the file"
     assert f"error, missing: 1 clips; first: {missing}" in lines
     assert b"\x1b" not in done.stdout + done.stderr
 

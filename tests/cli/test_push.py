@@ -177,7 +177,7 @@ def test_what_was_pushed_is_fetched(hub, tiny_base, tmp_path):
 
 def test_a_public_repository_gets_nothing_private(hub, tiny_base):
     hub.repositories["me/open"] = {"private": False, "files": {}}
-    refused(push(hub, tiny_base / "adapter", "me/open", "--private"), "me/open: is there already, and public")
+    refused(push(hub, tiny_base / "adapter", "me/open", "--private"), "me/open: already exists and is public")
     assert hub.repositories["me/open"]["files"] == {}
 
 
@@ -225,7 +225,7 @@ def test_a_file_that_the_card_does_not_name_stays_here(refilm, tiny_base, tmp_pa
 def test_a_name_that_is_none_is_refused(refilm, tiny_base, name):
     result = refilm("push", tiny_base / "adapter", name)
     assert result.exit_code == 2
-    assert f"{name!r}: not a repository on the Hub; give owner/name" in result.stderr
+    assert f"{name!r}: not a Hub repository id; use owner/name" in result.stderr
 
 
 def refused(done, what):

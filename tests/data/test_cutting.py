@@ -61,7 +61,7 @@ def test_with_buckets_it_keeps_its_shape_and_length(tmp_path):
     video = saved(tmp_path / "a.mp4", noise(7, 48, 96))
     sizes = ((24, 40), (32, 32), (40, 24))
     assert cut_clip(cut(video, flexible=True, sizes=sizes))[0].shape == (5, 24, 40, 3)
-    with pytest.raises(ValueError, match=r"a.mp4: has 7 frames at 8 a second where 9 are needed; .* allow buckets"):
+    with pytest.raises(ValueError, match=r"a.mp4: has 7 frames at 8 fps, but 9 are required; .* or buckets"):
         cut_clip(cut(video, sizes=sizes))
 
 

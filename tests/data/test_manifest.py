@@ -78,19 +78,29 @@ def test_a_byte_order_mark_is_no_part_of_a_caption(folder):
 @pytest.mark.parametrize(
     ("remove", "put", "culprit", "complaint"),
     [
-        ("labels/2.txt", None, "videos/2.mp4", r"has no caption; write one into .*labels/2\.txt"),
-        ("labels/2.txt", ("labels/2.txt", " \n"), "labels/2.txt", r"the caption is empty; say what"),
-        (None, ("ref_images/2/notes.txt", ""), "ref_images/2/notes.txt", r"not a file of these kinds: \.png, .*away"),
-        (None, ("ref_images/2/deep/1.png", ""), "ref_images/2/deep", r"not a file of these kinds"),
-        ("videos/2.mp4", None, "labels/2.txt", r"belongs to no video; add videos/2\.mp4, or move this away"),
-        (None, ("ref_images/9/1.png", ""), "ref_images/9", r"belongs to no video; add videos/9\.mp4"),
+        ("labels/2.txt", None, "videos/2.mp4", r"has no caption; write one to .*labels/2\.txt"),
+        ("labels/2.txt", ("labels/2.txt", " \n"), "labels/2.txt", r"the caption is empty; describe what"),
+        (
+            None,
+            ("ref_images/2/notes.txt", ""),
+            "ref_images/2/notes.txt",
+            r"not one of these file types: \.png, .*elsewhere",
+        ),
+        (None, ("ref_images/2/deep/1.png", ""), "ref_images/2/deep", r"not one of these file types"),
+        (
+            "videos/2.mp4",
+            None,
+            "labels/2.txt",
+            r"does not belong to any video; add videos/2\.mp4, or move this file elsewhere",
+        ),
+        (None, ("ref_images/9/1.png", ""), "ref_images/9", r"does not belong to any video; add videos/9\.mp4"),
         (None, ("videos/2.mov", ""), "videos/2.mp4", r"2\.mov has the same name; rename one"),
-        (None, ("videos/2.txt", ""), "videos/2.txt", r"not a file of these kinds: \.mp4, .*; convert it"),
-        (None, ("videos/3.mp4/frame.png", ""), "videos/3.mp4", r"not a file of these kinds"),
-        (None, ("labels/2.json", ""), "labels/2.json", r"not a file of these kinds: \.txt"),
-        ("labels", None, "", r"has no folder labels; lay it out as videos/1\.mp4, labels/1\.txt"),
-        ("videos", None, "", r"has no folder videos; lay it out"),
-        (".", None, "", r"no such file or folder; give a manifest, or a folder with videos/1\.mp4"),
+        (None, ("videos/2.txt", ""), "videos/2.txt", r"not one of these file types: \.mp4, .*; convert it"),
+        (None, ("videos/3.mp4/frame.png", ""), "videos/3.mp4", r"not one of these file types"),
+        (None, ("labels/2.json", ""), "labels/2.json", r"not one of these file types: \.txt"),
+        ("labels", None, "", r"has no folder labels; arrange the files as videos/1\.mp4, labels/1\.txt"),
+        ("videos", None, "", r"has no folder videos; arrange the files"),
+        (".", None, "", r"no such file or folder; choose a manifest, or a folder with videos/1\.mp4"),
     ],
 )
 def test_a_fault_of_a_folder_names_the_file_and_the_remedy(folder, remove, put, culprit, complaint):
@@ -114,14 +124,14 @@ def wipe(path: Path) -> None:
 
 def test_a_caption_in_another_encoding(folder):
     (folder / "labels/1.txt").write_bytes("schön".encode("latin-1"))
-    with pytest.raises(ValueError, match=r"labels/1\.txt: not text in UTF-8 \(.*\); save it as UTF-8"):
+    with pytest.raises(ValueError, match=r"labels/1\.txt: not UTF-8 text \(.*\); save it as UTF-8"):
         read_examples(folder)
 
 
 def test_an_empty_layout_holds_nothing(tmp_path):
     for part in ("videos", "labels"):
         (tmp_path / part).mkdir()
-    with pytest.raises(ValueError, match="holds no videos; lay it out as"):
+    with pytest.raises(ValueError, match="contains no videos; arrange the files as"):
         read_examples(tmp_path)
 
 
@@ -129,7 +139,7 @@ def test_the_other_faults_are_counted(folder):
     (folder / "labels/1.txt").unlink()
     (folder / "labels/2.txt").unlink()
     add(folder / "labels/3.txt", "nobody's")
-    with pytest.raises(ValueError, match=r"videos/1\.mp4: has no caption; .* \(2 more of the examples have faults\)$"):
+    with pytest.raises(ValueError, match=r"videos/1\.mp4: has no caption; .* \(2 more examples have faults\)$"):
         read_examples(folder)
 
 
@@ -217,21 +227,21 @@ def test_a_manifest_by_hand_may_have_a_mark_empty_lines_and_windows_ends(folder)
         ('{"video": "videos/1.mp4", "caption": "a dog"}', r"references: Field required"),
         (line(references="ref_images/2/a.webp"), r"references: Input should be a valid array"),
         (line(references=[{"mask": "ref_images/2/a.webp"}]), r"references\..*image: Field required"),
-        (line(references=[{"image": "ref_images/2/a.webp", "mask": "m.png"}]), r"'m\.png' is no file in"),
-        (line(mask="m.mp4"), r"'m\.mp4' is no file in"),
+        (line(references=[{"image": "ref_images/2/a.webp", "mask": "m.png"}]), r"'m\.png' is not a file in"),
+        (line(mask="m.mp4"), r"'m\.mp4' is not a file in"),
         (line(start=-1), r"start: Input should be greater than or equal to 0 \(received -1\)"),
         (line(start=2, end=2), r"end must come after start, 2 s, but is 2 s"),
         (line(end=float("nan")), r"end: Input should be a finite number"),
         (line(subject=""), r"subject: String should have at least 1 character"),
         (line(video=1), r"video: Input should be a valid string \(received 1\)"),
         (line(dog="fido"), r"dog: unknown \(received 'fido'\)"),
-        (line(caption=" \t"), r"the caption is empty; say what happens"),
-        (line(video="videos/3.mp4"), r"'videos/3\.mp4' is no file in .*mine; mend the path, or add the file"),
-        (line(video="videos"), r"'videos' is no file in"),
-        (line(video=""), r"'' is no file in"),
-        (line(references=["ref_images/2/a.webp", "b.png"]), r"'b\.png' is no file in"),
-        (line(video="videos/1.mp4\0"), r"'videos/1\.mp4\\x00' cannot be a path \(.*null"),
-        (line(video="v" * 9999), r"cannot be a path \(.*too long"),
+        (line(caption=" \t"), r"the caption is empty; describe what happens"),
+        (line(video="videos/3.mp4"), r"'videos/3\.mp4' is not a file in .*mine; fix the path, or add the file"),
+        (line(video="videos"), r"'videos' is not a file in"),
+        (line(video=""), r"'' is not a file in"),
+        (line(references=["ref_images/2/a.webp", "b.png"]), r"'b\.png' is not a file in"),
+        (line(video="videos/1.mp4\0"), r"'videos/1\.mp4\\x00' is not a valid path \(.*null"),
+        (line(video="v" * 9999), r"is not a valid path \(.*too long"),
     ],
 )
 def test_a_fault_of_a_manifest_names_the_line(folder, text, complaint):
@@ -247,10 +257,10 @@ def test_what_is_no_manifest(folder):
     add(folder / "empty.jsonl", "\n \n")
     (folder / "latin.jsonl").write_bytes("schön".encode("latin-1"))
     for name, complaint in {
-        "absent.jsonl": "no such file or folder; give a manifest",
-        "videos": "has no folder videos; lay it out",
-        "empty.jsonl": "holds no examples; write one a line",
-        "latin.jsonl": r"latin\.jsonl:1: not text in UTF-8 \(byte f6 after 3 characters\); save it as UTF-8",
+        "absent.jsonl": "no such file or folder; choose a manifest",
+        "videos": "has no folder videos; arrange the files",
+        "empty.jsonl": "contains no examples; write one per line",
+        "latin.jsonl": r"latin\.jsonl:1: not UTF-8 text \(byte f6 after 3 characters\); save it as UTF-8",
     }.items():
         with pytest.raises(ValueError, match=complaint) as caught:
             read_examples(folder / name)
@@ -292,7 +302,7 @@ def test_no_path_of_a_manifest_leads_out_of_its_folder(walled, name, absolute, a
 )
 def test_a_path_that_leads_out_says_so(walled, name):
     (walled / "manifest.jsonl").write_text(line(video=name, references=["1.png"]))
-    with pytest.raises(ValueError, match=r"leads out of the manifest's folder; copy the file into it"):
+    with pytest.raises(ValueError, match=r"is outside the manifest's folder; copy the file into it"):
         read_examples(walled / "manifest.jsonl")
 
 
@@ -307,7 +317,7 @@ def test_a_manifest_that_would_lead_out_is_not_written(folder):
         [path.samefile(twin) for path, twin in zip(a.files, b.files, strict=True)]
         for a, b in zip(outside, examples, strict=True)
     ]
-    with pytest.raises(ValueError, match=r"leads out of .*; copy the file into it, or give --allow-outside"):
+    with pytest.raises(ValueError, match=r"is outside .*; copy the file into it, or use --allow-outside"):
         read_examples(folder / "labels" / "manifest.jsonl")
-    with pytest.raises(ValueError, match=r"all\.jsonl: there is no folder .*nowhere; make it first"):
+    with pytest.raises(ValueError, match=r"all\.jsonl: the folder .*nowhere does not exist; create it first"):
         write_manifest(folder / "nowhere" / "all.jsonl", [])

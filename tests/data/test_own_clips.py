@@ -47,7 +47,10 @@ def test_ordinary_clips_go_all_the_way(refilm, mine, tmp_path):
     assert done.exit_code == 1, done.output  # no references yet
     assert {kind for kind in found(clips) if kind not in ("size",)} == {"no reference", "long caption"}
     bikes = next(message for message in found(clips)["long caption"] if "bikes.mp4" in message)
-    assert "(bikes.mp4): the caption has 29 tokens where 24 fit; the last 5 are not read, so shorten it" in bikes
+    assert (
+        "(bikes.mp4): the caption has 29 tokens, but at most 24 are read; the last 5 are ignored, so shorten it"
+        in bikes
+    )
     done = refilm("data", "prepare", clips, "--out", prepared, "--workers", "1")
     assert done.exit_code == 0, done.output
     done = refilm("data", "check", prepared, "--workers", "1")

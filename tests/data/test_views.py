@@ -155,7 +155,7 @@ def test_a_mask_of_another_size_must_have_the_same_shape(portrait):
     assert np.array_equal(made[14:46, 24:56], np.asarray(portrait)[14:46, 24:56])
     assert (made[60:] == GROUND).all()
     assert cut_out(portrait.crop((0, 0, 127, 95)), Image.new("L", (32, 24), 255), GROUND).size == (127, 95)
-    with pytest.raises(ValueError, match="mask has 96 x 128 pixels and the image 128 x 96; give a mask of the"):
+    with pytest.raises(ValueError, match="mask has 96 x 128 pixels and the image 128 x 96; use a mask with the"):
         cut_out(portrait, Image.new("L", (96, 128), 255), GROUND)
     with pytest.raises(ValueError, match="black everywhere; paint it white"):
         cut_out(portrait, Image.new("L", (64, 48)), GROUND)

@@ -31,9 +31,9 @@ def test_each_item_has_its_own_outcome():
     assert wrong == Failure("error", "invalid literal for int() with base 10: 'x'")
     assert odd == Failure("error", "ZeroDivisionError: division by zero")
     assert hung == Failure("timeout", "took longer than 1 s")
-    assert left == Failure("died", "took its process down with it (exit code 3)")
-    assert crashed == Failure("died", "took its process down with it (SIGSEGV)")
-    assert killed == Failure("died", "took its process down with it (SIGKILL, perhaps for want of memory)")
+    assert left == Failure("died", "crashed the worker process (exit code 3)")
+    assert crashed == Failure("died", "crashed the worker process (SIGSEGV)")
+    assert killed == Failure("died", "crashed the worker process (SIGKILL, possibly out of memory)")
     assert mute.kind == "error"
     assert "pickle" in mute.message
     assert time.monotonic() - started < 60

@@ -60,8 +60,8 @@ def predict(latents, timestep, fraction):
         ([PROMPT, torch.zeros(3, 8, 8)], {}, "an image must be a path, a PIL image or a numpy array, received Tensor"),
         ([PROMPT, np.zeros((8, 8, 3))], {}, "an image must be (H, W, 3) of uint8, 0..255, received (8, 8, 3)"),
         ([PROMPT, np.zeros((8, 8), np.uint8)], {}, "an image must be (H, W, 3) of uint8, 0..255, received (8, 8)"),
-        ([PROMPT, "nowhere.png"], {}, "nowhere.png: no such file; give the path of an image"),
-        ([PROMPT, ""], {}, "is a folder; give the path of one image"),
+        ([PROMPT, "nowhere.png"], {}, "nowhere.png: no such file; use the path of an image"),
+        ([PROMPT, ""], {}, "is a folder; use the path of an image"),
     ],
 )
 def test_generate_refuses(pipeline, given, named, message):

@@ -65,7 +65,7 @@ def test_a_real_file_with_a_length_of_64_bits(tmp_path):
     path.write_bytes(wide)
     assert len(open_video(path).frames) == 8
     (tmp_path / "cut.mp4").write_bytes(wide[: place + length // 2])
-    with pytest.raises(CutShortError, match=r"cut\.mp4: cut short, its end is missing; copy, download"):
+    with pytest.raises(CutShortError, match=r"cut\.mp4: truncated, its end is missing; copy, download"):
         open_video(tmp_path / "cut.mp4")
 
 

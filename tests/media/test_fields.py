@@ -135,7 +135,7 @@ def test_frames_are_believed_against_the_container(tmp_path):
     assert (part.interlaced, part.contested) == (False, True)
     (found,) = declared_by_video(path, part)
     assert found.kind == "interlaced"
-    assert "says that it is interlaced, but its frames say that they are not, and are believed" in found.message
+    assert "is marked as interlaced, but its frames are marked as progressive" in found.message
 
 
 def test_times_and_single_frames_stay(tmp_path):

@@ -117,7 +117,7 @@ def png_that_claims(width: int, height: int) -> bytes:
 @pytest.mark.parametrize("side", [8200, 10_000, 14_000, 100_000])  # over our cap; over Pillow's two
 def test_too_large_is_refused_before_it_is_decoded(tmp_path, side, recwarn):
     (tmp_path / "bomb.png").write_bytes(png_that_claims(side, side))
-    with pytest.raises(ValueError, match=r"bomb\.png: .*64 megapixels; give a smaller image"):
+    with pytest.raises(ValueError, match=r"bomb\.png: .*64 megapixels; use a smaller image"):
         open_image(tmp_path / "bomb.png")
     assert not recwarn.list
 
@@ -125,13 +125,15 @@ def test_too_large_is_refused_before_it_is_decoded(tmp_path, side, recwarn):
 @pytest.mark.parametrize("size", [(30_000, 2_000), (2_000, 30_000), (64_000_000, 1), (11, 1)])
 def test_too_slim_is_refused_before_it_is_decoded(tmp_path, size):
     (tmp_path / "strip.png").write_bytes(png_that_claims(*size))
-    with pytest.raises(ValueError, match=rf"strip\.png: {size[0]} x {size[1]} pixels are too slim, at most 10 times"):
+    with pytest.raises(
+        ValueError, match=rf"strip\.png: {size[0]} x {size[1]} pixels are too narrow \(aspect ratio at most 10:1"
+    ):
         open_image(tmp_path / "strip.png")
 
 
 def test_too_slim_is_refused_wherever_it_comes_from():
     for value in (Image.new("RGB", (11, 1)), np.zeros((1, 11, 3), np.uint8)):
-        with pytest.raises(ValueError, match="image: 11 x 1 pixels are too slim"):
+        with pytest.raises(ValueError, match="image: 11 x 1 pixels are too narrow"):
             as_image(value)
     assert as_image(np.zeros((1, 10, 3), np.uint8)).size == (10, 1)
 
@@ -164,7 +166,7 @@ def progressive(width: int, height: int, scans: int) -> bytes:
 @pytest.mark.parametrize(("side", "scans"), [(8_000, 17), (1_000, 1_025)])
 def test_jpegs_of_very_many_scans_are_refused(tmp_path, side, scans):
     (tmp_path / "slow.jpg").write_bytes(progressive(side, side, scans))
-    with pytest.raises(ValueError, match=rf"slow\.jpg: a progressive JPEG of {scans} scans takes too long"):
+    with pytest.raises(ValueError, match=rf"slow\.jpg: a progressive JPEG with {scans} scans takes too long"):
         open_image(tmp_path / "slow.jpg")
     (tmp_path / "slow.jpg").write_bytes(progressive(1_000, 1_000, 20))
     assert open_image(tmp_path / "slow.jpg").size == (1_000, 1_000)
@@ -175,7 +177,7 @@ def test_cut_short(tmp_path, format):
     noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
     noise.save(buffer := io.BytesIO(), format=format)
     (tmp_path / "cut").write_bytes(buffer.getvalue()[: len(buffer.getvalue()) // 2])
-    with pytest.raises(ValueError, match=r"cut: (damaged or cut short|not a sound image)"):
+    with pytest.raises(ValueError, match=r"cut: (damaged or truncated|not a valid image)"):
         open_image(tmp_path / "cut")
 
 
@@ -184,9 +186,9 @@ def test_what_is_no_image_says_so(tmp_path):
     (tmp_path / "postscript.png").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
     Image.new("F", (4, 4)).save(tmp_path / "float.tif")
     for name, complaint in {
-        "text.png": "not a sound image of these formats: PNG, .*; convert",
-        "postscript.png": "not a sound image",  # Pillow, left to guess, would start Ghostscript
-        "float.tif": "F pixels have no known white",
+        "text.png": r"not a valid image in a supported format \(PNG, .*; convert",
+        "postscript.png": "not a valid image",  # Pillow, left to guess, would start Ghostscript
+        "float.tif": "the white level of F pixels is unknown",
         "absent.png": "no such file",
         ".": "is a folder",
     }.items():

@@ -49,7 +49,7 @@ def test_frames_that_a_lossless_cut_leaves_out_are_not_missing(tmp_path):
 
 def test_frames_that_are_too_large_are_not_decoded(tmp_path, monkeypatch):
     monkeypatch.setattr("refilm.media.opening.MAX_PIXELS", 64 * 96 - 1)
-    with pytest.raises(ValueError, match=r"1\.mp4: frames of 96 x 64 pixels are over"):
+    with pytest.raises(ValueError, match=r"1\.mp4: frames of 96 x 64 pixels have more than"):
         inspect_video(write(tmp_path / "1.mp4", video(0)))
 
 
@@ -58,6 +58,6 @@ def test_numbers_of_frames_are_bounded(tmp_path, monkeypatch):
     monkeypatch.setattr("refilm.media.inspecting.MOST_FRAMES", 12)
     assert len(inspect_video(path).times) == 12
     monkeypatch.setattr("refilm.media.inspecting.MOST_FRAMES", 11)
-    with pytest.raises(ValueError, match=r"1\.mp4: more than 11 frames; cut it into clips, or give start and end"):
+    with pytest.raises(ValueError, match=r"1\.mp4: has more than 11 frames; split it into clips, or set start and end"):
         inspect_video(path)
     assert len(inspect_video(path, start=0.125).times) == 11

@@ -104,7 +104,7 @@ def test_png_code_points(tmp_path):
     shown = inspect_image(path).shown
     assert (shown.colors, shown.doubt) == (
         "PQ, BT.2020",
-        "is HDR (PQ, BT.2020); it is read as SDR, with highlights compressed",
+        "is HDR (PQ, BT.2020); it is tone-mapped to SDR with compressed highlights",
     )
 
 
@@ -240,7 +240,7 @@ def test_soft_edges_mix_with_the_background_before_scaling(tmp_path):
 
 @pytest.mark.parametrize(
     ("mode", "told"),
-    [("broken", "has a color profile that cannot be used"), ("CMYK", "is CMYK without a color profile"), ("RGB", None)],
+    [("broken", "has an invalid color profile"), ("CMYK", "is CMYK without a color profile"), ("RGB", None)],
 )
 def test_doubtful_colors_are_reported(tmp_path, mode, told):
     image = squares(PURE).convert("CMYK") if mode == "CMYK" else squares(PURE)
@@ -260,7 +260,7 @@ def test_pixels_that_are_not_square_are_reported(tmp_path, format):
         findings = declared_by_image(tmp_path / name, inspect_image(tmp_path / name), mask=False)
         told[name] = [(one.kind, one.message.split(": ")[1].partition(" as wide")[0]) for one in findings]
     assert told == {
-        "fax": [("size", "says that its pixels are 0.5 times")],
+        "fax": [("size", "declares a pixel aspect ratio of 0.5")],
         "plain": [],
         "silent": [],
     }

@@ -130,7 +130,7 @@ def test_a_profile_in_a_video_is_reported(tmp_path):
         names[name] = part.sides.profile
         told = [one.message for one in declared_by_video(path, part) if one.kind == "color"]
         assert bool(told) == (name != "sRGB")
-    assert names == {"damaged": "a damaged one", "sRGB": "", "LAB": "Lab identity built-in"}
+    assert names == {"damaged": "damaged", "sRGB": "", "LAB": "Lab identity built-in"}
 
 
 def test_a_plain_frame_has_no_sides():

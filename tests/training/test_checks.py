@@ -53,10 +53,10 @@ def recipe(tiny_base, cache, tmp_path, monkeypatch) -> Path:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        (["out=file"], "file: is a file; give a folder"),
-        (["out=file/in/it"], "is a file; give a folder"),
+        (["out=file"], "file: is a file; choose a folder"),
+        (["out=file/in/it"], "is a file; choose a folder"),
         (['data={cache="half"}'], "half"),
-        (['data={cache="file/in/it", clips=2}'], "is a file; give a folder"),
+        (['data={cache="file/in/it", clips=2}'], "is a file; choose a folder"),
         ([LONE, "hidden_state=last"], "come from other encoders than the base model's"),
         (["init_from=nowhere"], "nowhere/adapter.json"),
         (["init_from=pocket"], "init_from: "),
@@ -115,7 +115,7 @@ def test_every_stage_refuses_an_out_that_cannot_be(refilm, recipe, tmp_path, tex
     recipe.write_text(text.format(out="file"))
     result = refilm("train", recipe, *way)
     assert result.exit_code == 2
-    assert "file: is a file; give a folder" in result.stderr or "/file is a file; give a folder" in result.stderr
+    assert "file: is a file; choose a folder" in result.stderr or "/file is a file; choose a folder" in result.stderr
     assert (tmp_path / "file").read_bytes() == b""
 
 
@@ -126,7 +126,7 @@ def test_a_run_folder_that_cannot_be_is_refused(refilm, recipe, tmp_path, name):
     for way in ([], ["--dry-run"]):
         result = refilm("train", recipe, *way)
         assert result.exit_code == 2
-        assert "is a file; give a folder" in result.stderr
+        assert "is a file; choose a folder" in result.stderr
 
 
 def test_the_encoders_files_are_delivered_with_them_and_not_before(recipe, tmp_path):

@@ -58,27 +58,27 @@ def test_critters_are_sound(tmp_path):
 
 
 WRONG: dict[str, tuple[dict, str, str]] = {
-    "silent": ({"caption": " "}, "caption", "clips.jsonl:1: the caption is empty; say what happens"),
+    "silent": ({"caption": " "}, "caption", "clips.jsonl:1: the caption is empty; describe what happens"),
     "wordy": (
         {"caption": "a " * 10},
         "long caption",
-        "clips.jsonl:2: the caption has 11 tokens where 10 fit; the last 1 are not",
+        "clips.jsonl:2: the caption has 11 tokens, but at most 10 are read; the last 1 are ignored",
     ),
-    "alone": ({"references": []}, "no reference", "clips.jsonl:3: has no reference; name an image of the subject"),
-    "absent": ({"video": "nowhere.mp4"}, "missing", "'nowhere.mp4' is no file in"),
-    "outside": ({"references": ["../x.png"]}, "outside", "'../x.png' leads out of the manifest's folder"),
-    "part": ({"start": 0.25, "end": 1.0}, "short", "part.mp4: has, in the part that is given, 6 frames at 8 a second"),
-    "beyond": ({"start": 0.25, "end": 3.0}, "truncated", "beyond.mp4: ends 1.50 s after its start, before 3 s; mend"),
+    "alone": ({"references": []}, "no reference", "clips.jsonl:3: has no reference; add an image of the subject"),
+    "absent": ({"video": "nowhere.mp4"}, "missing", "'nowhere.mp4' is not a file in"),
+    "outside": ({"references": ["../x.png"]}, "outside", "'../x.png' is outside the manifest's folder"),
+    "part": ({"start": 0.25, "end": 1.0}, "short", "part.mp4: has, from start to end, 6 frames at 8 fps"),
+    "beyond": ({"start": 0.25, "end": 3.0}, "truncated", "beyond.mp4: ends 1.50 s after its start, before 3 s; fix"),
     "behind": ({"start": 2.0}, "unreadable", "behind.mp4: has no frames from 2 s on"),
     "masked": ({"mask": "short.mp4"}, "mask", "short.mp4: the mask has 4 frames, its clip 12"),
-    "unmasked": ({"mask": "none.png"}, "missing", "'none.png' is no file in"),
-    "small": ({"references": ["tiny.png"]}, "size", "tiny.png: only 20 x 13 pixels"),
+    "unmasked": ({"mask": "none.png"}, "missing", "'none.png' is not a file in"),
+    "small": ({"references": ["tiny.png"]}, "size", "tiny.png: has only 20 x 13 pixels"),
     "first": ({"references": ["frame.jpg"]}, "copy", "first.mp4: reference 1 is frame 0 of its own clip"),
     "later": ({"references": ["later.png", "frame.webp"]}, "copy", "later.mp4: reference 2 is frame 5 of its own clip"),
-    "twins": ({"references": ["twins.png", "twin.png"]}, "duplicate", "twin.png: is twice among the references"),
-    "odd": ({"video": "odd.gif"}, "size", "odd.gif: 97 x 65 pixels, an odd number; cut off a row or column"),
-    "tall": ({}, "size", "tall.mp4: 96 x 192 pixels become 96 x 64, and 67 % of the image are cut off"),
-    "slow": ({}, "rate", "slow.mp4: 4 frames a second where 8 are wanted, so that some are repeated"),
+    "twins": ({"references": ["twins.png", "twin.png"]}, "duplicate", "twin.png: is listed twice in the references"),
+    "odd": ({"video": "odd.gif"}, "size", "odd.gif: 97 x 65 pixels, an odd number; crop a row or column"),
+    "tall": ({}, "size", "tall.mp4: 96 x 192 pixels becomes 96 x 64, and 67 % of the image is cropped"),
+    "slow": ({}, "rate", "slow.mp4: has 4 fps, fewer than 8, so frames are repeated"),
     "sound": ({}, "", ""),
 }
 
@@ -108,7 +108,7 @@ def test_what_is_wrong_with_a_clip_is_reported(tmp_path):
 
 def test_pixels_that_are_too_few_are_reported(home):
     report = checked(manifest(home, {}), SMALL.model_copy(update={"height": 128, "width": 192}))
-    assert re.search(r"a\.mp4: 96 x 64 pixels are fewer than 192 x 128", messages(report)[0])
+    assert re.search(r"a\.mp4: 96 x 64 pixels is smaller than 192 x 128 and will be upscaled", messages(report)[0])
 
 
 def test_every_line_is_reported_even_if_all_are_wrong(home):
@@ -162,7 +162,7 @@ def test_a_hostile_file_costs_its_clip_alone(home):
     bomb.write_bytes(content[:begin] + content[begin:-1] * 2000 + b";")
     report = checked(manifest(home, {"video": "bomb.gif"}, {}), patience=6.0)
     assert kinds(report) == [{"timeout"}, set()]
-    assert re.search(r"bomb\.gif: took longer than 6 s; give it more time with --patience", messages(report)[0])
+    assert re.search(r"bomb\.gif: took longer than 6 s; increase --patience", messages(report)[0])
     assert "bomb.gif" not in report.files
 
 
@@ -219,7 +219,9 @@ def test_a_name_that_is_not_utf8_costs_its_own_clip_alone(tmp_path, refilm):
     home = folder_of(tmp_path / "mine", LATIN)
     report = checked(home)
     assert kinds(report) == [set(), {"line"}]
-    name = r"videos/caf\xe9.mp4: its name is not UTF-8; rename it, or give all files new names by refilm data import"
+    name = (
+        r"videos/caf\xe9.mp4: the file name is not UTF-8; rename the file, or rename all files with refilm data import"
+    )
     assert f"{home}/{name}" in messages(report)
     assert read_report(home) == report
     assert r"videos/caf\xe9.mp4" in (home / "refilm.check.html").read_text(encoding="utf-8")
@@ -228,7 +230,7 @@ def test_a_name_that_is_not_utf8_costs_its_own_clip_alone(tmp_path, refilm):
     assert r'"source": "videos/caf\\xe9.mp4"' in (tmp_path / "out/manifest.jsonl").read_text(encoding="utf-8")
     done = refilm("data", "prepare", home, "--out", home / "p.jsonl")
     assert done.exit_code == 2
-    assert r"caf\xe9.mp4: its name is not UTF-8" in done.stderr
+    assert r"caf\xe9.mp4: the file name is not UTF-8" in done.stderr
 
 
 @pytest.mark.parametrize("stray", [f"videos/{LATIN}.part", "videos/\x1b[2J.part", "labels/4pm\u202etxt.exe"])
@@ -283,9 +285,7 @@ def test_a_folder_that_cannot_be_written_to_is_reported_before_anything_is_looke
 
     monkeypatch.setattr(module, "TemporaryFile", refuse)
     monkeypatch.setattr(module, "in_workers", lambda *_, **__: pytest.fail("looked at files"))
-    complaint = (
-        r"mine: cannot be written to \(Read-only file system\), .* elsewhere, refilm data import .*mine NEW --allow"
-    )
+    complaint = r"mine: is not writable \(Read-only file system\), .* elsewhere \(refilm data import .*mine NEW --allow"
     with pytest.raises(ValueError, match=complaint):
         checked(clips)
     monkeypatch.undo()

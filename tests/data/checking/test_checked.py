@@ -50,7 +50,9 @@ def test_what_was_checked_is_given_with_its_hashes(clips):
 def test_what_a_text_encoder_cuts_off_was_reported(clips):
     found = require_checked(clips)
     found.require_tokens(clips, SMALL.tokens)
-    with pytest.raises(ValueError, match=r"checked for captions of 10 tokens, and this base reads 9; run: refilm data"):
+    with pytest.raises(
+        ValueError, match=r"checked for captions of up to 10 tokens, but this base reads 9; run: refilm data"
+    ):
         found.require_tokens(clips, 9)
 
 
@@ -91,11 +93,11 @@ def test_never_checked_unreadable_or_unusable(clips):
     for content in (whole[:-9], "{}", whole.replace('"version": 1', '"version": 2')):
         data.write_text(content)
         with pytest.raises(
-            ValueError, match=r"clips\.check\.json: is no report of this version .*run: refilm data check"
+            ValueError, match=r"clips\.check\.json: is not a valid report of this version .*run: refilm data check"
         ):
             require_checked(clips)
     data.unlink()
-    with pytest.raises(ValueError, match=r"clips\.jsonl: was never checked; run: refilm data check .*clips\.jsonl"):
+    with pytest.raises(ValueError, match=r"clips\.jsonl: has not been checked; run: refilm data check .*clips\.jsonl"):
         require_checked(clips)
     clips.write_text(line() + "\n" + line(references=[]))
     checked(clips)
@@ -110,7 +112,8 @@ def test_files_outside_must_be_allowed_by_who_uses_them_too(clips):
     inner.write_text(line(video="../a.mp4", references=["../a.png"]))
     assert checked(inner, allow_outside=True).usable
     with pytest.raises(
-        ValueError, match="was checked with --allow-outside, files outside its folder; give it here too"
+        ValueError,
+        match="was checked with --allow-outside \\(files outside its folder\\); use --allow-outside here too",
     ):
         require_checked(inner)
     assert require_checked(inner, allow_outside=True).hashes
@@ -124,5 +127,5 @@ def test_the_usable_clips_alone(clips):
     clips.write_text(line(references=[]))
     with pytest.raises(ValueError, match="has changed since it was checked"):
         keep_usable(clips, report, clips.parent / "good.jsonl")
-    with pytest.raises(ValueError, match=r"none of its clips can be used, so .*good\.jsonl is not written"):
+    with pytest.raises(ValueError, match=r"none of its clips can be used, so .*good\.jsonl was not written"):
         keep_usable(clips, checked(clips), clips.parent / "good.jsonl")

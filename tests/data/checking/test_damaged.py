@@ -87,7 +87,7 @@ def expect_image(kind: str, number: int, clip: ClipReport, told: set[str], facts
         "misnamed": ["JPEG RGB", "WEBP RGB", "GIF P", "BMP RGB", "TIFF RGB"],
         "unusual": ["PNG 1", "PNG L", "PNG LA", "PNG P", "PNG RGBA", "PNG I;16"],
     }[kind]
-    turned = ", turned by EXIF" if kind == "exif" else ""
+    turned = ", rotated by EXIF" if kind == "exif" else ""
     assert facts == f"{forms[number % len(forms)]}, {upright}{turned}", clip
 
 

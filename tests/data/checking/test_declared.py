@@ -34,7 +34,7 @@ def test_nothing_is_reported_of_a_plain_clip(tmp_path):
 
 def test_interlaced(tmp_path):
     interlaced(tmp_path / "1.mp4", "libx264", "mp4", True)
-    assert told(tmp_path, "1.mp4", "interlaced").startswith("is interlaced; it is read deinterlaced by bwdif")
+    assert told(tmp_path, "1.mp4", "interlaced").startswith("is interlaced; it is deinterlaced with bwdif")
 
 
 @pytest.mark.parametrize(
@@ -43,10 +43,10 @@ def test_interlaced(tmp_path):
         (
             16,
             9,
-            "is HDR (PQ, BT.2020); it is read as SDR, with highlights compressed; if they matter, convert it to SDR",
+            "is HDR (PQ, BT.2020); it is tone-mapped to SDR with compressed highlights; if they matter",
         ),
-        (18, 9, "is HDR (HLG, BT.2020); it is read as SDR"),
-        (8, 1, "its light is stored as linear, BT.709; it is converted to sRGB"),
+        (18, 9, "is HDR (HLG, BT.2020); it is tone-mapped to SDR"),
+        (8, 1, "uses the transfer function linear, BT.709, which is converted to sRGB"),
     ],
 )
 def test_colors(tmp_path, transfer, primaries, message):
@@ -67,7 +67,7 @@ def test_transparent(tmp_path):
     for number, frame in enumerate(frames):
         frame.paste((200, 10 * number, 0, 255), (4 * number, 8, 4 * number + 9, 30))
     frames[0].save(tmp_path / "1.gif", save_all=True, append_images=frames[1:], duration=120, disposal=2)
-    assert told(tmp_path, "1.gif", "transparent").startswith("has transparent parts, which are laid on white")
+    assert told(tmp_path, "1.gif", "transparent").startswith("has transparent parts, which are read on white")
 
 
 def test_empty_places_of_avi_are_no_missing_frames(tmp_path):
@@ -79,7 +79,7 @@ def test_empty_places_of_avi_are_no_missing_frames(tmp_path):
 def test_two_eyes(tmp_path):
     frames = [gray(90 + n) for n in range(12)]
     write(tmp_path / "1.mkv", frames, codec="libx264", metadata={"stereo_mode": "left_right"})
-    assert told(tmp_path, "1.mkv", "spatial").startswith("has views for two eyes, side by side, which are read as one")
+    assert told(tmp_path, "1.mkv", "spatial").startswith("is stereoscopic (side by side) and read as one")
 
 
 def two_streams(path, default: int):
@@ -103,7 +103,7 @@ def two_streams(path, default: int):
 def test_of_several_streams_that_of_players_is_read(tmp_path, default):
     path = two_streams(tmp_path / "1.mkv", default)
     assert (open_video(path).frames.mean() > 128) == (default == 1)
-    assert told(tmp_path, "1.mkv", "streams").startswith("has 2 video streams, of which one is read; keep the one")
+    assert told(tmp_path, "1.mkv", "streams").startswith("has 2 video streams, of which only one is read; keep the")
 
 
 def test_a_cover_is_no_stream(tmp_path):
@@ -126,7 +126,9 @@ def test_pixels_of_an_absurd_shape(tmp_path):
     write(tmp_path / "1.mp4", frames, codec="libx264", container="mp4", aspect=Fraction(10))
     assert open_video(tmp_path / "1.mp4").frames.shape[1:3] == (48, 64)
     (clip,) = checked_with_size(tmp_path)
-    assert any("pixels are 10 times as wide as high, which is not believed" in one.message for one in clip.findings)
+    assert any(
+        "declares an implausible pixel aspect ratio of 10, which is ignored" in one.message for one in clip.findings
+    )
 
 
 def checked_with_size(home):

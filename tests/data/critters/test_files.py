@@ -78,8 +78,8 @@ def test_what_cannot_be_written_is_refused_at_once(tmp_path):
     (tmp_path / "full" / "file").touch()
     good = {"clips": 1, "split": "train", "seed": 0}
     for folder, change, complaint in (
-        ("full", {}, r"full: is no empty folder; give one that is empty"),
-        ("full/file", {}, r"file: is no empty folder"),
+        ("full", {}, r"full: is not empty; choose an empty or new folder"),
+        ("full/file", {}, r"file: is not empty"),
         ("new", {"clips": 0}, r"clips must be 1 or more, received 0"),
         ("new", {"references": 0}, r"references must be 1 or more, received 0"),
         ("new", {"subjects": 3}, r"subjects must be 1 or 2, received 3"),

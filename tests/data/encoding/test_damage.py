@@ -102,7 +102,7 @@ def test_a_shard_cut_short_under_a_reader_is_an_error_not_the_end_of_the_process
     clips[0]
     for name in clips.index.shards:
         os.truncate(cache / name, 600)
-    with pytest.raises(ValueError, match=r"latents-.*: was cut short; run refilm data verify, then refilm data encode"):
+    with pytest.raises(ValueError, match=r"latents-.*: is truncated; run refilm data verify, then refilm data encode"):
         clips[0]
 
 
@@ -117,7 +117,7 @@ def test_what_cannot_be_read_just_now_stays(cache):
     told = subprocess.run([*as_nobody, sys.executable, "-c", code, cache], capture_output=True, text=True, check=True)
     path.chmod(0o644)
     assert f"{path.name}: permission denied" in told.stdout
-    assert "left where it is" in told.stdout
+    assert "the file was left unchanged" in told.stdout
     assert [verdict for verdict in verify(cache) if verdict.fault] == []
 
 
@@ -131,7 +131,7 @@ def test_a_cache_of_version_0_1_still_reads_and_is_checked(cache, sound):
         assert torch.equal(old.references, new.references)
     assert not [verdict for verdict in verify(cache) if verdict.fault]
     flipped("latents", -1)(cache)
-    with pytest.raises(ValueError, match="its content is not what was written"):
+    with pytest.raises(ValueError, match="the content differs from what was written"):
         list(EncodedSet(cache))
 
 
@@ -185,5 +185,5 @@ def test_an_encoder_that_leaves_the_range_of_numbers_names_the_clip(encoding, tm
         return mean, std
 
     monkeypatch.setattr(encoder, "posterior", broken)
-    with pytest.raises(FloatingPointError, match=r"critter.*: the encoder of latents gave values that are not finite"):
+    with pytest.raises(FloatingPointError, match=r"critter.*: the latents encoder produced values that are not finite"):
         encoding(CLIPS, tmp_path)

@@ -114,14 +114,14 @@ def test_a_clip_that_cannot_be_used_stops_with_its_name_and_keeps_the_rest(encod
     examples[2].video.write_bytes(good[: len(good) // 2])
     with pytest.raises(ValueError, match=r"00003.mp4: cut short"):
         encoding(examples, cache)
-    with pytest.raises(ValueError, match="no finished cache"):
+    with pytest.raises(ValueError, match="not a complete cache"):
         EncodedSet(cache)
     kept = len(list(cache.glob("latents-*.safetensors")))
     assert kept == 1
     examples[2].video.write_bytes(good)
     assert encoding(examples, cache) == 1
 
-    with pytest.raises(ValueError, match=r"00001.mp4: has 17 frames at 8 a second where 49 are needed"):
+    with pytest.raises(ValueError, match=r"00001.mp4: has 17 frames at 8 fps, but 49 are required"):
         encoding(examples, cache, settings=SETTINGS.model_copy(update={"frames": 49}))
     with pytest.raises(ValueError, match=r"00001.mp4: has no reference; .* refilm data prepare"):
         encoding([replace(examples[0], references=())], cache)

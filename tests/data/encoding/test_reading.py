@@ -78,7 +78,7 @@ def test_subjects_stay_together(tmp_path):
     assert len({part.identity for part in (clips, train, held_out)}) == 3
     again = EncodedSet(tmp_path).split()
     assert [part.identity for part in again] == [train.identity, held_out.identity]
-    with pytest.raises(ValueError, match="held-out share must lie between 0 and 1, received 1"):
+    with pytest.raises(ValueError, match="held-out fraction must be above 0 and below 1, received 1"):
         clips.split(1)
 
 

@@ -27,8 +27,8 @@ def test_a_sound_cache(cache):
 @pytest.mark.parametrize(
     ("pattern", "place", "complaint", "again"),
     [
-        ("latents-*.safetensors", -1, "its content is not what was written", 4),
-        ("references-*.safetensors", 3, "its content is not what was written", 4),
+        ("latents-*.safetensors", -1, "the content differs from what was written", 4),
+        ("references-*.safetensors", 3, "the content differs from what was written", 4),
         ("text-*.json", 30, "its sidecar", 4),
         ("clips-*.safetensors", -1, "the content of clips-", 0),
     ],
@@ -56,5 +56,5 @@ def test_what_is_not_there_is_named(encoding, cache):
 
 
 def test_no_cache(tmp_path):
-    with pytest.raises(ValueError, match="no finished cache"):
+    with pytest.raises(ValueError, match="not a complete cache"):
         list(verify(tmp_path))

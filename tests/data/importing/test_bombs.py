@@ -26,8 +26,8 @@ def unpacked(case: str, folder: Path) -> str:
 @pytest.mark.parametrize(
     ("case", "complaint"),
     [
-        ("one value", rf"clips\.parquet: {TOO_MUCH} to unpack; leave it out"),
-        ("one of a dictionary", rf"clips\.parquet: {TOO_MUCH} to unpack; leave it out"),
+        ("one value", rf"clips\.parquet: {TOO_MUCH} to unpack; exclude it"),
+        ("one of a dictionary", rf"clips\.parquet: {TOO_MUCH} to unpack; exclude it"),
         ("archive", rf"row 1: 'zip://1\.mp4.*': {TOO_MUCH}"),
         ("hub", f"owner/name: {TOO_MUCH} to unpack"),
     ],

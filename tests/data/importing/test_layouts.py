@@ -78,13 +78,16 @@ def test_names_with_dots_stay_apart(tmp_path):
 @pytest.mark.parametrize(
     ("files", "complaint"),
     [
-        ({"a.mp4": VIDEO, "b.txt": "a dog"}, r"mine, 'b': has no video; add one of that name; or remove 'b\.txt'"),
+        ({"a.mp4": VIDEO, "b.txt": "a dog"}, r"mine, 'b': has no video; add a video of that name; or remove 'b\.txt'"),
         (
             {"prompts.txt": "a\nb\n", "videos.txt": "a.mp4", "a.mp4": VIDEO},
             r"videos\.txt: ends before line 2 of prompts",
         ),
         ({"prompts.txt": "a\nb", "videos.txt": "\na.mp4", "a.mp4": VIDEO}, r"videos\.txt:1: has no video"),
-        ({"metadata.jsonl": "{}", "metadata.csv": ""}, r"mine: has metadata\.jsonl and metadata\.csv; give the one"),
+        (
+            {"metadata.jsonl": "{}", "metadata.csv": ""},
+            r"mine: has metadata\.jsonl and metadata\.csv; import one of them",
+        ),
         (
             {"metadata.jsonl": lines({"file_name": "../x.mp4", "text": "a"})},
             r"metadata\.jsonl:1: '\.\./x\.mp4' leads out",
@@ -94,8 +97,8 @@ def test_names_with_dots_stay_apart(tmp_path):
             r"columns 'text' and 'prompt' may both",
         ),
         ({"metadata.csv": "video,video,text\n"}, r"metadata\.csv: has two columns 'video'"),
-        ({"videos/a.mp4": VIDEO}, r"mine: has no folder labels; lay it out as .*by refilm data import"),
-        ({"a.jpg": PNG}, r"mine: nothing that can be imported; give a folder with"),
+        ({"videos/a.mp4": VIDEO}, r"mine: has no folder labels; arrange the files as .*with refilm data import"),
+        ({"a.jpg": PNG}, r"mine: unknown layout; use a folder with"),
     ],
     ids=range(9),
 )
@@ -127,13 +130,13 @@ def test_numbers_of_strangers(tmp_path, number):
     ("content", "line", "complaint"),
     [
         (b'1.mp4,"it says "hi" loudly"', 41, "not CSV"),
-        ("1.mp4,été".encode("latin-1"), 41, r"not text in UTF-8 \(byte e9 after 6 characters\)"),
+        ("1.mp4,été".encode("latin-1"), 41, r"not UTF-8 text \(byte e9 after 6 characters\)"),
         (b'1.mp4,"a caption\nof two lines\n1.mp4,a dog', 41, "not CSV"),
         (b"1.mp4," + b"a" * 200_000, 41, "field larger than field limit"),
         (b"1.mp4," + b"a" * 2_000_000, 41, "is longer than 1,048,576 characters"),
-        (b"1.mp4,a\0 \0d\0", 41, "holds NUL characters, as text in UTF-16 does"),
-        (b"1.mp4", 41, "has 1 values where there are 2 columns"),
-        (b"2.mp4,a dog", 41, r"'2\.mp4' is no file"),
+        (b"1.mp4,a\0 \0d\0", 41, "contains NUL characters, which usually means UTF-16"),
+        (b"1.mp4", 41, "has 1 values, but there are 2 columns"),
+        (b"2.mp4,a dog", 41, r"'2\.mp4' is not a file"),
     ],
     ids=range(8),
 )
@@ -160,11 +163,13 @@ def test_whatever_parts_the_values(tmp_path, delimiter, mark):
 
 def test_text_in_another_encoding_is_refused(tmp_path):
     home = laid_out(tmp_path / "mine", {"clips.csv": "video,caption\n".encode("utf-16")})
-    with pytest.raises(ValueError, match=r"clips\.csv: not text in UTF-8, but in UTF-16; save it as UTF-8"):
+    with pytest.raises(ValueError, match=r"clips\.csv: not UTF-8 text but UTF-16; save it as UTF-8"):
         list(import_clips(f"{home}/clips.csv", tmp_path / "out"))
     text = '{"video": "a.mp4", "caption": "half a fox \\ud83e", "references": []}'
     laid_out(home, {"a.mp4": VIDEO, "clips.jsonl": text})
-    with pytest.raises(ValueError, match=r"clips\.jsonl:1: caption holds half a character, half a fox \\ud83e"):
+    with pytest.raises(
+        ValueError, match=r"clips\.jsonl:1: caption contains half of a UTF-16 character, half a fox \\ud83e"
+    ):
         list(import_clips(f"{home}/clips.jsonl", tmp_path / "out"))
 
 
@@ -179,9 +184,7 @@ def test_what_can_only_be_a_path_asks_no_network(tmp_path, monkeypatch, source):
     (tmp_path / "mine").mkdir()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("huggingface_hub.HfApi.dataset_info", lambda *_, **__: pytest.fail("asked the Hub"))
-    with pytest.raises(
-        ValueError, match=r": no such file or folder, so nothing that can be imported; give a folder with"
-    ):
+    with pytest.raises(ValueError, match=r": no such file or folder; use a folder with"):
         words(source)
 
 
@@ -194,7 +197,7 @@ def test_what_may_be_an_id_costs_one_question(tmp_path, monkeypatch):
     started = time.monotonic()
     with pytest.raises(
         ValueError,
-        match=r"clpis/mine: no such file or folder here, and on the Hub no data set .*mend the path, or the id",
+        match=r"clpis/mine: no such local file or folder, and no readable data set on the Hub .*fix the path or the id",
     ):
         words("clpis/mine")
     assert time.monotonic() - started < 10

@@ -72,9 +72,9 @@ def test_the_layout_of_folders_in_a_tar(tmp_path):
     [
         (
             ["clips/1.mp4", "words/1.txt"],
-            "'words/1': has no video in its folder, but 'clips/1.mp4' lies in another; put",
+            "'words/1': has no video in its folder, but 'clips/1.mp4' is in another; put",
         ),
-        (["1.mp4", "videos/1.mp4"], "holds two videos"),
+        (["1.mp4", "videos/1.mp4"], "has two videos"),
         (["1.mp4", "1.mp4"], "holds '1.mp4' twice"),
     ],
 )
@@ -103,25 +103,25 @@ def old_sparse() -> bytes:
 
 
 HOSTILE = {
-    "sparse": (old_sparse(), "'1.mp4' is no plain file"),
+    "sparse": (old_sparse(), "'1.mp4' is not a regular file"),
     "sparse, newer": (
         pax(GNU_sparse_map="0,3", GNU_sparse_size="999999999999") + member("1.mp4", b"abc"),
-        "no plain file",
+        "not a regular file",
     ),
     "sparse, newest": (
         pax(GNU_sparse_major="1", GNU_sparse_minor="0") + member("1.mp4", b"1\n" * 256),
-        "no plain file",
+        "not a regular file",
     ),
-    "long name": (header("x", 2**40, tarfile.GNUTYPE_LONGNAME), "cut short within 'x'"),
+    "long name": (header("x", 2**40, tarfile.GNUTYPE_LONGNAME), "truncated within 'x'"),
     "header": (header("x", 2 * LONGEST, tarfile.XHDTYPE) + b"1" * 2 * LONGEST, r"a header of 131,072 bytes"),
-    "digits": (member("x", b"1" * LONGEST, tarfile.XHDTYPE), "a header that cannot be read"),
-    "size": (pax(size="-512") + member("1.mp4", b"abc"), "claims a size of -512 bytes"),
-    "large": (pax(size="9" * 5000) + member("1.mp4", b"abc"), "claims a size of 9{20} bytes"),
-    "negative": (header("1.mp4", -512), "claims a size of -512 bytes"),
-    "garbage": (member("1.mp4", VIDEO) + b"\xff" * 512, "no plain tar, or damaged"),
-    "two": (member("1.mp4", VIDEO) + END + member("2.mp4", VIDEO), "goes on after its end"),
-    "compressed": (b"\x1f\x8b" + b"x" * 600, "no plain tar, or damaged"),
-    "device": (header("1.mp4", 0, tarfile.BLKTYPE), "no plain file"),
+    "digits": (member("x", b"1" * LONGEST, tarfile.XHDTYPE), "an invalid header"),
+    "size": (pax(size="-512") + member("1.mp4", b"abc"), "declares an invalid size of -512 bytes"),
+    "large": (pax(size="9" * 5000) + member("1.mp4", b"abc"), "declares an invalid size of 9{20} bytes"),
+    "negative": (header("1.mp4", -512), "declares an invalid size of -512 bytes"),
+    "garbage": (member("1.mp4", VIDEO) + b"\xff" * 512, "not an uncompressed tar, or damaged"),
+    "two": (member("1.mp4", VIDEO) + END + member("2.mp4", VIDEO), "contains data after its end marker"),
+    "compressed": (b"\x1f\x8b" + b"x" * 600, "not an uncompressed tar, or damaged"),
+    "device": (header("1.mp4", 0, tarfile.BLKTYPE), "not a regular file"),
 }
 
 
@@ -134,7 +134,7 @@ def test_an_archive_that_lies(tmp_path, name):
 
 def test_an_archive_without_its_end_is_cut_short(tmp_path):
     source = tar(tmp_path / "a.tar", member("1.mp4", VIDEO), member("1.txt", b"a dog"), end=b"")
-    with pytest.raises(ValueError, match=r"a\.tar: cut short, for the mark of its end is missing"):
+    with pytest.raises(ValueError, match=r"a\.tar: truncated, its end marker is missing"):
         imported(source, tmp_path / "out")
 
 

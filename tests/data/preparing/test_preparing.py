@@ -107,10 +107,10 @@ def test_what_cannot_be_done_is_named_and_no_manifest_is_written(tmp_path):
     named = {Path(fault.split(":")[0]).name: fault for fault in faults}
     assert named.keys() == {"short.mp4", "still.mp4", "cut.mp4"}
     assert (
-        "found no reference for the clip at 0 s: no frame is 1 s away from its first; add an image, name"
+        "found no reference for the clip at 0 s: no frame is 1 s away from its first; add an image, set"
         in named["short.mp4"]
     )
-    assert "every frame looks like its first; add" in named["still.mp4"]
+    assert "every frame is nearly identical to its first; add" in named["still.mp4"]
     assert "cut short" in named["cut.mp4"]
     (image,) = (tmp_path / "references").iterdir()
     assert not (tmp_path / "new.jsonl").exists()
@@ -182,7 +182,7 @@ def test_given_references_stay_and_are_cut_out_only_when_asked(tmp_path):
 def test_cutting_out_needs_a_mask_somewhere(tmp_path):
     Image.new("RGB", (WIDTH, HEIGHT)).save(tmp_path / "1.png")
     examples = [Example(make_video(tmp_path / "a.mp4"), "a bar", (Reference(tmp_path / "1.png"),))]
-    with pytest.raises(ValueError, match="cut_out: no clip and no reference has a mask to cut out along; add masks"):
+    with pytest.raises(ValueError, match="cut_out: no clip and no reference has a mask; add masks"):
         carry_out(examples, tmp_path / "new.jsonl", cut_out=True)
     assert not (tmp_path / "new.jsonl").exists()
 
@@ -257,9 +257,9 @@ def test_a_manifest_that_could_not_be_written_is_refused_at_once(tmp_path):
     (tmp_path / "deep").mkdir()
     examples = [Example(make_video(tmp_path / "a.mp4"), "a bar", ())]
     for out, complaint in {
-        "absent/new.jsonl": "there is no folder .*absent; make it first",
-        "deep": "is a folder; give the name of a manifest",
-        "deep/new.jsonl": r"a\.mp4: lies outside .*deep, the folder of new\.jsonl; write that above all files",
+        "absent/new.jsonl": "the folder .*absent does not exist; create it first",
+        "deep": "is a folder; use the name of a manifest",
+        "deep/new.jsonl": r"a\.mp4: is outside .*deep, the folder of new\.jsonl; write the manifest to a parent",
     }.items():
         with pytest.raises(ValueError, match=complaint):
             plan(examples, tmp_path / out, PrepareSettings())

@@ -30,7 +30,9 @@ def test_rembg_gives_the_mask_that_its_model_finds():
 def test_a_model_that_cannot_be_fetched_says_so(tmp_path, monkeypatch):
     monkeypatch.setenv("U2NET_HOME", str(tmp_path))
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")  # nobody listens there
-    with pytest.raises(ValueError, match=r"rembg could not load its model 'u2netp' \(.*first use, so go online once"):
+    with pytest.raises(
+        ValueError, match=r"rembg could not load its model 'u2netp' \(.*first use, so connect to the internet once"
+    ):
         background_remover("u2netp")
     with pytest.raises(ValueError, match=r"rembg has no model 'u3net'; choose one of .*u2net, "):
         background_remover("u3net")
@@ -40,5 +42,7 @@ def test_a_model_that_cannot_be_fetched_says_so(tmp_path, monkeypatch):
 def test_a_missing_library_says_how_to_get_it(monkeypatch, missing):
     there = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == missing else there(name))
-    with pytest.raises(ValueError, match=rf"needs {missing}, which is missing; pip install 'refilm\[prepare\]'"):
+    with pytest.raises(
+        ValueError, match=rf"requires {missing}, which is not installed; pip install 'refilm\[prepare\]'"
+    ):
         background_remover()
