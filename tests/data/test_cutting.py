@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from refilm.data.cutting import CutClip, Views, cut_clip, fitted, nearest_size, pooled, views
+from refilm.data.augmentation import AugmentationSettings
+from refilm.data.cutting import AugmentJob, CutClip, augmented_images, cut_clip, fitted, nearest_size, pooled
 from refilm.data.samples import ClipFile, ImageFile, StillFile, hashed
-from refilm.data.views import ViewSettings
 from refilm.media import Video, open_video
 from refilm.sizes import Compression
 
@@ -100,15 +100,15 @@ def test_no_size_is_nearer_in_shape(height, width):
 
 def test_views_are_the_same_every_time_and_differ_from_each_other(tmp_path):
     Image.fromarray(noise(48, 64)).save(tmp_path / "a.png")
-    job = Views(ImageFile(tmp_path / "a.png", hashed(tmp_path / "a.png")), ViewSettings(count=2), WHITE)
-    plain, *others = views(job)
+    job = AugmentJob(ImageFile(tmp_path / "a.png", hashed(tmp_path / "a.png")), AugmentationSettings(count=2), WHITE)
+    plain, *others = augmented_images(job)
     assert np.array_equal(np.asarray(plain), noise(48, 64))
-    again = views(job)[1:]
+    again = augmented_images(job)[1:]
     assert [view.tobytes() for view in again] == [view.tobytes() for view in others]
     assert others[0].tobytes() != others[1].tobytes()
     Image.fromarray(noise(48, 64)).save(tmp_path / "b.png", compress_level=0)  # the same image in another file
-    moved = Views(ImageFile(tmp_path / "b.png", hashed(tmp_path / "b.png")), ViewSettings(count=2), WHITE)
-    assert views(moved)[1].tobytes() != others[0].tobytes()
+    moved = AugmentJob(ImageFile(tmp_path / "b.png", hashed(tmp_path / "b.png")), AugmentationSettings(count=2), WHITE)
+    assert augmented_images(moved)[1].tobytes() != others[0].tobytes()
 
 
 def test_a_masked_reference_is_cut_out(tmp_path):
@@ -117,7 +117,7 @@ def test_a_masked_reference_is_cut_out(tmp_path):
     mask.paste(255, (16, 16, 48, 48))
     mask.save(tmp_path / "m.png")
     reference = masked(tmp_path)
-    (plain,) = views(Views(reference, ViewSettings(), (0, 0, 255)))
+    (plain,) = augmented_images(AugmentJob(reference, AugmentationSettings(), (0, 0, 255)))
     assert (plain.getpixel((32, 32)), plain.getpixel((2, 2))) == ((255, 0, 0), (0, 0, 255))
 
 
@@ -126,7 +126,7 @@ def test_a_mask_of_another_shape_is_reported_with_its_image(tmp_path):
     Image.new("L", (64, 32), 255).save(tmp_path / "m.png")
     reference = masked(tmp_path)
     with pytest.raises(ValueError, match=r"a.png: the mask has 64 x 32 pixels and the image 64 x 64"):
-        views(Views(reference, ViewSettings(), WHITE))
+        augmented_images(AugmentJob(reference, AugmentationSettings(), WHITE))
 
 
 @pytest.mark.parametrize("changed", ["1.mp4", "mask.mp4", "1.png"])
@@ -141,7 +141,7 @@ def test_what_changes_under_an_encoding_does_not_come_in(tmp_path, changed):
     )
 
     def read():
-        return cut_clip(cut(video, mask, frames=5)), views(Views(image, ViewSettings(), WHITE))
+        return cut_clip(cut(video, mask, frames=5)), augmented_images(AugmentJob(image, AugmentationSettings(), WHITE))
 
     read()
     path = tmp_path / changed

@@ -65,11 +65,11 @@ def encode(
     If interrupted, run it again to continue. Under torchrun every process encodes a part.
     """
     from refilm.checkpoints import fingerprint, load_base
+    from refilm.data.augmentation import AugmentationSettings
     from refilm.data.checking import require_checked
     from refilm.data.encoding import EncodedSet, EncodeSettings, identify
     from refilm.data.encoding import encode as encodings
     from refilm.data.samples import Files
-    from refilm.data.views import ViewSettings
     from refilm.training.distributed.heartbeats import heartbeats
     from refilm.training.distributed.parallel import joined, wait_for_all
 
@@ -90,7 +90,7 @@ def encode(
             height=height or own.height,
             width=width or own.width,
             buckets=buckets,
-            views=ViewSettings(count=views, flip=flip),
+            views=AugmentationSettings(count=views, flip=flip),
             batch=batch,
             workers=workers,
             patience=patience,

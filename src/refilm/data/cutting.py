@@ -12,8 +12,8 @@ import numpy as np
 from einops import reduce
 from PIL import Image, ImageOps
 
+from refilm.data.augmentation import AugmentationSettings, augment
 from refilm.data.samples import Clip, ImageSource
-from refilm.data.views import ViewSettings, view
 from refilm.media.images import Color, border_color
 from refilm.sizes import Compression
 
@@ -42,11 +42,11 @@ class CutClip:
 
 
 @dataclass(frozen=True)
-class Views:
+class AugmentJob:
     """How to augment an image."""
 
     image: ImageSource
-    settings: ViewSettings
+    settings: AugmentationSettings
     background: Color
 
     def __str__(self) -> str:
@@ -75,14 +75,14 @@ def cut_clip(cut: CutClip) -> tuple[np.ndarray, np.ndarray | None]:
     return np.stack(pixels), pooled(np.stack(mask).mean(axis=3) / 255, cut.compression)
 
 
-def views(job: Views) -> list[Image.Image]:
+def augmented_images(job: AugmentJob) -> list[Image.Image]:
     """The unchanged image and its augmented versions; the result is deterministic."""
     image = job.image.load(job.background)
     job.image.verify()
     small = image.reduce(max(1, min(image.size) // VIEWED))
     ground = border_color(image)
     rngs = (_rng(job.image.identity, number) for number in range(job.settings.count))
-    return [image, *(view(small, job.settings, rng, ground) for rng in rngs)]
+    return [image, *(augment(small, job.settings, rng, ground) for rng in rngs)]
 
 
 def nearest_size(height: int, width: int, sizes: Sequence[Size]) -> Size:

@@ -75,7 +75,7 @@ class Listed:
     faults: tuple[Fault, ...] = ()
 
 
-def sound(listed: Sequence[Listed]) -> list[Example]:
+def require_valid(listed: Sequence[Listed]) -> list[Example]:
     """The examples, if all entries are valid.
 
     Raises:

@@ -23,7 +23,7 @@ from refilm.data.examples import (
     Reference,
     caption_faults,
     one_line,
-    sound,
+    require_valid,
 )
 from refilm.data.folders import list_folder
 from refilm.data.text import lines
@@ -91,7 +91,7 @@ def read_examples(path: Path | str, *, allow_outside: bool = False) -> list[Exam
             outside the folder; or a file in a folder does not belong to any video. The error names the first fault and
             counts the others.
     """
-    return sound(list_examples(path, allow_outside=allow_outside))
+    return require_valid(list_examples(path, allow_outside=allow_outside))
 
 
 def write_manifest(path: Path | str, examples: Iterable[Example], *, allow_outside: bool = False) -> None:

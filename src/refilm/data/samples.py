@@ -13,8 +13,8 @@ import numpy as np
 from PIL import Image
 
 from refilm.data import critters
+from refilm.data.augmentation import cut_out
 from refilm.data.examples import VIDEOS, Example, Reference
-from refilm.data.views import cut_out
 from refilm.files import sha256_of
 from refilm.media import open_image, open_mask
 from refilm.media.images import Color

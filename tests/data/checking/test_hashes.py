@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from refilm.data.checking.hashes import ImageHash, image_hashes, same, twins
+from refilm.data.checking.hashes import ImageHash, image_hashes, near_duplicates, similar
 from refilm.media.inspecting import tiny_image
 
 from .damaged import image as drawn
@@ -26,11 +26,11 @@ def compressed(image: Image.Image) -> Image.Image:
 def test_copies_look_the_same_and_others_do_not(seed):
     image = drawn(seed)
     for copy in (image.resize((300, 200)), compressed(image), image.point(lambda level: min(255, level + 6))):
-        assert same(look(image), look(copy))
+        assert similar(look(image), look(copy))
     crop = image.crop((24, 16, 72, 48))
     for other in (drawn(seed + 100), ImageOps.mirror(image), crop, ImageOps.invert(image), image.rotate(90)):
-        assert not same(look(image), look(other))
-    assert not same(look(Image.new("RGB", (9, 9), "red")), look(Image.new("RGB", (9, 9), "green")))
+        assert not similar(look(image), look(other))
+    assert not similar(look(Image.new("RGB", (9, 9), "red")), look(Image.new("RGB", (9, 9), "green")))
 
 
 def test_bands_find_all_that_are_near():
@@ -38,4 +38,4 @@ def test_bands_find_all_that_are_near():
     base = [int.from_bytes(rng.bytes(8)) for _ in range(40)]
     near = [code ^ sum(1 << int(bit) for bit in rng.choice(64, rng.integers(4), replace=False)) for code in base]
     items = [(number, (ImageHash(code, bytes(216)),)) for number, code in enumerate(base + near)]
-    assert dict(twins(items)) == {number + 40: number for number in range(40)}
+    assert dict(near_duplicates(items)) == {number + 40: number for number in range(40)}

@@ -14,10 +14,10 @@ import torch
 from PIL import Image
 
 from refilm.data import critters
-from refilm.data.cutting import Views, pooled, views
+from refilm.data.augmentation import AugmentationSettings
+from refilm.data.cutting import AugmentJob, augmented_images, pooled
 from refilm.data.encoding import EncodedSet
 from refilm.data.samples import Critters, Files
-from refilm.data.views import ViewSettings
 from refilm.media import Video, open_image, open_video
 
 from .clips import SETTINGS, contents
@@ -54,7 +54,7 @@ def test_files_with_views_masks_and_parts(encoding, examples, tmp_path):
     mask = tmp_path / "clips" / "mask.png"
     Image.fromarray(np.repeat(np.eye(32, dtype=np.uint8)[..., None] * 255, 3, 2)).save(mask)
     examples = [replace(examples[0], start=0.5, mask=mask), *examples[1:]]
-    settings = SETTINGS.model_copy(update={"views": ViewSettings(count=2)})
+    settings = SETTINGS.model_copy(update={"views": AugmentationSettings(count=2)})
     encoding(examples, tmp_path / "cache", settings=settings)
     found = EncodedSet(tmp_path / "cache")
     assert [clip.mask is None for clip in found] == [False, True, True]
@@ -64,7 +64,7 @@ def test_files_with_views_masks_and_parts(encoding, examples, tmp_path):
     flat = np.repeat(np.eye(32)[None], 5, 0)
     assert close(clip.mask, torch.from_numpy(pooled(flat, encoding.encoders.autoencoder.compression)))
     image = Files(examples)[0].references[0]
-    seen = views(Views(image, settings.views, (255, 255, 255)))
+    seen = augmented_images(AugmentJob(image, settings.views, (255, 255, 255)))
     assert close(clip.references, encoding.encoders.image(seen)[None])
     assert np.array_equal(np.asarray(seen[0]), np.asarray(open_image(image.path)))
     assert clip.references.shape[:2] == (1, 3)

@@ -34,12 +34,12 @@ def image_hashes(tiny: np.ndarray) -> list[ImageHash]:
     return [ImageHash(int.from_bytes(rising[i].tobytes()), colors[i].tobytes()) for i in range(n)]
 
 
-def same(a: ImageHash, b: ImageHash) -> bool:
+def similar(a: ImageHash, b: ImageHash) -> bool:
     """Whether two images are near-duplicates."""
     return (a.gradients ^ b.gradients).bit_count() <= BITS and _distance(a.colors, b.colors) <= COLOR
 
 
-def twins(items: Iterable[tuple[int, Sequence[ImageHash]]]) -> Iterator[tuple[int, int]]:
+def near_duplicates(items: Iterable[tuple[int, Sequence[ImageHash]]]) -> Iterator[tuple[int, int]]:
     """Pairs (item, an earlier item whose images all match). All items have the same number of images.
 
     Each item of a group of duplicates is compared only with the first one, so the cost is not quadratic.
@@ -50,7 +50,7 @@ def twins(items: Iterable[tuple[int, Sequence[ImageHash]]]) -> Iterator[tuple[in
         keys = [(band, middle >> 16 * band & 0xFFFF) for band in range(4)]
         candidates = (candidate for key in keys for candidate in bands[key])
         twin = next(
-            (other for other, theirs in candidates if all(starmap(same, zip(images, theirs, strict=True)))), None
+            (other for other, theirs in candidates if all(starmap(similar, zip(images, theirs, strict=True)))), None
         )
         if twin is not None:
             yield number, twin

@@ -9,7 +9,7 @@ from PIL import Image
 
 from refilm.data.checking.declared import declared_by_image, declared_by_video
 from refilm.data.checking.findings import CheckSettings, FileRecord, Finding
-from refilm.data.checking.hashes import ImageHash, image_hashes, same
+from refilm.data.checking.hashes import ImageHash, image_hashes, similar
 from refilm.files import sha256_of
 from refilm.media.containers import CutShortError
 from refilm.media.images import BLACK, WHITE
@@ -228,7 +228,7 @@ def _copies(file: VideoToInspect, part: VideoPart, clip: ClipPart) -> list[Findi
     until = (clip.start or 0.0) + file.settings.frames / file.settings.fps
     findings, frames = [], image_hashes(part.tiny[: sum(time < until for time in part.times)])
     for number, reference in enumerate(clip.references, start=1):
-        place = next((i for i, frame in enumerate(frames) if reference and same(frame, reference)), None)
+        place = next((i for i, frame in enumerate(frames) if reference and similar(frame, reference)), None)
         if place is not None:
             message = (
                 f"{file.path}: reference {number} is frame {place} of its own clip, so the model would learn to copy; "

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from refilm.data.checking.findings import Finding
-from refilm.data.checking.hashes import ImageHash, twins
+from refilm.data.checking.hashes import ImageHash, near_duplicates
 from refilm.data.examples import Example, Listed
 
 
@@ -24,7 +24,9 @@ def repeated_clips(
         reported.add(number)
         message = f"{_example(listed[number]).video}: has the same content as {listed[earlier].place}; keep one"
         yield number, Finding(kind="duplicate", message=message)
-    for number, earlier in twins((i, images) for i, images in sorted(image_hashes.items()) if i not in reported):
+    for number, earlier in near_duplicates(
+        (i, images) for i, images in sorted(image_hashes.items()) if i not in reported
+    ):
         video, other = _example(listed[number]).video, _example(listed[earlier]).video
         if hashes[video] != hashes[other]:
             message = f"{video}: is nearly identical to {listed[earlier].place}; if it is a copy, keep one"
@@ -40,7 +42,7 @@ def repeated_images(
         image_hashes: the hash of each readable image.
         hashes: sha256 of each file.
     """
-    kin = _kin(image_hashes, hashes)
+    originals = _originals(image_hashes, hashes)
     firsts: dict[str, tuple[int, str]] = {}
     for number, one in enumerate(listed):
         own: set[str] = set()
@@ -48,7 +50,7 @@ def repeated_images(
             [item.image for item in one.example.references if item.image in image_hashes] if one.example else []
         ):
             digest = hashes[image]
-            earlier, theirs = firsts.setdefault(kin[digest], (number, digest))
+            earlier, theirs = firsts.setdefault(originals[digest], (number, digest))
             if digest in own:
                 message = f"{image}: is listed twice in the references of this clip; remove one"
                 yield number, Finding(kind="duplicate", message=message)
@@ -80,13 +82,13 @@ def _overlapping(
                 until, holder = end or math.inf, number
 
 
-def _kin(image_hashes: Mapping[Path, ImageHash], hashes: Mapping[Path, str]) -> dict[str, str]:
+def _originals(image_hashes: Mapping[Path, ImageHash], hashes: Mapping[Path, str]) -> dict[str, str]:
     """For each image's sha256, that of the first near-duplicate."""
     distinct = list({hashes[path]: image for path, image in image_hashes.items()}.items())
-    kin = {digest: digest for digest, _ in distinct}
-    for number, earlier in twins((i, (image,)) for i, (_, image) in enumerate(distinct)):
-        kin[distinct[number][0]] = distinct[earlier][0]
-    return kin
+    originals = {digest: digest for digest, _ in distinct}
+    for number, earlier in near_duplicates((i, (image,)) for i, (_, image) in enumerate(distinct)):
+        originals[distinct[number][0]] = distinct[earlier][0]
+    return originals
 
 
 def _same_subject(one: Listed, other: Listed) -> bool:

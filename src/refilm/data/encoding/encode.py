@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from refilm.data.cutting import cut_clip, views
+from refilm.data.cutting import augmented_images, cut_clip
 from refilm.data.encoding.index import missing, write_index
 from refilm.data.encoding.keys import EncoderIdentity
 from refilm.data.encoding.lock import only_writer
@@ -110,7 +110,7 @@ def _made(todo: EncodePlan, encoders: Encoders, folder: Path, settings: EncodeSe
         run, few, names = partial(encode_clips, encoders=encoders), settings.batch_of(cut[0].size // 3), todo.clips
         return ShardWriter(folder, "latents", run, batch=few, rows=rows, names=names)
 
-    views_of, cuts = _results(views, todo.views, settings), _results(cut_clip, todo.clips, settings)
+    views_of, cuts = _results(augmented_images, todo.views, settings), _results(cut_clip, todo.clips, settings)
     yield from _counted("captions", len(todo.captions), _written(todo.captions.items(), lambda _: None, text))
     yield from _counted("references", len(todo.views), _written(views_of, len, references))
     yield from _counted("clips", len(todo.clips), _written(cuts, lambda cut: (cut[0].shape, cut[1] is None), latents))

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from refilm.data.cutting import CutClip, Views
+from refilm.data.cutting import AugmentJob, CutClip
 from refilm.data.encoding.buckets import sizes
 from refilm.data.encoding.index import Entry
 from refilm.data.encoding.keys import EncoderIdentity, latents_key, references_key, text_key
@@ -20,7 +20,7 @@ class EncodePlan:
 
     entries: list[Entry] = field(default_factory=list)
     captions: dict[str, str] = field(default_factory=dict)
-    views: dict[str, Views] = field(default_factory=dict)
+    views: dict[str, AugmentJob] = field(default_factory=dict)
     clips: dict[str, CutClip] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -61,7 +61,7 @@ def plan(source: Source, settings: EncodeSettings, identity: EncoderIdentity, co
         whole.entries.append(entry)
         whole.captions.update(zip(entry.text, sample.captions, strict=True))
         for key, image in zip(entry.references, sample.references, strict=True):
-            whole.views[key] = Views(image, settings.views, settings.background)
+            whole.views[key] = AugmentJob(image, settings.views, settings.background)
         whole.clips[entry.latents] = CutClip(
             sample.clip, sample.mask, settings.fps, settings.frames, settings.buckets, allowed, compression
         )

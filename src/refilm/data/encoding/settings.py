@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from refilm.data.views import ViewSettings
+from refilm.data.augmentation import AugmentationSettings
 from refilm.media.images import Color
 from refilm.settings import Settings
 
@@ -25,7 +25,7 @@ class EncodeSettings(Settings):
     buckets: bool = False
     """Encode each clip at the size of about the same area whose aspect ratio is closest to its own, and allow shorter
     clips."""
-    views: ViewSettings = ViewSettings()
+    views: AugmentationSettings = AugmentationSettings()
     """Augmentation of reference images."""
     background: Color = (255, 255, 255)
     """Red, green and blue (0 to 255) behind transparent images and cut-out subjects."""

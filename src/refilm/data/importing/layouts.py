@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from refilm.data.examples import IMAGES, LAYOUT, Example, sound
+from refilm.data.examples import IMAGES, LAYOUT, Example, require_valid
 from refilm.data.folders import list_folder
 from refilm.data.importing.columns import Columns, FileResolver
 from refilm.data.importing.hub import find_on_hub, hub_rows, may_be_hub_id
@@ -74,7 +74,7 @@ def _folder(path: Path, columns: Columns, allow_outside: bool) -> Layout:
         words = f"{lists[0].name} and {lists[1].name}"
         return Layout(words, list_rows(*lists, allow_outside=allow_outside))
     if (path / "videos").is_dir() and ((path / "labels").is_dir() or not (path / MANIFEST).is_file()):
-        return Layout("videos/ and labels/", (_row(path, example) for example in sound(list_folder(path))))
+        return Layout("videos/ and labels/", (_row(path, example) for example in require_valid(list_folder(path))))
     if (path / MANIFEST).is_file():
         return Layout(MANIFEST, json_rows(path / MANIFEST, columns, allow_outside=allow_outside))
     return _unlisted(path, columns, allow_outside)

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from refilm.data.checking.hashes import ImageHash, image_hashes, same
+from refilm.data.augmentation import cut_out
+from refilm.data.checking.hashes import ImageHash, image_hashes, similar
 from refilm.data.examples import VIDEOS
 from refilm.data.preparing.moments import VideoParts, moments, until
-from refilm.data.views import cut_out
 from refilm.media import duration, open_frames, open_mask
 from refilm.media.images import Color
 from refilm.media.inspecting import inspect_video, tiny_image
@@ -117,7 +117,7 @@ def _sharpest(
     ]
     if not frames:
         raise _NoRoomError(f"no frame is {request.min_distance:g} s away from its first")
-    frames = [found for found in frames if not same(image_hash(found[2]), first)]
+    frames = [found for found in frames if not similar(image_hash(found[2]), first)]
     if not frames:
         raise _NoRoomError("every frame is nearly identical to its first")
 
@@ -125,7 +125,7 @@ def _sharpest(
         """Sort key: the sharpest first, copies of training frames last."""
         place, second, frame = found
         within = place.video == request.video and first_time <= second < request.learned
-        return within or any(same(image_hash(frame), one) for one in learned), -sharpness(frame)
+        return within or any(similar(image_hash(frame), one) for one in learned), -sharpness(frame)
 
     for place, second, frame in sorted(frames, key=rank):
         image = Image.fromarray(frame)

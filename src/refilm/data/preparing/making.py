@@ -8,8 +8,8 @@ import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from refilm.data.augmentation import cut_out
 from refilm.data.preparing.choosing import FrameRequest, choose_frame
-from refilm.data.views import cut_out
 from refilm.files import atomic_file
 from refilm.media import open_image, open_mask
 from refilm.media.images import Color

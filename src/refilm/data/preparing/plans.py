@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field
 
+from refilm.data.augmentation import cut_out
 from refilm.data.checking.places import name_of
 from refilm.data.examples import Example, Reference
 from refilm.data.manifest import is_utf8, write_manifest
@@ -22,7 +23,6 @@ from refilm.data.preparing.choosing import FrameRequest
 from refilm.data.preparing.making import Job, MaskedReference, UncutFrame, make, write_image
 from refilm.data.preparing.moments import RelatedClips, places
 from refilm.data.preparing.removing import Remover
-from refilm.data.views import cut_out
 from refilm.data.workers import Failure, in_workers
 from refilm.files import sha256_of
 from refilm.media.images import WHITE, Color

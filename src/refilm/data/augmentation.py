@@ -19,7 +19,7 @@ HUE = 36.0  # degrees of hue rotation at color = 1; small, because colors identi
 Positive = Annotated[float, Field(gt=0, le=10)]
 
 
-class ViewSettings(Settings):
+class AugmentationSettings(Settings):
     """Strength of the augmentation of reference images."""
 
     count: int = Field(default=0, ge=0)
@@ -42,7 +42,9 @@ class ViewSettings(Settings):
         return self
 
 
-def view(image: Image.Image, settings: ViewSettings, rng: np.random.Generator, background: Color) -> Image.Image:
+def augment(
+    image: Image.Image, settings: AugmentationSettings, rng: np.random.Generator, background: Color
+) -> Image.Image:
     """One augmented version of an RGB image, at the image's size; uncovered areas are filled with `background`.
 
     The same state of `rng` gives the same result; each call takes nine numbers from it, independent of the settings.

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
 from refilm.data import critters
-from refilm.data.views import ViewSettings, cut_out, view
+from refilm.data.augmentation import AugmentationSettings, augment, cut_out
 from refilm.media import border_color
 
 GROUND = (12, 200, 90)
-STILL = ViewSettings(scale=(1, 1), shift=0, rotation=0, color=0)
+STILL = AugmentationSettings(scale=(1, 1), shift=0, rotation=0, color=0)
 
 
 @pytest.fixture(scope="module")
@@ -37,22 +37,23 @@ def seen(image: Image.Image) -> np.ndarray:
 
 
 def test_settings_that_change_nothing_give_the_image_back(portrait):
-    assert np.array_equal(view(portrait, STILL, np.random.default_rng(0), GROUND), portrait)
+    assert np.array_equal(augment(portrait, STILL, np.random.default_rng(0), GROUND), portrait)
 
 
 def test_a_view_is_its_draw(portrait):
-    settings = ViewSettings(flip=True)
+    settings = AugmentationSettings(flip=True)
     first, again, other = (
-        np.asarray(view(portrait, settings, np.random.default_rng(seed), border_color(portrait))) for seed in (5, 5, 6)
+        np.asarray(augment(portrait, settings, np.random.default_rng(seed), border_color(portrait)))
+        for seed in (5, 5, 6)
     )
     assert np.array_equal(first, again)
     assert np.abs(first.astype(int) - other).mean() > 1
     rng = np.random.default_rng(5)
-    view(portrait, STILL, rng, GROUND)
-    after = np.asarray(view(portrait, settings, rng, GROUND))
+    augment(portrait, STILL, rng, GROUND)
+    after = np.asarray(augment(portrait, settings, rng, GROUND))
     rng = np.random.default_rng(5)
-    view(portrait, settings, rng, GROUND)
-    assert np.array_equal(after, view(portrait, settings, rng, GROUND))  # settings do not move later draws
+    augment(portrait, settings, rng, GROUND)
+    assert np.array_equal(after, augment(portrait, settings, rng, GROUND))  # settings do not move later draws
 
 
 @given(
@@ -64,8 +65,8 @@ def test_a_view_is_its_draw(portrait):
 )
 def test_what_is_made_smaller_stays_whole(scale, shift, rotation, flip, n):
     image = disc(90, 70, 34)
-    settings = ViewSettings(scale=(scale, scale), shift=shift, rotation=rotation, color=0, flip=flip)
-    made = view(image, settings, np.random.default_rng(n), GROUND)
+    settings = AugmentationSettings(scale=(scale, scale), shift=shift, rotation=rotation, color=0, flip=flip)
+    made = augment(image, settings, np.random.default_rng(n), GROUND)
     assert made.size == image.size
     assert seen(made).sum() == pytest.approx(scale**2 * seen(image).sum(), rel=0.1)
 
@@ -73,17 +74,17 @@ def test_what_is_made_smaller_stays_whole(scale, shift, rotation, flip, n):
 @given(low=st.floats(0.5, 1.5), more=st.floats(0, 0.5), n=st.integers(0))
 def test_scales_lie_in_their_range(low, more, n):
     image = disc(96, 96, 20)
-    settings = ViewSettings(scale=(low, low + more), shift=0, color=0)
-    scale = math.sqrt(seen(view(image, settings, np.random.default_rng(n), GROUND)).sum() / seen(image).sum())
+    settings = AugmentationSettings(scale=(low, low + more), shift=0, color=0)
+    scale = math.sqrt(seen(augment(image, settings, np.random.default_rng(n), GROUND)).sum() / seen(image).sum())
     assert low - 0.05 <= scale <= low + more + 0.05
 
 
 @given(shift=st.floats(0, 0.2), n=st.integers(0))
 def test_shifts_reach_as_far_as_their_share_of_each_side(shift, n):
-    settings = ViewSettings(scale=(1, 1), shift=shift, rotation=0, color=0)
+    settings = AugmentationSettings(scale=(1, 1), shift=shift, rotation=0, color=0)
     image = disc(120, 80, 12)
     (rows, columns), (top, left) = (
-        np.nonzero(seen(made)) for made in (view(image, settings, np.random.default_rng(n), GROUND), image)
+        np.nonzero(seen(made)) for made in (augment(image, settings, np.random.default_rng(n), GROUND), image)
     )
     assert abs(columns.mean() - left.mean()) <= shift * 120 + 0.5
     assert abs(rows.mean() - top.mean()) <= shift * 80 + 0.5
@@ -94,7 +95,7 @@ def test_turns_go_both_ways_and_no_farther():
     bar.paste((220, 20, 20), (10, 47, 91, 54))
     angles = []
     for n in range(60):
-        made = seen(view(bar, STILL.model_copy(update={"rotation": 15}), np.random.default_rng(n), GROUND))
+        made = seen(augment(bar, STILL.model_copy(update={"rotation": 15}), np.random.default_rng(n), GROUND))
         rows, columns = np.nonzero(made)
         angles.append(math.degrees(math.atan(np.polyfit(columns, rows, 1)[0])))
     assert -15.5 < min(angles) < -12
@@ -106,7 +107,7 @@ def test_mirrors_only_when_allowed(portrait):
     for flip, expected in ((False, {"upright"}), (True, {"upright", "mirrored"})):
         kinds = set()
         for n in range(12):
-            made = view(portrait, STILL.model_copy(update={"flip": flip}), np.random.default_rng(n), GROUND)
+            made = augment(portrait, STILL.model_copy(update={"flip": flip}), np.random.default_rng(n), GROUND)
             assert np.array_equal(made, upright) or np.array_equal(made, mirrored)
             kinds.add("upright" if np.array_equal(made, upright) else "mirrored")
         assert kinds == expected
@@ -117,14 +118,14 @@ def test_colors_change_by_their_share(color, n):
     """Grays stay gray, within brightness and contrast; strong colors keep their kind."""
     grays = Image.fromarray(np.arange(60, 190, dtype=np.uint8)[None, :, None].repeat(3, 2).repeat(2, 0))
     settings = STILL.model_copy(update={"color": color})
-    made = np.asarray(view(grays, settings, np.random.default_rng(n), GROUND), dtype=float)
+    made = np.asarray(augment(grays, settings, np.random.default_rng(n), GROUND), dtype=float)
     assert np.ptp(made, axis=2).max() == 0
     mean = made.mean()
     assert 124.5 * (1 - color) - 1 <= mean <= 124.5 * (1 + color) + 1
     contrast = (np.ptp(made) + 1) / 130 / (mean / 124.5)
     assert made.max() == 255 or 1 - color - 0.05 <= contrast <= 1 + color + 0.05
     red = Image.new("RGB", (2, 2), (200, 60, 60))
-    pixel = view(red, settings, np.random.default_rng(n), GROUND).getpixel((0, 0))
+    pixel = augment(red, settings, np.random.default_rng(n), GROUND).getpixel((0, 0))
     assert isinstance(pixel, tuple)
     assert pixel[0] == max(pixel)
 
@@ -135,7 +136,7 @@ def test_colors_change_by_their_share(color, n):
 )
 def test_nonsense_is_refused_when_made(nonsense):
     with pytest.raises(ValueError, match=next(iter(nonsense))):
-        ViewSettings(**nonsense)
+        AugmentationSettings(**nonsense)
 
 
 def test_a_subject_is_cut_out_where_it_is(portrait):
