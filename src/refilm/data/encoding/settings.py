@@ -23,15 +23,13 @@ class EncodeSettings(Settings):
     width: int = Field(default=720, ge=1)
     """Width of a clip in pixels."""
     buckets: bool = False
-    """Encode each clip at the size of about the same area whose aspect ratio is closest to its own, and allow shorter
-    clips."""
+    """Encode each clip at a size of about the same area that best fits its aspect ratio, and allow shorter clips."""
     views: AugmentationSettings = AugmentationSettings()
     """Augmentation of reference images."""
     background: Color = (255, 255, 255)
     """Red, green and blue (0 to 255) behind transparent images and cut-out subjects."""
     batch: int | None = Field(default=None, ge=1)
-    """Batch size of encoding. Default: 16 captions or images, and as many clips as have four million pixels, at most
-    16."""
+    """Batch size of encoding. Default: 16 captions or images, and clips of about four million pixels, at most 16."""
     shard: int = Field(default=512, ge=1)
     """Maximum number of encodings in a cache shard; shards of large encodings contain fewer."""
     workers: int = Field(default=2, ge=1)
