@@ -307,7 +307,7 @@ def test_a_path_that_leads_out_says_so(walled, name):
 
 
 def test_a_manifest_that_would_lead_out_is_not_written(folder):
-    with pytest.raises(ValueError, match=r"1\.mp4: lies outside .*labels, the manifest's folder"):
+    with pytest.raises(ValueError, match=r"1\.mp4: is outside .*labels, the manifest's folder"):
         write_manifest(folder / "labels" / "manifest.jsonl", read_examples(folder))
     assert {path.name for path in (folder / "labels").iterdir()} == {"1.txt", "2.txt", "a.b.txt"}
     examples = read_examples(folder)

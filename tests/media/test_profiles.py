@@ -258,7 +258,7 @@ def test_pixels_that_are_not_square_are_reported(tmp_path, format):
     told = {}
     for name in ("fax", "plain", "silent"):
         findings = declared_by_image(tmp_path / name, inspect_image(tmp_path / name), mask=False)
-        told[name] = [(one.kind, one.message.split(": ")[1].partition(" as wide")[0]) for one in findings]
+        told[name] = [(one.kind, one.message.split(": ")[1].partition(", but")[0]) for one in findings]
     assert told == {
         "fax": [("size", "declares a pixel aspect ratio of 0.5")],
         "plain": [],

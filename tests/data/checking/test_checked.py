@@ -76,7 +76,7 @@ def test_copies_and_touched_files_are_unchanged(clips):
 )
 def test_what_has_changed_must_be_checked_again(clips, change):
     change(clips)
-    with pytest.raises(ValueError, match=r"has changed since .*checked; run: refilm data check .*clips\.jsonl"):
+    with pytest.raises(ValueError, match=r"has changed since the check.*; run: refilm data check .*clips\.jsonl"):
         require_checked(clips)
 
 
@@ -101,7 +101,7 @@ def test_never_checked_unreadable_or_unusable(clips):
         require_checked(clips)
     clips.write_text(line() + "\n" + line(references=[]))
     checked(clips)
-    with pytest.raises(ValueError, match=r"1 of 2 clips cannot be used, see .*clips\.check\.html; mend them"):
+    with pytest.raises(ValueError, match=r"1 of 2 clips cannot be used, see .*clips\.check\.html; fix them"):
         require_checked(clips)
 
 
@@ -125,7 +125,7 @@ def test_the_usable_clips_alone(clips):
     assert keep_usable(clips, report, clips.parent / "good.jsonl") == 2
     assert [example.start for example in read_examples(clips.parent / "good.jsonl")] == [None, 0.1]
     clips.write_text(line(references=[]))
-    with pytest.raises(ValueError, match="has changed since it was checked"):
+    with pytest.raises(ValueError, match="has changed since the check"):
         keep_usable(clips, report, clips.parent / "good.jsonl")
     with pytest.raises(ValueError, match=r"none of its clips can be used, so .*good\.jsonl was not written"):
         keep_usable(clips, checked(clips), clips.parent / "good.jsonl")

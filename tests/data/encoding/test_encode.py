@@ -112,7 +112,7 @@ def test_what_changed_is_encoded_anew_and_no_more(encoding, examples, tmp_path):
 def test_a_clip_that_cannot_be_used_stops_with_its_name_and_keeps_the_rest(encoding, examples, tmp_path):
     cache, good = tmp_path / "cache", examples[2].video.read_bytes()
     examples[2].video.write_bytes(good[: len(good) // 2])
-    with pytest.raises(ValueError, match=r"00003.mp4: cut short"):
+    with pytest.raises(ValueError, match=r"00003.mp4: truncated"):
         encoding(examples, cache)
     with pytest.raises(ValueError, match="not a complete cache"):
         EncodedSet(cache)

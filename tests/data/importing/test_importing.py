@@ -145,7 +145,7 @@ def test_rows_that_do_not_fit_their_header(home, tmp_path):
     for text, complaint in {
         "video,caption\nclips/1.mp4,a dog, running\n": r"clips\.csv:2: has 3 values, but there are 2 columns",
         "video,caption\nclips/1.mp4\n": r"clips\.csv:2: has 1 values, but there are 2",
-        'video,caption\n"clips/1.mp4,a dog': r"clips\.csv:2: not CSV \(unexpected end of data\); quote values",
+        'video,caption\n"clips/1.mp4,a dog': r"clips\.csv:2: not valid CSV \(unexpected end of data\); quote values",
         "video,caption\n": r"out: was not written, because the source contains no clips",
         "": r"contains no clips",
     }.items():
@@ -395,5 +395,5 @@ def test_another_disk_gets_copies(home, tmp_path, monkeypatch, mp4):
 @pytest.mark.parametrize("source", ["nowhere", "home", "secret.mp4", "home/1.png"])
 def test_what_cannot_be_imported(home, tmp_path, source, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ValueError, match="unknown layout; use a folder with videos/1"):
+    with pytest.raises(ValueError, match="no such file or folder; use a folder with videos/1"):
         list(import_clips(source, tmp_path / "out"))

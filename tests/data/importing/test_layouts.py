@@ -90,11 +90,11 @@ def test_names_with_dots_stay_apart(tmp_path):
         ),
         (
             {"metadata.jsonl": lines({"file_name": "../x.mp4", "text": "a"})},
-            r"metadata\.jsonl:1: '\.\./x\.mp4' leads out",
+            r"metadata\.jsonl:1: '\.\./x\.mp4' is outside",
         ),
         (
             {"metadata.jsonl": lines({"video": "a", "text": "a", "prompt": "b"})},
-            r"columns 'text' and 'prompt' may both",
+            r"columns 'text' and 'prompt' both match",
         ),
         ({"metadata.csv": "video,video,text\n"}, r"metadata\.csv: has two columns 'video'"),
         ({"videos/a.mp4": VIDEO}, r"mine: has no folder labels; arrange the files as .*with refilm data import"),
@@ -129,9 +129,9 @@ def test_numbers_of_strangers(tmp_path, number):
 @pytest.mark.parametrize(
     ("content", "line", "complaint"),
     [
-        (b'1.mp4,"it says "hi" loudly"', 41, "not CSV"),
+        (b'1.mp4,"it says "hi" loudly"', 41, "not valid CSV"),
         ("1.mp4,été".encode("latin-1"), 41, r"not UTF-8 text \(byte e9 after 6 characters\)"),
-        (b'1.mp4,"a caption\nof two lines\n1.mp4,a dog', 41, "not CSV"),
+        (b'1.mp4,"a caption\nof two lines\n1.mp4,a dog', 41, "not valid CSV"),
         (b"1.mp4," + b"a" * 200_000, 41, "field larger than field limit"),
         (b"1.mp4," + b"a" * 2_000_000, 41, "is longer than 1,048,576 characters"),
         (b"1.mp4,a\0 \0d\0", 41, "contains NUL characters, which usually means UTF-16"),
@@ -154,7 +154,7 @@ def test_the_line_that_is_at_fault_is_named(tmp_path, content, line, complaint, 
 def test_whatever_parts_the_values(tmp_path, delimiter, mark):
     table = delimiter.join(["video", "caption"]) + "\r\n" + delimiter.join(["1.mp4", '"a fox, red; it jumps"'])
     home = laid_out(tmp_path / "mine", {"1.mp4": VIDEO, "clips.csv": mark + table})
-    assert words(home / "clips.csv").split()[3] == {",": "commas", ";": "semicolons", "\t": "tabs"}[delimiter]
+    assert words(home / "clips.csv").split()[4] == {",": "commas", ";": "semicolons", "\t": "tabs"}[delimiter]
     list(import_clips(f"{home}/clips.csv", tmp_path / "out"))
     assert [example.caption for example in read_examples(tmp_path / "out" / "manifest.jsonl")] == [
         "a fox, red; it jumps"

@@ -75,7 +75,7 @@ def test_the_layout_of_folders_in_a_tar(tmp_path):
             "'words/1': has no video in its folder, but 'clips/1.mp4' is in another; put",
         ),
         (["1.mp4", "videos/1.mp4"], "has two videos"),
-        (["1.mp4", "1.mp4"], "holds '1.mp4' twice"),
+        (["1.mp4", "1.mp4"], "contains '1.mp4' twice"),
     ],
 )
 def test_what_belongs_together_is_not_guessed(tmp_path, names, complaint):

@@ -111,7 +111,7 @@ def test_what_cannot_be_done_is_named_and_no_manifest_is_written(tmp_path):
         in named["short.mp4"]
     )
     assert "every frame is nearly identical to its first; add" in named["still.mp4"]
-    assert "cut short" in named["cut.mp4"]
+    assert "truncated, its end is missing" in named["cut.mp4"]
     (image,) = (tmp_path / "references").iterdir()
     assert not (tmp_path / "new.jsonl").exists()
     rest = plan(examples[:2], tmp_path / "new.jsonl", PrepareSettings(min_distance=1.0))
