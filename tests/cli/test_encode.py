@@ -55,7 +55,7 @@ def test_from_files_to_a_cache(refilm, clips, tiny_base, tmp_path):
     (clips / "labels" / "00001.txt").write_text("another caption\n")
     changed = refilm(*words)
     assert (changed.exit_code, changed.stdout) == (2, "")
-    assert "has changed since it was checked" in changed.stderr
+    assert "has changed since the check" in changed.stderr
 
 
 def test_processes_make_a_cache_together(clips, tiny_base, tmp_path):
