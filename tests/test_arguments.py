@@ -1,4 +1,4 @@
-"""Public functions take what their signature says, and say in one line what else they were given."""
+"""Public functions check their arguments against their signature, with one-line errors."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

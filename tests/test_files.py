@@ -1,4 +1,4 @@
-"""Files and folders: whole or not at all, also under kills, full disks and odd text."""
+"""Files and folders are written atomically, also with kills, full disks and invalid text."""
 
 import errno
 import os
@@ -91,7 +91,7 @@ def test_everything_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch)
         happened.append(f"sync {Path(os.readlink(f'/proc/self/fd/{descriptor}')).name}")
         fsync(descriptor)
 
-    def told(name, real):
+    def reported(name, real):
         def move(source, target):
             happened.append(f"{name} {Path(target).name}")
             real(source, target)
@@ -99,8 +99,8 @@ def test_everything_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch)
         return move
 
     monkeypatch.setattr(os, "fsync", synced)
-    monkeypatch.setattr(os, "rename", told("rename", rename))
-    monkeypatch.setattr(os, "replace", told("replace", replace))
+    monkeypatch.setattr(os, "rename", reported("rename", rename))
+    monkeypatch.setattr(os, "replace", reported("replace", replace))
     with atomic_file(tmp_path / "a.txt") as temporary:
         temporary.write_text("whole")
     assert happened == ["sync a.txt", "replace a.txt", f"sync {tmp_path.name}"]
@@ -243,7 +243,7 @@ def test_a_folder_that_nothing_can_be_written_to_is_refused_before(tmp_path, mon
 
 
 def test_a_folder_without_permission_is_refused_before(tmp_path):
-    """Root, who may write everywhere, becomes nobody for it."""
+    """Root can write everywhere, so the test runs as the user nobody."""
     as_nobody = ["unshare", "--user"] if os.geteuid() == 0 else []
     if as_nobody and subprocess.run([*as_nobody, "true"], check=False).returncode:
         pytest.skip("this system lets nobody give up root's powers")

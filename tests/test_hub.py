@@ -1,4 +1,4 @@
-"""What is a Hub id, and what a download tells."""
+"""Hub ids, and the progress of downloads."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ def test_a_download_tells_its_bytes_and_draws_nothing(tmp_path, monkeypatch, cap
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", download)
     heard = []
-    with listening(lambda *told: heard.append(told)):
+    with listening(lambda *reported: heard.append(reported)):
         assert fetched("me/mine", ["*"]) == tmp_path
     assert fetched("me/mine", ["*"]) == tmp_path  # nobody listens any more
     assert heard == [(60, 100), (100, 100)]

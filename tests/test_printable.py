@@ -1,4 +1,4 @@
-"""Whatever a name or a caption holds, a terminal gets one harmless line of it."""
+"""Any name or caption is printed as one harmless line."""
 
 import pytest
 

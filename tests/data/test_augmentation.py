@@ -1,4 +1,4 @@
-"""Views of a critter's portrait: they depart as far as the settings say, and no farther."""
+"""Augmentation of reference images: it stays within the configured limits."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Videos are cut to the size nearest in shape and to the length that they have; masks follow them; views repeat."""
+"""Clips are cropped to the nearest aspect ratio and trimmed; masks match; augmentation is deterministic."""
 
 import os
 from pathlib import Path
@@ -131,7 +131,7 @@ def test_a_mask_of_another_shape_is_reported_with_its_image(tmp_path):
 
 @pytest.mark.parametrize("changed", ["1.mp4", "mask.mp4", "1.png"])
 def test_what_changes_under_an_encoding_does_not_come_in(tmp_path, changed):
-    """A cache knows its clips by content: another content under the same size and time must not take its place."""
+    """Cache keys are content hashes: other content with the same size and time must not be used instead."""
     for name in ("1.mp4", "mask.mp4"):
         Video(np.full((5, 32, 32, 3), 90, np.uint8), 8).save(tmp_path / name, scale=1)
     Image.new("RGB", (32, 32)).save(tmp_path / "1.png")

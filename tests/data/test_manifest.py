@@ -1,4 +1,4 @@
-"""Folders and manifests: what is right is read whole, what is wrong is named, and no path leads out."""
+"""Folders and manifests: valid entries are read completely, faults are named, and no path leads outside."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from refilm.data.examples import LOST
 
 @pytest.fixture
 def folder(tmp_path) -> Path:
-    """The layout of the research code, with three clips. Nothing is decoded when examples are listed."""
+    """The layout of the SAT fork with reference cross-attention, with three clips. Listing decodes nothing."""
     home = tmp_path / "mine"
     for name, images in {"1": ["1_masked.jpg"], "2": ["b.PNG", "a.webp"], "a.b": ["x.png"]}.items():
         add(home / "videos" / f"{name}.mp4")
@@ -37,7 +37,7 @@ def add(path: Path, text: str = "") -> None:
 
 @pytest.fixture(scope="module")
 def walled(tmp_path_factory) -> Path:
-    """A manifest's folder with a file outside, beside it, and links there."""
+    """A manifest's folder, a file outside it, and links to that file."""
     home = tmp_path_factory.mktemp("walled")
     for path in ("mine/videos/1.mp4", "mine/1.mp4", "mine/1.png", "mine/ü 1.png", "mine2/1.mp4", "secret.mp4", "1.mp4"):
         add(home / path)
@@ -144,7 +144,7 @@ def test_the_other_faults_are_counted(folder):
 
 
 def test_everything_is_listed_with_all_of_its_faults(folder):
-    """What checks a data set needs more than the first fault."""
+    """A check reports more than the first fault."""
     wipe(folder / "labels/2.txt")
     add(folder / "videos/notes.txt")
     stray, one, two, _ = list_examples(folder)

@@ -21,7 +21,7 @@ CAPTIONS = {
 
 @pytest.fixture(scope="module")
 def mine(tmp_path_factory) -> Path:
-    """A folder as people have them: videos with captions beside them."""
+    """A typical folder: videos with captions beside them."""
     spec = importlib.util.find_spec("skvideo")
     assert spec is not None, "pip install absolutely-not-scikit-video"
     assert spec.origin is not None

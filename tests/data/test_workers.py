@@ -1,4 +1,4 @@
-"""Items that fail, hang or kill their process cost themselves alone. The function is `eval`: items say what they do."""
+"""Items that fail, hang or kill their process do not affect others. The function is `eval`; items are expressions."""
 
 import os
 import subprocess
@@ -68,7 +68,7 @@ def test_who_stops_early_leaves_no_process_behind():
 
 
 def test_a_worker_outlives_its_caller_by_little(tmp_path):
-    """A caller that is killed cleans up nothing; the hanging worker's own clock ends it."""
+    """A killed caller cannot clean up; the hanging worker is ended by its own alarm."""
     item = f"(open({str(tmp_path / 'process')!r}, 'w').write(str(__import__('os').getpid())), {HANG})"
     code = f"from refilm.data.workers import in_workers; list(in_workers(eval, [{item!r}], workers=1, seconds=1.0))"
     caller = subprocess.Popen([sys.executable, "-c", code])  # unguarded, and without a file to run again

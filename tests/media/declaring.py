@@ -1,4 +1,4 @@
-"""Videos that say things of themselves: made with the encoders of FFmpeg, of few small frames."""
+"""Videos with metadata, made with FFmpeg's encoders from a few small frames."""
 
 import io
 from collections.abc import Sequence
@@ -51,7 +51,7 @@ def write(
 
 
 def write_jpegs(path: Path, images: list[bytes], *, container: str = "mov", rate: int = 8) -> Path:
-    """A video of JPEG files as they are, with all that they say, as cameras write it."""
+    """A video of unchanged JPEG files with their metadata, as cameras write it."""
     with av.open(str(path), "w", format=container) as file:
         stream = file.add_stream("mjpeg", rate=rate)
         stream.width, stream.height, stream.pix_fmt = *Image.open(io.BytesIO(images[0])).size, "yuvj420p"
@@ -65,7 +65,7 @@ def write_jpegs(path: Path, images: list[bytes], *, container: str = "mov", rate
 
 
 def tagged(pixels: np.ndarray, format: str, *, transfer=2, primaries=2, matrix=2, range=0) -> av.VideoFrame:
-    """A frame of pixels as they are stored, with code points of ITU-T H.273; range 1 is limited, 2 is full."""
+    """A frame of stored pixels with code points of ITU-T H.273; range 1 is limited, 2 is full."""
     frame = av.VideoFrame.from_ndarray(pixels, format=format)
     frame.color_trc, frame.color_primaries, frame.colorspace, frame.color_range = transfer, primaries, matrix, range
     return frame

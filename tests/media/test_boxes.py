@@ -1,4 +1,4 @@
-"""MP4 files of two kilobytes that would take gigabytes before their first frame are refused."""
+"""MP4 files of two kilobytes that would allocate gigabytes before their first frame are refused."""
 
 import io
 import struct
@@ -16,7 +16,7 @@ from .test_containers import box
 
 
 def claiming(content: bytes, frames: int) -> bytes:
-    """A real file that says it has so many frames, one byte each, in one chunk."""
+    """A real file that declares this number of frames, one byte each, in one chunk."""
     changed = bytearray(content)
     numbers = ((b"stsz", 8, 1), (b"stsz", 12, frames), (b"stsc", 16, frames), (b"stts", 12, frames), (b"stts", 16, 1))
     for kind, place, number in numbers:

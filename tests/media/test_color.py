@@ -1,4 +1,4 @@
-"""Colors that a file declares come out as sRGB: HDR, wide gamuts, linear light; right to the published values."""
+"""Declared colors are converted to sRGB and match published values: HDR, wide gamuts, linear light."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ def srgb(light: float) -> float:
 
 
 def shown(value: float, transfer: int, primaries: int = 9) -> np.ndarray:
-    """What a plain image of a signal, 0..1, becomes."""
+    """The converted value of a uniform image with a signal, 0..1."""
     colors = declared_colors(transfer, primaries)
     assert colors is not None
     return to_srgb(np.full((2, 2, 3), round(65535 * value), np.uint16), colors)[0, 0]

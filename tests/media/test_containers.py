@@ -1,4 +1,4 @@
-"""What kind of video a file is, and whether all of it is there, to the byte."""
+"""Detection of the format and of truncation, to the byte."""
 
 import struct
 from pathlib import Path
@@ -23,7 +23,7 @@ MOOV = box(b"moov", bytes(20))
 
 
 def whole(path: Path, content: bytes) -> bool:
-    """Whether a file is taken for whole."""
+    """Whether a file counts as complete."""
     path.write_bytes(content)
     try:
         recognize(path)

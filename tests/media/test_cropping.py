@@ -1,4 +1,4 @@
-"""What containers say of edges that are not to be shown is known, by files that FFmpeg wrote and that were edited."""
+"""Crops declared by containers are detected, in edited files written by FFmpeg."""
 
 import io
 import struct
@@ -16,7 +16,7 @@ from .declaring import gray, write
 FRAMES = [gray(50 + n) for n in range(4)]  # 64 x 48
 
 
-def told(path) -> bool:
+def reported(path) -> bool:
     assert open_video(path).frames.shape == (4, 48, 64, 3)
     part = inspect_video(path)
     found = [one.kind for one in declared_by_video(path, part)]
@@ -33,7 +33,7 @@ def test_clean_apertures_of_mp4(tmp_path, container, aperture, crops):
     path = write(tmp_path / "clip", FRAMES, codec="libx264", container=container)
     content = bytearray(path.read_bytes())
     clap = struct.pack(">I4s8I", 40, b"clap", *aperture, 0, 1, 0, 1)
-    assert not told(path)
+    assert not reported(path)
     entry = content.index(b"avc1", content.index(b"stsd")) - 4
     (length,) = struct.unpack(">I", content[entry : entry + 4])
     for name in (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsd", b"avc1"):
@@ -41,13 +41,13 @@ def test_clean_apertures_of_mp4(tmp_path, container, aperture, crops):
         content[place : place + 4] = struct.pack(">I", struct.unpack(">I", content[place : place + 4])[0] + 40)
     content[entry + length : entry + length] = clap  # moov is behind the data, whose place stays
     path.write_bytes(content)
-    assert told(path) == crops
+    assert reported(path) == crops
 
 
 @pytest.mark.parametrize(("name", "value"), [(0x54AA, 2), (0x54BB, 2), (0x54CC, 1), (0x54DD, 3), (0x54AA, 0)])
 def test_crops_of_matroska(tmp_path, name, value):
     path = write(tmp_path / "clip", FRAMES, codec="libx264")
-    assert not told(path)
+    assert not reported(path)
     content = path.read_bytes()
     video = content.index(b"\xe0\x8a\xb0\x81\x40\xba\x81\x30")  # ten bytes: PixelWidth 64, PixelHeight 48, ...
     void = b"\xec\x01\0\0\0\0\0\0\2\0\0"  # of which five bytes are taken
@@ -55,7 +55,7 @@ def test_crops_of_matroska(tmp_path, name, value):
     crop = struct.pack(">HBH", name, 0x82, value)
     head, inside, rest = content[:video], content[video + 2 : video + 12], content[video + 12 :]
     path.write_bytes(head + b"\xe0\x8f" + inside + crop + rest.replace(void, b"\xec\x84\0\0\0\0", 1))
-    assert told(path) == (value > 0)
+    assert reported(path) == (value > 0)
 
 
 @pytest.mark.parametrize("kind", ["mov", "matroska"])

@@ -1,4 +1,4 @@
-"""Interlaced videos come progressive, as many frames at the same times; all others come untouched."""
+"""Interlaced videos are deinterlaced, with the same frame count and times; all others are unchanged."""
 
 from fractions import Fraction
 
@@ -23,7 +23,7 @@ def moment(step: int, height: int = 96, width: int = 128) -> np.ndarray:
 
 
 def woven(number: int, top_first: bool, **size: int) -> np.ndarray:
-    """Two moments in one frame, line by line."""
+    """Two fields in one frame, line by line."""
     first, second = moment(2 * number, **size), moment(2 * number + 1, **size)
     frame = first.copy()
     frame[1 if top_first else 0 :: 2] = second[1 if top_first else 0 :: 2]
@@ -31,7 +31,7 @@ def woven(number: int, top_first: bool, **size: int) -> np.ndarray:
 
 
 def interlaced(path, codec, container, top_first, *, format="yuv420p", said=True, order=0, **size):
-    """Frames of two moments that say so, or with `said=False` say that they are progressive."""
+    """Frames of two fields that declare it, or with `said=False` declare that they are progressive."""
     frames = [av.VideoFrame.from_ndarray(woven(number, top_first, **size), format="rgb24") for number in range(20)]
     fields = "tff" if top_first else "bff"
     options = {"libx264": {"crf": "4", "x264-params": f"{fields}=1"}, "mjpeg": {"qmin": "1", "qmax": "1"}}
@@ -41,7 +41,7 @@ def interlaced(path, codec, container, top_first, *, format="yuv420p", said=True
 
 
 def flagged(frames, order):
-    """Frames that say which field comes first, as a capture card's do."""
+    """Frames that declare which field comes first, as from a capture card."""
     graph = av.filter.Graph()
     source = graph.add_buffer(
         width=frames[0].width, height=frames[0].height, format=frames[0].format, time_base=Fraction(1, 8)
@@ -108,7 +108,7 @@ def test_frames_speak_for_themselves(tmp_path, codec, container, top_first, form
 
 @pytest.mark.parametrize(("order", "top_first"), [(2, True), (3, False), (4, False), (5, True)])
 def test_what_the_container_alone_knows(tmp_path, order, top_first):
-    """MOV's `fiel` says it of codecs that cannot; an image that is stored in one piece keeps the earlier field."""
+    """MOV's `fiel` declares it for codecs that cannot; an image stored in one piece keeps the earlier field."""
     path = interlaced(tmp_path / "clip", "mjpeg", "mov", top_first, format="yuvj420p", said=False, order=order)
     with av.open(str(path)) as file:
         raw = list(file.decode(video=0))
@@ -152,7 +152,7 @@ def test_times_and_single_frames_stay(tmp_path):
 
 
 def test_frames_that_change_their_size_are_not_mixed():
-    """The filter starts anew: each frame comes with its own size."""
+    """The filter is restarted: each frame keeps its own size."""
     frames = [
         av.VideoFrame.from_ndarray(woven(number, True, height=height), format="rgb24").reformat(format="yuv420p")
         for height in (96, 64)

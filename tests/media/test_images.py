@@ -1,4 +1,4 @@
-"""Images of every kind, made here, must come out as their makers saw them."""
+"""Images of every kind are read as they are meant to be displayed."""
 
 import io
 import struct
@@ -93,7 +93,7 @@ def test_color_profiles_are_honored_and_broken_ones_ignored(tmp_path):
 
 
 def swap_red_and_green(profile: bytes) -> bytes:
-    """The same profile with its first two primaries exchanged: its colors can be told at a glance."""
+    """The same profile with its first two primaries exchanged, which is easy to see in the colors."""
     swap = {b"rXYZ": b"gXYZ", b"gXYZ": b"rXYZ"}
     count = int.from_bytes(profile[128:132], "big")
     table = profile[132 : 132 + 12 * count]

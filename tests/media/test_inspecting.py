@@ -1,4 +1,4 @@
-"""What files hold is told as it is: frames that are shown, turned or left out."""
+"""The content of files is reported correctly: displayed, rotated and excluded frames."""
 
 import av
 import numpy as np

@@ -1,4 +1,4 @@
-"""Images that say in which colors they are come out in sRGB, whichever way they say it."""
+"""Images with any color metadata are converted to sRGB."""
 
 import io
 import struct
@@ -217,7 +217,7 @@ def test_deep_grays_of_tiff(tmp_path, bits, white, row, orientation):
 
 
 def test_premultiplied_tiffs_get_no_dark_edges(tmp_path):
-    """Half of red, premultiplied, with the tag ExtraSamples = 1 that says so: mixed with white it is 255, 128, 128."""
+    """Half-transparent red, premultiplied (tag ExtraSamples = 1): blended with white it is 255, 128, 128."""
     premultiplied = Image.new("RGBA", (8, 8), (128, 0, 0, 128))
     premultiplied.save(tmp_path / "soft.tif")
     tag = struct.pack("<HHIH", 338, 3, 1, 2)  # ExtraSamples, as Pillow writes it: straight
@@ -239,15 +239,15 @@ def test_soft_edges_mix_with_the_background_before_scaling(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("mode", "told"),
+    ("mode", "reported"),
     [("broken", "has an invalid color profile"), ("CMYK", "is CMYK without a color profile"), ("RGB", None)],
 )
-def test_doubtful_colors_are_reported(tmp_path, mode, told):
+def test_doubtful_colors_are_reported(tmp_path, mode, reported):
     image = squares(PURE).convert("CMYK") if mode == "CMYK" else squares(PURE)
     image.save(tmp_path / "photo.jpg", icc_profile=b"not a profile" if mode == "broken" else None)
     found = declared_by_image(tmp_path / "photo.jpg", inspect_image(tmp_path / "photo.jpg"), mask=False)
-    assert [one.kind for one in found] == (["color"] if told else [])
-    assert told is None or told in found[0].message
+    assert [one.kind for one in found] == (["color"] if reported else [])
+    assert reported is None or reported in found[0].message
 
 
 @pytest.mark.parametrize("format", ["TIFF", "PNG", "JPEG", "BMP"])
@@ -255,11 +255,11 @@ def test_pixels_that_are_not_square_are_reported(tmp_path, format):
     for name, density in {"fax": (200, 100), "plain": (72, 72)}.items():
         Image.new("RGB", (40, 40)).save(tmp_path / name, format, dpi=density)
     Image.new("RGB", (40, 40)).save(tmp_path / "silent", format)
-    told = {}
+    reported = {}
     for name in ("fax", "plain", "silent"):
         findings = declared_by_image(tmp_path / name, inspect_image(tmp_path / name), mask=False)
-        told[name] = [(one.kind, one.message.split(": ")[1].partition(", but")[0]) for one in findings]
-    assert told == {
+        reported[name] = [(one.kind, one.message.split(": ")[1].partition(", but")[0]) for one in findings]
+    assert reported == {
         "fax": [("size", "declares a pixel aspect ratio of 0.5")],
         "plain": [],
         "silent": [],
@@ -267,7 +267,7 @@ def test_pixels_that_are_not_square_are_reported(tmp_path, format):
 
 
 def test_a_ratio_of_pixels_alone(tmp_path):
-    """PNG and JFIF can say the shape of pixels without a unit."""
+    """PNG and JFIF can declare the pixel aspect ratio without a unit."""
     png(tmp_path / "a.png", Image.new("RGB", (40, 40)), (b"pHYs", struct.pack(">IIB", 3, 1, 0)))
     assert inspect_image(tmp_path / "a.png").pixel_aspect == pytest.approx(1 / 3)
     Image.new("RGB", (40, 40)).save(buffer := io.BytesIO(), "JPEG")
@@ -297,7 +297,7 @@ def test_masks_are_what_is_stored_and_clear_parts_are_black(tmp_path):
 
 @pytest.mark.parametrize(("value", "bad"), [(255, False), (128, False), (127, True), (1, True), (0, True)])
 def test_masks_of_labels_are_refused(tmp_path, value, bad):
-    """Labels 0 and 1, or a palette's dark red, are read as next to nothing."""
+    """Labels 0 and 1, or a palette's dark red, are read as nearly black."""
     Image.fromarray(np.full((8, 8), value, np.uint8)).save(tmp_path / "mask.png")
     found = declared_by_image(tmp_path / "mask.png", inspect_image(tmp_path / "mask.png"), mask=True)
     assert [(one.kind, one.level) for one in found] == ([("mask", "error")] if bad else [])

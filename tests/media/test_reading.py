@@ -1,4 +1,4 @@
-"""Reading videos that others made: turned, stretched, cut short, or no videos at all."""
+"""Reading videos from other programs: rotated, stretched, truncated, or not videos at all."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -140,7 +140,7 @@ def test_cut_short(tmp_path, container, codec, kept):
 
 
 def test_moov_first_cut_at_a_frame_is_noticed(tmp_path):
-    """FFmpeg alone would return the frames that are left and say nothing."""
+    """FFmpeg alone would return the remaining frames without an error."""
     Video(ramp(), 8).save(tmp_path / "video.mp4", scale=1)
     with av.open(str(tmp_path / "video.mp4")) as container:
         third = [packet.pos for packet in container.demux(video=0) if packet.size][3]
@@ -196,7 +196,7 @@ def test_more_frames_than_memory_are_refused(tmp_path, monkeypatch):
 
 
 def plain_frames(path, seconds) -> list[tuple[float, np.ndarray]]:
-    """The twin of `open_frames` that decodes everything."""
+    """The reference implementation of `open_frames`, which decodes everything."""
     frames = open_video(path).frames
     kind = "avi" if path.name.startswith("avi") else None
     with av.open(str(path)) as container:

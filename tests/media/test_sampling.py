@@ -1,4 +1,4 @@
-"""Resampling in time takes the frames that are nearest, from files of any rate, and no more than a part has."""
+"""Sampling in time uses the nearest frames, from files of any rate, and no more than a part has."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ rates = st.sampled_from([1.0, 7.5, 8.0, 16.0, 23.976, 30.0, 60.0])
 
 @given(times, rates, st.integers(0, 200).map(lambda tick: tick / 100), st.none() | st.integers(1, 300))
 def test_each_moment_gets_the_nearest_frame(frames, fps, start, hundredths):
-    """The plain twin looks at all frames for each moment."""
+    """The reference implementation compares all frames for each time."""
     half = 0.05
     end = float("inf") if hundredths is None else start + hundredths / 100
     moments = []
@@ -31,7 +31,7 @@ def test_each_moment_gets_the_nearest_frame(frames, fps, start, hundredths):
 
 @pytest.fixture(scope="module")
 def counting(tmp_path_factory):
-    """Two seconds at 24 frames a second; the gray of a frame tells its number."""
+    """Two seconds at 24 fps; the gray value of a frame is its number."""
     path = tmp_path_factory.mktemp("videos") / "counting.mp4"
     frames = np.stack([np.full((64, 64, 3), 4 * number + 10, np.uint8) for number in range(48)])
     Video(frames, 24).save(path, scale=1)
@@ -60,7 +60,7 @@ def test_a_part_of_a_file(counting):
 
 
 def test_a_gap_of_years_is_counted_at_once():
-    """A file may say anything of its times; the moments between are not gone through one by one."""
+    """A file can declare any times; the times in between are not enumerated one by one."""
     runs = list(nearest(iter([(0.0, "a"), (1e9, "b")]), fps=8, start=0, end=float("inf"), half=0.5))
     assert [frame for frame, _ in runs] == ["a", "b"]
     assert runs[0][1] == 4 * 10**9 + 1

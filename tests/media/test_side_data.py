@@ -1,4 +1,4 @@
-"""Decoded frames are let go, and what rides along with them is known all the same."""
+"""Decoded frames are released although their side data is read."""
 
 import gc
 import io
@@ -88,7 +88,7 @@ def test_orientations(tmp_path, turn):
 
 @pytest.mark.parametrize(("degrees", "mirrored"), [(90, True), (-90, True)])
 def test_mirrored_quarter_turns(tmp_path, degrees, mirrored):
-    """The display matrix as FFmpeg writes it: first mirrored, then turned."""
+    """The display matrix as FFmpeg writes it: first mirrored, then rotated."""
     way = {"degrees": degrees, "hflip": mirrored}
     path = write(tmp_path / "clip.mp4", [gray(40)], codec="libx264", container="mp4", turn=way)
     with reading(path) as video:
@@ -113,7 +113,7 @@ def jpegs(**said) -> list[bytes]:
 
 @pytest.mark.parametrize("container", ["mov", "avi"])
 def test_frames_of_cameras_with_exif_are_read(tmp_path, container):
-    """FFmpeg hands EXIF on, as a kind of side data that PyAV cannot list."""
+    """FFmpeg passes EXIF on as a type of side data that PyAV cannot list."""
     exif = Image.Exif()
     exif[0x010F], exif[0x0112] = "a camera", 6  # its maker; to be turned a quarter, clockwise
     path = write_jpegs(tmp_path / "clip", jpegs(exif=exif), container=container)
@@ -128,8 +128,8 @@ def test_a_profile_in_a_video_is_reported(tmp_path):
         path = write_jpegs(tmp_path / name, jpegs(icc_profile=content))
         part = inspect_video(path)
         names[name] = part.sides.profile
-        told = [one.message for one in declared_by_video(path, part) if one.kind == "color"]
-        assert bool(told) == (name != "sRGB")
+        reported = [one.message for one in declared_by_video(path, part) if one.kind == "color"]
+        assert bool(reported) == (name != "sRGB")
     assert names == {"damaged": "damaged", "sRGB": "", "LAB": "Lab identity built-in"}
 
 

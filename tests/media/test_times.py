@@ -1,4 +1,4 @@
-"""When frames are shown, by what containers of each kind say: empty places, offsets, edit lists."""
+"""Times of frames in each container format: empty slots, offsets, edit lists."""
 
 import pytest
 
@@ -27,7 +27,7 @@ def times(path) -> list[float]:
     ("codec", "container"), [("mjpeg", "avi"), ("ffv1", "avi"), ("ffv1", "matroska"), ("libx264", "mp4")]
 )
 def test_places_that_are_left_empty_take_their_time(tmp_path, codec, container):
-    """Capture programs leave out what they could not store in time; AVI has empty chunks for that."""
+    """Capture programs drop frames that they could not store in time; AVI has empty chunks for them."""
     path = clip(tmp_path / "clip", codec, container)
     assert times(path) == pytest.approx([place / 8 for place in PLACES])
     assert duration(path) == pytest.approx(13 / 8)
@@ -47,7 +47,7 @@ def test_frames_of_avi_that_come_in_another_order_are_all_there(tmp_path, codec)
     ("codec", "container"), [("libx264", "matroska"), ("libvpx-vp9", "webm"), ("libx264", "mp4"), ("mjpeg", "mov")]
 )
 def test_the_first_frame_is_second_0(tmp_path, codec, container):
-    """Recordings of a stream begin anywhere; how long they are is counted from their first frame."""
+    """Recordings of a stream start at any time; their duration is counted from their first frame."""
     path = clip(tmp_path / "clip", codec, container, places=range(40, 46))
     part = inspect_video(path)
     assert part.times == pytest.approx([place / 8 for place in range(6)])

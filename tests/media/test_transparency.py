@@ -1,4 +1,4 @@
-"""What is transparent lies on white: in videos as in images, with soft edges mixed before anything is scaled."""
+"""Transparent parts are blended with white, in videos as in images, before any scaling."""
 
 import av
 import numpy as np
@@ -56,7 +56,7 @@ def test_opaque_pixels_that_could_be_transparent_are_untouched(tmp_path):
 
 
 def test_webm_with_alpha_keeps_its_other_claims(tmp_path):
-    """Its transparency needs another decoder, which does not hear what the container says of colors."""
+    """Its transparency requires another decoder, which does not receive the container's color metadata."""
     frames = [half_clear("yuva420p") for _ in range(24)]
     for number, frame in enumerate(frames):
         frame.color_trc, frame.color_primaries = 8, 12  # linear light, P3
@@ -85,7 +85,7 @@ def test_frames_larger_than_is_declared_never_reach_libvpx(tmp_path, monkeypatch
 
 
 def test_gifs_with_clear_parts_and_their_disposal(tmp_path):
-    """Three frames: the second is laid on the first, the third replaces both."""
+    """Three frames: the second is drawn over the first, the third replaces both."""
     frames = []
     for number in range(3):
         frame = Image.new("RGBA", (WIDTH, HEIGHT), (0, 0, 0, 0))

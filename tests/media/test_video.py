@@ -1,4 +1,4 @@
-"""Videos saved and read again. Files are real; what a format loses is bounded, the rest must be equal."""
+"""Videos saved and read again: losses of a format are bounded, everything else must be equal."""
 
 import base64
 import tempfile

@@ -1,4 +1,4 @@
-"""A check from its beginning to its end, for data sets of small clips."""
+"""A complete check, for data sets of small clips."""
 
 from pathlib import Path
 

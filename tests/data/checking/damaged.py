@@ -1,4 +1,4 @@
-"""Videos and images as nobody wants them, of each kind as many as are asked for, the same ones every time."""
+"""Damaged videos and images of each kind, in any number, deterministic."""
 
 import io
 import random
@@ -77,7 +77,7 @@ def text(path: Path, n: int) -> None:
 
 
 def playlist(path: Path, n: int) -> None:
-    """FFmpeg, left to guess, would read the other file."""
+    """FFmpeg's own format detection would read the other file."""
     other = write(path.with_name("other.mp4"), video(0)).name
     heads = [b"", b"\0\0\0\x20ftypisom\n", b"\x1a\x45\xdf\xa3\n", b"RIFF\0\0\0\0AVI \n"]
     lists = [f"ffconcat version 1.0\nfile {other}\n", f"#EXTM3U\n#EXTINF:1,\n{other}\n#EXT-X-ENDLIST\n"]

@@ -1,4 +1,4 @@
-"""A check finds what is wrong with clips, and says nothing of what is right."""
+"""A check reports the faults of clips and nothing about valid ones."""
 
 import importlib
 import json
@@ -20,7 +20,7 @@ from .damaged import image, video, write
 
 @pytest.fixture
 def home(tmp_path) -> Path:
-    """Two sound clips, a and b, with two images of each subject."""
+    """Two valid clips, a and b, with two images of each subject."""
     for seed, name in enumerate("ab"):
         write(tmp_path / f"{name}.mp4", video(seed))
         image(seed).save(tmp_path / f"{name}.png")
@@ -29,7 +29,7 @@ def home(tmp_path) -> Path:
 
 
 def manifest(home: Path, *lines: dict) -> Path:
-    """Lines where only what matters is said: else it is clip a."""
+    """Lines given by their differences from clip a."""
     sound = {"video": "a.mp4", "caption": "a dog runs", "references": ["a.png"], "subject": "dog"}
     (home / "clips.jsonl").write_text("\n".join(json.dumps(sound | line) for line in lines))
     return home / "clips.jsonl"
@@ -205,7 +205,7 @@ LATIN = b"caf\xe9".decode(errors="surrogateescape")
 
 
 def folder_of(home: Path, name: str) -> Path:
-    """A folder with a sound clip, and one of that name."""
+    """A folder with a valid clip, and one of that name."""
     for part in ("videos", "labels", "ref_images/a", f"ref_images/{name}"):
         (home / part).mkdir(parents=True, exist_ok=True)
     for seed, stem in enumerate(("a", name)):
@@ -261,7 +261,7 @@ def test_findings_name_what_a_clip_was_imported_from(home):
 
 
 def test_faster_clips_are_as_good(home):
-    """Of 24 or 30 frames a second the nearest are taken; only slower ones are repeated."""
+    """At 24 or 30 fps the nearest frames are used; only slower clips have repeated frames."""
     lines = []
     for rate in (10, 24, 25, 30, 60):
         Video(video(rate, frames=2 * rate), rate).save(home / f"{rate}.mp4", scale=1)
@@ -273,7 +273,7 @@ def test_faster_clips_are_as_good(home):
 def test_a_folder_that_cannot_be_written_to_is_reported_before_anything_is_looked_at(
     home, tmp_path, monkeypatch, refilm
 ):
-    """As the system answers on a read-only disk; the remedy that is named works."""
+    """Simulates a read-only disk; the suggested fix works."""
     module = importlib.import_module("refilm.data.checking.check")  # the package has a function of that name
     real, clips = module.TemporaryFile, home / "mine"
     folder_of(clips, "b")

@@ -1,4 +1,4 @@
-"""Only what was checked, found usable, and is still the same can be used."""
+"""Only a data set that was checked, is usable and has not changed can be used."""
 
 import hashlib
 import json
@@ -17,7 +17,7 @@ from .damaged import image, video, write
 
 @pytest.fixture(scope="module")
 def usable(tmp_path_factory) -> Path:
-    """The folder of a manifest that was checked."""
+    """The folder of a checked manifest."""
     home = tmp_path_factory.mktemp("usable")
     write(home / "a.mp4", video(0))
     image(0).save(home / "a.png")
@@ -106,7 +106,7 @@ def test_never_checked_unreadable_or_unusable(clips):
 
 
 def test_files_outside_must_be_allowed_by_who_uses_them_too(clips):
-    """A report may come with the data set, from somebody else."""
+    """A report can come with a downloaded data set."""
     (clips.parent / "inner").mkdir()
     inner = clips.parent / "inner" / "clips.jsonl"
     inner.write_text(line(video="../a.mp4", references=["../a.png"]))

@@ -1,4 +1,4 @@
-"""Damaged files by the hundred: none stops the check, and each is told for what it is."""
+"""Hundreds of damaged files: none stops the check, and each is reported with the right finding."""
 
 import json
 from pathlib import Path
@@ -38,46 +38,46 @@ def make(home: Path, videos: int, images: int) -> Path:
 
 
 def judge(report: Report, home: Path) -> dict[str, int]:
-    """Every file is told for what it is; counts those that are broken in a way that cannot be known."""
+    """Every file has the right finding; counts those whose damage cannot be detected."""
     silent: dict[str, int] = {}
     for clip in report.clips:
         name = clip.references[0] if clip.video == "good.mp4" else clip.video
-        told = [finding for finding in clip.findings if finding.kind not in SHARED]
-        assert all(name in finding.message for finding in told), clip
+        reported = [finding for finding in clip.findings if finding.kind not in SHARED]
+        assert all(name in finding.message for finding in reported), clip
         what, kind, number = name.rpartition(".")[0].split("-")
         if kind == "flipped":
-            silent[what] = silent.get(what, 0) + (not told)
-            assert told or sound(home / name), clip
+            silent[what] = silent.get(what, 0) + (not reported)
+            assert reported or sound(home / name), clip
         else:
             expect = expect_video if what == "video" else expect_image
-            expect(kind, int(number), clip, {finding.kind for finding in told}, report.files[name].facts)
+            expect(kind, int(number), clip, {finding.kind for finding in reported}, report.files[name].facts)
     return silent
 
 
-def expect_video(kind: str, number: int, clip: ClipReport, told: set[str], facts: str) -> None:
+def expect_video(kind: str, number: int, clip: ClipReport, reported: set[str], facts: str) -> None:
     if kind in ("truncated", "empty", "text", "playlist", "audio"):
-        assert told, clip
-        assert told <= UNREADABLE, clip
+        assert reported, clip
+        assert reported <= UNREADABLE, clip
         assert not clip.usable
     elif kind == "one frame":
-        assert told == {"short"}, clip
+        assert reported == {"short"}, clip
     elif kind == "variable":
-        assert told - {"rate"} == {"variable rate"}, clip
+        assert reported - {"rate"} == {"variable rate"}, clip
         assert clip.usable
     elif kind == "rotated":
-        assert told - {"size"} == {"turned"}, clip
+        assert reported - {"size"} == {"turned"}, clip
         assert ("64 x 96" if number % 4 < 2 else "96 x 64") in facts
         assert clip.usable
     else:
-        assert (told, clip.usable, "10 bit" in facts) == (set(), True, True), clip
+        assert (reported, clip.usable, "10 bit" in facts) == (set(), True, True), clip
 
 
-def expect_image(kind: str, number: int, clip: ClipReport, told: set[str], facts: str) -> None:
+def expect_image(kind: str, number: int, clip: ClipReport, reported: set[str], facts: str) -> None:
     if kind in ("bomb", "truncated", "no image", "empty"):
-        assert told == {"unreadable"}, clip
+        assert reported == {"unreadable"}, clip
         assert not clip.usable
         return
-    assert told == {"animated": {"animated"}, "cmyk": {"color"}}.get(kind, set()), clip
+    assert reported == {"animated": {"animated"}, "cmyk": {"color"}}.get(kind, set()), clip
     assert clip.usable
     upright = "64 x 96" if kind == "exif" and 2 + number % 7 > 4 else "96 x 64"
     forms = {
@@ -92,7 +92,7 @@ def expect_image(kind: str, number: int, clip: ClipReport, told: set[str], facts
 
 
 def sound(path: Path) -> bool:
-    """Whether FFmpeg or Pillow, asked plainly, find nothing wrong: neither format has checksums for all it holds."""
+    """Whether FFmpeg or Pillow report no error: neither format has checksums for all of its content."""
     if path.name.startswith("image"):
         with Image.open(path) as image:
             image.load()

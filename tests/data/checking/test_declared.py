@@ -1,4 +1,4 @@
-"""What a file says of itself is told where reading it costs something, and only there."""
+"""Metadata is reported where applying it has a cost, and only there."""
 
 from fractions import Fraction
 
@@ -15,13 +15,13 @@ from .checks import checked
 
 
 def findings(home, name):
-    """What is found about a clip, its kinds and sentences, but for its size and missing reference."""
+    """The findings of a clip, kinds and messages, except for its size and missing reference."""
     (home / "clips.jsonl").write_text(f'{{"video": "{name}", "caption": "a dog runs", "references": []}}\n')
     (clip,) = checked(home / "clips.jsonl").clips
     return {one.kind: one.message for one in clip.findings if one.kind not in ("no reference", "size", "short", "rate")}
 
 
-def told(home, name, kind) -> str:
+def reported(home, name, kind) -> str:
     found = findings(home, name)
     assert set(found) == {kind}
     return found[kind].removeprefix(str(home / name) + ": ")
@@ -34,7 +34,7 @@ def test_nothing_is_reported_of_a_plain_clip(tmp_path):
 
 def test_interlaced(tmp_path):
     interlaced(tmp_path / "1.mp4", "libx264", "mp4", True)
-    assert told(tmp_path, "1.mp4", "interlaced").startswith("is interlaced; it is deinterlaced with bwdif")
+    assert reported(tmp_path, "1.mp4", "interlaced").startswith("is interlaced; it is deinterlaced with bwdif")
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_interlaced(tmp_path):
 def test_colors(tmp_path, transfer, primaries, message):
     frames = [gray(400 + 9 * n, bits=10, transfer=transfer, primaries=primaries, matrix=9) for n in range(12)]
     write(tmp_path / "1.mkv", frames)
-    assert told(tmp_path, "1.mkv", "color").startswith(message)
+    assert reported(tmp_path, "1.mkv", "color").startswith(message)
 
 
 def test_wide_gamuts_of_sdr_are_converted_without_a_warning(tmp_path):
@@ -67,23 +67,23 @@ def test_transparent(tmp_path):
     for number, frame in enumerate(frames):
         frame.paste((200, 10 * number, 0, 255), (4 * number, 8, 4 * number + 9, 30))
     frames[0].save(tmp_path / "1.gif", save_all=True, append_images=frames[1:], duration=120, disposal=2)
-    assert told(tmp_path, "1.gif", "transparent").startswith("has transparent parts, which are read on white")
+    assert reported(tmp_path, "1.gif", "transparent").startswith("has transparent parts, which are read on white")
 
 
 def test_empty_places_of_avi_are_no_missing_frames(tmp_path):
     frames = [gray(90 + 5 * n).reformat(format="yuvj420p") for n in range(12)]
     write(tmp_path / "1.avi", frames, codec="mjpeg", container="avi", places=[*range(6), *range(10, 16)])
-    assert told(tmp_path, "1.avi", "variable rate")
+    assert reported(tmp_path, "1.avi", "variable rate")
 
 
 def test_two_eyes(tmp_path):
     frames = [gray(90 + n) for n in range(12)]
     write(tmp_path / "1.mkv", frames, codec="libx264", metadata={"stereo_mode": "left_right"})
-    assert told(tmp_path, "1.mkv", "spatial").startswith("is stereoscopic (side by side) and read as one")
+    assert reported(tmp_path, "1.mkv", "spatial").startswith("is stereoscopic (side by side) and read as one")
 
 
 def two_streams(path, default: int):
-    """Dark and bright frames, one stream each; one of them is to be shown by default."""
+    """Dark and bright frames, one stream each; one of them is the default."""
     with av.open(str(path), "w") as file:
         streams = [file.add_stream("libx264", rate=8) for _ in range(2)]
         for number, stream in enumerate(streams):
@@ -103,7 +103,7 @@ def two_streams(path, default: int):
 def test_of_several_streams_that_of_players_is_read(tmp_path, default):
     path = two_streams(tmp_path / "1.mkv", default)
     assert (open_video(path).frames.mean() > 128) == (default == 1)
-    assert told(tmp_path, "1.mkv", "streams").startswith("has 2 video streams, of which only one is read; keep the")
+    assert reported(tmp_path, "1.mkv", "streams").startswith("has 2 video streams, of which only one is read; keep the")
 
 
 def test_a_cover_is_no_stream(tmp_path):

@@ -1,4 +1,4 @@
-"""Copies look the same, other images do not, and the bands find every pair that comparing all with all finds."""
+"""Copies match, other images do not, and the bands find every pair that comparing all pairs finds."""
 
 import io
 

@@ -1,4 +1,4 @@
-"""What critters promise: who can appear, clips that are functions of their number, motions that are what they say."""
+"""Properties of critters: the subjects, clips as pure functions of their index, motions that match their names."""
 
 import dataclasses
 import hashlib
@@ -17,7 +17,7 @@ CAT = critters.Subject("cat", "red", "yellow", "bellied", "wide")
 
 
 def seen(motion: str, seed: int, *, subject: critters.Subject = CAT, size: int = critters.SIZE) -> np.ndarray:
-    """Where the critter shows in a real video: all that is not its scene. (F, H, W) bool."""
+    """Where the critter is visible in a video: everything that is not the scene. (F, H, W) bool."""
     scene = tuple(critters.SCENES)[seed % len(critters.SCENES)]
     video = critters.render(critters.Story(subject, motion, scene), np.random.default_rng(seed), size=size)
     stage = paint_scene(scene, size, np.random.default_rng(seed))
@@ -25,7 +25,7 @@ def seen(motion: str, seed: int, *, subject: critters.Subject = CAT, size: int =
 
 
 def centres(mask: np.ndarray) -> np.ndarray:
-    """The middles of the silhouettes' bounds, x and y in pixels: (F, 2)."""
+    """The centers of the silhouettes' bounding boxes, x and y in pixels: (F, 2)."""
     across, down = mask.any(axis=1), mask.any(axis=2)
     middle = lambda line: (line.argmax() + len(line) - 1 - line[::-1].argmax()) / 2  # noqa: E731
     return np.array([(middle(x), middle(y)) for x, y in zip(across, down, strict=True)])
@@ -43,7 +43,7 @@ def test_thousands_of_subjects_of_which_a_tenth_is_held_out():
 
 
 def test_the_held_out_are_the_same_for_good():
-    """Models were trained without these very critters; with others held out, they would be scored on what they saw."""
+    """Models were trained without exactly these critters; another split would score them on training subjects."""
     names = sorted(subject.appearance for subject in critters.subjects("held_out"))
     assert len(names) == 641
     assert {"red split yellow ball with wide eyes", "white bellied pink heart with wide eyes"} < set(names)

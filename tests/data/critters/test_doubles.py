@@ -1,4 +1,4 @@
-"""Two critters in one clip: who they are, that each moves as it says and by itself, and where each of them is."""
+"""Two critters in one clip: their subjects, their independent motions, and their masks."""
 
 import itertools
 

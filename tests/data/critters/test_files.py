@@ -1,4 +1,4 @@
-"""critters written as files are read back as the very clips that are drawn in memory."""
+"""critters written as files are identical to the clips rendered in memory when read back."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""Clips that were drawn before are drawn the same for ever: caches, benchmarks and the model's card count on it."""
+"""Rendered clips never change between versions: caches, benchmarks and the model card depend on them."""
 
 from pathlib import Path
 
@@ -18,8 +18,8 @@ CLIPS = [
 
 @pytest.mark.parametrize("row", range(len(CLIPS)))
 def test_clips_stay_what_they_were(row):
-    seed, index, split, told = CLIPS[row]
-    assert critters.story(seed, index, split).appearance_caption == told
+    seed, index, split, reported = CLIPS[row]
+    assert critters.story(seed, index, split).appearance_caption == reported
     frames = critters.draw_video(seed, index, split)[::8]
     drawn = np.concatenate([*frames, critters.draw_portrait(seed, index, split, number=1, size=64)], axis=1)
     before = np.asarray(Image.open(DRAWN))[64 * row : 64 * (row + 1)]

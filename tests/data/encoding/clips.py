@@ -1,4 +1,4 @@
-"""Small data sets for the tests here, and encoders that cost little."""
+"""Small data sets and cheap encoders for these tests."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,7 +22,7 @@ def encoders_of(base: Path) -> Encoders:
 
 
 class Encoding:
-    """Encodes again and again, and tells how many encodings each time has made."""
+    """Encodes repeatedly, and returns the number of encodings created each time."""
 
     def __init__(self, base: Path):
         self.encoders = encoders_of(base)
@@ -45,7 +45,7 @@ class Encoding:
         return sum({step.what: step.done for step in steps}.values())
 
     def other(self, **parts: str) -> EncoderIdentity:
-        """Encoders some of which are others."""
+        """The encoders with some of them replaced."""
         return replace(self.identity, **parts)
 
 

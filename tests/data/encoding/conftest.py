@@ -1,4 +1,4 @@
-"""Encoders, and clips as files, for the tests here."""
+"""Encoders and clip files for these tests."""
 
 import shutil
 from pathlib import Path
@@ -18,7 +18,7 @@ def encoding(tiny_base) -> Encoding:
 
 @pytest.fixture(scope="session")
 def sound(encoding, tmp_path_factory) -> Path:
-    """A cache of five critters, not to write into."""
+    """A cache of five critters; do not write to it."""
     folder: Path = tmp_path_factory.mktemp("sound") / "cache"
     encoding(CLIPS, folder)
     return folder

@@ -1,4 +1,4 @@
-"""A cache that was changed after it was written: reading refuses it in one line, and `verify` names the file."""
+"""A cache that was changed after it was written: reading fails with one line, and `verify` names the file."""
 
 import json
 import os
@@ -114,10 +114,12 @@ def test_what_cannot_be_read_just_now_stays(cache):
     as_nobody = ["unshare", "--user"] if os.geteuid() == 0 else []
     if as_nobody and subprocess.run([*as_nobody, "true"], check=False).returncode:
         pytest.skip("this system lets nobody give up root's powers")
-    told = subprocess.run([*as_nobody, sys.executable, "-c", code, cache], capture_output=True, text=True, check=True)
+    reported = subprocess.run(
+        [*as_nobody, sys.executable, "-c", code, cache], capture_output=True, text=True, check=True
+    )
     path.chmod(0o644)
-    assert f"{path.name}: permission denied" in told.stdout
-    assert "the file was left unchanged" in told.stdout
+    assert f"{path.name}: permission denied" in reported.stdout
+    assert "the file was left unchanged" in reported.stdout
     assert [verdict for verdict in verify(cache) if verdict.fault] == []
 
 
@@ -136,7 +138,7 @@ def test_a_cache_of_version_0_1_still_reads_and_is_checked(cache, sound):
 
 
 def test_two_encodes_of_one_cache_end_well(encoding, tiny_base, tmp_path):
-    """The second waits for the first, and finds all encoded."""
+    """The second command waits for the first, and finds everything encoded."""
     code = """
 import sys
 from pathlib import Path
@@ -159,17 +161,17 @@ print("made", [step.done for step in steps][-1:])
     for process in both:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
-    told = [""] * 2
+    reported = [""] * 2
     for process in both:
         assert process.stdin is not None
         process.stdin.write("go\n")
         process.stdin.flush()
     for number, process in enumerate(both):
-        told[number], _ = process.communicate()
-        assert process.returncode == 0, told[number]
-    assert sorted(told, key=len)[0].startswith("made [")
-    assert "made []" in "".join(told)
-    assert "waiting" in "".join(told)
+        reported[number], _ = process.communicate()
+        assert process.returncode == 0, reported[number]
+    assert sorted(reported, key=len)[0].startswith("made [")
+    assert "made []" in "".join(reported)
+    assert "waiting" in "".join(reported)
     encoding(Critters(24), tmp_path / "alone")
     assert {path.name for path in (tmp_path / "alone").iterdir()} == {p.name for p in (tmp_path / "cache").iterdir()}
     assert not [verdict for verdict in verify(tmp_path / "cache") if verdict.fault]

@@ -1,4 +1,4 @@
-"""What is encoded is what the encoders say; it is encoded once, whoever is stopped, killed or changed in between."""
+"""Encodings equal the encoders' output and are created once, also after interruptions, kills and changes."""
 
 import os
 import shutil
@@ -28,7 +28,7 @@ def close(a, b, tolerance=2e-3) -> bool:
 
 
 def test_encodings_are_what_the_encoders_say(encoding, tmp_path):
-    """The plain twin: one clip after another, straight through the encoders."""
+    """The reference implementation: one clip after another, directly through the encoders."""
     clips = Critters(3, references=2, size=32)
     assert encoding(clips, tmp_path) == 3 + 6 + len({c for i in range(3) for c in clips[i].captions})
     found = EncodedSet(tmp_path)

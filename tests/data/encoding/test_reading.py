@@ -16,7 +16,7 @@ from refilm.sizes import Compression
 
 
 def make(folder, subjects: list[str | None]) -> EncodedSet:
-    """A cache whose clip i holds nothing but the number i; it has two captions and two references."""
+    """A cache whose clip i contains only the number i; it has two captions and two references."""
     folder.mkdir(parents=True, exist_ok=True)
     entries = []
     for start in range(0, len(subjects), 50):

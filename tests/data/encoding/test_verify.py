@@ -1,4 +1,4 @@
-"""Damage anywhere in a cache is found and named, and encoding again mends just that."""
+"""Damage anywhere in a cache is found and named, and encoding again fixes only that."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A Hub of one data set, `owner/name`, on this machine: as much of the protocol as streaming asks for."""
+"""A local Hub with one data set, `owner/name`: the part of the protocol that streaming requires."""
 
 import hashlib
 import http.server
@@ -15,7 +15,7 @@ REPOSITORY = "/api/datasets/owner/name"
 
 @contextmanager
 def serving(folder: Path) -> Iterator[str]:
-    """Serve the files of a folder; gives the address."""
+    """Serve the files of a folder; yields the address."""
     files = {path.name: path.read_bytes() for path in folder.iterdir()}
 
     class Handler(http.server.BaseHTTPRequestHandler):

@@ -13,7 +13,7 @@ TOO_MUCH = "takes more than 104,857,600 bytes"
 
 
 def unpacked(case: str, folder: Path) -> str:
-    """What reading one of the script's files ends with, within 100 MiB a row."""
+    """The output of reading one of the script's files, with a limit of 100 MiB per row."""
     said = ""
     for part in ("prepare", "read"):
         command = [sys.executable, str(SCRIPT), case, part]

@@ -1,4 +1,4 @@
-"""Clips of every format arrive as files and a manifest; nothing in an archive or a table leads out; all or nothing."""
+"""Clips of every format become files and a manifest, atomically; no path in an archive or table leads outside."""
 
 import csv
 import io
@@ -30,7 +30,7 @@ def mp4(tmp_path_factory) -> bytes:
 
 @pytest.fixture
 def home(tmp_path, mp4) -> Path:
-    """A folder with files to be listed, and one outside."""
+    """A folder with files to list, and a file outside it."""
     (tmp_path / "home" / "clips").mkdir(parents=True)
     for name in ("clips/1.mp4", "clips/2.mov", "../secret.mp4"):
         (tmp_path / "home" / name).write_bytes(mp4)
@@ -231,10 +231,17 @@ def archive(path: Path, members: dict[str, bytes | tarfile.TarInfo]) -> Path:
 
 
 def test_tars(home, tmp_path, mp4):
-    told = json.dumps({"text": "a fox", "end": 1.0, "subject": "fox", "license": "free"}).encode()
+    reported = json.dumps({"text": "a fox", "end": 1.0, "subject": "fox", "license": "free"}).encode()
     archive(
         home / "b.tar",
-        {"s/2.mkv": mp4, "s/2.json": told, "s/2.png": PNG, "s/2.side.jpg": PNG, "s/2.mask.mp4": mp4, "s/2.cls": b"7"},
+        {
+            "s/2.mkv": mp4,
+            "s/2.json": reported,
+            "s/2.png": PNG,
+            "s/2.side.jpg": PNG,
+            "s/2.mask.mp4": mp4,
+            "s/2.cls": b"7",
+        },
     )
     archive(home / "a.tar", {"1.mp4": mp4, "1.txt": "ein  Hündchen".encode(), "./.DS_Store": b"x"})
     one, two = imported(home, tmp_path / "out", columns="caption=text")
@@ -306,7 +313,7 @@ def test_archives_that_lie_about_their_sizes(home, tmp_path, mp4):
 
 
 def from_hub(repository: Path, home: Path, *words: str) -> subprocess.CompletedProcess:
-    """`refilm data import owner/name out`, in a process that believes to be online."""
+    """`refilm data import owner/name out`, in a process with a simulated Hub."""
     with serving(repository) as address:
         place = {"HF_ENDPOINT": address, "HF_HUB_OFFLINE": "0", "HF_HOME": str(home / "cache")}
         command = [sys.executable, "-m", "refilm.cli", "data", "import", "owner/name", str(home / "out"), *words]

@@ -1,4 +1,4 @@
-"""Each layout that people have is told from the others, and a path from the id of a data set on the Hub."""
+"""Each layout is distinguished from the others, and a path from the id of a data set on the Hub."""
 
 import json
 import time
@@ -114,7 +114,7 @@ NUMBERS = ["NaN", "-Infinity", "1e999", "1" + "0" * 400, "1" + "0" * 5000, "-0.5
 
 @pytest.mark.parametrize("number", NUMBERS, ids=range(len(NUMBERS)))
 def test_numbers_of_strangers(tmp_path, number):
-    """Neither an import nor a manifest takes a start that no video has, and each names the line."""
+    """Both an import and a manifest refuse a start that is too large, and name the line."""
     text = f'{{"video": "a.mp4", "caption": "a dog", "references": [], "start": {number}}}\n'
     home = laid_out(tmp_path / "mine", {"a.mp4": VIDEO, "clips.jsonl": text})
     for read in (
@@ -189,7 +189,7 @@ def test_what_can_only_be_a_path_asks_no_network(tmp_path, monkeypatch, source):
 
 
 def test_what_may_be_an_id_costs_one_question(tmp_path, monkeypatch):
-    """Nobody listens there: the answer comes at once, without retries, and names both possibilities."""
+    """No server listens there: the error comes at once, without retries, and names both possibilities."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")

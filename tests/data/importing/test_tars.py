@@ -1,4 +1,4 @@
-"""Tars of any order give the same clips; what an archive claims decides neither memory nor which files are read."""
+"""Tars in any order give the same clips; declared values affect neither memory nor which files are read."""
 
 import io
 import tarfile
@@ -94,7 +94,7 @@ def pax(**values: str) -> bytes:
 
 
 def old_sparse() -> bytes:
-    """One block in the archive, which claims to be a file of a terabyte: what GNU tar writes with --sparse."""
+    """One block in the archive that declares a file of a terabyte, as GNU tar writes with --sparse."""
     block = bytearray(header("1.mp4", 512, tarfile.GNUTYPE_SPARSE))
     block[386:410] = b"%011o\0%011o\0" % (0, 512)
     block[483:495] = b"%011o\0" % 2**32

@@ -53,7 +53,7 @@ def archive() -> None:
 
 
 def read_archive() -> None:
-    hub.re.fullmatch = lambda *_: True  # that it lies on the Hub is told by its name
+    hub.re.fullmatch = lambda *_: True  # that it lies on the Hub is reported by its name
     files = hub._HubFileResolver(Path(), allow_outside=False)
     place = f"zip://%s::{Path('clips.zip').absolute()}"
     assert files.at(place % "2.mp4", "row 1").content == b"small"

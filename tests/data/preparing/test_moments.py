@@ -1,4 +1,4 @@
-"""Which seconds may give a reference."""
+"""The parts of videos that references can come from."""
 
 import math
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""References made from real videos whose frames can be told apart, by real processes."""
+"""References made from real videos with distinguishable frames, by real processes."""
 
 import os
 import re
@@ -18,7 +18,7 @@ BLUE = (10, 20, 240)
 
 
 def make_video(path: Path, frames: int = 40, *, sharp: int | None = None, gray: int = 60) -> Path:
-    """A bright bar that moves on with every frame; one frame is also strewn with dots."""
+    """A bright bar that moves with every frame; one frame also has dots."""
     pixels = np.full((frames, HEIGHT, WIDTH, 3), gray, dtype=np.uint8)
     for number in range(frames):
         pixels[number, :, 2 * number : 2 * number + 8] = 220
@@ -39,7 +39,7 @@ def made(out: Path) -> list[Path]:
 
 
 def source(image: Path) -> tuple[str, float]:
-    """The video and the second that an image says it is from."""
+    """The video and the second that an image's metadata names."""
     with Image.open(image) as image:
         match = re.match(r"(.*) at ([\d.]+) s", image.text["Source"])
     assert match
@@ -221,7 +221,7 @@ def test_frames_are_cut_out_along_their_clips_mask(tmp_path, kind):
 
 
 class Bars:
-    """Finds what is bright, where there is any."""
+    """Finds bright parts, if there are any."""
 
     name = "bars"
 
@@ -282,8 +282,8 @@ def test_the_command(tmp_path, refilm):
     result = refilm(*command, "--min-distance", 0.5)
     assert result.exit_code == 0
     out = tmp_path / "new.jsonl"
-    told = f"{out}: 2 of 2 clips, 2 references made, 2 of them new\nrun: refilm data check {out}\n"
-    assert result.stdout == told
+    reported = f"{out}: 2 of 2 clips, 2 references made, 2 of them new\nrun: refilm data check {out}\n"
+    assert result.stdout == reported
     assert len(made(tmp_path / "new.jsonl")) == 2
     for option, complaint in {
         ("--background", "mauve-ish"): "--background 'mauve-ish': give a color's name",

@@ -1,4 +1,4 @@
-"""rembg itself is called; only its network is not there, and where masks matter a session of our own is in it."""
+"""rembg itself is called, without its network; tests of masks use a session of our own."""
 
 import importlib.util
 
@@ -10,7 +10,7 @@ from refilm.data.preparing.removing import Rembg, background_remover
 
 
 class RightHalf:
-    """What rembg asks of a session."""
+    """The interface of a rembg session."""
 
     def predict(self, image: Image.Image, *_: object, **__: object) -> list[Image.Image]:
         mask = Image.new("L", image.size)
