@@ -121,7 +121,7 @@ def test_a_list_of_other_files_named_mp4_is_refused_unopened(tmp_path, monkeypat
 def test_a_list_in_disguise_is_read_as_what_it_claims_to_be(tmp_path, head):
     encode(tmp_path / "secret.mp4", ramp(3))
     (tmp_path / "trap.mp4").write_bytes(head + b"\n" + LIST.encode() + b"#EXTM3U\nsecret.mp4\n;")
-    with pytest.raises(ValueError, match=r"trap\.mp4: (damaged|has)"):
+    with pytest.raises(ValueError, match=r"trap\.mp4: (damaged|has|contains sound)"):
         open_video(tmp_path / "trap.mp4")
 
 
@@ -163,7 +163,7 @@ def test_what_is_no_video_says_so(tmp_path):
         file.mux([*stream.encode(sound), *stream.encode()])
     for name, complaint in {
         "text.mp4": "not a video",
-        "empty.mp4": "empty, no video",
+        "empty.mp4": "empty, not a video",
         "alien.mp4": "unsupported codec",
         "sound.mp4": "sound or text but no video stream",
         "absent.mp4": "no such file",
@@ -187,7 +187,7 @@ def test_impossible_parts_say_so(tmp_path):
 def test_more_frames_than_memory_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(reading, "MAX_BYTES", 5 * 64 * 96 * 3)
     path = encode(tmp_path / "video.mp4", ramp(8))
-    with pytest.raises(ValueError, match="read a part of it, with start and end"):
+    with pytest.raises(ValueError, match="read a part of it with start and end"):
         open_video(path)
     assert len(open_video(path, end=0.5).frames) == 4
 

@@ -48,7 +48,7 @@ def test_few_frames_live_at_once(clip, reader, monkeypatch):
         counts.append(alive())
         return to_rgb(*given)
 
-    monkeypatch.setattr("refilm.media.opening.shown", counted)
+    monkeypatch.setattr("refilm.media.opening.to_rgb", counted)
     gc.collect()
     gc.disable()
     try:

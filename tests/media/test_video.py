@@ -126,7 +126,7 @@ def test_names_that_ffmpeg_would_take_for_protocols_or_patterns(tmp_path, monkey
 @pytest.mark.parametrize(
     ("name", "scale", "complaint"),
     [
-        ("video.mov", None, r"\.mov; name it \.mp4, \.webm, \.gif, \.webp or \.png"),
+        ("video.mov", None, r"\.mov; use \.mp4, \.webm, \.gif, \.webp or \.png"),
         ("video", None, "without suffix"),
         ("absent/video.mp4", None, "the folder .*absent does not exist"),
         ("video.mp4", 0, "scale must be an integer of 1 or more, received 0"),

@@ -145,7 +145,9 @@ def check(
     counter = TokenCounter(lambda caption: len(tokenizer(caption).input_ids), base)
     settings = _settings(load_defaults(source.folder), source.size.text_length, frames, fps, size)
     workers = workers or os.cpu_count() or 1
-    steps = inspect(manifest, settings, counter=counter, workers=workers, patience=patience, allow_outside=allow_outside)
+    steps = inspect(
+        manifest, settings, counter=counter, workers=workers, patience=patience, allow_outside=allow_outside
+    )
     report = _followed(steps, "inspecting")
     _print_report(manifest, report)
     if keep is not None:
