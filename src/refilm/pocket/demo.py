@@ -116,7 +116,7 @@ class Demo:
         command += ["--seed", str(self.seed), "--steps", str(request.steps), "-o", "video.mp4"]
         settings = {"seed": self.seed, **request.model_dump(exclude_none=True)}
         return Template(read_text(TEMPLATE)).substitute(
-            appearance=escape(self.subjects[0].looks),
+            appearance=escape(self.subjects[0].appearance),
             videos="\n".join(_figure(one, one.prompt) for one in self.videos[: len(SCENARIOS)]),
             prompt=escape(first.prompt),
             comparison="\n".join(
