@@ -172,7 +172,7 @@ class AdapterRecipe(Settings):
 
     stage: Literal["adapter"]
     base: str = "pocket"
-    """The base model: `pocket`, a folder or a Hub id."""
+    """Base model: `pocket`, a folder or a Hub id."""
     out: Path
     """Output folder of the adapter; with train.what = "all", of a complete base model that contains the adapter."""
     query_norm: bool = True
@@ -182,8 +182,8 @@ class AdapterRecipe(Settings):
     image_encoder: str | None = None
     """Image encoder, a folder or a Hub id. Default: the base model's, or CLIP ViT-L if it has none."""
     init_from: Path | None = None
-    """Adapter that initializes this one, trained on any base model: `pocket`, a folder or a Hub id. Default: a new
-    adapter, whose output layers start at zero."""
+    """Adapter that initializes this one: `pocket`, a folder or a Hub id; its base model must have the same size.
+    Default: a new adapter, whose output layers start at zero."""
     train: TrainSettings = TrainSettings()
     data: DataSettings
     diffusion: DiffusionSettings

@@ -15,7 +15,7 @@ from .test_loop import SETTINGS, Regression
 
 
 @pytest.fixture(autouse=True)
-def stop():
+def default_handlers():
     """Tests in a shell's background ignore Ctrl-C, and those under nohup SIGHUP."""
     before = {
         signal.SIGINT: signal.signal(signal.SIGINT, signal.default_int_handler),
