@@ -115,7 +115,7 @@ def test_the_published_config_of_2b(folder):
         ({"in_channels": 32, "use_learned_positional_embeddings": True}, "image-to-video CogVideoX, with"),
         ({"patch_size_t": 2, "use_rotary_positional_embeddings": True}, r"CogVideoX 1\.5, .* \(patch_size_t 2\)"),
         ({"patch_size_t": 2, "ofs_embed_dim": 512, "in_channels": 32}, r"CogVideoX 1\.5"),
-        ({"_class_name": "WanTransformer3DModel"}, "config.json: is the config of WanTransformer3DModel"),
+        ({"_class_name": "WanTransformer3DModel"}, "config.json: is the config of a 'WanTransformer3DModel'"),
         ({"norm_eps": 1e-6}, r"norm_eps: must be 1e-05 \(received 1e-06\)"),
         ({"attention_bias": False}, r"attention_bias: must be True \(received False\)"),
         ({"num_layers": ...}, r"config.json: num_layers: Input should be a valid integer \(received None\)"),

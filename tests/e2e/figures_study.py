@@ -1,4 +1,4 @@
-"""The sentences with figures in docs/study.md, beside its table, generated from the result files."""
+"""What docs/study.md says of its runs beside their table, made anew from the results."""
 
 from .results import RESULTS, result
 

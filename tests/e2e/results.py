@@ -1,4 +1,4 @@
-"""The result files of `benchmarks/`, for tests that compare the docs with them."""
+"""The result files of `benchmarks/`, for tests that hold the docs against them."""
 
 import json
 from functools import cache

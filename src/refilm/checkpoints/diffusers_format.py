@@ -225,17 +225,16 @@ def frames_of(path: Path) -> int:
 def _refuse_others(config: dict[str, Any], path: Path) -> None:
     kind = config.get("_class_name", _CLASS)
     if kind != _CLASS:
-        raise ValueError(f"{path}: is the config of {kind!s:.60}; refilm supports {_CLASS}")
+        raise ValueError(f"{path}: is the config of a {kind!r:.60}; refilm supports {_CLASS}")
     which = "refilm supports text-to-video models of the first generation, CogVideoX-2B and 5B"
-    if config.get("patch_size_t") is not None or config.get("ofs_embed_dim"):
-        raise ValueError(
-            f"{path}: is CogVideoX 1.5, whose patches span frames (patch_size_t {config.get('patch_size_t')}); {which}"
-        )
+    patch = config.get("patch_size_t")
+    if patch is not None or config.get("ofs_embed_dim"):
+        raise ValueError(f"{path}: is CogVideoX 1.5, whose patches span frames (patch_size_t {patch!r:.60}); {which}")
     channels = config.get("in_channels"), config.get("out_channels")
     if config.get("use_learned_positional_embeddings") or channels[0] != channels[1]:
         raise ValueError(
-            f"{path}: is an image-to-video CogVideoX, with {channels[0]} - {channels[1]} additional latent channels "
-            f"for an image; {which}"
+            f"{path}: is an image-to-video CogVideoX, with {channels[0]!r:.60} - {channels[1]!r:.60} additional latent "
+            f"channels for an image; {which}"
         )
     for key, value in _FIXED.items():
         if config.get(key, value) != value:
