@@ -61,8 +61,8 @@ def test_generate_refuses_a_prompt_that_is_too_long(refilm, folder, tiny_base):
 @pytest.mark.parametrize(
     ("output", "what"),
     [
-        ("video.avi", "video.avi: cannot write .avi; name it .mp4, .webm, .gif, .webp or .png"),
-        ("video", "video: cannot write a file without suffix; name it .mp4, .webm, .gif, .webp or .png"),
+        ("video.avi", "video.avi: cannot write .avi; use .mp4, .webm, .gif, .webp or .png"),
+        ("video", "video: cannot write a file without suffix; use .mp4, .webm, .gif, .webp or .png"),
         ("nowhere/video.mp4", "the folder nowhere does not exist; create it first"),
     ],
 )
