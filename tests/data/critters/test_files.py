@@ -36,7 +36,7 @@ def test_files_hold_the_clips(tmp_path):
         ]
         read, drawn = Files([example])[0], source[index]
         assert open_video(example.video).fps == critters.FPS
-        video, twin = ([fitted(frame, (32, 32)) for frame in sample.clip.frames(critters.FPS)] for sample in (read, drawn))
+        video, twin = ([fitted(frame, (32, 32)) for frame in one.clip.frames(critters.FPS)] for one in (read, drawn))
         assert len(video) == len(twin) == critters.FRAMES
         assert psnr(np.stack(video), np.stack(twin)) >= 35
         for image, portrait in zip(read.references, drawn.references, strict=True):
