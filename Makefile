@@ -1,7 +1,7 @@
-# From a fresh clone:  make demo  writes a film,  make test  runs the tests.
+# From a fresh clone:  make demo  generates videos,  make test  runs the tests.
 #
-# Which torch? pip's own choice for Linux brings CUDA, some gigabytes. For the CPU alone, name the index of
-# CPU wheels that PyTorch's install page gives:  PIP_EXTRA_INDEX_URL=<that index> make demo
+# Which torch? pip's default for Linux includes CUDA, some gigabytes. For the CPU build, set the index of CPU
+# wheels that PyTorch's install page gives:  PIP_EXTRA_INDEX_URL=<that index> make demo
 # Which Python? 3.11 or newer:  PYTHON=python3.12 make demo
 
 PYTHON ?= python3
@@ -12,28 +12,28 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: demo test test-slow check docs setup clean
 
-demo: .venv/ready-to-run  ## a film of a critter that the model has never seen
+demo: .venv/ready-to-run  ## videos of a critter that the model has never seen
 	$(BIN)/refilm demo --out demo
-	@echo "The films, and a page that shows them: $(CURDIR)/demo"
+	@echo "Videos, and a page that shows them: $(CURDIR)/demo"
 
-test: .venv/ready-to-develop  ## the tests, a file a core; more by ARGS, as in `make test ARGS="-k adapter -n 0"`
+test: .venv/ready-to-develop  ## the tests, one file per core; pass options as in `make test ARGS="-k adapter -n 0"`
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
-test-slow: .venv/ready-to-develop  ## the tests that take minutes each, and a record of the run
+test-slow: .venv/ready-to-develop  ## the tests that take minutes each; records outcomes and seconds
 	$(BIN)/python benchmarks/slow_tests.py --out benchmarks/results/slow_tests.json $(ARGS)
 
-check: .venv/ready-to-develop  ## format, lint, types, layers
+check: .venv/ready-to-develop  ## format, lint, types, import contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports --no-logo --no-cache
 
-docs: .venv/ready-to-develop  ## the documentation as pages, in site/
+docs: .venv/ready-to-develop  ## the documentation as HTML, in site/
 	$(BIN)/mkdocs build --strict
 
-setup: .venv/ready-to-develop  ## all that developing needs, in .venv/
+setup: .venv/ready-to-develop  ## all development tools, in .venv/
 
-clean:  ## what the other targets wrote, but for .venv/
+clean:  ## removes what the other targets wrote, except .venv/
 	rm -rf demo site build dist .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 
 .venv/bin/pip:

@@ -1,9 +1,10 @@
-"""What it is worth that `refilm`'s commands keep freed memory, on a CPU: fresh processes with and without, in turns.
+"""What `refilm`'s commands gain on a CPU by keeping freed memory: fresh processes with and without it, in turns.
 
     python benchmarks/allocation.py [--turns 5]
 
-Medians of processor seconds, the system's among them, of one thread: a clip of the pocket autoencoder to latents and
-back, forward and backward of the pocket transformer. Writes benchmarks/results/allocation.json, or `--out`.
+Measures medians of processor seconds, including system time, of one thread: encoding and decoding a clip with the
+pocket autoencoder, and a forward and backward of the pocket transformer. Writes benchmarks/results/allocation.json, or
+`--out`.
 """
 
 import argparse
@@ -24,7 +25,7 @@ TIMES, BATCH = 5, 16
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """Of a work's processor time, the first one apart."""
+    """Mean processor seconds of a function, after one call that does not count."""
     work()
     started = time.process_time()
     for _ in range(TIMES):
@@ -33,10 +34,12 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def turn(kept: bool) -> dict[str, float]:
-    """All works in this process, which is a fresh one."""
+    """All measurements in this process, which is a fresh one."""
     torch.set_num_threads(1)
     if kept and not keep_freed_memory():
-        raise SystemExit("this C library cannot be told to keep freed memory; run it where there is glibc")
+        raise SystemExit(
+            "this C library has no setting to keep freed memory; run this benchmark on a system with glibc"
+        )
     base = load_base("pocket", device="cpu", dtype="float32")
     autoencoder, defaults, size = base.encoders.autoencoder, base.defaults, base.size
     video = torch.zeros(1, defaults.frames, defaults.height, defaults.width, 3, dtype=torch.uint8)
@@ -47,17 +50,17 @@ def turn(kept: bool) -> dict[str, float]:
     def step() -> None:
         base.transformer(batch, timesteps, text).square().mean().backward()
 
-    told = {
+    result = {
         "encode": seconds(lambda: autoencoder.posterior(video)),
         "decode": seconds(lambda: autoencoder.decode(latents)),
         "train": seconds(step),
     }
-    return told | {"memory_gib": most_memory()}
+    return result | {"memory_gib": most_memory()}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--turns", type=int, default=5, help="Turns of each kind. Default: %(default)s.")
     add_out(parser, RESULT)
     options = parser.parse_args()
     out = target(parser, options.out, RESULT)
@@ -68,8 +71,8 @@ def main() -> None:
                 turns.append(fresh.apply(turn, (kept,)))
     result: dict[str, object] = {"turns": options.turns, "batch": BATCH}
     for kept, turns in taken.items():
-        told = {name: statistics.median(one[name] for one in turns) for name in turns[0]}
-        result["kept" if kept else "given back"] = told
+        medians = {name: statistics.median(one[name] for one in turns) for name in turns[0]}
+        result["kept" if kept else "given back"] = medians
     write(out, result)
 
 

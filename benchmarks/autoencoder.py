@@ -1,8 +1,8 @@
-"""How well a base model's autoencoder keeps held-out clips, and how fast it is beside diffusers' own convolutions.
+"""How well a base model's autoencoder reconstructs held-out clips, and its speed against diffusers' convolutions.
 
     python benchmarks/autoencoder.py [--base pocket] [--clips 100] [--turns 9]
 
-Times are medians of single clips on one thread, both kinds taking turns. Writes benchmarks/results/autoencoder.json,
+Times are medians of single clips on one thread, alternating between both. Writes benchmarks/results/autoencoder.json,
 or `--out`.
 """
 
@@ -22,11 +22,11 @@ from refilm.data import critters
 from refilm.evaluation import psnr
 
 RESULT = RESULTS / "autoencoder.json"
-SEED = 9_000  # no other program draws these clips
+SEED = 9_000  # used by no other program
 
 
 def unfolded(model: AutoencoderKLCogVideoX) -> AutoencoderKLCogVideoX:
-    """A copy that convolves as diffusers does."""
+    """A copy with diffusers' own convolutions."""
     plain = deepcopy(model)
     for module in plain.modules():
         if isinstance(module, CogVideoXSafeConv3d):
@@ -41,7 +41,7 @@ def seconds(work: Callable[[AutoencoderKLCogVideoX], object], model: Autoencoder
 
 
 def times(model: AutoencoderKLCogVideoX, turns: int) -> dict[str, dict[str, float]]:
-    """Median seconds a clip of what the autoencoder does, folded and as diffusers does it."""
+    """Median seconds per clip of each operation, with folded convolutions and with diffusers'."""
     plain = unfolded(model)
     video = torch.from_numpy(critters.draw_video(SEED, 0, "held_out"))[None].permute(0, 4, 1, 2, 3) / 127.5 - 1
     with torch.no_grad():
@@ -51,20 +51,20 @@ def times(model: AutoencoderKLCogVideoX, turns: int) -> dict[str, dict[str, floa
         "decode": torch.no_grad()(lambda one: one.decode(latents)),
         "train": lambda one: one.decode(one.encode(video).latent_dist.mean).sample.square().mean().backward(),
     }
-    taken: dict[str, dict[str, float]] = {}
+    medians: dict[str, dict[str, float]] = {}
     for name, work in works.items():
         pairs = [(seconds(work, model), seconds(work, plain)) for _ in range(turns + 1)][1:]
         ours, theirs = (statistics.median(column) for column in zip(*pairs, strict=True))
         ratio = statistics.median(theirs / ours for ours, theirs in pairs)
-        taken[name] = {"folded": ours, "diffusers": theirs, "ratio": ratio}
-    return taken
+        medians[name] = {"folded": ours, "diffusers": theirs, "ratio": ratio}
+    return medians
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--base", default="pocket")
-    parser.add_argument("--clips", type=int, default=100)
-    parser.add_argument("--turns", type=int, default=9, help="of timing; 0: no times are taken")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--base", default="pocket", help="Base model: pocket, or a folder.")
+    parser.add_argument("--clips", type=int, default=100, help="Held-out clips. Default: %(default)s.")
+    parser.add_argument("--turns", type=int, default=9, help="Turns of timing; 0 skips timing. Default: %(default)s.")
     add_out(parser, RESULT)
     options = parser.parse_args()
     out = target(parser, options.out, RESULT)

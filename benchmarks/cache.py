@@ -1,10 +1,10 @@
-"""What it costs that every read of a cache's rows compares their checksums, against mapped rows that nobody compares.
+"""What comparing row checksums costs at every read of a cache, against memory-mapped rows without checksums.
 
     python benchmarks/cache.py [--turns 20]
 
-Medians of milliseconds of one thread, in turns, from the page cache: the latents of a clip (mean and logvar, float16)
-as CogVideoX-2B's and as the pocket model's, read from one shard; and, apart, the sha256 of the whole shard, a clip's
-part of it. Writes benchmarks/results/cache.json, or `--out`.
+Measures medians of milliseconds of one thread, in turns, from the page cache: the latents of a clip (mean and logvar,
+float16) with CogVideoX-2B's and the pocket model's shape, read from one cache shard; and, separately, the sha256 of the
+whole cache shard, per clip. Writes benchmarks/results/cache.json, or `--out`.
 """
 
 import argparse
@@ -29,27 +29,27 @@ ROWS = 16
 
 
 def mapped(path: Path) -> Callable[[int], float]:
-    """The plain twin: rows in the file's own pages. Summed, since pages are read when they are used."""
+    """The plain twin: memory-mapped rows. They are summed, because a page is read only when it is used."""
     with safe_open(path, "pt") as file:
         tensors = [file.get_tensor(name) for name in ("mean", "logvar")]
     return lambda row: sum(float(tensor[row].float().sum()) for tensor in tensors)
 
 
 def compared(path: Path) -> Callable[[int], float]:
-    """As training reads them."""
+    """Rows as training reads them."""
     reader = ShardReader(path)
     return lambda row: sum(float(reader.read(name, row)[0].float().sum()) for name in ("mean", "logvar"))
 
 
 def milliseconds(work: Callable[[], object]) -> float:
-    """Of a work's processor time."""
+    """Processor milliseconds of a function."""
     started = time.process_time()
     work()
     return 1000 * (time.process_time() - started)
 
 
 def measure(folder: Path, shape: tuple[int, ...], turns: int) -> dict[str, float]:
-    """Milliseconds a clip, of each way."""
+    """Milliseconds per clip, for each way to read."""
     rows = torch.randn(ROWS, *shape).half()
     shard = write_shard(
         folder, "latents", [digest(str(shape), row) for row in range(ROWS)], {"mean": rows, "logvar": rows - 1}
@@ -57,24 +57,24 @@ def measure(folder: Path, shape: tuple[int, ...], turns: int) -> dict[str, float
     path = folder / shard.name
     plain, own = mapped(path), compared(path)
     assert [plain(row) for row in range(ROWS)] == [own(row) for row in range(ROWS)]
-    told: dict[str, list[float]] = {"mapped": [], "compared": [], "sha256": []}
+    taken: dict[str, list[float]] = {"mapped": [], "compared": [], "sha256": []}
     for _ in range(turns):
-        told["mapped"].append(milliseconds(lambda: [plain(row) for row in range(ROWS)]) / ROWS)
-        told["compared"].append(milliseconds(lambda: [own(row) for row in range(ROWS)]) / ROWS)
-        told["sha256"].append(milliseconds(lambda: sha256_of(path)) / ROWS)
-    return {way: round(statistics.median(times), 4) for way, times in told.items()}
+        taken["mapped"].append(milliseconds(lambda: [plain(row) for row in range(ROWS)]) / ROWS)
+        taken["compared"].append(milliseconds(lambda: [own(row) for row in range(ROWS)]) / ROWS)
+        taken["sha256"].append(milliseconds(lambda: sha256_of(path)) / ROWS)
+    return {way: round(statistics.median(times), 4) for way, times in taken.items()}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--turns", type=int, default=20)
+    parser.add_argument("--turns", type=int, default=20, help="Turns of each way. Default: %(default)s.")
     add_out(parser, RESULT)
-    words = parser.parse_args()
-    out = target(parser, words.out, RESULT)
+    options = parser.parse_args()
+    out = target(parser, options.out, RESULT)
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
-        clips = {name: measure(Path(folder), shape, words.turns) for name, shape in SHAPES.items()}
-    write(out, {"milliseconds_a_clip": clips, "rows": ROWS, "turns": words.turns})
+        clips = {name: measure(Path(folder), shape, options.turns) for name, shape in SHAPES.items()}
+    write(out, {"milliseconds_a_clip": clips, "rows": ROWS, "turns": options.turns})
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""How long it takes to load CogVideoX-2B, and how much memory, from both formats that users have.
+"""Seconds and memory of loading CogVideoX-2B, from both formats that users have.
 
     python benchmarks/checkpoints.py [--folder /tmp]
 
-Writes a checkpoint of full size with random bfloat16 weights into a temporary folder (twice 3.4 GB, removed at the
-end): as diffusers' shards, and as the research code's (SAT) file. Loads each in fresh processes, and writes
-benchmarks/results/checkpoints.json, or `--out`. Peak memory is what the process grew by, mapped files included, from
-before loading to its highest point.
+Writes a full-size checkpoint with random bfloat16 weights into a temporary folder (twice 3.4 GB, removed at the end):
+as diffusers' sharded files and as a SAT file. Loads each in fresh processes, and writes
+benchmarks/results/checkpoints.json, or `--out`. Peak memory is the growth of the process, including memory-mapped
+files, from before loading to its peak.
 """
 
 import argparse
@@ -29,14 +29,14 @@ LOADS = [("diffusers", None), ("diffusers", "float16"), ("diffusers", "float32")
 
 
 def parameters(size: sizes.TransformerSize) -> int:
-    """How many a transformer of that size has."""
+    """Number of parameters of a transformer of that size."""
     with torch.device("meta"):
         return sum(weight.numel() for weight in Transformer(size).parameters())
 
 
 @torch.no_grad()
 def random_model(size: sizes.TransformerSize) -> Transformer:
-    """Weights from one pool of noise, each from another place: drawing them all would take minutes."""
+    """Random weights, each from another place of one pool of noise: sampling all of them would take minutes."""
     with torch.device("meta"):
         model = Transformer(size).bfloat16()
     model.to_empty(device="cpu")
@@ -48,7 +48,7 @@ def random_model(size: sizes.TransformerSize) -> Transformer:
 
 
 def memory(field: str) -> int:
-    """Bytes of this process, from /proc/self/status."""
+    """A field of /proc/self/status of this process, in bytes."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(f"{field}:"):
             return int(line.split()[1]) * 1024
@@ -56,8 +56,8 @@ def memory(field: str) -> int:
 
 
 def measure(source: str, dtype: str | None) -> dict[str, float]:
-    """Load, in this process."""
-    Path("/proc/self/clear_refs").write_text("5")  # from here on the peak counts anew
+    """Load a checkpoint in this process and measure it."""
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak
     before, started = memory("VmRSS"), time.perf_counter()
     transformer = load_denoiser(source, dtype=None if dtype is None else getattr(torch, dtype)).transformer
     seconds = time.perf_counter() - started
@@ -73,14 +73,14 @@ def measure(source: str, dtype: str | None) -> dict[str, float]:
 
 
 def in_fresh_process(source: Path, dtype: str | None) -> dict[str, float]:
-    """The same in a process of its own."""
+    """`measure` in a fresh process."""
     command = [sys.executable, __file__, "--measure", str(source), *([] if dtype is None else ["--dtype", dtype])]
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--folder", default=None)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folder", default=None, help="Where to create the temporary folder. Default: the system's.")
     parser.add_argument("--measure", default=None, help=argparse.SUPPRESS)
     parser.add_argument("--dtype", default=None, help=argparse.SUPPRESS)
     add_out(parser, RESULT)

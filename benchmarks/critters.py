@@ -1,16 +1,16 @@
 """Score a model on critters it has never seen: 200 pairs of a held-out subject's image and a prompt.
 
-    python benchmarks/critters.py                  # pocket and its adapter, beside the rows it is compared with
+    python benchmarks/critters.py                  # pocket and its adapter, and the rows to compare it with
     python benchmarks/critters.py --rows model --pairs 50 --steps 20 --sheets sheets
     python benchmarks/critters.py --novelty combination --rows model,real
-    python benchmarks/critters.py --looks          # the base model alone, told the looks in words
+    python benchmarks/critters.py --looks          # the base model alone; the prompt describes the subject
 
-A judge that was trained on real clips says what is to be seen in each video (`benchmarks/judge.py`). Prints a
-table in percent with 95 % intervals and writes `benchmarks/results/critters.json` (`critters-looks.json`,
-`critters-combination.json`), and beside it a `.csv` of what was asked for and what was seen, video by video.
+A judge that was trained on real clips classifies each video (`benchmarks/judge.py`). Prints a table in percent with
+95 % intervals and writes `benchmarks/results/critters.json` (`critters-looks.json`, `critters-combination.json`), and
+beside it a `.csv` of the requested and the judged attributes of each video.
 
-Most held-out critters have a twin in training that differs in the eyes alone. So the rows are told again for each kind
-apart (`refilm.pocket.novelty`), and `--novelty combination` takes pairs of critters without a twin alone.
+Most held-out critters have a twin in training that differs in the eyes alone. So the rows are also listed for each kind
+separately (`refilm.pocket.novelty`), and `--novelty combination` selects only pairs of critters without a twin.
 """
 
 import argparse
@@ -35,7 +35,7 @@ import refilm
 from refilm.data import critters
 from refilm.evaluation import Row, accuracy, as_json, markdown
 from refilm.generation import Request
-from refilm.pocket.judge import ATTRIBUTES, Judge, Verdict
+from refilm.pocket.judge import ATTRIBUTES, Judge, Judgement
 from refilm.pocket.novelty import Novelty, novelty
 
 HERE = Path(__file__).parent
@@ -47,13 +47,13 @@ ROWS = {
     "wrong": "another subject's image",
     "scale0": "reference scale 0",
 }
-LOOKS_ROWS = {"model": "the base model, told the looks", "real": ROWS["real"], "autoencoder": ROWS["autoencoder"]}
-COLUMNS = {"color": "body color", "second": "second color"}  # the others are called as they are
+LOOKS_ROWS = {"model": "the base model, subject described", "real": ROWS["real"], "autoencoder": ROWS["autoencoder"]}
+COLUMNS = {"color": "body color", "second": "second color"}  # the other columns have their attribute's name
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A held-out subject's image, and the story that it is to appear in."""
+    """A held-out subject's image, and the story in which the subject should appear."""
 
     index: int
     story: critters.Story
@@ -63,9 +63,9 @@ class Pair:
 def held_out_pairs(
     seed: int, count: int, kind: Novelty | None = None, training: critters.Split = "train"
 ) -> list[Pair]:
-    """The first pairs of a seed, of one kind of subjects that a training split never shows, or of all."""
-    whole = training == "train_combinations" and kind == "combination"
-    split: critters.Split = "held_out_combinations" if whole else "held_out"
+    """The first pairs of a seed, with held-out subjects of one kind or of all kinds."""
+    by_combination = training == "train_combinations" and kind == "combination"
+    split: critters.Split = "held_out_combinations" if by_combination else "held_out"
     stories = ((index, critters.story(seed, index, split)) for index in numbers())
     chosen = islice((one for one in stories if kind is None or novelty(one[1].subject, training) == kind), count)
     return [
@@ -84,10 +84,7 @@ def other_image(pair: Pair, pairs: Sequence[Pair]) -> Image.Image:
 def generate(
     pipeline: refilm.Pipeline, pairs: Sequence[Pair], images: Sequence[Image.Image | None], options, *, scale: float
 ) -> list[np.ndarray]:
-    """One batch of videos, (F, H, W, 3) uint8 each: the only place that knows how the library makes them.
-
-    A pair starts from the same noise in every row.
-    """
+    """One batch of videos, (F, H, W, 3) uint8 each. A pair starts from the same noise in every row."""
     videos = pipeline.generate_batch(
         [pair.story.appearance_caption if options.looks else pair.story.caption for pair in pairs],
         images,
@@ -100,14 +97,14 @@ def generate(
 
 
 def through_autoencoder(pipeline: refilm.Pipeline, videos: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Videos to latents and back: what the transformer cannot do better."""
+    """Videos encoded and decoded: an upper bound for the transformer."""
     autoencoder = pipeline.base.encoders.autoencoder
     latents = (autoencoder.posterior(torch.from_numpy(video)[None])[0] for video in videos)
     return [autoencoder.decode(one)[0].cpu().numpy() for one in latents]
 
 
 def make_videos(row: str, pairs: Sequence[Pair], pipeline: refilm.Pipeline, options) -> list[np.ndarray]:
-    """The videos of a row, one for each pair."""
+    """Generate the videos of a row, one for each pair."""
     if row in ("real", "autoencoder"):
         videos = [critters.render(pair.story, np.random.default_rng((options.seed, pair.index, 1))) for pair in pairs]
         return videos if row == "real" else through_autoencoder(pipeline, videos)
@@ -123,17 +120,17 @@ def make_videos(row: str, pairs: Sequence[Pair], pipeline: refilm.Pipeline, opti
     return videos
 
 
-def kept_videos(
-    row: str, pairs: Sequence[Pair], pipeline: refilm.Pipeline, options, asked: Request
+def stored_videos(
+    row: str, pairs: Sequence[Pair], pipeline: refilm.Pipeline, options, request: Request
 ) -> list[np.ndarray]:
-    """The videos of a row; those that an earlier run kept in `--videos`, if the same weights made them just so."""
+    """The videos of a row; read from `--videos` if an earlier run stored them with the same weights and settings."""
     if options.videos is None:
         return make_videos(row, pairs, pipeline, options)
     weights = hashlib.sha256()
     for module in (pipeline.base.transformer, pipeline.base.encoders.autoencoder.model):
         for tensor in module.state_dict().values():
             weights.update(tensor.float().numpy().tobytes())
-    how = (row, [pair.index for pair in pairs], options.seed, options.looks, options.batch, asked.model_dump_json())
+    how = (row, [pair.index for pair in pairs], options.seed, options.looks, options.batch, request.model_dump_json())
     path = options.videos / f"{row}-{hashlib.sha256(repr((weights.hexdigest(), how)).encode()).hexdigest()[:16]}.npy"
     if not path.exists():
         options.videos.mkdir(parents=True, exist_ok=True)
@@ -141,9 +138,9 @@ def kept_videos(
     return list(np.load(path))
 
 
-def score(name: str, pairs: Sequence[Pair], verdicts: Sequence[Verdict], *, seconds: float | None = None) -> Row:
-    """How often the judge sees what was asked for."""
-    hits = [seen.matches(Verdict.of(pair.story)) for seen, pair in zip(verdicts, pairs, strict=True)]
+def score(name: str, pairs: Sequence[Pair], judgements: Sequence[Judgement], *, seconds: float | None = None) -> Row:
+    """How often the judge finds the requested attributes."""
+    hits = [seen.matches(Judgement.of(pair.story)) for seen, pair in zip(judgements, pairs, strict=True)]
     scores = {COLUMNS.get(a, a): accuracy(hit[a] for hit in hits) for a in ATTRIBUTES}
     scores["all"] = accuracy(all(hit.values()) for hit in hits)
     scores["all but eyes"] = accuracy(all(hit[a] for a in ATTRIBUTES if a != "eyes") for hit in hits)
@@ -151,54 +148,56 @@ def score(name: str, pairs: Sequence[Pair], verdicts: Sequence[Verdict], *, seco
 
 
 def by_novelty(
-    titles: dict[str, str], pairs: Sequence[Pair], seen: dict[str, Sequence[Verdict]], training: critters.Split
+    titles: dict[str, str], pairs: Sequence[Pair], seen: dict[str, Sequence[Judgement]], training: critters.Split
 ) -> dict[str, list[dict[str, Any]]]:
-    """The rows again, over the pairs of each kind apart."""
-    told = {}
+    """The rows again, over the pairs of each kind separately."""
+    by_kind = {}
     for kind in get_args(Novelty):
         chosen = [place for place, pair in enumerate(pairs) if novelty(pair.story.subject, training) == kind]
         if chosen:
             few = [pairs[place] for place in chosen]
-            told[kind] = [score(titles[row], few, [seen[row][place] for place in chosen]) for row in seen]
-    return {kind: as_json(rows) for kind, rows in told.items()}
+            by_kind[kind] = [score(titles[row], few, [seen[row][place] for place in chosen]) for row in seen]
+    return {kind: as_json(rows) for kind, rows in by_kind.items()}
 
 
-def by_option(pairs: Sequence[Pair], verdicts: Sequence[Verdict]) -> dict[str, dict[str, dict[str, int]]]:
-    """For each option of each attribute, how often it was asked for, and how often it was seen there."""
-    told = {}
+def by_option(pairs: Sequence[Pair], judgements: Sequence[Judgement]) -> dict[str, dict[str, dict[str, int]]]:
+    """For each option of each attribute, how often it was requested, and how often it was right."""
+    counts = {}
     for attribute in ATTRIBUTES:
-        asked = [getattr(Verdict.of(pair.story), attribute) for pair in pairs]
-        right = Counter(a for a, seen in zip(asked, verdicts, strict=True) if getattr(seen, attribute) == a)
-        told[attribute] = {option: {"right": right[option], "of": of} for option, of in sorted(Counter(asked).items())}
-    return told
+        wanted = [getattr(Judgement.of(pair.story), attribute) for pair in pairs]
+        right = Counter(a for a, seen in zip(wanted, judgements, strict=True) if getattr(seen, attribute) == a)
+        counts[attribute] = {
+            option: {"right": right[option], "of": of} for option, of in sorted(Counter(wanted).items())
+        }
+    return counts
 
 
-def second_for_color(pairs: Sequence[Pair], verdicts: Sequence[Verdict]) -> int:
+def second_for_color(pairs: Sequence[Pair], judgements: Sequence[Judgement]) -> int:
     """How many wrong body colors are the subject's second color."""
-    return sum(seen.color == pair.story.subject.second for pair, seen in zip(pairs, verdicts, strict=True))
+    return sum(seen.color == pair.story.subject.second for pair, seen in zip(pairs, judgements, strict=True))
 
 
-def write_verdicts(path: Path, pairs: Sequence[Pair], seen: dict[str, Sequence[Verdict]]) -> None:
-    """What each row's videos show, after what was asked for: a line a video."""
+def write_judgements(path: Path, pairs: Sequence[Pair], seen: dict[str, Sequence[Judgement]]) -> None:
+    """Write a line per video: first the requested attributes, then those judged in each row."""
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, ["row", "pair", *ATTRIBUTES], lineterminator="\n")
         writer.writeheader()
-        for row, verdicts in {"asked": [Verdict.of(pair.story) for pair in pairs], **seen}.items():
-            for pair, verdict in zip(pairs, verdicts, strict=True):
-                writer.writerow({"row": row, "pair": pair.index, **asdict(verdict)})
+        for row, judgements in {"asked": [Judgement.of(pair.story) for pair in pairs], **seen}.items():
+            for pair, judgement in zip(pairs, judgements, strict=True):
+                writer.writerow({"row": row, "pair": pair.index, **asdict(judgement)})
 
 
-def contact_sheet(pairs: Sequence[Pair], videos: Sequence[np.ndarray], verdicts: Sequence[Verdict]) -> Image.Image:
-    """A line a pair: its image, every other frame, what was asked for, and in red what the judge saw instead."""
+def contact_sheet(pairs: Sequence[Pair], videos: Sequence[np.ndarray], judgements: Sequence[Judgement]) -> Image.Image:
+    """A line per pair: its image, every other frame, the caption, and in red what the judge saw instead."""
     side, gap, text, font = 64, 4, 16, ImageFont.load_default(11)
     count = (len(videos[0]) + 1) // 2
     sheet = Image.new("RGB", ((count + 1) * (side + gap) + 3 * gap, len(pairs) * (side + text + gap)), "white")
     pen = ImageDraw.Draw(sheet)
-    for line, (pair, video, seen) in enumerate(zip(pairs, videos, verdicts, strict=True)):
+    for line, (pair, video, seen) in enumerate(zip(pairs, videos, judgements, strict=True)):
         top = line * (side + text + gap)
         wanted = f"{pair.index}: {pair.story.caption}, {pair.story.subject.appearance}"
         pen.text((gap, top + 1), wanted, "black", font)
-        wrong = [getattr(seen, a) for a, hit in seen.matches(Verdict.of(pair.story)).items() if not hit]
+        wrong = [getattr(seen, a) for a, hit in seen.matches(Judgement.of(pair.story)).items() if not hit]
         pen.text((2 * gap + pen.textlength(wanted, font), top + 1), " ".join(wrong), "red", font)
         sheet.paste(pair.image.resize((side, side), Image.Resampling.NEAREST), (gap, top + text))
         for column, frame in enumerate(video[::2]):
@@ -208,25 +207,25 @@ def contact_sheet(pairs: Sequence[Pair], videos: Sequence[np.ndarray], verdicts:
 
 
 def run(options) -> None:
-    """Make, judge, tell."""
+    """Generate, judge, report."""
     titles = LOOKS_ROWS if options.looks else ROWS
     judge = Judge.load(options.judge)
     pairs = held_out_pairs(options.seed, options.pairs, options.novelty, options.training)
     adapter = None if options.looks else options.adapter or "default"
     pipeline = refilm.load(options.base, adapter=adapter)
-    asked = pipeline.request(steps=options.steps, guidance=options.guidance)
+    request = pipeline.request(steps=options.steps, guidance=options.guidance)
     rows, seen = [], {}
     for row in options.rows:
         started = time.perf_counter()
-        videos = kept_videos(row, pairs, pipeline, options, asked)
+        videos = stored_videos(row, pairs, pipeline, options, request)
         seconds = time.perf_counter() - started
-        verdicts = seen[row] = judge.judge(videos)
-        rows.append(score(titles[row], pairs, verdicts, seconds=seconds))
+        judgements = seen[row] = judge.judge(videos)
+        rows.append(score(titles[row], pairs, judgements, seconds=seconds))
         if options.sheets:
             options.sheets.mkdir(parents=True, exist_ok=True)
             for first in range(0, len(pairs), 16):
                 part = slice(first, first + 16)
-                sheet = contact_sheet(pairs[part], videos[part], verdicts[part])
+                sheet = contact_sheet(pairs[part], videos[part], judgements[part])
                 sheet.save(options.sheets / f"{'looks-' if options.looks else ''}{row}-{first:03d}.png")
     result = {
         "base": options.base,
@@ -237,7 +236,7 @@ def run(options) -> None:
         "training": options.training,
         "seed": options.seed,
         "batch": options.batch,
-        "request": asked.model_dump(),
+        "request": request.model_dump(),
         "rows": as_json(rows),
         "by_novelty": by_novelty(titles, pairs, seen, options.training),
     }
@@ -245,35 +244,44 @@ def run(options) -> None:
         result["model_by_option"] = by_option(pairs, seen["model"])
         result["model_second_for_color"] = second_for_color(pairs, seen["model"])
     write(options.out, result)
-    write_verdicts(options.out.with_suffix(".csv"), pairs, seen)
+    write_judgements(options.out.with_suffix(".csv"), pairs, seen)
     print(markdown(rows))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--base", default="pocket", help="base model: pocket, or a folder")
-    parser.add_argument("--adapter", help="an adapter's folder; left out: the one that comes with the base")
-    parser.add_argument("--rows", help=f"some of {','.join(ROWS)}; left out: all, with --looks model,real,autoencoder")
-    parser.add_argument("--looks", action="store_true", help="no images, no adapter: the prompt tells the looks")
-    parser.add_argument("--novelty", choices=get_args(Novelty), help="subjects that are new so; left out: all")
+    parser.add_argument("--base", default="pocket", help="Base model: pocket, or a folder.")
+    parser.add_argument("--adapter", help="Folder of an adapter. Default: the base model's.")
+    parser.add_argument("--rows", help=f"Some of {','.join(ROWS)}. Default: all; with --looks model,real,autoencoder.")
     parser.add_argument(
-        "--training", choices=("train", "train_combinations"), default="train", help="what the model was trained on"
+        "--looks", action="store_true", help="Use neither images nor an adapter; the prompt describes the subject."
     )
-    parser.add_argument("--pairs", type=int, default=200)
-    parser.add_argument("--steps", type=int, help="sampler steps; left out: the base model's default")
-    parser.add_argument("--guidance", type=float, help="guidance scale; left out: the base model's default")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--batch", type=int, default=10, help="videos made at once")
-    parser.add_argument("--judge", type=Path, default=HERE / "judge.safetensors")
-    parser.add_argument("--videos", type=Path, help="folder that keeps the videos, for another judge to look at them")
-    parser.add_argument("--sheets", type=Path, help="folder for contact sheets")
+    parser.add_argument(
+        "--novelty", choices=get_args(Novelty), help="Only subjects that are new in this way. Default: all."
+    )
+    parser.add_argument(
+        "--training",
+        choices=("train", "train_combinations"),
+        default="train",
+        help="Split that the model was trained on. Default: %(default)s.",
+    )
+    parser.add_argument("--pairs", type=int, default=200, help="Pairs of image and prompt. Default: %(default)s.")
+    parser.add_argument("--steps", type=int, help="Sampler steps. Default: the base model's.")
+    parser.add_argument("--guidance", type=float, help="Guidance scale. Default: the base model's.")
+    parser.add_argument("--seed", type=int, default=0, help="Seed of the pairs and the noise. Default: %(default)s.")
+    parser.add_argument("--batch", type=int, default=10, help="Videos generated at once. Default: %(default)s.")
+    parser.add_argument("--judge", type=Path, default=HERE / "judge.safetensors", help="Weights of the judge.")
+    parser.add_argument(
+        "--videos", type=Path, help="Folder to store the videos in, so that another judge can classify them."
+    )
+    parser.add_argument("--sheets", type=Path, help="Folder for contact sheets.")
     add_out(parser, RESULTS / "critters.json")
-    parser.add_argument("--no-progress", dest="progress", action="store_false")
+    parser.add_argument("--no-progress", dest="progress", action="store_false", help="Show no progress bars.")
     options = parser.parse_args()
     known = LOOKS_ROWS if options.looks else ROWS
     options.rows = options.rows.split(",") if options.rows else list(known)
     if unknown := [row for row in options.rows if row not in known]:
-        parser.error(f"--rows: {', '.join(unknown)}: unknown; the rows are {', '.join(known)}")
+        parser.error(f"--rows: {', '.join(unknown)}: unknown; choose from {', '.join(known)}")
     if options.pairs < 2:
         parser.error(f"--pairs must be 2 or more, received {options.pairs}")
     kind = f"-{options.novelty}" if options.novelty else ""

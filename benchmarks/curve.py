@@ -1,10 +1,10 @@
-"""How a run of the pocket model comes on: the judge on videos by the newest checkpoint, a line each time.
+"""The progress of a pocket model's run: judges videos of its newest checkpoint and appends one line.
 
-    python benchmarks/curve.py recipes/pocket/base.toml runs/base        # a base model, told the looks in words
-    python benchmarks/curve.py recipes/pocket/adapter.toml runs/adapter  # an adapter, by images
+    python benchmarks/curve.py recipes/pocket/base.toml runs/base        # a base model; prompts describe the subject
+    python benchmarks/curve.py recipes/pocket/adapter.toml runs/adapter  # an adapter, with reference images
 
-Adds a line to RUN/curve.jsonl: step, samples learned from, and the judge's scores. Training may go on meanwhile. The
-pairs are others than those of `critters.py`.
+Appends a line to RUN/curve.jsonl: step, training samples, and the judge's scores. Training may continue meanwhile. The
+pairs differ from those of `critters.py`.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from critters import COLUMNS, held_out_pairs, make_videos
 import refilm
 from refilm.checkpoints import load_base
 from refilm.evaluation import accuracy
-from refilm.pocket.judge import ATTRIBUTES, Judge, Verdict
+from refilm.pocket.judge import ATTRIBUTES, Judge, Judgement
 from refilm.recipes import read_recipe
 from refilm.training.batches.curriculum import samples_at
 from refilm.training.checkpoint.checkpoints import load_checkpoint
@@ -29,7 +29,7 @@ PAIRS_SEED = 1
 
 
 def pipeline_of(recipe: AdapterRecipe | BaseRecipe, run: Path) -> tuple[refilm.Pipeline, int]:
-    """The newest checkpoint's averaged weights, ready to video; and how many steps it had."""
+    """A pipeline with the newest checkpoint's averaged weights, and the checkpoint's step."""
     task = recipe.task()
     trainer = Trainer(task, recipe.loop)
     trainer.load_state(load_checkpoint(run))
@@ -43,23 +43,23 @@ def pipeline_of(recipe: AdapterRecipe | BaseRecipe, run: Path) -> tuple[refilm.P
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("recipe", type=Path)
-    parser.add_argument("run", type=Path, help="the run's folder")
-    parser.add_argument("--pairs", type=int, default=100)
-    parser.add_argument("--batch", type=int, default=20, help="videos made at once")
-    parser.add_argument("--steps", type=int, help="sampler steps; left out: the base model's default")
-    parser.add_argument("--guidance", type=float, help="guidance scale; left out: the base model's default")
+    parser.add_argument("recipe", type=Path, help="The recipe of the run.")
+    parser.add_argument("run", type=Path, help="Folder of the run.")
+    parser.add_argument("--pairs", type=int, default=100, help="Pairs of image and prompt. Default: %(default)s.")
+    parser.add_argument("--batch", type=int, default=20, help="Videos generated at once. Default: %(default)s.")
+    parser.add_argument("--steps", type=int, help="Sampler steps. Default: the base model's.")
+    parser.add_argument("--guidance", type=float, help="Guidance scale. Default: the base model's.")
     options = parser.parse_args()
     recipe = read_recipe(options.recipe)
     if not isinstance(recipe, AdapterRecipe | BaseRecipe):
-        parser.error(f"{options.recipe}: stage {recipe.stage} makes no videos")
+        parser.error(f"{options.recipe}: stage {recipe.stage} generates no videos; use one of stage base or adapter")
     options.looks, options.seed, options.progress = isinstance(recipe, BaseRecipe), PAIRS_SEED, False
     pipeline, step = pipeline_of(recipe, options.run)
     pairs = held_out_pairs(PAIRS_SEED, options.pairs)
     with torch.inference_mode():
-        verdicts = Judge.load(HERE / "judge.safetensors").judge(make_videos("model", pairs, pipeline, options))
-    hits = [seen.matches(Verdict.of(pair.story)) for seen, pair in zip(verdicts, pairs, strict=True)]
-    scores = {COLUMNS.get(name, name): accuracy(hit[name] for hit in hits).share for name in ATTRIBUTES}
+        judgements = Judge.load(HERE / "judge.safetensors").judge(make_videos("model", pairs, pipeline, options))
+    hits = [seen.matches(Judgement.of(pair.story)) for seen, pair in zip(judgements, pairs, strict=True)]
+    scores = {COLUMNS.get(name, name): accuracy(hit[name] for hit in hits).fraction for name in ATTRIBUTES}
     samples = samples_at(recipe.diffusion.curriculum, step).start
     line = json.dumps({"step": step, "samples": samples, "pairs": options.pairs, **scores})
     with (options.run / "curve.jsonl").open("a") as file:

@@ -2,10 +2,10 @@
 
     python benchmarks/judge.py
 
-writes `benchmarks/judge.safetensors` (or `--weights`) and `benchmarks/results/judge.json` (or `--out`). One core, some
-minutes. Clips are drawn on the spot, of subjects of the training split only, and worn a little (blur, noise, tints,
-shifts), so that the judge forgives what a small generator cannot do better and no pixel-exact trait gives an answer
-away.
+writes `benchmarks/judge.safetensors` (or `--weights`) and `benchmarks/results/judge.json` (or `--out`). It takes some
+minutes on one core. Clips are drawn on the fly, only of subjects of the training split, and slightly degraded (blur,
+noise, tints, shifts), so that the judge tolerates the errors of a small generator and no pixel-exact trait gives an
+answer away.
 """
 
 import argparse
@@ -22,67 +22,68 @@ from torch import Tensor
 
 from refilm.data import critters
 from refilm.evaluation import Accuracy, Row, accuracy, as_json, markdown
-from refilm.pocket.judge import ATTRIBUTES, Judge, Verdict, as_seen
+from refilm.pocket.judge import ATTRIBUTES, Judge, Judgement, judge_input
 from refilm.training.engine.loop import LoopSettings, fit
 from refilm.training.engine.optimizers import OptimizerSettings
+from refilm.training.tasks.task import Reporting
 
 RESULT = RESULTS / "judge.json"
 WEIGHTS = Path(__file__).parent / "judge.safetensors"
-SEED = 7_000  # its own stream of stories: the model trains on others
+SEED = 7_000  # a stream of stories that the model is not trained on
 
 
-def real_clip(seed: int, index: int, split: critters.Split, *, size: int = 32) -> tuple[np.ndarray, Verdict]:
-    """Clip `index` as the data set draws it, and what is to be seen in it."""
+def real_clip(seed: int, index: int, split: critters.Split, *, size: int = 32) -> tuple[np.ndarray, Judgement]:
+    """Clip `index` as the data set draws it, and its true attributes."""
     story = critters.story(seed, index, split)
-    return critters.render(story, np.random.default_rng((seed, index, 1)), size=size), Verdict.of(story)
+    return critters.render(story, np.random.default_rng((seed, index, 1)), size=size), Judgement.of(story)
 
 
 class Pool:
-    """A window over an endless stream of training clips: every step draws some new ones in place of the oldest."""
+    """A window over an endless stream of training clips: every step replaces the oldest with some new ones."""
 
     def __init__(self, count: int):
         self.videos = torch.empty(count, critters.FRAMES, 3, 32, 32, dtype=torch.uint8)
         self.labels = torch.empty(count, len(ATTRIBUTES), dtype=torch.long)
-        self.drawn = 0
-        self.draw(count)
+        self.count = 0
+        self.add(count)
 
-    def draw(self, count: int) -> None:
-        for index in range(self.drawn, self.drawn + count):
-            video, verdict = real_clip(SEED, index, "train", size=64 if index % 8 == 0 else 32)
+    def add(self, count: int) -> None:
+        for index in range(self.count, self.count + count):
+            video, truth = real_clip(SEED, index, "train", size=64 if index % 8 == 0 else 32)
             place = index % len(self.videos)
-            self.videos[place] = (255 * as_seen(video)).round().to(torch.uint8)
-            self.labels[place] = torch.tensor([ATTRIBUTES[a].index(getattr(verdict, a)) for a in ATTRIBUTES])
-        self.drawn += count
+            self.videos[place] = (255 * judge_input(video)).round().to(torch.uint8)
+            self.labels[place] = torch.tensor([ATTRIBUTES[a].index(getattr(truth, a)) for a in ATTRIBUTES])
+        self.count += count
 
 
-class JudgeTask:
-    """What `fit` trains: cross-entropy of the looks on worn single frames, and of the motion on worn clips."""
+class JudgeTask(Reporting):
+    """The task for `fit`: cross-entropy of the appearance on degraded frames, and of the motion on degraded clips."""
 
     def __init__(self, *, pool: int, fresh: int, images: int, clips: int):
         self.module = Judge()
         self.pool, self.fresh, self.images, self.clips = Pool(pool), fresh, images, clips
 
     def samples(self, step: int) -> range:
-        """The numbers of a step's clips."""
+        """The indices of a step's clips."""
         return range(step * self.clips, (step + 1) * self.clips)
 
     def loss(self, step: int, samples: range) -> dict[str, Tensor]:
-        """Of all of a step's images and clips, in a single process."""
+        """The losses over all of a step's images and clips, in a single process."""
         rng = torch.Generator().manual_seed(step)
-        self.pool.draw(self.fresh)
+        self.pool.add(self.fresh)
         self.module.train()
 
-        # AttentionMaps: many clips, one frame of each, for the frames of a clip teach much the same.
+        # Appearance: many clips, one frame of each, because the frames of a clip are much alike.
         chosen = torch.randint(len(self.pool.videos), (self.images,), generator=rng)
         moments = torch.randint(critters.FRAMES, (self.images,), generator=rng)
-        images = wear(stain(self.pool.videos[chosen, moments][:, None].float() / 255, rng), rng)
+        images = degrade(stain(self.pool.videos[chosen, moments][:, None].float() / 255, rng), rng)
         losses = self._losses(self.module.looks(images), chosen)
 
-        # Motion: fewer clips, whole or a part of them.
+        # Motion: fewer clips, or parts of them.
         chosen = torch.randint(len(self.pool.videos), (self.clips,), generator=rng)
         frames = (17, 17, 13, 9)[step % 4]
         start = int(torch.randint(critters.FRAMES - frames + 1, (), generator=rng))
-        clips = wear(self.pool.videos[chosen, start : start + frames].float() / 255, rng)
+        clips = degrade(self.pool.videos[chosen, start : start + frames].float() / 255, rng)
         losses |= self._losses({"motion": self.module.motion(clips)}, chosen)
         return {"loss": torch.stack(list(losses.values())).sum(), **losses}
 
@@ -91,11 +92,11 @@ class JudgeTask:
         return {name: F.cross_entropy(l.float(), truth[name], label_smoothing=0.02) for name, l in logits.items()}
 
     def validate(self) -> dict[str, float]:
-        return {name: score.share for name, score in measure(self.module, count=200).items()}
+        return {name: score.fraction for name, score in measure(self.module, count=200).items()}
 
 
-def wear(videos: Tensor, rng: torch.Generator) -> Tensor:
-    """Wear videos (B, F, 3, H, W), 0..1, as an imperfect generator would: each video in its own way and strength."""
+def degrade(videos: Tensor, rng: torch.Generator) -> Tensor:
+    """Degrade videos (B, F, 3, H, W), 0..1, like an imperfect generator: each video in its own way and strength."""
     B, frames, _, H, W = videos.shape
     down, right = torch.randint(3, (2,), generator=rng).tolist()  # a pixel's shift
     videos = F.pad(videos.flatten(0, 1), (1, 1, 1, 1), mode="replicate")[:, :, down : down + H, right : right + W]
@@ -109,9 +110,9 @@ def wear(videos: Tensor, rng: torch.Generator) -> Tensor:
 
 
 def stain(videos: Tensor, rng: torch.Generator) -> Tensor:
-    """What autoencoders do to the colors of videos (B, F, 3, H, W): they bleed, and get stains.
+    """Add the color errors of autoencoders to videos (B, F, 3, H, W): bleeding colors and stains.
 
-    For the looks alone: stains that come and go would teach the motion net to distrust what stands still.
+    Only for the appearance: flickering stains would teach the motion network to distrust what does not move.
     """
     gray = videos.mean(2, keepdim=True)
     videos = videos.lerp(gray + _blur(videos - gray, 5), _strength(len(videos), rng, -0.5, 0.9).clamp(min=0))
@@ -143,19 +144,21 @@ def _smear(videos: Tensor) -> Tensor:
 
 
 def measure(judge: Judge, *, count: int, size: int = 32) -> dict[str, Accuracy]:
-    """The judge's accuracy on real held-out clips."""
+    """Accuracy of the judge on real held-out clips."""
     clips = [real_clip(SEED + 1, index, "held_out", size=size) for index in range(count)]
-    verdicts = judge.judge([video for video, _ in clips])
-    hits = [seen.matches(truth) for seen, (_, truth) in zip(verdicts, clips, strict=True)]
+    judgements = judge.judge([video for video, _ in clips])
+    hits = [seen.matches(truth) for seen, (_, truth) in zip(judgements, clips, strict=True)]
     return {name: accuracy(hit[name] for hit in hits) for name in ATTRIBUTES}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=1000)
-    parser.add_argument("--count", type=int, default=1000, help="held-out clips to measure on")
-    parser.add_argument("--pool", type=int, default=3000, help="training clips at hand at a time")
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--steps", type=int, default=1000, help="Training steps. Default: %(default)s.")
+    parser.add_argument("--count", type=int, default=1000, help="Held-out clips to measure on. Default: %(default)s.")
+    parser.add_argument(
+        "--pool", type=int, default=3000, help="Training clips in memory at a time. Default: %(default)s."
+    )
+    parser.add_argument("--threads", type=int, default=1, help="Threads of torch. Default: %(default)s.")
     add_out(parser, WEIGHTS, "--weights")
     add_out(parser, RESULT)
     options = parser.parse_args()
@@ -168,12 +171,12 @@ def main() -> None:
     task = JudgeTask(pool=options.pool, fresh=6, images=128, clips=24)
     optimizer = OptimizerSettings(
         learning_rate=3e-3,
-        muon_learning_rate=2e-2,  # thrice as fast as AdamW alone
+        muon_learning_rate=2e-2,  # learns three times as fast as AdamW alone
         muon_names=r"^(looks\.trunk|motion\.eye)\.",
         weight_decay=0.02,
         decay_fraction=0.5,
         warm_up=30,
-        ema=0,  # batch norms keep means of their own
+        ema=0,  # batch norms already average
     )
     settings = LoopSettings(steps=options.steps, save_every=options.steps, validate_every=200, optimizer=optimizer)
     with tempfile.TemporaryDirectory() as folder:
@@ -185,7 +188,7 @@ def main() -> None:
     task.module.save(weights)
     judge = Judge.load(weights)
     rows = [Row(f"real held-out clips, {s} pixels", measure(judge, count=options.count, size=s)) for s in (32, 64)]
-    facts = {"seconds": round(seconds), "cpu_seconds": round(cpu_seconds), "clips_drawn": task.pool.drawn}
+    facts = {"seconds": round(seconds), "cpu_seconds": round(cpu_seconds), "clips_drawn": task.pool.count}
     print(markdown(rows))
     write(out, {**facts, "steps": options.steps, "rows": as_json(rows)})
 

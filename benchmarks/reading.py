@@ -1,10 +1,10 @@
-"""What reading a video costs: peak memory, live frames and seconds, for sizes that frames have.
+"""What reading a video costs: peak memory, live frames and seconds, for several frame sizes.
 
     python benchmarks/reading.py [--frames 170]
 
-Each line is a process of its own that decodes one video: `sample` as encoding does, `inspect` as `refilm data check`
-does. Frames are plain, so that the codec costs nothing; HDR ones are tone-mapped. Memory is what the process has at
-its peak beyond what it had before it opened the video. Writes benchmarks/results/reading.json, or `--out`.
+Each line is a separate process that decodes one video: `sample` like encoding, `inspect` like `refilm data check`.
+Frames are plain gray, so that the codec costs almost nothing; HDR frames are tone-mapped. Memory is the peak of the
+process minus its memory before the video was opened. Writes benchmarks/results/reading.json, or `--out`.
 """
 
 import argparse
@@ -32,7 +32,7 @@ PQ, BT2020 = 16, 9
 
 
 def make(path: Path, name: str, frames: int) -> None:
-    """A plain gray video."""
+    """Write a plain gray video."""
     width, height, bits, codec, container = CLIPS[name]
     kind = "rgb8" if codec == "gif" else "yuv420p" if bits == 8 else "yuv420p10le"
     with av.open(str(path), "w", format=container) as file:
@@ -52,7 +52,7 @@ def make(path: Path, name: str, frames: int) -> None:
 
 
 def measure(path: Path, how: str) -> None:
-    """Print what reading takes in this process."""
+    """Read a video in this process and print what it costs."""
     from refilm.media.inspecting import inspect_video
     from refilm.media.sampling import sample_video
 
@@ -68,14 +68,14 @@ def measure(path: Path, how: str) -> None:
 
 
 def _peak() -> int:
-    """Megabytes, of Linux alone: what getrusage tells begins at the parent's peak."""
+    """Peak megabytes of this process, on Linux only: the value of getrusage starts at the parent's peak."""
     status = Path("/proc/self/status").read_text(encoding="ascii")
     return int(status.split("VmHWM:")[1].split()[0]) // 1024
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--frames", type=int, default=170)
+    parser.add_argument("--frames", type=int, default=170, help="Frames per video. Default: %(default)s.")
     parser.add_argument("--measure", nargs=2, help=argparse.SUPPRESS)
     add_out(parser, RESULT)
     options = parser.parse_args()
@@ -88,9 +88,9 @@ def main() -> None:
             make(path, name, min(options.frames, 30 if "7000" in name else options.frames))
             for how in ("sample", "inspect"):
                 command = [sys.executable, __file__, "--measure", str(path), how]
-                told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-                result[f"{name}, {how}"] = json.loads(told)
-                print(name, how, told, end="", flush=True)
+                line = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+                result[f"{name}, {how}"] = json.loads(line)
+                print(name, how, line, end="", flush=True)
     write(out, {"frames": options.frames, **result})
 
 

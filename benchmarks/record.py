@@ -1,7 +1,7 @@
-"""How every benchmark keeps its result: JSON with machine, date and commit, which a trial never writes over.
+"""Writes the result of a benchmark as JSON with machine, date and commit, and never overwrites one unasked.
 
-Without `--out` a result goes to its own file in `benchmarks/results`, unless there is one already; then nothing is
-measured and the script says so. With `--out FILE` it goes there, whatever lies there. Knows nothing of what is
+Without `--out` a result is written to its own file in `benchmarks/results`; if that exists, the script exits with an
+error before it measures anything. With `--out FILE` it is written to FILE, which may exist. Does not know what is
 measured.
 """
 
@@ -20,26 +20,28 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def add_out(parser: argparse.ArgumentParser, default: Path, flag: str = "--out") -> None:
-    """Add the option that says where a result goes."""
-    parser.add_argument(flag, type=Path, help=f"overwritten; default: {default.name}, which must not exist yet")
+    """Add the option for the file of a result."""
+    parser.add_argument(
+        flag, type=Path, help=f"File to write; overwritten if it exists. Default: {default.name}, which must not exist."
+    )
 
 
 def target(parser: argparse.ArgumentParser, given: Path | None, default: Path, flag: str = "--out") -> Path:
-    """Where a result goes; ends the script, before it measures anything, where nobody asked to overwrite one."""
+    """The file to write; exits before anything is measured if it exists and was not given explicitly."""
     if given is None and default.exists():
-        parser.error(f"{default} exists; {flag} FILE writes to another file, {flag} {default} overwrites it")
+        parser.error(f"{default} exists; use {flag} FILE to write another file, or {flag} {default} to overwrite it")
     return given or default
 
 
 def write(path: Path, facts: Mapping[str, Any]) -> None:
-    """Write a result, with the machine, the date and the commit it was taken at, and print it."""
-    told = {"machine": machine(), "date": datetime.now(UTC).date().isoformat(), "commit": commit(), **facts}
-    write_json(path, told)
-    print(json.dumps(told, indent=2))
+    """Write and print a result, with the machine, the date and the commit it was measured at."""
+    result = {"machine": machine(), "date": datetime.now(UTC).date().isoformat(), "commit": commit(), **facts}
+    write_json(path, result)
+    print(json.dumps(result, indent=2))
 
 
 def commit() -> str | None:
-    """The commit that is checked out, with `-dirty` where files differ from it; None outside of a repository."""
+    """The checked-out commit, with `-dirty` if files differ from it; None outside a repository."""
     command = ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"]
     done = subprocess.run(command, cwd=RESULTS.parent, capture_output=True, text=True)
     return done.stdout.strip() if done.returncode == 0 else None

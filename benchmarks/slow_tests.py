@@ -1,9 +1,9 @@
-"""Run the tests that are marked slow, and keep a record of it: which passed, and how long each took.
+"""Run the tests that are marked slow, and record the outcome and seconds of each.
 
     make test-slow                                    # writes benchmarks/results/slow_tests.json
     python benchmarks/slow_tests.py --out trial.json -k memory
 
-Whatever follows the options goes to pytest. Exits as pytest does; a run that was interrupted leaves no record.
+Further arguments are passed to pytest. Exits with pytest's code; an interrupted run writes no result.
 """
 
 import argparse
@@ -19,18 +19,18 @@ from xml.etree import ElementTree
 from record import RESULTS, add_out, target, write
 
 ROOT = Path(__file__).parents[1]
-NAME = RESULTS / "slow_tests.json"
-FINISHED = (0, 1)  # pytest's exit codes of a run that came to its end
+RESULT = RESULTS / "slow_tests.json"
+FINISHED = (0, 1)  # pytest's exit codes of a complete run
 
 
 def outcome(case: ElementTree.Element) -> str:
-    """Of a test, as JUnit's XML says it."""
+    """Outcome of a test in JUnit's XML."""
     kinds = {child.tag for child in case}
     return next((kind for kind in ("failure", "error", "skipped") if kind in kinds), "passed")
 
 
 def summary(report: Path) -> dict[str, Any]:
-    """Counts, and each test with its outcome and seconds, the longest first."""
+    """Counts, and each test with its outcome and seconds, slowest first."""
     cases = list(ElementTree.parse(report).iter("testcase"))
     tests = [
         {"test": f"{case.get('classname')}::{case.get('name')}", "outcome": outcome(case), "seconds": seconds(case)}
@@ -46,9 +46,9 @@ def seconds(case: ElementTree.Element) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_out(parser, NAME)
+    add_out(parser, RESULT)
     options, more = parser.parse_known_args()
-    out = target(parser, options.out, NAME)
+    out = target(parser, options.out, RESULT)
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"

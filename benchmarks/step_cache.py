@@ -1,9 +1,9 @@
-"""What the step cache leaves out, and what it costs: the pocket model's videos with it and without, by PSNR.
+"""What the step cache saves and costs: fraction of skipped block runs, and PSNR of the pocket model's videos.
 
     python benchmarks/step_cache.py [--steps 30] [--pairs 4]
 
-For each sampler and threshold the share of the blocks' runs that are left out, and the mean PSNR to the same videos
-without the cache; beside it the PSNR of videos from other noise, which have nothing in common but what was asked for.
+For each sampler and threshold: the fraction of block runs that are skipped, and the mean PSNR to the same videos
+without the cache. For comparison, the PSNR of videos from other noise, which only have prompt and image in common.
 Writes benchmarks/results/step_cache.json, or `--out`.
 """
 
@@ -23,7 +23,7 @@ from refilm.evaluation import psnr
 from refilm.model import Trunk, swapped
 
 RESULT = RESULTS / "step_cache.json"
-PAIRS_SEED = 3  # no other program makes these pairs
+PAIRS_SEED = 3  # used by no other program
 SAMPLERS = ("ddim", "dpmpp-2m-sde")
 THRESHOLDS = (0.05, 0.1, 0.2, 0.3, 0.5)
 
@@ -31,7 +31,7 @@ THRESHOLDS = (0.05, 0.1, 0.2, 0.3, 0.5)
 def make(
     pipeline: refilm.Pipeline, pairs: Sequence[Pair], *, sampler: str, steps: int, seed: int = 0, cache=None
 ) -> list[np.ndarray]:
-    """The pairs' videos, (F, H, W, 3) uint8 each."""
+    """Generate the pairs' videos, (F, H, W, 3) uint8 each."""
     trunk = pipeline.base.transformer
     with swapped(trunk, Trunk, wrap_blocks=lambda _: cache) if cache else nullcontext():
         videos = pipeline.generate_batch(
@@ -44,15 +44,15 @@ def make(
     return [video.frames for video in videos]
 
 
-def likeness(ours: Sequence[np.ndarray], theirs: Sequence[np.ndarray]) -> float:
-    """Mean PSNR in dB; infinite where all are the same."""
+def mean_psnr(ours: Sequence[np.ndarray], theirs: Sequence[np.ndarray]) -> float:
+    """Mean PSNR in dB; infinite if all are equal."""
     return statistics.mean(psnr(one, other) for one, other in zip(ours, theirs, strict=True))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=30)
-    parser.add_argument("--pairs", type=int, default=4)
+    parser.add_argument("--steps", type=int, default=30, help="Sampler steps. Default: %(default)s.")
+    parser.add_argument("--pairs", type=int, default=4, help="Pairs of image and prompt. Default: %(default)s.")
     add_out(parser, RESULT)
     options = parser.parse_args()
     out = target(parser, options.out, RESULT)
@@ -61,14 +61,16 @@ def main() -> None:
         for sampler in SAMPLERS:
             how = {"sampler": sampler, "steps": options.steps}
             plain = make(pipeline, pairs, **how)
-            told: dict[str, object] = {"other_noise_psnr": likeness(make(pipeline, pairs, **how, seed=1000), plain)}
+            measured: dict[str, object] = {
+                "other_noise_psnr": mean_psnr(make(pipeline, pairs, **how, seed=1000), plain)
+            }
             for threshold in THRESHOLDS:
                 cached = make(pipeline, pairs, **how, cache=(cache := StepCache(threshold)))
                 same = all(map(np.array_equal, cached, plain))
-                found = {"left_out": cache.skipped / cache.calls, "psnr": None if same else likeness(cached, plain)}
-                told[str(threshold)] = found | {"same_videos": same}
-                print(sampler, threshold, told[str(threshold)], flush=True)
-            samplers[sampler] = told
+                found = {"left_out": cache.skipped / cache.calls, "psnr": None if same else mean_psnr(cached, plain)}
+                measured[str(threshold)] = found | {"same_videos": same}
+                print(sampler, threshold, measured[str(threshold)], flush=True)
+            samplers[sampler] = measured
     write(out, {"steps": options.steps, "pairs": options.pairs, "samplers": samplers})
 
 

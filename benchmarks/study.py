@@ -1,13 +1,13 @@
-"""What makes a reference adapter learn: the pocket adapter's recipe, shortened, and one thing changed a row.
+"""What makes a reference adapter learn: the pocket adapter's recipe, shortened, with one thing changed per row.
 
     python benchmarks/study.py --prepare                  # encodes the clips, once
-    python benchmarks/study.py --seed 0 [--rows a,b]      # trains and judges; what is done already is left alone
+    python benchmarks/study.py --seed 0 [--rows a,b]      # trains and judges rows that have no result yet
     python benchmarks/study.py --table                    # all results as a Markdown table
 
-Each run's result is a file in benchmarks/results/study, or in the folder `--out`; one that is there is left alone.
-Rows of one seed learn from the same samples, timesteps and noise. Each is told by its held-out loss under the right
-image, another's and none, and by the judge on videos of held-out subjects; these pairs are others than those of
-`critters.py`. Several at once, with disjoint rows and a thread each, share the cores well.
+Each run's result is a file in benchmarks/results/study, or in the folder `--out`; existing files are not overwritten.
+Rows of one seed use the same samples, timesteps and noise. Each row reports the held-out loss with the right image,
+another's and none, and the judge's accuracy on videos of held-out subjects, whose pairs differ from those of
+`critters.py`. Several processes with disjoint rows and one thread each use the cores well.
 """
 
 import argparse
@@ -35,7 +35,7 @@ from refilm.data.encoding import EncodeSettings, encode, identify
 from refilm.data.samples import Critters, ImageFile, Sample, Source, hashed
 from refilm.encoders import HiddenState
 from refilm.evaluation import accuracy
-from refilm.pocket.judge import ATTRIBUTES, Judge, Verdict
+from refilm.pocket.judge import ATTRIBUTES, Judge, Judgement
 from refilm.recipes import read_recipe
 from refilm.training.checkpoint.checkpoints import checkpoints
 from refilm.training.engine.loop import fit
@@ -49,7 +49,7 @@ RECIPE = HERE.parent / "recipes" / "pocket" / "adapter.toml"
 CLIPS, HELD_OUT = 4096, 64
 STILLS, STEPS = 120, 320
 PAIRS, PAIRS_SEED = 100, 1
-COURSE: dict[str, Any] = {
+SETTINGS: dict[str, Any] = {
     "base": "pocket",
     "diffusion.captions": [1.0, 0.0],
     "diffusion.curriculum": [
@@ -67,26 +67,26 @@ COURSE: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Row:
-    """A run: what of the recipe is changed, and of what it makes."""
+    """A run: the changes to the recipe and to the task."""
 
     title: str
     changes: Mapping[str, Any] = field(default_factory=dict)
     prepare: Callable[[DiffusionTask], None] = lambda task: None
     clips: str = "portraits"
-    """Which encodings it learns from."""
+    """Encodings to train on."""
     held_out: str = "portraits"
-    """And which it is asked about."""
+    """Encodings to validate on."""
 
 
 def random_output(task: DiffusionTask) -> None:
-    """As the original research code begins: a normal of 0.02 / sqrt(2 L) in the output of L layers."""
+    """Initialize the L output layers like the SAT fork: normal with standard deviation 0.02 / sqrt(2 L)."""
     assert task.adapter is not None
     for layer in task.adapter.layers:
         nn.init.normal_(layer.out.weight, std=0.02 / math.sqrt(2 * len(task.adapter.layers)))
 
 
-def as_the_research_code(task: DiffusionTask) -> None:
-    """What it did beside its settings: the image's projection stays the random one that it begins as, too."""
+def like_sat(task: DiffusionTask) -> None:
+    """What the SAT fork does beside its settings: random output layers, and a frozen random projection of the image."""
     random_output(task)
     assert task.adapter is not None
     task.adapter.projection.requires_grad_(False)
@@ -102,10 +102,10 @@ def adamw(rate: float) -> dict[str, Any]:
 
 ROWS = {
     "shipped": Row("the recipe"),
-    "random-output": Row("output begins random, not at zero", prepare=random_output),
+    "random-output": Row("output layers start random, not at zero", prepare=random_output),
     "no-norm": Row("no norm before the reference attention", {"query_norm": False}),
     "penultimate": Row(
-        "the image's penultimate hidden state",
+        "the image encoder's penultimate hidden state",
         {"hidden_state": "penultimate"},
         clips="penultimate",
         held_out="penultimate",
@@ -116,7 +116,7 @@ ROWS = {
         clips="penultimate",
         held_out="penultimate",
     ),
-    "no-drops": Row("nothing is dropped", drops(0.0, 0.0, 0.0)),
+    "no-drops": Row("nothing dropped", drops(0.0, 0.0, 0.0)),
     "more-drops": Row("text, image and both dropped in 10 % each", drops(0.1, 0.1, 0.1)),
     "own-frames": Row("references are frames of the clip itself", clips="own-frames"),
     "adamw-3e-3": Row("AdamW for all, learning rate 3e-3", adamw(3e-3)),
@@ -124,14 +124,14 @@ ROWS = {
     "adamw-1e-4": Row("AdamW for all, learning rate 1e-4", adamw(1e-4)),
     "adamw-1e-5": Row("AdamW for all, learning rate 1e-5", adamw(1e-5)),
     "research": Row(
-        "as the research code: AdamW at 1e-5, no norm, random output, frozen projection, image never dropped",
+        "as SAT: AdamW at 1e-5, no norm, random output, frozen projection, image never dropped",
         {**adamw(1e-5), **drops(0.1, 0.0, 0.0), "query_norm": False},
-        prepare=as_the_research_code,
+        prepare=like_sat,
     ),
     "research-1e-3": Row(
-        "as the research code, but with AdamW at 1e-3",
+        "as SAT, but with AdamW at 1e-3",
         {**adamw(1e-3), **drops(0.1, 0.0, 0.0), "query_norm": False},
-        prepare=as_the_research_code,
+        prepare=like_sat,
     ),
 }
 
@@ -157,7 +157,7 @@ class OwnFrames(Source):
 
 
 def prepare(folder: Path) -> None:
-    """Encode the clips of all rows. Latents and captions are the same in all, and made once."""
+    """Encode the clips of all rows. Latents and captions are the same for all, and encoded once."""
     base = load_base("pocket", device="cpu", dtype="float32")
     settings = EncodeSettings(**base.defaults.model_dump(include={"frames", "fps", "height", "width"}))
     train, held_out = Critters(CLIPS), Critters(HELD_OUT, "held_out", seed=1)
@@ -176,39 +176,39 @@ def prepare(folder: Path) -> None:
         base.read_images_with(hidden_state=state)
         identity = identify(base.encoders, fingerprint)
         steps = encode(source, base.encoders, folder / name, settings=settings, encoder_identity=identity)
-        for done, total in steps:
-            print(f"{name}: {done} of {total}", flush=True)
+        for step in steps:
+            print(f"{name}: {step.done} of {step.total} {step.what}", flush=True)
 
 
 def recipe_of(row: Row, seed: int, folder: Path) -> AdapterRecipe:
     """The recipe of a row."""
     data = {"cache": str(folder / row.clips), "held_out": str(folder / f"{row.held_out}-held-out")}
-    recipe = read_recipe(RECIPE, {**COURSE, "data": data, "diffusion.seed": seed, **row.changes})
+    recipe = read_recipe(RECIPE, {**SETTINGS, "data": data, "diffusion.seed": seed, **row.changes})
     assert isinstance(recipe, AdapterRecipe)
     return recipe
 
 
 def judged(task: DiffusionTask, recipe: AdapterRecipe, judge: Judge, pairs: Sequence[Pair]) -> dict[str, Any]:
-    """What the judge sees in videos of held-out subjects, by the weights as they are."""
+    """The judge's accuracy on videos of held-out subjects, with the task's present weights."""
     base = recipe.open_base("float32", task.device)
     base.compute_with(task.transformer.eval(), task.adapter)
     pipeline = refilm.Pipeline(base, task.adapter)
     videos: list[np.ndarray] = []
     for first in range(0, len(pairs), 20):
         part = pairs[first : first + 20]
-        videos = pipeline.generate_batch(
+        made = pipeline.generate_batch(
             [pair.story.caption for pair in part],
             base.encoders.image([pair.image for pair in part]),
             seeds=[pair.index for pair in part],
         )
-        videos += [video.frames for video in videos]
-    verdicts = judge.judge(videos)
-    hits = [seen.matches(Verdict.of(pair.story)) for seen, pair in zip(verdicts, pairs, strict=True)]
-    return {name: vars(accuracy(hit[name] for hit in hits)) for name in ATTRIBUTES}
+        videos += [video.frames for video in made]
+    judgements = judge.judge(videos)
+    hits = [seen.matches(Judgement.of(pair.story)) for seen, pair in zip(judgements, pairs, strict=True)]
+    return {name: accuracy(hit[name] for hit in hits).to_values() for name in ATTRIBUTES}
 
 
 def run(name: str, seed: int, folder: Path, out: Path) -> None:
-    """Train and judge a row, unless that was done."""
+    """Train and judge a row, unless its result exists."""
     result = out / f"{name}-{seed}.json"
     if result.exists():
         return
@@ -225,11 +225,11 @@ def run(name: str, seed: int, folder: Path, out: Path) -> None:
     judge, pairs = Judge.load(JUDGE), held_out_pairs(PAIRS_SEED, PAIRS)
     with torch.inference_mode():
         seen = judged(task, recipe, judge, pairs)
-    told = {
+    values = {
         "row": name,
         "title": row.title,
         "seed": seed,
-        "course": COURSE,
+        "course": SETTINGS,
         "base": task.base_fingerprint,
         "clips": {"train": task.train.identity, "held_out": task.held_out.identity},
         "pairs": PAIRS,
@@ -238,7 +238,7 @@ def run(name: str, seed: int, folder: Path, out: Path) -> None:
         "judge": seen,
         "judged_by": hashlib.sha256(JUDGE.read_bytes()).hexdigest(),
     }
-    write(result, told)
+    write(result, values)
     shutil.rmtree(kept)
 
 
@@ -246,39 +246,41 @@ def table(out: Path) -> None:
     """All results together, as a Markdown table.
 
     Raises:
-        ValueError: they are not of one course, one base model and one judge, and so cannot be compared.
+        ValueError: the results differ in settings, base model or judge, so they cannot be compared.
     """
     results = [json.loads(path.read_text()) for name in ROWS for path in sorted(out.glob(f"{name}-[0-9].json"))]
-    for told in results:
+    for values in results:
         for what in ("course", "base", "pairs", "judged_by"):
-            if told.get(what) != results[0].get(what):  # the first runs do not tell their judge
+            if values.get(what) != results[0].get(what):  # the first runs do not record their judge
                 raise ValueError(
-                    f"{told['row']}-{told['seed']}.json: {what} is another than in {results[0]['row']}-"
+                    f"{values['row']}-{values['seed']}.json: {what} differs from that in {results[0]['row']}-"
                     f"{results[0]['seed']}.json; run one of them again"
                 )
     attributes = tuple(results[0]["judge"])
     print("| | seed | right | wrong | none | gap | " + " | ".join(attributes) + " |")
     print("| --- |" + " ---: |" * (5 + len(attributes)))
-    for told in results:
-        scores, seen = told["scores"], told["judge"]
+    for values in results:
+        scores, seen = values["scores"], values["judge"]
         losses = " | ".join(f"{scores[name]:.4f}" for name in ("right", "wrong", "none"))
         gap = f"{scores['gap']:.4f} ± {scores['gap_error']:.4f}"
-        shares = " | ".join(f"{100 * seen[name]['share']:.0f}" for name in attributes)
-        print(f"| {told['title']} | {told['seed']} | {losses} | {gap} | {shares} |")
+        accuracies = " | ".join(f"{100 * seen[name]['share']:.0f}" for name in attributes)
+        print(f"| {ROWS[values['row']].title} | {values['seed']} | {losses} | {gap} | {accuracies} |")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--prepare", action="store_true", help="encode the clips")
-    parser.add_argument("--table", action="store_true", help="show the results")
-    parser.add_argument("--rows", default=",".join(ROWS), help="some of them; left out: all")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--folder", type=Path, default=Path("runs/study"), help="of encodings and runs")
-    parser.add_argument("--out", type=Path, default=STUDY, help="folder of results")
+    parser.add_argument("--prepare", action="store_true", help="Encode the clips.")
+    parser.add_argument("--table", action="store_true", help="Print the results as a Markdown table.")
+    parser.add_argument("--rows", default=",".join(ROWS), help="Rows to run, separated by commas. Default: all.")
+    parser.add_argument("--seed", type=int, default=0, help="Seed of the run. Default: %(default)s.")
+    parser.add_argument(
+        "--folder", type=Path, default=Path("runs/study"), help="Folder of encodings and runs. Default: %(default)s."
+    )
+    parser.add_argument("--out", type=Path, default=STUDY, help="Folder of the results. Default: %(default)s.")
     options = parser.parse_args()
     names = options.rows.split(",")
     if unknown := [name for name in names if name not in ROWS]:
-        parser.error(f"--rows: {', '.join(unknown)}: unknown; the rows are {', '.join(ROWS)}")
+        parser.error(f"--rows: {', '.join(unknown)}: unknown; choose from {', '.join(ROWS)}")
     if options.prepare:
         prepare(options.folder)
     elif options.table:

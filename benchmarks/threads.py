@@ -1,9 +1,9 @@
-"""What it is worth that `refilm`'s commands let waiting threads sleep: `refilm generate`, whole processes, in turns.
+"""What `refilm`'s commands gain by letting waiting threads sleep: whole processes of `refilm generate`, in turns.
 
     python benchmarks/threads.py [--turns 5]
 
-Each turn runs every way once on the machine as it is, and once beside as many processes that spin as there are cores.
-Medians of wall-clock and processor seconds; what else the machine had to do is told by its load before each run.
+Each turn runs every variant once on the machine as it is, and once beside as many busy-waiting processes as there are
+cores. Measures medians of wall-clock and processor seconds; the load before each run shows what else the machine did.
 Writes benchmarks/results/threads.json, or `--out`.
 """
 
@@ -27,7 +27,7 @@ from refilm.cli.threads import CHOSEN_WITH
 RESULT = RESULTS / "threads.json"
 COMMAND = ["-m", "refilm.cli"]
 AS_BEFORE = ["-c", "from refilm.cli.app import app; from refilm.cli.allocation import *; keep_freed_memory(); app()"]
-WAYS: dict[str, tuple[list[str], dict[str, str]]] = {
+VARIANTS: dict[str, tuple[list[str], dict[str, str]]] = {
     "waiting threads spin": (AS_BEFORE, {}),
     "waiting threads sleep": (COMMAND, {}),
     "one thread": (COMMAND, {"OMP_NUM_THREADS": "1"}),
@@ -41,7 +41,7 @@ def spin() -> None:
 
 @contextmanager
 def beside(count: int) -> Iterator[None]:
-    """So many processes that spin."""
+    """Run `count` busy-waiting processes for the duration of the context."""
     others = [multiprocessing.get_context("spawn").Process(target=spin, daemon=True) for _ in range(count)]
     for other in others:
         other.start()
@@ -53,11 +53,11 @@ def beside(count: int) -> Iterator[None]:
             other.join()
 
 
-def run(start: list[str], own: dict[str, str], words: list[str]) -> dict[str, float]:
+def run(start: list[str], own: dict[str, str], arguments: list[str]) -> dict[str, float]:
     """One process, from start to end."""
     environment = {name: value for name, value in os.environ.items() if name not in (*CHOSEN_WITH, "OMP_NUM_THREADS")}
     load, started, before = os.getloadavg()[0], time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run([sys.executable, *start, *words], check=True, capture_output=True, env=environment | own)
+    subprocess.run([sys.executable, *start, *arguments], check=True, capture_output=True, env=environment | own)
     seconds, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
     processor = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return {"seconds": seconds, "processor_seconds": processor, "load_before": load}
@@ -65,23 +65,30 @@ def run(start: list[str], own: dict[str, str], words: list[str]) -> dict[str, fl
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--turns", type=int, default=5, help="Turns of each variant. Default: %(default)s.")
     add_out(parser, RESULT)
     options = parser.parse_args()
     out = target(parser, options.out, RESULT)
     taken: dict[tuple[str, str], list[dict[str, float]]] = {}
     with tempfile.TemporaryDirectory() as folder:
-        words = ["generate", "a critter bounces in the meadow", "--seed", "7", "-o", str(Path(folder) / "video.mp4")]
+        arguments = [
+            "generate",
+            "a critter bounces in the meadow",
+            "--seed",
+            "7",
+            "-o",
+            str(Path(folder) / "video.mp4"),
+        ]
         for turn in range(options.turns):
             for place, others in (("as it is", 0), ("beside spinning processes", os.cpu_count() or 1)):
                 with beside(others):
-                    for way, (start, own) in WAYS.items():
-                        taken.setdefault((place, way), []).append(run(start, own, words))
-                        print(turn, place, way, taken[place, way][-1], flush=True)
+                    for variant, (start, own) in VARIANTS.items():
+                        taken.setdefault((place, variant), []).append(run(start, own, arguments))
+                        print(turn, place, variant, taken[place, variant][-1], flush=True)
     result: dict[str, object] = {"turns": options.turns, "cores": os.cpu_count()}
-    for (place, way), runs in taken.items():
-        told = {name: round(statistics.median(one[name] for one in runs), 2) for name in runs[0]}
-        result[f"{way}, {place}"] = told | {"each": [round(one["seconds"], 2) for one in runs]}
+    for (place, variant), runs in taken.items():
+        medians = {name: round(statistics.median(one[name] for one in runs), 2) for name in runs[0]}
+        result[f"{variant}, {place}"] = medians | {"each": [round(one["seconds"], 2) for one in runs]}
     write(out, result)
 
 

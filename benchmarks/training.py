@@ -1,18 +1,19 @@
-"""Encoding and training on the pocket model, against the plainest loops that do the same work.
+"""Encoding and training on the pocket model, compared with the plainest loops that do the same work.
 
     python benchmarks/training.py [--clips 96] [--steps 10] [--turns 5]
 
-Turns alternate in one process, ours, the plain one, ours, ..., so that whatever else the machine does falls on both;
-medians of the turns are compared. Writes benchmarks/results/training.json, or `--out`. The plain loops:
+Turns alternate in one process (refilm, plain, refilm, ...), so that other load on the machine affects both; medians of
+the turns are compared. Writes benchmarks/results/training.json, or `--out`. The plain loops:
 
-- encoding: clip by clip, PyAV, Pillow, and the base model's own `AutoencoderKLCogVideoX`, `T5EncoderModel` and
-  `CLIPVisionModel` as diffusers and transformers have them; a safetensors file a clip;
+- encoding: clip by clip, with PyAV, Pillow, and the base model's `AutoencoderKLCogVideoX`, `T5EncoderModel` and
+  `CLIPVisionModel` from diffusers and transformers; one safetensors file per clip;
 - base: all weights of diffusers' `CogVideoXTransformer3DModel`, with its scheduler, AdamW, clips stacked from memory;
-- adapter: diffusers' transformer has no reference attention, so it is refilm's transformer and adapter in such a loop,
-  with the attention kernel that a model has until somebody chooses another.
+- adapter: diffusers' transformer has no reference attention, so this loop trains refilm's transformer and adapter, with
+  the model's default attention kernel.
 
-Before the clock runs, both ways must give the same encodings, and the same loss on the same batch. Clips are critters
-written as MP4 and PNG files. `outside` is the share of our steps that is not the transformer's forward and backward.
+Before timing starts, both must give the same encodings, and the same loss on the same batch. Clips are critters
+written as MP4 and PNG files. `outside` is the fraction of refilm's steps outside the transformer's forward and
+backward.
 """
 
 import argparse
@@ -56,11 +57,11 @@ RATE, DROP = 1e-4, 0.1
 
 
 class PlainEncoders:
-    """The pocket model's encoders as their libraries load them."""
+    """The pocket model's encoders, loaded by their own libraries."""
 
     def __init__(self) -> None:
         self.vae = AutoencoderKLCogVideoX.from_pretrained(POCKET / "vae", torch_dtype=torch.float32)
-        self.vae.num_sample_frames_batch_size = 1 << 20  # in one go: its frame batches give other latents
+        self.vae.num_sample_frames_batch_size = 1 << 20  # in one pass: its batches of frames give other latents
         self.tokenizer = AutoTokenizer.from_pretrained(POCKET / "tokenizer")
         self.t5 = T5EncoderModel.from_pretrained(POCKET / "text_encoder", dtype=torch.float32)
         self.processor = CLIPImageProcessor.from_pretrained(POCKET / "image_processor")
@@ -68,7 +69,7 @@ class PlainEncoders:
 
     @torch.no_grad()
     def __call__(self, example: Example, settings: EncodeSettings, tokens: int) -> dict[str, Tensor]:
-        """A clip's tensors."""
+        """Encode a clip."""
         with av.open(str(example.video)) as container:
             frames = [frame.to_image() for frame in container.decode(video=0)][: settings.frames]
         small = [frame.resize((settings.width, settings.height), Image.Resampling.BOX) for frame in frames]
@@ -86,21 +87,21 @@ class PlainEncoders:
 
 
 def alternate(turns: int, ours: Callable[[], float], plain: Callable[[], float]) -> dict[str, Any]:
-    """Both in turns, after one of each that does not count: what a turn gave, and the medians' quotient."""
+    """Alternate both, after one warm-up turn each: statistics of the turns, and the ratio of the medians."""
     ours(), plain()
     taken = {"refilm": [], "plain": []}
     for _ in range(turns):
         taken["refilm"].append(ours())
         taken["plain"].append(plain())
-    told = {
+    result = {
         name: {"median": statistics.median(values), "least": min(values), "most": max(values)}
         for name, values in taken.items()
     }
-    return {**told, "refilm_to_plain": told["refilm"]["median"] / told["plain"]["median"]}
+    return {**result, "refilm_to_plain": result["refilm"]["median"] / result["plain"]["median"]}
 
 
 def encoding(base: Base, source: Path, folder: Path, turns: int) -> tuple[dict[str, Any], Path]:
-    """Clips a second, and where the last encodings are."""
+    """Clips per second, and the folder of the last encodings."""
     videos = base.defaults.model_dump(include={"frames", "fps", "height", "width"})
     settings = EncodeSettings.model_validate(videos)
     examples, plain_encoders = read_examples(source), PlainEncoders()
@@ -121,20 +122,20 @@ def encoding(base: Base, source: Path, folder: Path, turns: int) -> tuple[dict[s
             save_file(plain_encoders(example, settings, tokens), out / f"{number:05}.safetensors")
         return len(examples) / (time.perf_counter() - started)
 
-    told = alternate(turns, ours, plain)
+    rates = alternate(turns, ours, plain)
     clips, other = EncodedSet(made[0]), load_file(sorted(folder.glob("plain-*/00000.safetensors"))[0])
     for name, ours_ in {
         "mean": clips[0].mean,
         "text": clips[0].text[0],
         "references": clips[0].references[:, 0],
     }.items():
-        apart = ((ours_.float() - other[name].float()).norm() / ours_.float().norm()).item()
-        assert apart < 0.02, f"{name}: the plain loop's encodings are {apart:.1%} apart"
-    return told, made[0]
+        distance = ((ours_.float() - other[name].float()).norm() / ours_.float().norm()).item()
+        assert distance < 0.02, f"{name}: the plain loop's encodings differ by {distance:.1%}"
+    return rates, made[0]
 
 
 class PlainTraining:
-    """A loop as one writes it down first."""
+    """The simplest training loop."""
 
     def __init__(self, model: nn.Module, predict: Callable[..., Tensor], clips: EncodedSet, batch: int, precision: str):
         self.predict, self.batch, self.precision = predict, batch, precision
@@ -171,45 +172,45 @@ class PlainTraining:
         return F.mse_loss(self.predict(noisy, batch).float(), target)
 
 
-class Watched:
-    """Seconds of a trainer's forwards and backwards; the rest of its steps is what is asked for."""
+class Stopwatch:
+    """Measures the seconds of a trainer's forwards and backwards, and so the rest of its steps."""
 
     def __init__(self, trainer: Trainer, transformer: nn.Module):
         self.seconds = {"forward": 0.0, "backward": 0.0}
-        self.begun = 0.0
-        transformer.register_forward_pre_hook(lambda *_: self.begin())
+        self.started = 0.0
+        transformer.register_forward_pre_hook(lambda *_: self.start())
         transformer.register_forward_hook(self.forward_done)
         self.trainer = trainer
 
-    def begin(self) -> None:
-        self.begun = time.perf_counter()
+    def start(self) -> None:
+        self.started = time.perf_counter()
 
     def forward_done(self, module: nn.Module, given: Any, velocity: Tensor) -> None:
-        self.seconds["forward"] += time.perf_counter() - self.begun
+        self.seconds["forward"] += time.perf_counter() - self.started
         if velocity.requires_grad:
             velocity.register_hook(lambda _: self.backward())
 
     def backward(self) -> None:
-        """At the velocity's gradient, which is where the transformer's backward begins."""
-        self.begin()
+        """Called with the velocity's gradient, when the transformer's backward starts."""
+        self.start()
         Variable._execution_engine.queue_callback(self.backward_done)  # pyright: ignore[reportAttributeAccessIssue]
 
     def backward_done(self) -> None:
-        self.seconds["backward"] += time.perf_counter() - self.begun
+        self.seconds["backward"] += time.perf_counter() - self.started
 
     @contextmanager
     def turn(self) -> Iterator[dict[str, float]]:
-        """Seconds within the context, all of them and the shares of each."""
+        """Measure within the context: `all` seconds, and the fraction `outside` forward and backward."""
         self.seconds = {"forward": 0.0, "backward": 0.0}
-        told: dict[str, float] = {}
+        measured: dict[str, float] = {}
         started = time.perf_counter()
-        yield told
-        told["all"] = time.perf_counter() - started
-        told["outside"] = 1 - sum(self.seconds.values()) / told["all"]
+        yield measured
+        measured["all"] = time.perf_counter() - started
+        measured["outside"] = 1 - sum(self.seconds.values()) / measured["all"]
 
 
 def training(base: Base, cache: Path, *, adapter: bool, options: argparse.Namespace) -> dict[str, Any]:
-    """Seconds a step of ours and of the plain loop, and what of ours is outside of the transformer."""
+    """Seconds per step of refilm and of the plain loop, and the fraction of refilm's outside the transformer."""
     torch.manual_seed(0)
     clips, transformer = EncodedSet(cache), deepcopy(base.transformer)
     size = AdapterSize.of(base.size, reference_dim=clips[0].references.shape[-1], query_norm=True)
@@ -228,14 +229,14 @@ def training(base: Base, cache: Path, *, adapter: bool, options: argparse.Namesp
     with torch.no_grad():
         torch.testing.assert_close(task.losses(batch).mean(), plain.loss(batch), rtol=1e-3, atol=1e-4)
 
-    watched, outside = Watched(trainer, transformer), []
+    stopwatch, outside = Stopwatch(trainer, transformer), []
 
     def ours() -> float:
-        with watched.turn() as told:
+        with stopwatch.turn() as measured:
             for _ in range(options.steps):
                 trainer.advance()
-        outside.append(told["outside"])
-        return told["all"] / options.steps
+        outside.append(measured["outside"])
+        return measured["all"] / options.steps
 
     def theirs() -> float:
         started = time.perf_counter()
@@ -243,12 +244,12 @@ def training(base: Base, cache: Path, *, adapter: bool, options: argparse.Namesp
             plain.step()
         return (time.perf_counter() - started) / options.steps
 
-    told = alternate(options.turns, ours, theirs)
-    return {**told, "outside": {"median": statistics.median(outside[1:]), "most": max(outside[1:])}}
+    seconds = alternate(options.turns, ours, theirs)
+    return {**seconds, "outside": {"median": statistics.median(outside[1:]), "most": max(outside[1:])}}
 
 
 def plain_model(transformer: nn.Module, adapter: Adapter | None) -> tuple[nn.Module, Callable[..., Tensor]]:
-    """What the plain loop trains, and how it predicts a velocity."""
+    """The model that the plain loop trains, and its function from batch to velocity."""
     if adapter is None:
         theirs = CogVideoXTransformer3DModel.from_pretrained(POCKET / "transformer", torch_dtype=torch.float32).train()
         return theirs, lambda noisy, batch: theirs(noisy, batch.text, batch.timesteps, return_dict=False)[0]
@@ -263,11 +264,11 @@ def plain_model(transformer: nn.Module, adapter: Adapter | None) -> tuple[nn.Mod
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--clips", type=int, default=96)
-    parser.add_argument("--batch", type=int, default=16, help="clips a step")
-    parser.add_argument("--steps", type=int, default=10, help="steps a turn")
-    parser.add_argument("--turns", type=int, default=5)
-    parser.add_argument("--precision", choices=("bf16", "fp32"), default="bf16")
+    parser.add_argument("--clips", type=int, default=96, help="Clips. Default: %(default)s.")
+    parser.add_argument("--batch", type=int, default=16, help="Clips per step. Default: %(default)s.")
+    parser.add_argument("--steps", type=int, default=10, help="Steps per turn. Default: %(default)s.")
+    parser.add_argument("--turns", type=int, default=5, help="Turns of each loop. Default: %(default)s.")
+    parser.add_argument("--precision", choices=("bf16", "fp32"), default="bf16", help="Default: %(default)s.")
     add_out(parser, RESULT)
     options = parser.parse_args()
     out = target(parser, options.out, RESULT)

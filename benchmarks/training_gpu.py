@@ -1,11 +1,11 @@
-"""How long a training step of CogVideoX-2B's size takes on a GPU, and the most memory it needs.
+"""Seconds and peak memory of a training step of CogVideoX-2B's size on a GPU.
 
     python benchmarks/training_gpu.py
 
-An adapter at 49 x 480 x 720, batch 1: random weights, a cache of random encodings, refilm's own steps from the cache to
-the moved weights. Every case runs in a process of its own. Writes benchmarks/results/training_gpu.json, or `--out`:
-`peak_gb` is torch's peak of allocated memory in 10^9 bytes, `reserved_gb` what its allocator held of the GPU. What is
-compiled is compiled in the steps that do not count.
+Trains an adapter at 49 x 480 x 720, batch 1, with random weights and a cache of random encodings: refilm's own steps,
+from reading the cache to updating the weights. Every case runs in a separate process. Writes
+benchmarks/results/training_gpu.json, or `--out`: `peak_gb` is torch's peak of allocated memory in 10^9 bytes,
+`reserved_gb` the memory that its allocator reserved. Compilation happens in warm-up steps that do not count.
 """
 
 import argparse
@@ -37,7 +37,7 @@ from refilm.training.tasks.diffusion import DiffusionSettings, DiffusionTask, Tr
 
 RESULT = RESULTS / "training_gpu.json"
 TARGETS = {"seconds_per_step": 1.0, "peak_gb": 16.0}
-LATENTS, TOKENS = (13, 60, 90), 257  # frames, height and width; of the image
+LATENTS, TOKENS = (13, 60, 90), 257  # latent frames, height and width; tokens of the image
 CLIPS = 4
 FULL = {"checkpointing": "full", "base_dtype": "int8"}
 CASES: dict[str, dict[str, Any]] = {
@@ -52,12 +52,12 @@ CASES: dict[str, dict[str, Any]] = {
 
 
 def write_cache(folder: Path, size: TransformerSize, latents: tuple[int, int, int]) -> None:
-    """A few clips of random encodings, as `refilm data encode` keeps them."""
+    """Write a few clips of random encodings in the format of `refilm data encode`."""
     frames, height, width = latents
-    draw = torch.Generator().manual_seed(0)
+    rng = torch.Generator().manual_seed(0)
 
     def noise(*shape: int) -> Tensor:
-        return torch.randn(shape, generator=draw).half()
+        return torch.randn(shape, generator=rng).half()
 
     folder.mkdir(parents=True, exist_ok=True)
     keys = {kind: [digest(kind, clip) for clip in range(CLIPS)] for kind in KINDS}
@@ -79,7 +79,7 @@ def write_cache(folder: Path, size: TransformerSize, latents: tuple[int, int, in
 
 @torch.no_grad()
 def random_model(size: TransformerSize, device: torch.device) -> Transformer:
-    """Weights of a size that keeps numbers in range, in bfloat16."""
+    """A model with random bfloat16 weights, scaled so that activations stay in range."""
     with torch.device("meta"):
         model = Transformer(size).bfloat16()
     model.to_empty(device=device)
@@ -89,7 +89,7 @@ def random_model(size: TransformerSize, device: torch.device) -> Transformer:
 
 
 def measure(case: dict[str, Any], cache: Path, size: TransformerSize, *, device: torch.device, steps: int) -> dict:
-    """One case, in this process."""
+    """Measure one case in this process."""
     torch.manual_seed(0)
     clips = EncodedSet(cache)
     optimizer = OptimizerSettings(kind=case.get("optimizer", "adamw"), ema=case.get("ema", 0.999), warm_up=0)
@@ -108,7 +108,7 @@ def measure(case: dict[str, Any], cache: Path, size: TransformerSize, *, device:
     )
     trainer = Trainer(task, StepSettings(steps=10**6, precision="bf16", optimizer=optimizer))
     for _ in range(2):
-        trainer.advance()  # reads its loss, and so waits for the GPU
+        trainer.advance()  # reads the loss, which waits for the GPU
     synchronize(device)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
@@ -118,11 +118,11 @@ def measure(case: dict[str, Any], cache: Path, size: TransformerSize, *, device:
         trainer.advance()
         synchronize(device)
         seconds.append(time.perf_counter() - started)
-    told: dict[str, Any] = {"seconds": statistics.median(seconds), "least": min(seconds), "most": max(seconds)}
+    result: dict[str, Any] = {"seconds": statistics.median(seconds), "least": min(seconds), "most": max(seconds)}
     if device.type == "cuda":
-        told["peak_gb"] = torch.cuda.max_memory_allocated() / 1e9
-        told["reserved_gb"] = torch.cuda.max_memory_reserved() / 1e9
-    return told
+        result["peak_gb"] = torch.cuda.max_memory_allocated() / 1e9
+        result["reserved_gb"] = torch.cuda.max_memory_reserved() / 1e9
+    return result
 
 
 def synchronize(device: torch.device) -> None:
@@ -131,7 +131,7 @@ def synchronize(device: torch.device) -> None:
 
 
 def in_fresh_process(name: str, cache: Path, steps: int) -> dict[str, Any]:
-    """The same in a process of its own; what went wrong, where it did not come through."""
+    """`measure` in a fresh process; if it fails, the last line of its error."""
     command = [sys.executable, __file__, "--case", name, "--cache", str(cache), "--steps", str(steps)]
     done = subprocess.run(command, capture_output=True, text=True)
     lines = (done.stdout if done.returncode == 0 else done.stderr).strip().splitlines() or ["no output"]
@@ -140,9 +140,9 @@ def in_fresh_process(name: str, cache: Path, steps: int) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=10, help="steps that count")
-    parser.add_argument("--case", choices=CASES, help="one case, in this process; its figures are printed only")
-    parser.add_argument("--cache", type=Path, help="of --case, written if it is not there")
+    parser.add_argument("--steps", type=int, default=10, help="Measured steps. Default: %(default)s.")
+    parser.add_argument("--case", choices=CASES, help="Run one case in this process and only print its figures.")
+    parser.add_argument("--cache", type=Path, help="Cache for --case; written if it does not exist.")
     add_out(parser, RESULT)
     options = parser.parse_args()
     out = None if options.case else target(parser, options.out, RESULT)
@@ -161,8 +161,8 @@ def main() -> None:
         for name in CASES:
             result[name] = in_fresh_process(name, cache, options.steps)
             print(name, json.dumps(result[name]), flush=True)
-    told = {"model": "CogVideoX-2B", "latents": LATENTS, "batch": 1, "targets": TARGETS}
-    write(out, {**told, "steps": options.steps, "cases": result})
+    setup = {"model": "CogVideoX-2B", "latents": LATENTS, "batch": 1, "targets": TARGETS}
+    write(out, {**setup, "steps": options.steps, "cases": result})
 
 
 if __name__ == "__main__":

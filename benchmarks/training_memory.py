@@ -1,16 +1,17 @@
-"""What one training step of CogVideoX-2B takes, counted without computing it: FLOPs, and bytes of activations.
+"""FLOPs and activation bytes of one training step of CogVideoX-2B, counted without computing it.
 
     python benchmarks/training_memory.py
 
-49 frames of 480 x 720, batch 1, 226 text tokens, a fused attention kernel that keeps no weights. Runs on tensors that
-have shapes and no content, in some minutes on any machine; writes benchmarks/results/training_memory.json, or `--out`.
+The step has 49 frames of 480 x 720, batch 1, 226 text tokens, and a fused attention kernel that stores no attention
+weights. It runs on tensors with shapes but no content, in some minutes on any machine; writes
+benchmarks/results/training_memory.json, or `--out`.
 
-`bf16`: everything is bfloat16, on `meta`. `autocast`: as refilm trains, the base's matrices in bfloat16 or in 8 bits,
-what trains in float32, norms computed in float32 as autocast does on a GPU.
+`bf16`: everything is bfloat16, on `meta`. `autocast`: as in refilm's training, with the base's matrices in bfloat16 or
+8 bits, trained weights in float32, and norms computed in float32, as autocast does on a GPU.
 
-`kept` is what the forward leaves for the backward: every storage that is alive between them, weights and inputs aside.
-`peak` is the most at any time of forward and backward, gradients of the trained weights aside. `saved` is the part of
-`kept` that autograd itself is asked to save (saved_tensors_hooks); what selective checkpointing keeps isn't in it.
+`kept` is what the forward keeps for the backward: every storage that is alive between them, except weights and inputs.
+`peak` is the maximum during forward and backward, except gradients of the trained weights. `saved` is the part of
+`kept` that autograd itself saves (saved_tensors_hooks); it excludes what selective activation checkpointing keeps.
 """
 
 import argparse
@@ -42,13 +43,11 @@ RESULT = RESULTS / "training_memory.json"
 COUNTED = {"tflop": {"none": 370, "full": 498}, "kept_gib": {"none": 30.5, "full": 2.0}}
 LATENTS, TEXT, REFERENCE = (1, 13, 16, 60, 90), (1, 226, 4096), (1, 257, 1024)
 BF16 = torch.bfloat16
-FAKE = FakeTensorMode(
-    allow_non_fake_inputs=True
-)  # one for all cases: tables of positions are kept from one to the next
+FAKE = FakeTensorMode(allow_non_fake_inputs=True)  # one for all cases, because tables of positions are reused
 
 
 def flash(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """The kernel that a GPU takes; on `meta` PyTorch's own choice would be another."""
+    """The kernel that is used on a GPU; on `meta` PyTorch would choose another."""
     return torch.ops.aten._scaled_dot_product_flash_attention(q, k, v)[0]
 
 
@@ -56,14 +55,14 @@ AnyModule = TypeVar("AnyModule", bound=nn.Module)
 
 
 def cast(module: AnyModule, dtype: torch.dtype) -> AnyModule:
-    """As `module.to(dtype)`, which tensors without content do not let."""
+    """Like `module.to(dtype)`, which fails for tensors without content."""
     for weight in (*module.parameters(), *module.buffers()):
         weight.data = weight.data.to(dtype)
     return module
 
 
 class Norm(nn.LayerNorm):
-    """Computes in float32, whatever it is given."""
+    """A LayerNorm that computes in float32 for any input."""
 
     def forward(self, input: Tensor) -> Tensor:
         return super().forward(input.float())
@@ -71,19 +70,19 @@ class Norm(nn.LayerNorm):
 
 @dataclass(frozen=True)
 class Case:
-    """A way to train."""
+    """A training configuration."""
 
     what: Literal["adapter", "all"]
     prepare: Callable[[Transformer], object]
-    """Done to the transformer before."""
+    """Applied to the transformer before the step."""
     arithmetic: Literal["bf16", "autocast"] = "bf16"
 
     def shapes(self) -> AbstractContextManager[Any]:
-        """Within the context tensors have no content."""
+        """A context in which tensors have no content."""
         return torch.device("meta") if self.arithmetic == "bf16" else FAKE
 
     def model(self, size: sizes.TransformerSize) -> tuple[Transformer, nn.Module]:
-        """A transformer, with an adapter if that trains, and the one of them that trains."""
+        """The transformer, with an adapter if that is trained, and the module that is trained."""
         transformer = cast(Transformer(size), BF16)
         trained: nn.Module = transformer
         if self.what == "adapter":
@@ -102,7 +101,7 @@ class Case:
         return transformer, trained
 
     def loss(self, transformer: Transformer) -> Tensor:
-        """The forward."""
+        """Run the forward and return a loss."""
         dtype = BF16 if self.arithmetic == "bf16" else torch.float32
         latents, text, reference = (torch.empty(shape, dtype=dtype) for shape in (LATENTS, TEXT, REFERENCE))
         timestep = torch.empty(1, dtype=torch.long)
@@ -112,11 +111,11 @@ class Case:
 
 
 class Alive(TorchDispatchMode):
-    """Bytes of all storages that operations made and that are still alive, but for those given."""
+    """Counts the bytes of all storages that operations created and that are alive, except a module's weights."""
 
-    def __init__(self, aside: nn.Module):
+    def __init__(self, excluded: nn.Module):
         super().__init__()
-        self.aside = {id(weight.untyped_storage()) for weight in weights_of(aside)}
+        self.excluded = {id(weight.untyped_storage()) for weight in weights_of(excluded)}
         self.alive: dict[int, tuple[str, int]] = {}
         self.bytes = self.peak = 0
 
@@ -129,7 +128,7 @@ class Alive(TorchDispatchMode):
 
     def note(self, name: str, storage: torch.UntypedStorage) -> None:
         key = id(storage)
-        if key not in self.alive and key not in self.aside:
+        if key not in self.alive and key not in self.excluded:
             self.alive[key] = name, storage.nbytes()
             self.bytes += storage.nbytes()
             self.peak = max(self.peak, self.bytes)
@@ -140,25 +139,25 @@ class Alive(TorchDispatchMode):
 
 
 def weights_of(module: nn.Module) -> list[Tensor]:
-    """All weights; of those in 8 bits the tensors that they are made of."""
+    """All weights; for 8-bit weights, the tensors that they consist of."""
     return [part for weight in (*module.parameters(), *module.buffers()) for part in parts_of(weight)]
 
 
-def dearer_than(limit: int) -> RunBlock:
-    """A step that keeps the outputs of all operations of more than `limit` FLOPs for each byte of their output."""
+def costlier_than(limit: int) -> RunBlock:
+    """Selective checkpointing that keeps outputs of operations with more than `limit` FLOPs per byte of output."""
 
     def policy(context: Any, op: Any, *args: Any, **kwargs: Any) -> CheckpointPolicy:
         formula = flop_registry.get(op.overloadpacket)
         out = [tensor for tensor in tree_leaves(context.op_output) if isinstance(tensor, Tensor)]
-        dear = formula and formula(*args, **kwargs, out_val=context.op_output) > limit * sum(t.nbytes for t in out)
-        return CheckpointPolicy.MUST_SAVE if dear else CheckpointPolicy.PREFER_RECOMPUTE
+        costly = formula and formula(*args, **kwargs, out_val=context.op_output) > limit * sum(t.nbytes for t in out)
+        return CheckpointPolicy.MUST_SAVE if costly else CheckpointPolicy.PREFER_RECOMPUTE
 
     contexts = partial(create_selective_checkpoint_contexts, policy)
     return lambda block, x, conditioning: checkpoint(block, x, conditioning, use_reentrant=False, context_fn=contexts)
 
 
 def measure(size: sizes.TransformerSize, case: Case) -> dict[str, Any]:
-    """One step, three times: what is counted would disturb each other."""
+    """One step, three times, because the counters would disturb each other."""
     with case.shapes():
         transformer, trained = case.model(size)
         with FlopCounterMode(display=False) as flops:
@@ -186,7 +185,7 @@ def measure(size: sizes.TransformerSize, case: Case) -> dict[str, Any]:
 
 
 def saved_bytes(transformer: Transformer, case: Case) -> int:
-    """What autograd is asked to save in a forward, weights aside."""
+    """Bytes that autograd saves in a forward, except weights."""
     own = {id(weight.untyped_storage()) for weight in weights_of(transformer)}
     saved: dict[int, torch.UntypedStorage] = {}
 
@@ -208,12 +207,12 @@ def gib(count: int) -> float:
 
 
 def cases() -> dict[str, Case]:
-    """Ways to train, by name."""
+    """Training configurations by name."""
     modes: tuple[Checkpointing, ...] = get_args(Checkpointing)
     limits = {16_000: "self-attention", 6_000: "and the MLP's second layer", 1_000: "and all other linear layers"}
 
     def keep(limit: int, transformer: Transformer) -> None:
-        transformer.trunk.run_block = dearer_than(limit)
+        transformer.trunk.run_block = costlier_than(limit)
 
     def in_8_bits(mode: Checkpointing, transformer: Transformer) -> None:
         quantize_base(transformer)
@@ -222,7 +221,7 @@ def cases() -> dict[str, Case]:
     plainly = {mode: partial(apply_checkpointing, mode=mode) for mode in modes}
     return {
         **{f"adapter, {mode}": Case("adapter", prepare) for mode, prepare in plainly.items()},
-        **{f"adapter, keep {told}": Case("adapter", partial(keep, limit)) for limit, told in limits.items()},
+        **{f"adapter, keep {name}": Case("adapter", partial(keep, limit)) for limit, name in limits.items()},
         **{f"adapter, autocast, {mode}": Case("adapter", prepare, "autocast") for mode, prepare in plainly.items()},
         **{
             f"adapter, autocast, base in 8 bits, {mode}": Case("adapter", partial(in_8_bits, mode), "autocast")
@@ -235,7 +234,7 @@ def cases() -> dict[str, Case]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", help="cases whose name holds this; nothing is written then")
+    parser.add_argument("--only", help="Run only cases whose name contains this text, and write no file.")
     add_out(parser, RESULT)
     options = parser.parse_args()
     out = target(parser, options.out, RESULT) if options.only is None else None
@@ -244,9 +243,9 @@ def main() -> None:
         if options.only is None or options.only in name:
             result[name] = measure(size, case)
             print(name, json.dumps(result[name]), flush=True)
-    told = {"model": "CogVideoX-2B", "latents": LATENTS, "text": TEXT, "reference": REFERENCE}
+    setup = {"model": "CogVideoX-2B", "latents": LATENTS, "text": TEXT, "reference": REFERENCE}
     if out is not None:
-        write(out, {**told, "a_careful_count_gave": COUNTED, "steps": result})
+        write(out, {**setup, "a_careful_count_gave": COUNTED, "steps": result})
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How long a video takes: the whole process from the command line, and the sampling alone.
+"""How long generating a video takes: the whole process of the command line, and the sampling alone.
 
     python benchmarks/video.py [--base pocket] [--repeats 3]
 
@@ -25,7 +25,7 @@ RESULT = RESULTS / "video.json"
 
 
 def image(folder: Path) -> Path:
-    """A held-out critter's image as a file."""
+    """Write a held-out critter's image to a file."""
     path = folder / "critter.png"
     pixels = critters.portrait(critters.subjects("held_out")[0], np.random.default_rng(0), size=256)
     Image.fromarray(pixels).save(path)
@@ -33,7 +33,7 @@ def image(folder: Path) -> Path:
 
 
 def whole_process(base: str, reference: Path, steps: int) -> float:
-    """Seconds of `refilm generate`, start of the process included."""
+    """Seconds of `refilm generate`, including the start of the process."""
     command = [sys.executable, "-m", "refilm.cli", "generate", PROMPT, "--reference", str(reference), "--base", base]
     command += ["--steps", str(steps), "--seed", "7", "-o", str(reference.with_suffix(".mp4"))]
     started = time.perf_counter()
@@ -52,10 +52,10 @@ def sampling(pipeline: refilm.Pipeline, reference: Path, steps: int) -> tuple[fl
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--base", default="pocket")
-    parser.add_argument("--steps", type=int, default=30)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--base", default="pocket", help="Base model: pocket, or a folder.")
+    parser.add_argument("--steps", type=int, default=30, help="Sampler steps. Default: %(default)s.")
+    parser.add_argument("--repeats", type=int, default=3, help="Measurements of each kind. Default: %(default)s.")
     add_out(parser, RESULT)
     options = parser.parse_args()
     out = target(parser, options.out, RESULT)

@@ -1,4 +1,4 @@
-"""refilm puts the subject of an image into a video that follows a prompt."""
+"""refilm puts the subject of a reference image into a video that follows a prompt."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,7 @@ __all__ = ["Pipeline", "Video", "load"]
 
 
 def __getattr__(name: str) -> Any:
-    """The names above, imported at first use: torch takes seconds, and `refilm --help` needs none of it."""
+    """Import the names above at first use: importing torch takes seconds, and `refilm --help` does not need it."""
     if name == "Video":
         from refilm.media import Video
 

@@ -31,12 +31,12 @@ def test_the_page_shows_what_was_made(refilm, tiny_base, tmp_path, monkeypatch):
     assert {Path(link).suffix for link in page.links} == {".mp4", ".gif", ".png"}
     videos = [(tmp_path / "demo" / name).read_bytes() for name in {*page.videos}]
     assert len({*videos}) == 8  # each a video of its own
-    assert all(take.prompt in page.text for take in Demo(Path("demo"), seed=7).takes)
+    assert all(video.prompt in page.text for video in Demo(Path("demo"), seed=7).videos)
 
 
-def test_the_cast_was_never_seen_and_does_not_look_alike():
+def test_both_critters_are_held_out_and_differ():
     for seed in range(50):
-        hero, other = Demo(Path(), seed=seed).cast
+        hero, other = Demo(Path(), seed=seed).subjects
         assert hero.held_out
         assert other.held_out
         assert hero.shape != other.shape

@@ -1,4 +1,6 @@
-"""What the docs and the benchmarks' page tell of steps, memory and speed, made anew from the results."""
+"""The sentences with figures about steps, memory and speed in the docs and benchmarks/README.md, generated from
+result files.
+"""
 
 from itertools import pairwise
 from typing import Any
@@ -10,7 +12,7 @@ from .results import ROOT, result
 
 def benchmarks_page() -> list[str]:
     kept, took = result("training_memory"), result("training")
-    step = {name.removeprefix("adapter, "): told for name, told in kept["steps"].items() if name.startswith("adapter")}
+    step = {name.removeprefix("adapter, "): one for name, one in kept["steps"].items() if name.startswith("adapter")}
     hand = kept["a_careful_count_gave"]
     judge = Judge.load(ROOT / "benchmarks" / "judge.safetensors")
     size = (ROOT / "benchmarks" / "judge.safetensors").stat().st_size / 1e6
@@ -45,9 +47,9 @@ def benchmarks_page() -> list[str]:
         f"| encoding, clips/s | {encoding['refilm']['median']:.1f} | {encoding['plain']['median']:.1f} "
         f"| {encoding['refilm_to_plain']:.2f} | |",
         *(
-            f"| {name}, s/step | {told['refilm']['median']:.3f} | {told['plain']['median']:.3f} "
-            f"| {told['refilm_to_plain']:.2f} | {100 * told['outside']['median']:.1f} % |"
-            for told, name in table
+            f"| {name}, s/step | {times['refilm']['median']:.3f} | {times['plain']['median']:.3f} "
+            f"| {times['refilm_to_plain']:.2f} | {100 * times['outside']['median']:.1f} % |"
+            for times, name in table
         ),
     ]
 
@@ -63,10 +65,10 @@ def training() -> list[str]:
     counted = {mode: steps[f"adapter, autocast, {mode}"] for mode in modes}
     small = steps["adapter, autocast, base in 8 bits, full"]
     base, adapter = sizes["parameters_2b"], 442_598_400 + 1_968_000
-    told = [(f"| `bf16` | `{mode}` |", 2 * base, 20 * adapter, counted[mode]) for mode in modes]
-    told += [("| `int8` | `full` |", base, 20 * adapter, small)]
+    table = [(f"| `bf16` | `{mode}` |", 2 * base, 20 * adapter, counted[mode]) for mode in modes]
+    table += [("| `int8` | `full` |", base, 20 * adapter, small)]
     eight = 2 * (1 + 4 / 256)  # bytes of both moments, with a scale for each block of 256
-    told += [("| `int8` | `full`, with `adamw8bit` and `ema = 0` |", base, (8 + eight) * adapter, small)]
+    table += [("| `int8` | `full`, with `adamw8bit` and `ema = 0` |", base, (8 + eight) * adapter, small)]
     return [
         *(
             f"| `{mode}` | {c['kept_gib']:.1f} GiB | {c['peak_gib']:.1f} GiB | {c['tflop']:.0f} T |"
@@ -77,7 +79,7 @@ def training() -> list[str]:
         *(
             f"{start} {frozen / 1e9:.1f} | {trained / 1e9:.1f} | {(peak := case['peak_gib'] * 2**30) / 1e9:.1f} "
             f"| {sum(round(part / 1e9, 1) for part in (frozen, trained, peak)):.1f} |"
-            for start, frozen, trained, case in told
+            for start, frozen, trained, case in table
         ),
         "The tests hold the pocket model's velocity and the gradients of a small adapter to within 1.5 %.",
         f"20 bytes for each of {(base + adapter) / 1e9:.1f} billion weights with AdamW, "
@@ -86,13 +88,13 @@ def training() -> list[str]:
 
 
 def extending() -> list[str]:
-    told = result("step_cache")
-    ddim, noisy = (told["samplers"][name] for name in ("ddim", "dpmpp-2m-sde"))
+    cache = result("step_cache")
+    ddim, noisy = (cache["samplers"][name] for name in ("ddim", "dpmpp-2m-sde"))
     other = (ddim["other_noise_psnr"] + noisy["other_noise_psnr"]) / 2
     cell = lambda found: "the same videos" if found["same_videos"] else f"{found['psnr']:.0f} dB"  # noqa: E731
     return [
-        f"at {told['steps']} steps (means of {told['pairs']} videos; PSNR to the video without the cache; a video from "
-        f"other noise has {other:.0f} dB; `benchmarks/step_cache.py`)",
+        f"at {cache['steps']} steps (means of {cache['pairs']} videos; PSNR to the video without the cache; a video "
+        f"from other noise has {other:.0f} dB; `benchmarks/step_cache.py`)",
         *(
             f"| {name} | {100 * ddim[name]['left_out']:.0f} % | {cell(ddim[name])} "
             f"| {100 * noisy[name]['left_out']:.0f} % | {cell(noisy[name])} |"

@@ -1,4 +1,4 @@
-"""What the card and the README tell of the pocket model, made anew from the results and from what ships."""
+"""The sentences with figures about the pocket model, for its card and the README, generated from result files."""
 
 import json
 
@@ -15,12 +15,12 @@ POCKET = ROOT / "src" / "refilm" / "pocket" / "model"
 
 
 def rows(name: str, kind: str | None = None) -> list[Row]:
-    told = result(name)["rows"] if kind is None else result(name)["by_novelty"][kind]
-    return [Row(row["name"], {k: Accuracy(**a) for k, a in row["scores"].items()}) for row in told]
+    found = result(name)["rows"] if kind is None else result(name)["by_novelty"][kind]
+    return [Row(row["name"], {k: Accuracy.from_values(a) for k, a in row["scores"].items()}) for row in found]
 
 
 def lines(table: list[Row]) -> list[str]:
-    """Of a table in Markdown, below its head."""
+    """The lines of a table in Markdown, below its head."""
     return markdown(table).splitlines()[2:]
 
 
@@ -40,20 +40,20 @@ def _product(shape: list[int]) -> int:
 
 
 def card() -> list[str]:
-    told, made, video, alone = (
+    scored, made, video, alone = (
         result("critters"),
         result("autoencoder"),
         result("video"),
         result("critters-combination"),
     )
-    option = told["model_by_option"]
+    option = scored["model_by_option"]
     of = lambda attribute, name: "{right} of {of}".format(**option[attribute][name])  # noqa: E731
     wrong = sum(one["of"] - one["right"] for one in option["color"].values())
     new = [novelty(subject) for subject in subjects("held_out")]
     facts = json.loads((POCKET / "adapter" / "adapter.json").read_text(encoding="utf-8"))["facts"]
     scores = row(rows("critters")).scores
     aims = {"body color": 90, "second color": 75, "shape": 75, "pattern": 60, "motion": 85}
-    assert all(100 * scores[name].share >= aim for name, aim in aims.items())
+    assert all(100 * scores[name].fraction >= aim for name, aim in aims.items())
     assert made["psnr_mean"] >= 28
     assert (len(COLORS), len(SHAPES), len(PATTERNS), len(EYES), len(MOTIONS)) == (8, 8, 5, 3, 10)
     return [
@@ -62,28 +62,27 @@ def card() -> list[str]:
         f"16 channels | {parameters('vae'):,} |",
         f"24 tokens | {parameters('text_encoder'):,} |",
         f"65 tokens | {parameters('image_encoder'):,} |",
-        f"{told['request']['steps']} steps, guidance {told['request']['guidance']:.0f}",
+        f"{scored['request']['steps']} steps, guidance {scored['request']['guidance']:.0f}",
         *lines(rows("critters")),
         f"Of the {len(new)} held-out critters {new.count('eyes')} have a twin in training that differs in the eyes "
         f"alone, and {new.count('combination')} have none.",
         f"{alone['pairs']} pairs of those {new.count('combination')}",
         *lines(rows("critters-combination")),
-        f"The autoencoder keeps {made['clips']} held-out clips at {made['psnr_mean']:.1f} dB PSNR in the mean "
-        f"({made['psnr_lowest']:.1f} at the lowest; first frames {made['psnr_first_frame_mean']:.1f})",
-        f"A video takes {video['process_seconds']:.1f} s on two idle cores of an AMD EPYC of the first generation with "
-        f"the process's start; of that {video['sampling_seconds']:.1f} s are {video['steps']} sampler steps with "
-        "guidance and "
-        f"{video['decoding_seconds']:.1f} s the decoding",
-        "- Shapes, as the judge counts them: "
+        f"The autoencoder reconstructs {made['clips']} held-out clips at a mean PSNR of {made['psnr_mean']:.1f} dB "
+        f"(lowest {made['psnr_lowest']:.1f}; first frames {made['psnr_first_frame_mean']:.1f})",
+        f"Generating a video takes {video['process_seconds']:.1f} s on two idle cores of an AMD EPYC of the first "
+        f"generation, including the start of the process; {video['steps']} sampler steps with guidance take "
+        f"{video['sampling_seconds']:.1f} s of that and decoding {video['decoding_seconds']:.1f} s",
+        "- Shapes, as counted by the judge: "
         + ", ".join(f"{_plural(name)} {of('shape', name)}" for name in _best_first(option["shape"]))
         + ".",
         "- Patterns: " + ", ".join(f"{name} {of('pattern', name)}" for name in _best_first(option["pattern"])) + ".",
         "- Eyes: " + ", ".join(f"{name} {of('eyes', name)}" for name in _best_first(option["eyes"])) + ".",
-        f"Of {wrong} wrong body colors {told['model_second_for_color']} are the critter's second color.",
-        f"Held-out loss of the adapter at its end, on 256 samples: {facts['scores']['right']:.4f} with the right "
-        f"image, {facts['scores']['wrong']:.4f} with another's, {facts['scores']['none']:.4f} with none.",
-        f"28 dB for the autoencoder, which stands at {made['psnr_mean']:.2f}",
-        *courses(),
+        f"Of {wrong} wrong body colors {scored['model_second_for_color']} are the critter's second color.",
+        f"Final loss of the adapter on 256 held-out samples: {facts['scores']['right']:.4f} with the right image, "
+        f"{facts['scores']['wrong']:.4f} with another subject's, {facts['scores']['none']:.4f} with none.",
+        f"28 dB for the autoencoder, which reaches {made['psnr_mean']:.2f}",
+        *stages(),
     ]
 
 
@@ -95,8 +94,8 @@ def _plural(name: str) -> str:
     return {"box": "boxes", "bunny": "bunnies"}.get(name, f"{name}s")
 
 
-def courses() -> list[str]:
-    """Steps and samples of each stage, as the recipes have them."""
+def stages() -> list[str]:
+    """Steps and samples of each training stage, as in the recipes."""
     of = {path.stem: read_recipe(path) for path in (ROOT / "recipes" / "pocket").glob("*.toml")}
     half, grown = (lessons(of[name].autoencoder.curriculum) for name in ("autoencoder-half", "autoencoder"))
     base, adapter = (lessons(of[name].diffusion.curriculum) for name in ("base", "adapter"))
@@ -123,17 +122,17 @@ def _steps(count: int) -> str:
 
 def lessons(curriculum) -> dict[int, int]:
     """Samples for each number of frames."""
-    told, start = {}, 0
+    samples, start = {}, 0
     for lesson in curriculum:
         frames = getattr(lesson, "frames", None) or lesson.latent_frames
-        told[frames] = told.get(frames, 0) + (lesson.until - start) * lesson.batch
+        samples[frames] = samples.get(frames, 0) + (lesson.until - start) * lesson.batch
         start = lesson.until
-    return told
+    return samples
 
 
 def readme() -> list[str]:
     new = [novelty(subject) for subject in subjects("held_out")]
-    every, alone = (100 * row(rows(name)).scores["all"].share for name in ("critters", "critters-combination"))
+    every, alone = (100 * row(rows(name)).scores["all"].fraction for name in ("critters", "critters-combination"))
     return [
         f"{new.count('eyes')} of the {len(new)} held-out critters have a twin in training that differs in the eyes "
         "alone",

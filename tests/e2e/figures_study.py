@@ -1,4 +1,4 @@
-"""What docs/study.md says of its runs beside their table, made anew from the results."""
+"""The sentences with figures in docs/study.md, beside its table, generated from the result files."""
 
 from .results import RESULTS, result
 

@@ -1,10 +1,10 @@
-"""A process that has everything in memory and forks a training run at each order: for a test that kills many of them.
+"""A process that has everything in memory and forks a training run on each order, for a test that kills many runs.
 
     python forked_runs.py RECIPE NAME=VALUE...
 
-Reads orders as JSON, a line each: the run's `folder`, the `log` to which it appends "STEP LOSS", and `pause`, the call
-before which it waits amid a save: its name and which one of that name. Says "forked PID", "step N", "paused",
-"weights SHA256" and "ended CODE".
+Reads one order per line as JSON: the run's `folder`, the `log` to which it appends "STEP LOSS", and `pause`, the system
+call before which it waits during a save, as its name and number. Prints "forked PID", "step N", "paused", "weights
+SHA256" and "ended CODE".
 """
 
 import hashlib
@@ -31,35 +31,35 @@ def main() -> None:
     for _ in recipe.prepare():
         pass
     task = recipe.task()
-    say("ready")
+    report("ready")
     for line in sys.stdin:
         pid = os.fork()
         if not pid:
             signal.alarm(300)  # no run takes that long
             run(task, recipe.loop, **json.loads(line))
             os._exit(0)
-        say(f"forked {pid}")
+        report(f"forked {pid}")
         _, status = os.waitpid(pid, 0)
-        say(f"ended {os.waitstatus_to_exitcode(status)}")
+        report(f"ended {os.waitstatus_to_exitcode(status)}")
 
 
 def run(task, settings, *, folder: str, log: str, pause: tuple[str, int] | None) -> None:
     def on_call(number: int, file: str | None) -> None:
         if pause and disk.calls[-1] == pause[0] and disk.calls.count(pause[0]) == pause[1]:
-            say("paused")
+            report("paused")
             time.sleep(1000)
 
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     disk = Disk(pytest.MonkeyPatch(), on_call)
     for progress in fit(task, settings, Path(folder), resume=bool(checkpoints(Path(folder)))):
         os.write(descriptor, f"{progress.step} {progress.loss!r}\n".encode())
-        say(f"step {progress.step}")
+        report(f"step {progress.step}")
     weights = b"".join(tensor.numpy().tobytes() for tensor in task.module.state_dict().values())
-    say(f"weights {hashlib.sha256(weights).hexdigest()}")
+    report(f"weights {hashlib.sha256(weights).hexdigest()}")
 
 
-def say(words: str) -> None:
-    os.write(1, f"{words}\n".encode())
+def report(line: str) -> None:
+    os.write(1, f"{line}\n".encode())
 
 
 if __name__ == "__main__":

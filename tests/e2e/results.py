@@ -1,4 +1,4 @@
-"""The result files of `benchmarks/`, for tests that hold the docs against them."""
+"""The result files of `benchmarks/`, for tests that compare the docs with them."""
 
 import json
 from functools import cache

@@ -1,4 +1,4 @@
-"""The benchmarks that nothing else runs still run, in short; their results are kept, and the docs show them."""
+"""Short runs of the benchmarks: they write results where they should, and the docs show the recorded results."""
 
 import csv
 import json
@@ -12,7 +12,7 @@ import pytest
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 RESULTS = BENCHMARKS / "results"
 NOT_MEASURING = {"record.py"}
-KEEP_OTHERWISE = {"curve.py", "study.py"}  # a line in a run's folder; a file for each run, which is never overwritten
+OWN_RESULTS = {"curve.py", "study.py"}  # a line in a run's folder; a file per run, never overwritten
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def measure(monkeypatch, capsys):
 
 def scripts() -> list[str]:
     """The benchmarks whose results are files of their own."""
-    return sorted({path.name for path in BENCHMARKS.glob("*.py")} - NOT_MEASURING - KEEP_OTHERWISE)
+    return sorted({path.name for path in BENCHMARKS.glob("*.py")} - NOT_MEASURING - OWN_RESULTS)
 
 
 @pytest.mark.parametrize("script", [name for name in scripts() if (RESULTS / name).with_suffix(".json").exists()])
@@ -39,8 +39,8 @@ def test_a_result_is_not_overwritten_by_a_trial(measure, script, capsys):
     before = {path: path.stat().st_mtime_ns for path in RESULTS.rglob("*")}
     with pytest.raises(SystemExit, match="2"):
         measure(script)
-    assert "exists; --" in (said := capsys.readouterr().err)
-    assert str(result) in said or script == "judge.py"  # which names its weights first
+    assert "exists; use --" in (error := capsys.readouterr().err)
+    assert str(result) in error or script == "judge.py"  # names its weights first
     assert {path: path.stat().st_mtime_ns for path in RESULTS.rglob("*")} == before
 
 
@@ -52,13 +52,13 @@ def test_every_benchmark_can_write_elsewhere(measure, script, capsys):
     assert ".write_text(json" not in (BENCHMARKS / script).read_text()  # `record.write` does it
 
 
-def test_a_result_says_where_and_when_it_was_taken(measure, tmp_path):
+def test_a_result_records_machine_date_and_commit(measure, tmp_path):
     out = tmp_path / "new" / "autoencoder.json"
     measure("autoencoder.py", "--clips", 1, "--turns", 0, "--out", out)
-    told = json.loads(out.read_text())
-    assert list(told)[:3] == ["machine", "date", "commit"]
-    assert 20 < told["psnr_mean"] < 40
-    measure("autoencoder.py", "--clips", 2, "--turns", 0, "--out", out)  # who names a file means it
+    result = json.loads(out.read_text())
+    assert list(result)[:3] == ["machine", "date", "commit"]
+    assert 20 < result["psnr_mean"] < 40
+    measure("autoencoder.py", "--clips", 2, "--turns", 0, "--out", out)  # an explicit file is overwritten
     assert json.loads(out.read_text())["clips"] == 2
 
 
@@ -66,25 +66,25 @@ def test_the_study_s_page_has_the_table_of_its_runs(measure):
     assert measure("study.py", "--table") in (BENCHMARKS.parent / "docs" / "study.md").read_text()
 
 
-def test_rows_of_another_judge_are_not_compared(measure, tmp_path):
+def test_rows_of_different_judges_are_not_compared(measure, tmp_path):
     shutil.copytree(RESULTS / "study", tmp_path / "study")
     path = tmp_path / "study" / "shipped-1.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"judged_by": "another"}))
-    with pytest.raises(ValueError, match=r"shipped-1\.json: judged_by is another than in shipped-0\.json"):
+    with pytest.raises(ValueError, match=r"shipped-1\.json: judged_by differs from that in shipped-0\.json"):
         measure("study.py", "--table", "--out", tmp_path / "study")
 
 
-def test_the_record_of_the_slow_tests_tells_each(measure, tmp_path):
-    """Of tests that are quick in truth: one that passes, one that fails."""
+def test_the_result_of_the_slow_tests_lists_each(measure, tmp_path):
+    """Two quick tests that are marked slow: one passes, one fails."""
     for name, body in {"good": "pass", "bad": "assert False"}.items():
         (tmp_path / f"test_{name}.py").write_text(
             f"import pytest\n\n@pytest.mark.slow\ndef test_{name}():\n    {body}\n\ndef test_quick():\n    pass\n"
         )
     with pytest.raises(SystemExit, match="1"):
         measure("slow_tests.py", "--out", tmp_path / "record.json", "-q", "-p", "no:cacheprovider", tmp_path)
-    told = json.loads((tmp_path / "record.json").read_text())
-    assert told["counts"] == {"passed": 1, "failure": 1}
-    assert {test["test"].split("::")[1]: test["outcome"] for test in told["tests"]} == {
+    result = json.loads((tmp_path / "record.json").read_text())
+    assert result["counts"] == {"passed": 1, "failure": 1}
+    assert {test["test"].split("::")[1]: test["outcome"] for test in result["tests"]} == {
         "test_good": "passed",
         "test_bad": "failure",
     }

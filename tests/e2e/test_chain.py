@@ -1,4 +1,4 @@
-"""The whole chain by its commands: clips are drawn, a base and an adapter are trained on them, a video is made."""
+"""The whole workflow by its commands: clips are drawn, a base and an adapter are trained, a video is generated."""
 
 import json
 import shutil
@@ -48,7 +48,7 @@ def folder(tiny_base, tmp_path, monkeypatch):
 
 
 def test_forty_steps_on_four_clips_teach_the_right_image(refilm, folder, fox):
-    """All captions are made the same, so that the image alone tells which clip it is."""
+    """All captions are equal, so that only the image identifies the clip."""
 
     def run(*words: object) -> str:
         result = refilm(*words)
@@ -60,11 +60,11 @@ def test_forty_steps_on_four_clips_teach_the_right_image(refilm, folder, fox):
         label.write_text("a critter\n")
     run("data", "check", "clips")
     run("train", "base.toml")
-    said = run("train", "adapter.toml")
-    assert "adapter: trained" in said
+    output = run("train", "adapter.toml")
+    assert "adapter: trained" in output
 
     scores = json.loads((folder / "adapter" / "adapter.json").read_text())["facts"]["scores"]
-    assert scores["right"] < 0.97 * scores["none"]  # what the frozen base does, before and after
+    assert scores["right"] < 0.97 * scores["none"]  # the frozen base, the same before and after
     assert scores["wrong"] > 1.03 * scores["none"]
 
     run("generate", "a critter", "--reference", fox, "--base", "model", "--adapter", "adapter", "-o", "video.mp4")

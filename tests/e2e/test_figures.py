@@ -1,8 +1,8 @@
-"""Every measured figure in the docs is that of a result file, and none stands there without one.
+"""Every measured figure in the docs comes from a result file, and the docs contain no other figures.
 
-`SAID` has the sentences and tables of each page that tell figures, made anew from `benchmarks/results` and from what
-ships. They must stand in the page word for word. What is left of a page then holds no figure, but for what
-`NOT_MEASURED` names.
+`SENTENCES` generates the sentences and tables with figures of each page from `benchmarks/results` and from the model
+that ships. The page must contain them word for word. The rest of the page may contain no figure except those in
+`NOT_MEASURED`.
 """
 
 import re
@@ -20,7 +20,7 @@ PAGES += [f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md"))]
 
 FIGURE = re.compile(
     r"\d+\.\d+"
-    r"|\d[\d,]* ?(?:s|min|minutes?|hours?|h|dB|GiB|GB|MB|MiB|TFLOP|T|thousand|times|points|clips/s)\b"
+    r"|(?<!MP)\d[\d,]* ?(?:s|min|minutes?|hours?|h|dB|GiB|GB|MB|MiB|TFLOP|T|thousand|times|points|clips/s)\b"
     r"|\d+ ?%"
     r"|\d+ of \d+"
 )
@@ -40,10 +40,10 @@ NOT_MEASURED = {
     "docs/training.md": ["section 3.1", "in 5 % of the clips each"],
     "docs/weights.md": ["version 1.5"],
 }
-"""Versions, definitions, settings and arithmetic: what stands there because it was chosen, not because it was seen."""
+"""Versions, definitions, settings and arithmetic: figures that were chosen, not measured."""
 
 
-SAID = {
+SENTENCES = {
     "README.md": readme,
     CARD: card,
     "benchmarks/README.md": benchmarks_page,
@@ -54,15 +54,17 @@ SAID = {
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_a_page_says_what_was_measured_and_nothing_more(page):
+def test_a_page_contains_the_measured_figures_and_no_others(page):
     text = (ROOT / page).read_text(encoding="utf-8")
-    for sentence in SAID.get(page, list)():
-        assert sentence in text, f"{page} does not say: {sentence}"
+    for sentence in SENTENCES.get(page, list)():
+        assert sentence in text, f"{page} does not contain: {sentence}"
         text = text.replace(sentence, "")
     for known in NOT_MEASURED.get(page, []):
-        assert known in text, f"{page} does not say any more: {known}"
+        assert known in text, f"{page} does not contain any more: {known}"
         text = text.replace(known, "")
     text = re.sub(r"^```.*?^```|`[^`\n]*`|\]\([^)]*\)", "", text, flags=re.DOTALL | re.MULTILINE)
-    if page == "docs/study.md":  # whose table test_benchmarks holds
+    if page == "docs/study.md":  # test_benchmarks checks its table
         text = re.sub(r"^\|.*", "", text, flags=re.MULTILINE)
-    assert not (left := FIGURE.findall(text)), f"{page}: {left}: measured by what? Add it to `SAID`, or leave it out"
+    assert not (left := FIGURE.findall(text)), (
+        f"{page}: {left}: which result file has it? Add it to `SENTENCES`, or remove it"
+    )

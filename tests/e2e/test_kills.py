@@ -1,4 +1,4 @@
-"""A run that is killed again and again, half of the times amid a save, is the run that was never killed, to the bit."""
+"""A run that is killed many times, half of them during a save, ends bit for bit like a run that was never killed."""
 
 import json
 import os
@@ -26,7 +26,7 @@ CALLS = ("mkdir", "open for writing", "write", "half a write", "fsync", "open", 
 
 
 class Runs:
-    """Training runs in one folder each, forked from a process that waits for orders."""
+    """Training runs in one folder each, forked from a process that reads orders."""
 
     def __init__(self, recipe: Path, folder: Path):
         command = [sys.executable, Path(__file__).with_name("forked_runs.py"), recipe, *SETTINGS]
@@ -34,28 +34,28 @@ class Runs:
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment, cwd=folder
         )
-        assert self.hear() == ["ready"]
+        assert self.read() == ["ready"]
 
     def start(self, folder: Path, *, pause: tuple[str, int] | None = None) -> int:
-        """Begin or go on; returns the process id."""
+        """Start or resume a run; returns its process id."""
         order = {"folder": str(folder / "run"), "log": str(folder / "log"), "pause": pause}
         self.process.stdin.write(json.dumps(order) + "\n")
         self.process.stdin.flush()
-        return int(self.hear_until("forked")[-1])
+        return int(self.read_until("forked")[-1])
 
-    def hear(self) -> list[str]:
+    def read(self) -> list[str]:
         return self.process.stdout.readline().split()
 
-    def hear_until(self, *kinds: str) -> list[str]:
-        while (words := self.hear())[0] not in kinds:
+    def read_until(self, *kinds: str) -> list[str]:
+        while (words := self.read())[0] not in kinds:
             pass
         return words
 
     def finish(self, folder: Path) -> str:
         """Run to the end; returns the digest of the weights."""
         self.start(folder)
-        digest = self.hear_until("weights")[1]
-        assert self.hear() == ["ended", "0"]
+        digest = self.read_until("weights")[1]
+        assert self.read() == ["ended", "0"]
         return digest
 
 
@@ -69,53 +69,53 @@ def runs(tiny_base, tmp_path):
 
 
 @pytest.mark.parametrize("kills", [20, pytest.param(300, marks=pytest.mark.slow)])
-def test_a_run_killed_at_any_moment_is_the_run_that_was_not(runs, tmp_path, kills):
+def test_a_run_killed_at_any_moment_ends_like_one_that_was_not(runs, tmp_path, kills):
     (whole := tmp_path / "whole").mkdir()
     digest = runs.finish(whole)
     losses = dict(line.split() for line in (whole / "log").read_text().splitlines())
     assert list(losses) == [str(step) for step in range(1, STEPS + 1)]
 
-    draw, amid, others, number = random.Random(0), 0, 0, 0
-    while amid + others < kills:
+    rng, during, others, number = random.Random(0), 0, 0, 0
+    while during + others < kills:
         (broken := tmp_path / f"broken-{(number := number + 1)}").mkdir()
         alive = True
-        while alive and amid + others < kills:
-            if amid <= others:
-                which = CALLS[amid % len(CALLS)]
-                alive = killed_amid_a_save(runs, broken, which, draw.randint(1, 40 if "write" in which else 2))
-                amid += alive
+        while alive and during + others < kills:
+            if during <= others:
+                which = CALLS[during % len(CALLS)]
+                alive = killed_during_a_save(runs, broken, which, rng.randint(1, 40 if "write" in which else 2))
+                during += alive
             else:
-                alive = killed_after_steps(runs, broken, draw.randint(0, 7), delay=draw.uniform(0, 0.05))
+                alive = killed_after_steps(runs, broken, rng.randint(0, 7), delay=rng.uniform(0, 0.05))
                 others += alive
         assert runs.finish(broken) == digest
-        told = [line.split() for line in (broken / "log").read_text().splitlines()]
-        assert all(losses[step] == loss for step, loss in told)
-        assert {step for step, _ in told} == set(losses)
+        log = [line.split() for line in (broken / "log").read_text().splitlines()]
+        assert all(losses[step] == loss for step, loss in log)
+        assert {step for step, _ in log} == set(losses)
         assert_same(load_checkpoint(whole / "run"), load_checkpoint(broken / "run"))
-    assert amid >= kills / 2
+    assert during >= kills / 2
 
 
-def killed_amid_a_save(runs, folder, call, number):
-    """Whether it came to that call, and was killed there, before its end."""
+def killed_during_a_save(runs, folder, call, number):
+    """Whether the run reached that call and was killed there."""
     pid = runs.start(folder, pause=(call, number))
-    said = runs.hear_until("paused", "ended")
-    if said[0] == "ended":
-        assert said == ["ended", "0"]
+    line = runs.read_until("paused", "ended")
+    if line[0] == "ended":
+        assert line == ["ended", "0"]
         return False
     os.kill(pid, signal.SIGKILL)
-    assert runs.hear() == ["ended", "-9"]
+    assert runs.read() == ["ended", "-9"]
     return True
 
 
 def killed_after_steps(runs, folder, steps, *, delay):
-    """Whether it was killed, some seconds after a step, before its end."""
+    """Whether the run was killed before its end, `delay` seconds after a step."""
     pid = runs.start(folder)
     for _ in range(steps):
-        if runs.hear_until("step", "ended")[0] == "ended":
+        if runs.read_until("step", "ended")[0] == "ended":
             return False
     time.sleep(delay)
     os.kill(pid, signal.SIGKILL)
-    return runs.hear_until("ended") == ["ended", "-9"]
+    return runs.read_until("ended") == ["ended", "-9"]
 
 
 def assert_same(one, other, path=""):

@@ -1,4 +1,4 @@
-"""What must hold from one process to the next: a seed makes the same video, and a killed run goes on where it was."""
+"""Across processes: a seed gives the same video, and a killed run is resumed exactly."""
 
 import json
 import os
@@ -37,7 +37,7 @@ def test_a_seed_makes_the_same_video_in_every_process(refilm, tiny_base, fox, tm
 
 @pytest.fixture
 def in_folder(tiny_base, tmp_path, monkeypatch):
-    """A fresh folder with a recipe in it; encodings are shared."""
+    """Enters a fresh folder with a recipe; encodings are shared."""
 
     def enter(name: str) -> Path:
         (folder := tmp_path / name).mkdir()
@@ -106,7 +106,7 @@ def test_two_processes_learn_what_one_does(refilm, in_folder):
         [*torchrun, "released.py", "train", "tiny.toml", *few], capture_output=True, text=True, timeout=600
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("adapter: trained") == 1  # one speaks for all
+    assert done.stdout.count("adapter: trained") == 1  # only one process reports
     one, two = (load_checkpoint(folder / "runs" / "tiny")["weights"] for folder in (alone, together))
     for name, tensor in one.items():
         assert torch.allclose(tensor, two[name], atol=1e-5), name
@@ -141,13 +141,13 @@ ENDLESS = ["--set", "loop.steps=100000", "--set", "loop.save_every=100000"]
 
 
 def begin(*words: object, stderr: int = subprocess.PIPE) -> subprocess.Popen:
-    """A training process that has done its first step."""
+    """Start a training process and wait for its first step."""
     process = subprocess.Popen(
         words,
         stdout=subprocess.PIPE,
         stderr=stderr,
         text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # tests in the background ignore it
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # background tests ignore it
     )
     while "step 1 of" not in (line := process.stdout.readline()):
         assert line, process.stderr and process.stderr.read()
@@ -213,7 +213,7 @@ def test_all_processes_stop_when_torchrun_is_told_to(in_folder, number):
     step = load_checkpoint(run)["step"]
     assert (
         said.count(f"stopped; step {step} is saved; continue with: the same command and --resume") == 1
-    )  # one speaks for all
+    )  # only one process reports
     assert json.loads((checkpoints(run)[-1] / "manifest.json").read_text())["processes"] == 2
 
 

@@ -1,4 +1,4 @@
-"""The README's code runs as it stands there and in its order, but for shorter training and fewer steps."""
+"""The README's code runs in its order, with shorter training and fewer sampler steps."""
 
 import os
 import re
@@ -19,7 +19,7 @@ SHORTER = {
 
 
 def test_it_runs_from_top_to_bottom(tmp_path, monkeypatch):
-    """In a folder like a fresh clone: no image is there but those that the commands before have written."""
+    """In a folder like a fresh clone: only images that earlier commands wrote exist."""
     monkeypatch.chdir(tmp_path)
     shutil.copytree(ROOT / "recipes", tmp_path / "recipes")
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
@@ -39,7 +39,7 @@ def test_it_runs_from_top_to_bottom(tmp_path, monkeypatch):
 
 
 def run(code: str) -> None:
-    """Lines for a shell, but faster."""
+    """Run the lines in a shell, with options that make them faster."""
     lines = code.splitlines()
     for start, more in SHORTER.items():
         lines = [f"{line} {more}" if line.startswith(start) else line for line in lines]

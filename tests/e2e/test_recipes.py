@@ -1,4 +1,4 @@
-"""Every recipe in `recipes/` runs, the very file with fewer and smaller steps; the pocket ones as their page says."""
+"""Every recipe in `recipes/` runs, with fewer and smaller steps; the pocket recipes as in their README."""
 
 import re
 import shlex
@@ -10,7 +10,7 @@ import pytest
 RECIPES = Path(__file__).parents[2] / "recipes"
 PAGE = RECIPES / "pocket" / "README.md"
 
-# What keeps a run short; everything else is the recipe's own.
+# Settings that keep a run short; all others are the recipe's.
 ONE_STEP = ["loop.steps=1", "loop.save_every=1", "loop.validate_every=1"]
 STILLS = ["diffusion.curriculum=[{until=1, latent_frames=1, batch=2}]", "diffusion.validation.samples=8"]
 DRAWN = ["data.clips=2", "data.held_out_clips=2"]
@@ -33,7 +33,7 @@ FEWER = {"runs/road/train": ["--clips", "2"], "runs/road/held_out": ["--clips", 
 
 @pytest.fixture
 def clone(tmp_path, monkeypatch) -> Path:
-    """A folder with the recipes, as in a fresh clone, and nothing else."""
+    """A folder that contains only the recipes, as in a fresh clone."""
     monkeypatch.chdir(tmp_path)
     shutil.copytree(RECIPES, tmp_path / "recipes")
     return tmp_path
@@ -45,13 +45,13 @@ def train(refilm, recipe: str, *words: str) -> None:
     assert result.exit_code == 0, f"{recipe}: {result.output}"
 
 
-def test_each_recipe_is_tried():
+def test_each_recipe_is_tested():
     assert {str(path.relative_to(RECIPES).with_suffix("")) for path in RECIPES.rglob("*.toml")} == set(SMALLER)
 
 
-def test_a_model_is_trained_from_nothing_as_the_page_says(clone, refilm):
-    """All five stages, one on the other; what comes of it makes a video."""
-    for line in block("from nothing"):
+def test_a_model_is_trained_from_scratch_as_the_page_says(clone, refilm):
+    """All five stages in order; the result generates a video."""
+    for line in block("from scratch"):
         if line.startswith("refilm train"):
             train(refilm, line.split("recipes/")[1].split(".toml")[0])
     model = clone / "runs" / "pocket" / "model"
@@ -83,16 +83,16 @@ def test_an_adapter_learns_a_folder_s_clips(clone, refilm):
 
 
 def test_the_first_recipe_runs_and_passes_its_self_test(clone, refilm):
-    """`--overfit` with the recipe as it is, but for stills, which take a fifth of the time."""
+    """`--overfit` with the recipe, on stills, which take a fifth of the time."""
     train(refilm, "critters")
     assert (clone / "runs" / "critters" / "adapter" / "adapter.safetensors").is_file()
     before = sorted(clone.rglob("*"))
     train(refilm, "critters", "--overfit", "2")
-    assert sorted(clone.rglob("*")) == before  # nothing of it is kept
+    assert sorted(clone.rglob("*")) == before  # it leaves no files
 
 
 def block(heading: str) -> list[str]:
-    """The command lines that follow a heading of the page, which ends so."""
+    """The command lines that follow the page's heading with this ending."""
     text = PAGE.read_text(encoding="utf-8")
     return re.search(rf"^#.*{heading}$.*?^```sh\n(.*?)^```", text, re.DOTALL | re.MULTILINE)[1].splitlines()
 

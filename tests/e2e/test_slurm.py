@@ -1,4 +1,4 @@
-"""The SLURM script of the docs, with what it needs of SLURM stood in for by three small programs."""
+"""The SLURM script of the docs, with three small programs in place of SLURM's."""
 
 import os
 import signal
@@ -15,7 +15,7 @@ from ..tiny_recipe import write_recipe
 
 SCRIPT = Path(__file__).parents[2] / "docs" / "slurm" / "train.sbatch"
 PROGRAMS = {
-    # starts its command in as many processes as there are tasks, and leaves with the largest exit code
+    # starts its command in one process per task, and exits with the largest exit code
     "srun": """
 pids=()
 shift  # its one option
@@ -43,7 +43,7 @@ def test_the_script_is_bash():
 
 
 @pytest.mark.slow
-def test_a_job_whose_time_is_up_is_queued_again_and_goes_on(tiny_base, tmp_path):
+def test_a_job_whose_time_is_up_is_requeued_and_continues(tiny_base, tmp_path):
     for name, content in PROGRAMS.items():
         program = tmp_path / "bin" / name
         program.parent.mkdir(exist_ok=True)
@@ -65,15 +65,15 @@ def test_a_job_whose_time_is_up_is_queued_again_and_goes_on(tiny_base, tmp_path)
         assert time.monotonic() < end, "nothing was saved"
         time.sleep(0.05)
     first.send_signal(signal.SIGTERM)
-    out, told = first.communicate(timeout=900)
-    assert first.returncode == 75, told
+    out, errors = first.communicate(timeout=900)
+    assert first.returncode == 75, errors
     assert (tmp_path / "requeued").read_text() == "requeue 7\n"
     (saved, *_) = checkpoints(run)[::-1]
     assert 20 <= int(saved.name.removeprefix("step-")) < 200
 
     second = job()
-    out, told = second.communicate(timeout=900)
-    assert second.returncode == 0, told
+    out, errors = second.communicate(timeout=900)
+    assert second.returncode == 0, errors
     assert "adapter: trained" in out
     assert (tmp_path / "requeued").read_text() == "requeue 7\n"  # not again
     assert (tmp_path / "adapter" / "adapter.safetensors").is_file()

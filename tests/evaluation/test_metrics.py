@@ -22,7 +22,7 @@ def test_wilson_gives_the_published_intervals(hits, count, low, high):
 
 
 @given(st.integers(1, 500).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
-def test_an_interval_holds_its_share_and_stays_between_0_and_1(trial):
+def test_an_interval_contains_its_fraction_and_stays_between_0_and_1(trial):
     hits, count = trial
     low, high = wilson(hits, count)
     assert 0 <= low <= hits / count + 1e-12
@@ -37,7 +37,7 @@ def test_impossible_counts_are_refused(hits, count):
 
 def test_accuracy_counts():
     score = accuracy([True, False, True, True])
-    assert (score.share, score.count) == (0.75, 4)
+    assert (score.fraction, score.count) == (0.75, 4)
     assert (score.low, score.high) == wilson(3, 4)
 
 

@@ -10,7 +10,7 @@ ROWS = [
 ]
 
 
-def test_a_table_tells_percent_and_intervals():
+def test_a_table_has_percent_and_intervals():
     assert markdown(ROWS).splitlines() == [
         "|  | shape | motion |",
         "| --- | ---: | ---: |",
@@ -26,7 +26,7 @@ def test_rows_of_one_table_need_the_same_columns():
         markdown([])
 
 
-def test_json_holds_all_that_was_measured():
+def test_json_contains_all_measurements():
     first, second = json.loads(json.dumps(as_json(ROWS)))
     assert first["name"] == "the model"
     assert first["seconds"] == 3.5

@@ -1,4 +1,4 @@
-"""The autoencoder's lessons, and what it begins as."""
+"""The autoencoder's lessons and its initialization."""
 
 from pathlib import Path
 
@@ -29,14 +29,14 @@ def decoded_from(noise: float) -> torch.Tensor:
     return given[0].detach()
 
 
-def test_noise_comes_on_top_of_the_same_latents_each_crop_its_own_share():
+def test_noise_is_added_to_the_same_latents_at_each_crops_own_level():
     plain, noisy, twice = decoded_from(0.0), decoded_from(0.5), decoded_from(1.0)
     added = noisy - plain
     assert torch.allclose(twice - plain, 2 * added, atol=1e-5)
-    shares = added.std(dim=(1, 2, 3, 4)) / plain.std(dim=(1, 2, 3, 4))
-    assert (shares > 0).all()
-    assert (shares < 0.55).all()
-    assert len({round(share, 3) for share in shares.tolist()}) == 3
+    levels = added.std(dim=(1, 2, 3, 4)) / plain.std(dim=(1, 2, 3, 4))
+    assert (levels > 0).all()
+    assert (levels < 0.55).all()
+    assert len({round(level, 3) for level in levels.tolist()}) == 3
 
 
 def test_the_divergence_from_a_unit_normal_is_torchs():
@@ -55,8 +55,8 @@ def test_the_divergence_from_a_unit_normal_is_torchs():
 
 
 @pytest.mark.parametrize("frames", [5, 13])
-def test_frames_that_cannot_be_decoded_in_one_go_are_refused(frames):
-    with pytest.raises(ValueError, match=f"{frames} frames cannot be decoded in one go; give 1, 9, 17"):
+def test_frames_that_cannot_be_decoded_in_one_pass_are_refused(frames):
+    with pytest.raises(ValueError, match=f"{frames} frames cannot be decoded in one pass; use 1, 9, 17"):
         CropLesson(until=1, batch=1, frames=frames, crop=16)
 
 
@@ -76,7 +76,7 @@ def trained(recipe: AutoencoderRecipe, run: Path) -> AutoencoderKLCogVideoX:
     return load_autoencoder(recipe.deliver(task, {}))
 
 
-def test_an_autoencoder_grows_and_its_decoder_alone_learns_on(tmp_path):
+def test_an_autoencoder_grows_and_its_decoder_alone_is_trained_further(tmp_path):
     small = trained(recipe(tmp_path / "small", channels=(8, 8, 16), size=16), tmp_path / "1")
     grown_from = tmp_path / "small" / "vae"
     grown = trained(recipe(tmp_path / "grown", grown_from=grown_from, kept_latents=1.0), tmp_path / "2")
@@ -91,7 +91,7 @@ def test_an_autoencoder_grows_and_its_decoder_alone_learns_on(tmp_path):
     assert "decoder.conv_out.conv.weight" not in same
 
 
-def test_kept_latents_hold_them_where_those_of_the_small_one_are(tmp_path):
+def test_kept_latents_stay_close_to_those_of_the_small_one(tmp_path):
     small = recipe(tmp_path / "small", channels=(8, 8, 16), size=16)
     folder = small.deliver(small.task(), {})
     moved = []
@@ -106,7 +106,7 @@ def test_kept_latents_hold_them_where_those_of_the_small_one_are(tmp_path):
     assert moved[1] < moved[0] / 2
 
 
-def test_an_objective_is_what_evaluation_counts():
+def test_an_objective_is_the_metric_of_evaluation():
     made = {}
     for objective in ("rms", "psnr"):
         lesson = {"until": 1, "batch": 1, "frames": 9, "crop": 32, "objective": objective}
@@ -117,7 +117,7 @@ def test_an_objective_is_what_evaluation_counts():
     assert made["psnr"].item() == pytest.approx(-in_db / 100, rel=1e-5)
 
 
-def test_root_and_psnr_pull_with_the_same_force_at_27_db():
+def test_rms_and_psnr_have_equal_gradients_at_27_db():
     mse = torch.tensor(4 / 10**2.7, requires_grad=True)
     (of_root,) = torch.autograd.grad(mse.sqrt(), mse)
     (of_psnr,) = torch.autograd.grad(-0.01 * psnr(mse), mse)
@@ -125,22 +125,22 @@ def test_root_and_psnr_pull_with_the_same_force_at_27_db():
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "message"),
     [
-        ({"grown_from": Path("a"), "decoder_of": Path("b")}, "both say what to begin with"),
-        ({"grown_from": Path("a"), "widened_from": Path("b")}, "grown_from and widened_from both say"),
-        ({"kept_latents": 1.0}, "none to keep without grown_from"),
+        ({"grown_from": Path("a"), "decoder_of": Path("b")}, "grown_from and decoder_of are both set; set only one"),
+        ({"grown_from": Path("a"), "widened_from": Path("b")}, "grown_from and widened_from are both set"),
+        ({"kept_latents": 1.0}, "kept_latents: requires grown_from"),
     ],
 )
-def test_settings_that_contradict_one_another_are_refused(settings, told):
-    with pytest.raises(ValueError, match=told):
+def test_settings_that_contradict_one_another_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
         AutoencoderSettings(curriculum=(), **settings)
 
 
-def learned_from(share: float) -> torch.Tensor:
+def training_clips(double_fraction: float) -> torch.Tensor:
     """The clips of the first step, (B, 3, F, H, W)."""
     lesson = {"until": 1, "batch": 8, "frames": 9, "crop": 32}
-    made = recipe(Path("unused"), curriculum=(lesson,), split="train_combinations", double_fraction=share)
+    made = recipe(Path("unused"), curriculum=(lesson,), split="train_combinations", double_fraction=double_fraction)
     task = made.task()
     seen = []
     task.module.encoder.register_forward_pre_hook(lambda _, given: seen.append(given[0].detach()))
@@ -148,8 +148,8 @@ def learned_from(share: float) -> torch.Tensor:
     return seen[0]
 
 
-def test_a_share_of_the_clips_shows_two_critters_and_the_others_stay_as_they_are():
-    one, some, two = (learned_from(share) for share in (0.0, 0.5, 1.0))
+def test_a_fraction_of_the_clips_shows_two_critters_and_the_others_do_not_change():
+    one, some, two = (training_clips(fraction) for fraction in (0.0, 0.5, 1.0))
     of_two = [torch.equal(*pair) for pair in zip(some, two, strict=True)]
     of_one = [torch.equal(*pair) for pair in zip(some, one, strict=True)]
     assert [a != b for a, b in zip(of_one, of_two, strict=True)] == [True] * 8

@@ -1,4 +1,4 @@
-"""An autoencoder for larger videos, begun as a trained one."""
+"""Initializing an autoencoder for larger videos from a trained one."""
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ def fresh(*channels: int, **changes):
 
 
 def passing(module: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
-    """What goes into a module and what comes out of it, from now on."""
+    """Lists of a module's inputs and outputs, filled from now on."""
     entered, left = [], []
     first = lambda value: value[0] if isinstance(value, tuple) else value  # noqa: E731
     module.register_forward_hook(lambda _, given, made: (entered.append(given[0]), left.append(first(made)))[0])
@@ -22,7 +22,7 @@ def passing(module: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
 
 
 @torch.no_grad()
-def test_the_new_resolution_passes_on_what_it_gets():
+def test_the_new_resolution_passes_its_input_on():
     small, grown = fresh(8, 16, 16), fresh(8, 8, 16, 16)
     grow(small, grown)
     entered, left = passing(grown.encoder.down_blocks[0])
@@ -46,7 +46,7 @@ def test_every_weight_of_the_small_one_is_in_the_grown_one():
 
 
 @pytest.mark.parametrize(
-    ("channels", "changes", "told"),
+    ("channels", "changes", "message"),
     [
         ((8, 16, 16), {}, r"block_out_channels must be \(8, 8, 16, 16\)"),
         ((8, 16, 16, 16), {}, r"block_out_channels must be \(8, 8, 16, 16\).*received"),
@@ -54,8 +54,8 @@ def test_every_weight_of_the_small_one_is_in_the_grown_one():
         ((8, 8, 16, 16), {"temporal_compression": 2}, "temporal_compression_ratio must be 4 .*received 2"),
     ],
 )
-def test_one_of_another_shape_is_refused(channels, changes, told):
-    with pytest.raises(ValueError, match=told):
+def test_one_of_another_shape_is_refused(channels, changes, message):
+    with pytest.raises(ValueError, match=message):
         grow(fresh(8, 16, 16), fresh(*channels, **changes))
 
 

@@ -24,5 +24,5 @@ def test_a_split_by_combinations_makes_them_all_new():
 
 
 def test_what_training_shows_is_not_new():
-    with pytest.raises(ValueError, match="a subject of the split train is not new to it"):
+    with pytest.raises(ValueError, match="this subject is in the split train; choose a held-out subject"):
         novelty(subjects("train")[0])

@@ -1,4 +1,4 @@
-"""An autoencoder of more channels, begun as a trained one."""
+"""Initializing an autoencoder with more channels from a trained one."""
 
 import pytest
 import torch
@@ -13,7 +13,9 @@ def fresh(*channels: int, **changes):
     model = whole(make_autoencoder(AutoencoderSettings(channels=channels, norm_groups=4, curriculum=(), **changes)))
     for name, weight in model.named_parameters():
         if name.endswith(("norm1.weight", "norm_layer.weight", "bias")):
-            nn.init.normal_(weight, std=0.5)  # what a fresh norm leaves alike would hide which channel is whose
+            nn.init.normal_(
+                weight, std=0.5
+            )  # a fresh norm treats all channels alike, which would hide mixed-up channels
     return model.eval()
 
 
@@ -28,7 +30,7 @@ def decoded(model, latents: Tensor) -> Tensor:
 
 @torch.no_grad()
 @pytest.mark.parametrize("wide", [(8, 24, 8, 16), (16, 16, 32, 16)])
-def test_the_wide_one_makes_the_same_of_a_clip(wide):
+def test_the_wide_one_gives_the_same_output(wide):
     narrow, wide = fresh(8, 8, 8, 16), fresh(*wide)
     video = torch.rand(1, 3, 9, 16, 16) * 2 - 1
     latents = latents_of(narrow, video)
@@ -50,13 +52,13 @@ def test_the_copies_of_a_channel_learn_different_things():
 
 
 @pytest.mark.parametrize(
-    ("channels", "changes", "told"),
+    ("channels", "changes", "message"),
     [
         ((8, 12, 16), {}, r"whole multiples of \(8, 8, 16\), received \(8, 12, 16\)"),
         ((8, 8, 8, 16), {}, r"whole multiples of \(8, 8, 16\)"),
         ((8, 16, 16), {"latent_channels": 4}, "latent_channels must be 16 as before, received 4"),
     ],
 )
-def test_one_of_another_shape_is_refused(channels, changes, told):
-    with pytest.raises(ValueError, match=told):
+def test_one_of_another_shape_is_refused(channels, changes, message):
+    with pytest.raises(ValueError, match=message):
         widen(fresh(8, 8, 16), fresh(*channels, **changes))

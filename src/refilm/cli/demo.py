@@ -30,9 +30,9 @@ def demo(
         pipeline = load(base, device=device, dtype=dtype)
     work = Demo(out, seed=seed)
     request = pipeline.request(steps=steps)
-    with bar("", len(work.takes) * request.steps) as advance:
+    with bar("", len(work.videos) * request.steps) as advance:
         for step in work.make(pipeline, request):
-            advance(f"video {step.take} of {step.takes}")
+            advance(f"video {step.video} of {step.videos}")
     print_line(f"videos: {out.resolve()}")
     print_line(f"page:   {work.page.resolve()}")
     if show:

@@ -1,4 +1,4 @@
-"""How good videos are: metrics and reports. Knows nothing of how the videos were made."""
+"""Metrics and reports of how good videos are. Does not know how the videos were made."""
 
 from refilm.evaluation.metrics import Accuracy, accuracy, psnr, wilson
 from refilm.evaluation.report import Row, as_json, machine, markdown

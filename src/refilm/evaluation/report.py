@@ -1,9 +1,9 @@
-"""Scores as tables for people and as JSON for programs, with the machine they were taken on."""
+"""Scores as Markdown tables and as plain values for JSON, with the machine that they were measured on."""
 
 import os
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ class Row:
     name: str
     scores: Mapping[str, Accuracy]
     notes: Mapping[str, float] = field(default_factory=dict)
-    """What else was measured, such as seconds; told in the JSON alone."""
+    """Further measurements, such as seconds; only `as_json` includes them."""
 
 
 def markdown(rows: Sequence[Row]) -> str:
@@ -30,24 +30,25 @@ def markdown(rows: Sequence[Row]) -> str:
         ValueError: no rows, or rows with different columns.
     """
     if not rows:
-        raise ValueError("a table needs at least one row, received none")
+        raise ValueError("rows: a table needs at least one row, received none")
     columns = list(rows[0].scores)
     if any(list(row.scores) != columns for row in rows):
-        raise ValueError(f"rows of one table need the same columns, received {[list(row.scores) for row in rows]}")
+        raise ValueError(f"rows: all need the same columns, received {[list(row.scores) for row in rows]}")
     lines = [["", *columns], ["---", *("---:" for _ in columns)]]
     lines += [[row.name, *(_cell(row.scores[name]) for name in columns)] for row in rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def as_json(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """Rows as plain values for `json.dump`; shares stay in 0..1."""
+    """Rows as plain values for `json.dump`; fractions stay in 0..1."""
     return [
-        {"name": row.name, "scores": {name: asdict(a) for name, a in row.scores.items()}, **row.notes} for row in rows
+        {"name": row.name, "scores": {name: a.to_values() for name, a in row.scores.items()}, **row.notes}
+        for row in rows
     ]
 
 
 def machine() -> dict[str, Any]:
-    """The facts that a measurement stands and falls with: processor, accelerator, threads, versions."""
+    """What a measurement depends on: processor, accelerator, threads, versions."""
     return {
         "processor": _processor(),
         "cores": os.cpu_count(),
@@ -60,7 +61,7 @@ def machine() -> dict[str, Any]:
 
 
 def _cell(score: Accuracy) -> str:
-    return f"{100 * score.share:.1f} ({100 * score.low:.0f}–{100 * score.high:.0f})"
+    return f"{100 * score.fraction:.1f} ({100 * score.low:.0f}–{100 * score.high:.0f})"
 
 
 def _processor() -> str:

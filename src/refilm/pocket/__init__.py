@@ -1,1 +1,1 @@
-"""The small model that ships (in `model/`), and what is about critters: how it is trained, judged and shown."""
+"""The small model that ships (in `model/`): its pretraining on critters, its recipes, its judge and the demo."""

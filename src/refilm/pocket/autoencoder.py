@@ -1,4 +1,7 @@
-"""Training the video autoencoder: from small stills to clips with motion, minding detail and what moves."""
+"""Trains the video autoencoder: from small stills to clips with motion, with more weight on details and motion.
+
+Knows critters, the data set, but nothing of the training loop.
+"""
 
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
@@ -23,68 +26,80 @@ Channels = Annotated[int, Field(ge=1, le=2**16)]
 
 
 class CropLesson(Lesson):
-    """Crops of stills or clips."""
+    """A lesson on crops of stills or clips."""
 
     frames: int = Field(ge=1, le=10_000)
-    """Frames of a crop: 1, 9, 17 and so on. The decoder takes an odd number of latent frames in one go."""
+    """Frames of a crop: 1, 9, 17 or another 8k + 1, so that the decoder takes the latents in one pass."""
     crop: int = Field(ge=8, le=2**14)
     """Height and width of a crop in pixels."""
     objective: Literal["detail", "rms", "psnr"] = "detail"
-    """What is made small: absolute and squared errors, more so where there is detail; `rms`, the root of a clip's mean
-    squared error, by which a hard clip counts more than an easy one; or minus the `psnr` in hundreds of dB, by which
-    all count the same. The two pull with the same force at 27 dB."""
+    """Reconstruction loss. `detail`: absolute and squared errors, weighted more where there is detail. `rms`: the root
+    of a clip's mean squared error; clips that are hard to reconstruct weigh more. `psnr`: minus the PSNR in hundreds of
+    dB; all clips weigh the same. The gradients of `rms` and `psnr` are equal at 27 dB."""
     noise: float = Field(default=0.0, ge=0, le=100)
-    """The most noise that the decoder must put up with, in standard deviations of a crop's latents; every crop has its
-    own share of it. A transformer never makes quite the latents that an encoder would."""
+    """Largest standard deviation of the noise that is added to a crop's latents before decoding, in standard deviations
+    of these latents; each crop gets a random fraction of it. Larger values make the decoder more tolerant of a
+    transformer's inexact latents and its reconstructions less sharp."""
 
     @field_validator("frames")
     @classmethod
     def _possible(cls, frames: int) -> int:
         if frames % 8 != 1:
-            raise ValueError(f"{frames} frames cannot be decoded in one go; give 1, 9, 17 or another 8k + 1")
+            raise ValueError(f"{frames} frames cannot be decoded in one pass; use 1, 9, 17 or another 8k + 1")
         return frames
 
 
 class AutoencoderSettings(Settings):
-    """The autoencoder's shape and the terms of its loss."""
+    """The autoencoder's architecture and the terms of its loss."""
 
     RENAMED: ClassVar = {"double_share": "double_fraction"}
 
     size: int = Field(default=critters.SIZE, ge=8, le=2**14)
-    """Height and width of the clips that it learns from, in pixels."""
+    """Height and width of the training clips in pixels."""
     channels: tuple[Channels, ...] = Field(default=(16, 64, 96), min_length=1)
-    """Channels of each resolution, finest first; each further one halves height and width."""
+    """Channels of each resolution, finest first; each further entry halves height and width."""
     latent_channels: Channels = 16
+    """Channels of a latent; more keep more detail and are harder to generate."""
     temporal_compression: int = Field(default=4, ge=1, le=64)
+    """Frames per latent frame, after the first."""
     layers: int = Field(default=1, ge=1, le=100)
+    """Residual layers per resolution."""
     norm_groups: Channels = 8
+    """Groups of the group norms."""
     kl_weight: float = Field(default=5e-4, ge=0, le=1e6)
-    """Weight of the divergence from a unit normal, a latent value's mean."""
+    """Weight of the KL divergence from a unit normal, averaged over the latent values."""
     detail_weight: float = Field(default=3.0, ge=0, le=1e6)
-    """How much more a pixel counts that differs from its surroundings or from the next frame."""
+    """Extra weight of pixels that differ from their surroundings or the neighboring frames; 0 weights all equally."""
     grown_from: Path | None = None
-    """Begin as this trained autoencoder for videos of half the height and width; its folder. None: as nothing."""
+    """Folder of a trained autoencoder for videos of half the height and width, to start from. Default: random
+    weights."""
     kept_latents: float = Field(default=0.0, ge=0, le=1e6)
-    """Weight of how far the latents go from those of `grown_from`, in units of their standard deviation, squared, a
-    latent value's mean. A transformer that was trained on those can go on with these."""
+    """Weight of the mean squared distance of the latents from those of `grown_from`, in units of their standard
+    deviation. A larger value keeps the latents closer, so that a transformer trained on the old ones stays usable."""
     widened_from: Path | None = None
-    """Begin as this trained autoencoder with fewer channels, which must divide these; its folder. None: as nothing."""
+    """Folder of a trained autoencoder with fewer channels, which must divide `channels`, to start from. Default: random
+    weights."""
     decoder_of: Path | None = None
-    """Train the decoder alone of this trained autoencoder, whose latents stay as they are; its folder."""
+    """Folder of a trained autoencoder of which only the decoder is trained; its latents do not change. Default: train
+    encoder and decoder."""
     split: critters.Split = "train"
-    """Which subjects it learns from; it is validated on those of `held_out`."""
+    """Split of the training subjects; validation uses `held_out`."""
     double_fraction: float = Field(default=0.0, ge=0, le=1)
-    """Share of the clips that show two critters."""
+    """Fraction of the clips that show two critters."""
     curriculum: tuple[CropLesson, ...]
+    """The lessons, in order."""
     seed: Seed = 0
+    """Seed of the weights and of the training clips."""
 
     @model_validator(mode="after")
     def _possible(self) -> "AutoencoderSettings":
-        beginnings = [name for name in ("grown_from", "widened_from", "decoder_of") if getattr(self, name)]
-        if len(beginnings) > 1:
-            raise ValueError(f"{' and '.join(beginnings)} both say what to begin with; leave one of them out")
+        sources = [name for name in ("grown_from", "widened_from", "decoder_of") if getattr(self, name)]
+        if len(sources) > 1:
+            raise ValueError(f"{' and '.join(sources)} are both set; set only one, the autoencoder to start from")
         if self.kept_latents and not self.grown_from:
-            raise ValueError("kept_latents: there are none to keep without grown_from")
+            raise ValueError(
+                "kept_latents: requires grown_from, the autoencoder whose latents are kept; set it or remove this"
+            )
         return self
 
 
@@ -108,7 +123,7 @@ def make_autoencoder(settings: AutoencoderSettings) -> AutoencoderKLCogVideoX:
 
 
 def whole(autoencoder: AutoencoderKLCogVideoX) -> AutoencoderKLCogVideoX:
-    """Set it to take a clip in one go: batches of frames have statistics of their own, and so other latents."""
+    """Make it process a clip in one pass: batches of frames have their own norm statistics, and so other latents."""
     autoencoder.num_sample_frames_batch_size = 1 << 20
     autoencoder.num_latent_frames_batch_size = 1 << 20
     return fold(autoencoder)
@@ -117,12 +132,12 @@ def whole(autoencoder: AutoencoderKLCogVideoX) -> AutoencoderKLCogVideoX:
 def detail(video: Tensor) -> Tensor:
     """How much each pixel stands out, in space or time: (B, 3, F, H, W) -> (B, 1, F, H, W), 0..1."""
     around = F.avg_pool3d(video, (1, 3, 3), stride=1, padding=(0, 1, 1), count_include_pad=False)
-    standing_out = (video - around).abs().amax(1, keepdim=True)
+    contrast = (video - around).abs().amax(1, keepdim=True)
     if video.shape[2] > 1:
         change = (video[:, :, 1:] - video[:, :, :-1]).abs().amax(1, keepdim=True)
         change = torch.maximum(F.pad(change, (0, 0, 0, 0, 1, 0)), F.pad(change, (0, 0, 0, 0, 0, 1)))
-        standing_out = torch.maximum(standing_out, change)
-    return standing_out.clamp(max=1.0)
+        contrast = torch.maximum(contrast, change)
+    return contrast.clamp(max=1.0)
 
 
 def psnr(mse: Tensor) -> Tensor:
@@ -131,12 +146,12 @@ def psnr(mse: Tensor) -> Tensor:
 
 
 def _trained(folder: Path) -> AutoencoderKLCogVideoX:
-    """A trained autoencoder, which stays as it is."""
+    """Load a trained autoencoder, frozen."""
     return whole(load_autoencoder(folder, dtype=torch.float32, device="cpu")).requires_grad_(False)
 
 
-def _begin(settings: AutoencoderSettings, small: AutoencoderKLCogVideoX | None) -> AutoencoderKLCogVideoX:
-    """The autoencoder as its training begins."""
+def _initial(settings: AutoencoderSettings, small: AutoencoderKLCogVideoX | None) -> AutoencoderKLCogVideoX:
+    """The autoencoder before its first step."""
     if settings.decoder_of:
         trained = _trained(settings.decoder_of)
         trained.decoder.requires_grad_(True)
@@ -150,17 +165,17 @@ def _begin(settings: AutoencoderSettings, small: AutoencoderKLCogVideoX | None) 
 
 
 class AutoencoderTask(Reporting):
-    """Trains on critters drawn on the spot."""
+    """Trains on critters that are drawn on the fly."""
 
     def __init__(self, settings: AutoencoderSettings):
         self.settings = settings
         torch.manual_seed(settings.seed)
         self.small = _trained(settings.grown_from) if settings.grown_from else None
-        self.module = whole(_begin(settings, self.small))
+        self.module = whole(_initial(settings, self.small))
         self.held_out = torch.stack([self._clip(10_000_000 + i, critters.FRAMES, "held_out") for i in range(8)])
 
     def _clip(self, index: int, frames: int, split: critters.Split, *, double_fraction: float = 0.0) -> Tensor:
-        """A clip (3, F, H, W) in -1..1; shorter ones begin anywhere in the story."""
+        """A clip (3, F, H, W) in -1..1; a shorter one starts anywhere in the story."""
         seed = self.settings.seed
         rng = np.random.default_rng((seed, index, 1))
         start = int(rng.integers(0, critters.FRAMES - frames + 1))
@@ -170,14 +185,14 @@ class AutoencoderTask(Reporting):
         return torch.from_numpy(pixels).permute(3, 0, 1, 2) / 127.5 - 1
 
     def samples(self, step: int) -> range:
-        """The numbers of a step's clips."""
+        """The indices of a step's clips."""
         return range(step * 4096, step * 4096 + lesson_at(self.settings.curriculum, step).batch)
 
     def _batch(self, lesson: CropLesson, samples: range) -> Tensor:
         crops = []
         for index in samples:
-            share = self.settings.double_fraction
-            clip = self._clip(index, lesson.frames, self.settings.split, double_fraction=share)
+            fraction = self.settings.double_fraction
+            clip = self._clip(index, lesson.frames, self.settings.split, double_fraction=fraction)
             rng = np.random.default_rng((self.settings.seed, index, 2))
             top, left = rng.integers(0, self.settings.size - lesson.crop + 1, size=2)
             crops.append(clip[:, :, top : top + lesson.crop, left : left + lesson.crop])
@@ -187,13 +202,13 @@ class AutoencoderTask(Reporting):
         lesson, first = lesson_at(self.settings.curriculum, step), self.samples(step).start
         video = self._batch(lesson, samples)
         (posterior,) = self.module.encode(video, return_dict=False)
-        draw = torch.Generator().manual_seed(step)
+        rng = torch.Generator().manual_seed(step)
         shape, own = (lesson.batch, *posterior.mean.shape[1:]), [index - first for index in samples]
-        latents = posterior.mean + posterior.std * torch.randn(shape, generator=draw)[own]
+        latents = posterior.mean + posterior.std * torch.randn(shape, generator=rng)[own]
         if lesson.noise:
-            share = torch.rand(lesson.batch, 1, 1, 1, 1, generator=draw)[own]
+            level = torch.rand(lesson.batch, 1, 1, 1, 1, generator=rng)[own]
             spread = posterior.mean.detach().std(dim=(1, 2, 3, 4), keepdim=True)
-            latents = latents + lesson.noise * share * spread * torch.randn(shape, generator=draw)[own]
+            latents = latents + lesson.noise * level * spread * torch.randn(shape, generator=rng)[own]
         decoded = self.module.decode(latents, return_dict=False)[0].float()
         kl = 0.5 * (posterior.mean.square() + posterior.var - 1 - posterior.logvar).float().mean()
         terms = self._errors(decoded, video, lesson) | {"kl": kl}
@@ -204,7 +219,7 @@ class AutoencoderTask(Reporting):
         return {"loss": sum((weights.get(name, 1.0) * term for name, term in terms.items()), torch.zeros(()))} | terms
 
     def _errors(self, decoded: Tensor, video: Tensor, lesson: CropLesson) -> dict[str, Tensor]:
-        """What the lesson makes small, as terms."""
+        """The reconstruction terms of the lesson's objective."""
         error = (decoded - video).abs()
         if lesson.objective == "detail":
             weight = 1 + self.settings.detail_weight * detail(video)
@@ -215,7 +230,7 @@ class AutoencoderTask(Reporting):
 
     @torch.no_grad()
     def _latents_of_small(self, video: Tensor) -> Tensor:
-        """What the autoencoder that this one grew from makes of the video at its own size."""
+        """The latents of the autoencoder that this one was grown from, for the video at half size."""
         assert self.small is not None
         (posterior,) = self.small.encode(F.avg_pool3d(video, (1, 2, 2)), return_dict=False)
         return posterior.mean.float()
@@ -229,7 +244,7 @@ class AutoencoderTask(Reporting):
 
     @property
     def scale(self) -> float:
-        """The factor that brings latents to unit variance; where they are kept, the one that they have already."""
+        """The factor that scales latents to unit variance; where latents are kept, their present factor."""
         kept = self.module if self.settings.decoder_of else self.small if self.settings.kept_latents else None
         return 1 / self._held_out_latents().std().item() if kept is None else kept.config["scaling_factor"]
 

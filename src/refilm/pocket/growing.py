@@ -1,7 +1,7 @@
-"""Growing an autoencoder: one for videos of twice the height and width, begun as one that is trained already.
+"""Grows an autoencoder: initializes one for videos of twice the height and width from a trained one.
 
-Beside the pixels comes a new resolution, which at first only passes on what it gets, halved on the way in and doubled
-on the way out. What the small one learned need not be learned again.
+The grown autoencoder has one more resolution next to the pixels. Initially it only passes its input on, halved in the
+encoder and doubled in the decoder, so what the small autoencoder learned is kept.
 """
 
 import torch
@@ -11,18 +11,21 @@ from torch import Tensor, nn
 
 @torch.no_grad()
 def grow(small: AutoencoderKLCogVideoX, grown: AutoencoderKLCogVideoX) -> None:
-    """Begin `grown` as `small`.
+    """Initialize `grown` from `small`.
 
     Args:
-        small: one that is trained.
-        grown: a fresh one with one resolution more, the finest, of as many channels as the finest of `small`.
+        small: a trained autoencoder.
+        grown: a fresh one with one more resolution, the finest, which has as many channels as the finest of `small`.
 
     Raises:
-        ValueError: they are not alike in all else, or `small` has too few resolutions to compress time as it says.
+        ValueError: they differ in other ways, or `small` has too few resolutions for its temporal compression.
     """
     channels, time = tuple(small.config["block_out_channels"]), int(small.config["temporal_compression_ratio"])
     if 2 ** (len(channels) - 1) < time:
-        raise ValueError(f"{len(channels)} resolutions compress time less than {time} times, and would more when grown")
+        raise ValueError(
+            f"{len(channels)} resolutions compress time less than {time} times, and would compress it more when grown; "
+            "start from an autoencoder with more resolutions"
+        )
     wanted = {name: small.config[name] for name in ("latent_channels", "layers_per_block", "norm_num_groups")}
     wanted |= {"temporal_compression_ratio": time}
     wanted |= {"block_out_channels": (channels[0], *channels)}
@@ -39,14 +42,14 @@ def grow(small: AutoencoderKLCogVideoX, grown: AutoencoderKLCogVideoX) -> None:
             if ".conv2." in name:
                 nn.init.zeros_(weight)
     average, same = torch.zeros(3, 3), torch.zeros(3, 3)
-    average[:2, :2] = 0.25  # it pads on the right and below alone
+    average[:2, :2] = 0.25  # it pads only on the right and below
     same[1, 1] = 1.0
-    _become(grown.get_submodule("encoder.down_blocks.0.downsamplers.0.conv"), average)
-    _become(grown.get_submodule(f"decoder.up_blocks.{last - 1}.upsamplers.0.conv"), same)
+    _set_kernel(grown.get_submodule("encoder.down_blocks.0.downsamplers.0.conv"), average)
+    _set_kernel(grown.get_submodule(f"decoder.up_blocks.{last - 1}.upsamplers.0.conv"), same)
 
 
-def _become(conv: nn.Module, kernel: Tensor) -> None:
-    """Make a convolution apply `kernel` to each channel by itself."""
+def _set_kernel(conv: nn.Module, kernel: Tensor) -> None:
+    """Make a convolution apply `kernel` to each channel separately."""
     assert isinstance(conv, nn.Conv2d)
     assert conv.bias is not None
     nn.init.zeros_(conv.bias)
@@ -54,7 +57,7 @@ def _become(conv: nn.Module, kernel: Tensor) -> None:
 
 
 def _in_grown(name: str) -> str:
-    """A weight's name in the grown one: in the encoder, resolutions are counted from the finest."""
+    """A weight's name in the grown autoencoder; in the encoder, resolutions are counted from the finest."""
     start = "encoder.down_blocks."
     if not name.startswith(start):
         return name

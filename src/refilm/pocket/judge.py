@@ -1,8 +1,8 @@
-"""The judge: small networks that tell from a video which critter does what where.
+"""The judge: small networks that classify which critter a video shows, where, and what it does.
 
-Two nets share nothing: one reads the looks from single frames and pools them over space and time, one
-reads the motion from what changes between frames. Both are trained on real training clips alone
-(`benchmarks/judge.py`), never on generated videos. Knows nothing of how a video was made.
+Two independent networks: one classifies subject and scene from single frames, pooled over space and time; the other
+classifies the motion from the differences between frames. Both are trained only on real training clips
+(`benchmarks/judge.py`), never on generated videos. Does not know how a video was made.
 """
 
 from collections.abc import Sequence
@@ -32,12 +32,12 @@ ATTRIBUTES: dict[str, tuple[str, ...]] = {
     "scene": tuple(SCENES),
     "motion": tuple(MOTIONS),
 }
-LOOKS = ("color", "second", "shape", "pattern", "eyes", "scene")
+STILL_ATTRIBUTES = ("color", "second", "shape", "pattern", "eyes", "scene")
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What the judge sees in a video, or what a story says is to be seen there."""
+class Judgement:
+    """The attributes that the judge finds in a video, or those of the story that the video should show."""
 
     color: str
     second: str
@@ -49,12 +49,12 @@ class Verdict:
 
     @classmethod
     def of(cls, story: Story) -> Self:
-        """The verdict that a perfect judge gives on a perfect video of `story`."""
+        """The judgement of a perfect judge on a perfect video of `story`."""
         who = story.subject
         return cls(who.color, who.second, who.shape, who.pattern, who.eyes, story.scene, story.motion)
 
-    def matches(self, other: "Verdict") -> dict[str, bool]:
-        """Per attribute, whether both say the same."""
+    def matches(self, other: "Judgement") -> dict[str, bool]:
+        """For each attribute, whether both agree."""
         mine, theirs = asdict(self), asdict(other)
         return {name: mine[name] == theirs[name] for name in ATTRIBUTES}
 
@@ -63,8 +63,8 @@ def _conv(into: int, out: int, stride: int = 1) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(into, out, 3, stride, 1, bias=False), nn.BatchNorm2d(out), nn.ReLU())
 
 
-class AttentionMaps(nn.Module):
-    """Subject and scene: every frame on its own, then attention over all places of all frames."""
+class Appearance(nn.Module):
+    """Classifies subject and scene: each frame on its own, then attention over all places of all frames."""
 
     def __init__(self, width: int = 24):
         super().__init__()
@@ -76,9 +76,9 @@ class AttentionMaps(nn.Module):
             _conv(4 * width, 4 * width),
             _conv(4 * width, 4 * width),
         )
-        self.names = LOOKS
-        self.attention = nn.Linear(4 * width, len(LOOKS))
-        self.heads = nn.ModuleDict({name: nn.Linear(4 * width, len(ATTRIBUTES[name])) for name in LOOKS})
+        self.names = STILL_ATTRIBUTES
+        self.attention = nn.Linear(4 * width, len(STILL_ATTRIBUTES))
+        self.heads = nn.ModuleDict({name: nn.Linear(4 * width, len(ATTRIBUTES[name])) for name in STILL_ATTRIBUTES})
 
     def forward(self, videos: Tensor) -> dict[str, Tensor]:
         """`videos` (B, F, 3, 32, 32) in 0..1 -> logits of each attribute, (B, options)."""
@@ -89,7 +89,7 @@ class AttentionMaps(nn.Module):
 
 
 class Motion(nn.Module):
-    """The motion: each frame, and what differs in it from the video's mean, then convolutions over time."""
+    """Classifies the motion: each frame and its difference from the video's mean, then convolutions over time."""
 
     def __init__(self, width: int = 16, depth: int = 64):
         super().__init__()
@@ -111,11 +111,11 @@ class Motion(nn.Module):
 
 
 class Judge(nn.Module):
-    """Tells critters' videos apart. Give it videos by `judge`; `forward` is for training."""
+    """Classifies videos of critters. Call `judge` on videos; `forward` is for training."""
 
     def __init__(self):
         super().__init__()
-        self.looks = AttentionMaps()
+        self.looks = Appearance()  # the attribute's name is part of the weights file
         self.motion = Motion()
 
     def forward(self, videos: Tensor) -> dict[str, Tensor]:
@@ -124,22 +124,22 @@ class Judge(nn.Module):
 
     @torch.inference_mode()
     @checked
-    def judge(self, videos: Sequence[np.ndarray]) -> list[Verdict]:
-        """What is to be seen in each video.
+    def judge(self, videos: Sequence[np.ndarray]) -> list[Judgement]:
+        """Classify each video.
 
         Args:
             videos: each (F, H, W, 3) uint8, square, at least 9 frames of at least 32 pixels; larger ones
                 are averaged down to 32 pixels.
 
         Raises:
-            ValueError: a video of another kind.
+            ValueError: a video has another shape or dtype.
         """
         self.eval()
-        verdicts = []
+        judgements = []
         for video in videos:
-            logits = self(as_seen(video)[None])
-            verdicts.append(Verdict(**{name: ATTRIBUTES[name][int(logits[name].argmax())] for name in ATTRIBUTES}))
-        return verdicts
+            logits = self(judge_input(video)[None])
+            judgements.append(Judgement(**{name: ATTRIBUTES[name][int(logits[name].argmax())] for name in ATTRIBUTES}))
+        return judgements
 
     @checked
     def save(self, path: Path | str) -> None:
@@ -152,23 +152,25 @@ class Judge(nn.Module):
     @classmethod
     @checked
     def load(cls, path: Path | str) -> Self:
-        """A judge as `save` wrote it, in fp32.
+        """Load a judge that `save` wrote, in fp32.
 
         Raises:
-            ValueError: no such file, or a file that holds something else.
+            ValueError: the file does not exist, or contains something else.
         """
         if not Path(path).is_file():
-            raise ValueError(f"{path}: no such file; `python benchmarks/judge.py` trains a judge")
+            raise ValueError(f"{path}: no such file; train a judge with `python benchmarks/judge.py`")
         judge = cls()
         try:
             judge.load_state_dict(safetensors.torch.load_file(path))
         except (SafetensorError, RuntimeError) as error:
-            raise ValueError(f"{path}: not a judge of this version: {error}") from error
+            raise ValueError(
+                f"{path}: not the weights of this version's judge: {error}; train one with `python benchmarks/judge.py`"
+            ) from error
         return judge.eval()
 
 
-def as_seen(video: np.ndarray) -> Tensor:
-    """A video (F, H, W, 3) uint8 as the judge sees it: (F, 3, 32, 32) in 0..1; larger videos are box-filtered."""
+def judge_input(video: np.ndarray) -> Tensor:
+    """A video (F, H, W, 3) uint8 as input of the judge: (F, 3, 32, 32) in 0..1; larger videos are box-filtered."""
     shape = video.shape
     if video.dtype != np.uint8 or video.ndim != 4 or shape[3] != 3:
         raise ValueError(f"a video must be (F, H, W, 3) of uint8, received {shape} of {video.dtype}")

@@ -1,4 +1,4 @@
-"""Recipes of the pocket model's encoders: its video autoencoder, and its text and image encoders."""
+"""Recipes of the pocket model's encoders: the video autoencoder, and the text and image encoders."""
 
 from collections.abc import Generator, Mapping
 from pathlib import Path
@@ -24,29 +24,29 @@ class AutoencoderRecipe(Settings):
 
     stage: Literal["autoencoder"]
     out: Path
-    """The base model's folder; the autoencoder is delivered in vae/."""
+    """Folder of the base model; the autoencoder is written to its `vae/`."""
     autoencoder: AutoencoderSettings
     loop: LoopSettings
 
     def prepare(self) -> Generator[EncodeProgress, None, None]:
-        """See whether the run is possible; nothing needs to be encoded."""
+        """Check that the run is possible; no clips need encoding."""
         require_delivery(self.out / "vae")
         require_steps(self.loop, self.autoencoder.curriculum)
         return (made for made in ())
 
     def notes(self) -> tuple[str, ...]:
-        """None."""
+        """No notes."""
         return ()
 
     def sample_videos(self, task: AutoencoderTask, folder: Path) -> None:
-        """None."""
+        """No sample videos: this stage generates none."""
 
     def task(self) -> AutoencoderTask:
-        """What the loop trains."""
+        """The task that the loop trains."""
         return AutoencoderTask(self.autoencoder)
 
     def deliver(self, task: AutoencoderTask, facts: Mapping[str, Any]) -> Path:
-        """Save the autoencoder with the factor that brings its latents to unit variance."""
+        """Save the autoencoder with the factor that scales its latents to unit variance."""
         model: AutoencoderKLCogVideoX = task.module
         model.register_to_config(scaling_factor=task.scale)
         _save_half(model, self.out / "vae")
@@ -58,32 +58,33 @@ class EncodersRecipe(Settings):
 
     stage: Literal["encoders"]
     out: Path
-    """The base model's folder; delivered in text_encoder/, tokenizer/, image_encoder/, image_processor/."""
+    """Folder of the base model; the encoders are written to its `text_encoder/`, `tokenizer/`, `image_encoder/` and
+    `image_processor/`."""
     encoders: EncodersSettings
     loop: LoopSettings
 
     @model_validator(mode="after")
     def _possible(self) -> "EncodersRecipe":
         if self.loop.accumulate > 1:
-            raise ValueError("loop.accumulate: all pairs of a batch are compared at once; leave it out")
+            raise ValueError("loop.accumulate: all pairs of a batch are compared at once; remove this setting")
         return self
 
     def prepare(self) -> Generator[EncodeProgress, None, None]:
-        """See whether the run is possible; nothing needs to be encoded."""
+        """Check that the run is possible; no clips need encoding."""
         for name in ("text_encoder", "tokenizer", "image_encoder", "image_processor"):
             require_delivery(self.out / name)
         require_steps(self.loop, ())
         return (made for made in ())
 
     def notes(self) -> tuple[str, ...]:
-        """None."""
+        """No notes."""
         return ()
 
     def sample_videos(self, task: EncodersTask, folder: Path) -> None:
-        """None."""
+        """No sample videos: this stage generates none."""
 
     def task(self) -> EncodersTask:
-        """What the loop trains."""
+        """The task that the loop trains."""
         return EncodersTask(self.encoders)
 
     def deliver(self, task: EncodersTask, facts: Mapping[str, Any]) -> Path:
@@ -97,6 +98,6 @@ class EncodersRecipe(Settings):
 
 
 def _save_half(model: ModelMixin | PreTrainedModel, folder: Path) -> None:
-    """A library's model in half precision; other files in the folder stay."""
+    """Save a library's model in half precision; other files in the folder are kept."""
     with atomic_folder(folder, "config.json", "*.safetensors*") as temporary, saving(folder):
         model.half().save_pretrained(temporary)

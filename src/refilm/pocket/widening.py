@@ -1,8 +1,8 @@
-"""Widening an autoencoder: one of more channels, begun as one that is trained already.
+"""Widens an autoencoder: initializes one with more channels from a trained one.
 
-Each channel is there several times at first, and what reads it reads a part of each copy, by uneven shares, so that the
-copies learn different things (Chen et al. 2016, Net2Net, arXiv 1511.05641, section 2.3). A group norm sees the same
-statistics, for the copies of a channel lie side by side.
+Each channel is copied several times, and the next layer weights the copies unevenly, so that they learn different
+things (Chen et al. 2016, Net2Net, arXiv 1511.05641, section 2.3). The statistics of the group norms stay the same,
+because the copies of a channel are adjacent.
 """
 
 import torch
@@ -12,14 +12,14 @@ from torch import Tensor
 
 @torch.no_grad()
 def widen(narrow: AutoencoderKLCogVideoX, wide: AutoencoderKLCogVideoX) -> None:
-    """Begin `wide` as `narrow`: it makes the same of every clip.
+    """Initialize `wide` from `narrow`, so that both give the same output for every clip.
 
     Args:
-        narrow: one that is trained.
-        wide: a fresh one, each resolution of which has a whole multiple of the channels.
+        narrow: a trained autoencoder.
+        wide: a fresh one whose channels are, at each resolution, a whole multiple of those of `narrow`.
 
     Raises:
-        ValueError: they are not alike in all else, or some channels are no multiple.
+        ValueError: they differ in other ways, or some channels are no multiple.
     """
     alike = ("latent_channels", "layers_per_block", "norm_num_groups", "temporal_compression_ratio")
     for name in alike:
@@ -31,21 +31,21 @@ def widen(narrow: AutoencoderKLCogVideoX, wide: AutoencoderKLCogVideoX) -> None:
     known, generator = narrow.state_dict(), torch.Generator().manual_seed(0)
     for name, weight in wide.state_dict().items():
         old = known.get(name)
-        weight.copy_(_widened(_passing_on(name, known) if old is None else old, weight.shape, generator))
+        weight.copy_(_widened(_identity(name, known) if old is None else old, weight.shape, generator))
 
 
-def _passing_on(name: str, known: dict[str, Tensor]) -> Tensor:
-    """The shortcut that a block has no need of while its channels stay as many."""
+def _identity(name: str, known: dict[str, Tensor]) -> Tensor:
+    """The weight of an identity shortcut, which a block has only where its channels change."""
     block, part = name.split(".conv_shortcut.")
     channels = len(known[f"{block}.conv1.conv.bias"])
     return torch.zeros(channels) if part == "bias" else torch.eye(channels)[:, :, None, None, None]
 
 
 def _widened(weight: Tensor, shape: torch.Size, generator: torch.Generator) -> Tensor:
-    """A weight for more channels out, all alike, and more in, each of which counts for its share."""
+    """A weight with more output channels, all equal copies, and more input channels, each with its fraction."""
     weight = weight.repeat_interleave(shape[0] // len(weight), 0)
     if weight.ndim == 1 or shape[1] == weight.shape[1]:
         return weight
     copies = shape[1] // weight.shape[1]
-    shares = (0.5 * torch.randn(*weight.shape[:2], copies, generator=generator)).softmax(-1).flatten(1)
-    return weight.repeat_interleave(copies, 1) * shares.view(*shares.shape, *[1] * (weight.ndim - 2))
+    fractions = (0.5 * torch.randn(*weight.shape[:2], copies, generator=generator)).softmax(-1).flatten(1)
+    return weight.repeat_interleave(copies, 1) * fractions.view(*fractions.shape, *[1] * (weight.ndim - 2))
