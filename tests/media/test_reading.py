@@ -164,7 +164,7 @@ def test_what_is_no_video_says_so(tmp_path):
     for name, complaint in {
         "text.mp4": "not a video",
         "empty.mp4": "empty, not a video",
-        "alien.mp4": "unsupported codec",
+        "alien.mp4": "codec is not supported",
         "sound.mp4": "sound or text but no video stream",
         "absent.mp4": "no such file",
         ".": "is a folder",
