@@ -49,7 +49,7 @@ def test_what_is_not_there_is_named(encoding, cache):
     (gone, *_) = cache.glob("references-*.safetensors")
     gone.unlink()
     assert faults(cache) == {gone.name: "is missing"}
-    with pytest.raises(ValueError, match=f"1 shards are missing, {gone.name} first"):
+    with pytest.raises(ValueError, match=f"1 shards are missing, the first is {gone.name}"):
         EncodedSet(cache)
     assert encoding(CLIPS, cache) > 0
     assert faults(cache) == {}
