@@ -42,7 +42,7 @@ def found(manifest: Path) -> dict[str, list[str]]:
 def test_ordinary_clips_go_all_the_way(refilm, mine, tmp_path):
     clips, prepared = tmp_path / "clips" / "manifest.jsonl", tmp_path / "clips" / "prepared.jsonl"
     done = refilm("data", "import", mine, clips.parent)
-    assert f"3 clips of {mine}, taken for videos with captions beside them; run:" in done.stdout, done.output
+    assert f"3 clips of {mine}, read as videos with captions beside them; run:" in done.stdout, done.output
     done = refilm("data", "check", clips, "--workers", "1")
     assert done.exit_code == 1, done.output  # no references yet
     assert {kind for kind in found(clips) if kind not in ("size",)} == {"no reference", "long caption"}

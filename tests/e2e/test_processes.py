@@ -63,7 +63,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(refilm, in_folder):
     assert load_checkpoint(run)["step"] < 200
     again = refilm("train", "tiny.toml")
     assert (again.exit_code, again.stdout) == (2, "")
-    assert "already contains a run; add --resume to go on" in again.stderr
+    assert "already contains a run; add --resume to continue it" in again.stderr
     assert refilm("train", "tiny.toml", "--resume").exit_code == 0
 
     file = "adapter/adapter.safetensors"
@@ -238,7 +238,7 @@ def test_a_damaged_checkpoint_is_not_replaced_by_an_older_one_unasked(refilm, in
     result = refilm("train", "tiny.toml", *few, "--resume")
     assert result.exit_code == 2
     assert "step-00000006/state.pt: is damaged, 1000 bytes instead of" in result.stderr
-    remedy = result.stderr.split("is taken with ")[1].split()
+    remedy = result.stderr.split("before it: ")[1].split()
     assert remedy == ["--resume-from", "runs/tiny/step-00000003"]
     assert refilm("train", "tiny.toml", *few, *remedy).exit_code == 0
     for name, weight in load_checkpoint(run)["weights"].items():
@@ -252,7 +252,7 @@ def test_resume_without_a_checkpoint_is_refused(refilm, in_folder):
     in_folder("fresh")
     result = refilm("train", "tiny.toml", "--resume")
     assert (result.exit_code, result.stdout) == (2, "")
-    assert result.stderr == "error: runs/tiny: no checkpoint to resume from; leave --resume out to start anew\n"
+    assert result.stderr == "error: runs/tiny: no checkpoint to resume from; remove --resume to start a new run\n"
     assert not os.path.exists("runs")
 
 
