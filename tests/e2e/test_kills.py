@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -114,7 +115,8 @@ def killed_after_steps(runs, folder, steps, *, delay):
         if runs.read_until("step", "ended")[0] == "ended":
             return False
     time.sleep(delay)
-    os.kill(pid, signal.SIGKILL)
+    with suppress(ProcessLookupError):  # it has ended by now
+        os.kill(pid, signal.SIGKILL)
     return runs.read_until("ended") == ["ended", "-9"]
 
 
