@@ -59,5 +59,5 @@ def test_ordinary_clips_go_all_the_way(refilm, mine, tmp_path):
     assert len(found(prepared)["long caption"]) == 3
     done = refilm("data", "encode", prepared, "--out", tmp_path / "cache", "--workers", "1")
     assert done.exit_code == 0, done.output
-    assert f"{prepared}: 3 captions have more than 24 tokens; the rest is not read" in done.stderr
+    assert f"{prepared}: 3 captions have more than 24 tokens and are truncated" in done.stderr
     assert [clip.text.shape[1] for clip in EncodedSet(tmp_path / "cache")] == [24] * 3
