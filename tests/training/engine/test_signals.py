@@ -90,3 +90,15 @@ def test_a_thread_trains_without_hearing_signals(tmp_path):
     thread.start()
     thread.join()
     assert len(done) == SETTINGS.steps
+
+
+def test_signals_that_are_ignored_within_stay_ignored():
+    """torchrun sends SIGTERM to the processes of a stopped run as soon as the first one has left."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with stoppable():
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_IGN
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -68,4 +68,5 @@ def stoppable(on_stop: Callable[[], None] = lambda: None) -> Iterator[Stop]:
         yield stop
     finally:
         for number, handler in before.items():
-            handle(number, handler)
+            if getsignal(number) == stop.take:  # a handler that was set within the context stays
+                handle(number, handler)
