@@ -3,11 +3,11 @@
     python benchmarks/critters.py                  # pocket and its adapter, and the rows to compare it with
     python benchmarks/critters.py --rows model --pairs 50 --steps 20 --sheets sheets
     python benchmarks/critters.py --novelty combination --rows model,real
-    python benchmarks/critters.py --looks          # the base model alone; the prompt describes the subject
+    python benchmarks/critters.py --appearance     # the base model alone; the prompt describes the subject
 
 A judge that was trained on real clips classifies each video (`benchmarks/judge.py`). Prints a table in percent with
-95 % intervals and writes `benchmarks/results/critters.json` (`critters-looks.json`, `critters-combination.json`), and
-beside it a `.csv` of the requested and the judged attributes of each video.
+95 % intervals and writes `critters.json` (`critters-appearance.json`, `critters-combination.json`) to
+`benchmarks/results`, and beside it a `.csv` of the requested and the judged attributes of each video.
 
 Most held-out critters have a twin in training that differs in the eyes alone. So the rows are also listed for each kind
 separately (`refilm.pocket.novelty`), and `--novelty combination` selects only pairs of critters without a twin.
@@ -47,7 +47,11 @@ ROWS = {
     "wrong": "another subject's image",
     "scale0": "reference scale 0",
 }
-LOOKS_ROWS = {"model": "the base model, subject described", "real": ROWS["real"], "autoencoder": ROWS["autoencoder"]}
+APPEARANCE_ROWS = {
+    "model": "the base model, subject described",
+    "real": ROWS["real"],
+    "autoencoder": ROWS["autoencoder"],
+}
 COLUMNS = {"color": "body color", "second": "second color"}  # the other columns have their attribute's name
 
 
@@ -86,7 +90,7 @@ def generate(
 ) -> list[np.ndarray]:
     """One batch of videos, (F, H, W, 3) uint8 each. A pair starts from the same noise in every row."""
     videos = pipeline.generate_batch(
-        [pair.story.appearance_caption if options.looks else pair.story.caption for pair in pairs],
+        [pair.story.appearance_caption if options.appearance else pair.story.caption for pair in pairs],
         images,
         seeds=[1000 * options.seed + pair.index for pair in pairs],
         steps=options.steps,
@@ -112,7 +116,7 @@ def make_videos(row: str, pairs: Sequence[Pair], pipeline: refilm.Pipeline, opti
     starts = range(0, len(pairs), options.batch)
     for start in progress(starts, f"{row:>8}", disable=not options.progress):
         batch = pairs[start : start + options.batch]
-        if options.looks or row == "none":
+        if options.appearance or row == "none":
             images = [None] * len(batch)
         else:
             images = [other_image(pair, pairs) if row == "wrong" else pair.image for pair in batch]
@@ -130,7 +134,14 @@ def stored_videos(
     for module in (pipeline.base.transformer, pipeline.base.encoders.autoencoder.model):
         for tensor in module.state_dict().values():
             weights.update(tensor.float().numpy().tobytes())
-    how = (row, [pair.index for pair in pairs], options.seed, options.looks, options.batch, request.model_dump_json())
+    how = (
+        row,
+        [pair.index for pair in pairs],
+        options.seed,
+        options.appearance,
+        options.batch,
+        request.model_dump_json(),
+    )
     path = options.videos / f"{row}-{hashlib.sha256(repr((weights.hexdigest(), how)).encode()).hexdigest()[:16]}.npy"
     if not path.exists():
         options.videos.mkdir(parents=True, exist_ok=True)
@@ -208,10 +219,10 @@ def contact_sheet(pairs: Sequence[Pair], videos: Sequence[np.ndarray], judgement
 
 def run(options) -> None:
     """Generate, judge, report."""
-    titles = LOOKS_ROWS if options.looks else ROWS
+    titles = APPEARANCE_ROWS if options.appearance else ROWS
     judge = Judge.load(options.judge)
     pairs = held_out_pairs(options.seed, options.pairs, options.novelty, options.training)
-    adapter = None if options.looks else options.adapter or "default"
+    adapter = None if options.appearance else options.adapter or "default"
     pipeline = refilm.load(options.base, adapter=adapter)
     request = pipeline.request(steps=options.steps, guidance=options.guidance)
     rows, seen = [], {}
@@ -226,7 +237,7 @@ def run(options) -> None:
             for first in range(0, len(pairs), 16):
                 part = slice(first, first + 16)
                 sheet = contact_sheet(pairs[part], videos[part], judgements[part])
-                sheet.save(options.sheets / f"{'looks-' if options.looks else ''}{row}-{first:03d}.png")
+                sheet.save(options.sheets / f"{'appearance-' if options.appearance else ''}{row}-{first:03d}.png")
     result = {
         "base": options.base,
         "adapter": adapter,
@@ -252,9 +263,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--base", default="pocket", help="Base model: pocket, or a folder.")
     parser.add_argument("--adapter", help="Folder of an adapter. Default: the base model's.")
-    parser.add_argument("--rows", help=f"Some of {','.join(ROWS)}. Default: all; with --looks model,real,autoencoder.")
     parser.add_argument(
-        "--looks", action="store_true", help="Use neither images nor an adapter; the prompt describes the subject."
+        "--rows", help=f"Some of {','.join(ROWS)}. Default: all; with --appearance model,real,autoencoder."
+    )
+    parser.add_argument(
+        "--appearance", action="store_true", help="Use neither images nor an adapter; the prompt describes the subject."
     )
     parser.add_argument(
         "--novelty", choices=get_args(Novelty), help="Only subjects that are new in this way. Default: all."
@@ -278,14 +291,14 @@ def main() -> None:
     add_out(parser, RESULTS / "critters.json")
     parser.add_argument("--no-progress", dest="progress", action="store_false", help="Show no progress bars.")
     options = parser.parse_args()
-    known = LOOKS_ROWS if options.looks else ROWS
+    known = APPEARANCE_ROWS if options.appearance else ROWS
     options.rows = options.rows.split(",") if options.rows else list(known)
     if unknown := [row for row in options.rows if row not in known]:
         parser.error(f"--rows: {', '.join(unknown)}: unknown; choose from {', '.join(known)}")
     if options.pairs < 2:
         parser.error(f"--pairs must be 2 or more, received {options.pairs}")
     kind = f"-{options.novelty}" if options.novelty else ""
-    name = f"critters{'-looks' if options.looks else ''}{kind}.json"
+    name = f"critters{'-appearance' if options.appearance else ''}{kind}.json"
     options.out = target(parser, options.out, RESULTS / name)
     with torch.inference_mode():
         run(options)

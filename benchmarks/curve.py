@@ -53,7 +53,7 @@ def main() -> None:
     recipe = read_recipe(options.recipe)
     if not isinstance(recipe, AdapterRecipe | BaseRecipe):
         parser.error(f"{options.recipe}: stage {recipe.stage} generates no videos; use one of stage base or adapter")
-    options.looks, options.seed, options.progress = isinstance(recipe, BaseRecipe), PAIRS_SEED, False
+    options.appearance, options.seed, options.progress = isinstance(recipe, BaseRecipe), PAIRS_SEED, False
     pipeline, step = pipeline_of(recipe, options.run)
     pairs = held_out_pairs(PAIRS_SEED, options.pairs)
     with torch.inference_mode():
