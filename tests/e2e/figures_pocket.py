@@ -133,7 +133,12 @@ def lessons(curriculum) -> dict[int, int]:
 def readme() -> list[str]:
     new = [novelty(subject) for subject in subjects("held_out")]
     every, alone = (100 * row(rows(name)).scores["all"].fraction for name in ("critters", "critters-combination"))
+    run, recipe = result("first_validation"), read_recipe(ROOT / "recipes" / "critters.toml")
     return [
+        f"On {run['machine']['cores']} cores the recipe encodes its clips in {run['encoding_seconds']:.0f} s and "
+        f"reports its first validation result after {run['first_validation_seconds']:.0f} s; with "
+        f"{run['step_seconds']:.2f} s per step, all {recipe.loop.steps:,} steps take an estimated "
+        f"{run['all_steps_seconds'] / 60:.0f} min.",
         f"{new.count('eyes')} of the {len(new)} held-out critters have a twin in training that differs in the eyes "
         "alone",
         f"everything right in {every:.0f} % of all pairs, and in {alone:.0f} % of those whose critter has no such twin",

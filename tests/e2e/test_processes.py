@@ -69,7 +69,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(refilm, in_folder):
     file = "adapter/adapter.safetensors"
     assert (broken / file).read_bytes() == (unbroken / file).read_bytes()
     one, other = (load_checkpoint(folder / "runs" / "tiny") for folder in (unbroken, broken))
-    assert_alike(one, other, within=0)
+    assert_equal(one, other)
 
 
 RELEASED = """
@@ -95,7 +95,16 @@ main()
 
 
 def test_two_processes_learn_what_one_does(refilm, in_folder):
-    few = ["--set", "loop.steps=5", "--set", "loop.save_every=5", "--set", "loop.precision=fp32"]
+    few = [
+        "--set",
+        "loop.steps=5",
+        "--set",
+        "loop.save_every=1",
+        "--set",
+        "loop.keep=5",
+        "--set",
+        "loop.precision=fp32",
+    ]
     few += ["--set", "loop.optimizer={learning_rate=1e-3, ema=0}"]
     alone = in_folder("alone")
     assert refilm("train", "tiny.toml", *few).exit_code == 0
@@ -107,9 +116,8 @@ def test_two_processes_learn_what_one_does(refilm, in_folder):
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("adapter: trained") == 1  # only one process reports
-    one, two = (load_checkpoint(folder / "runs" / "tiny")["weights"] for folder in (alone, together))
-    for name, tensor in one.items():
-        assert torch.allclose(tensor, two[name], atol=1e-5), name
+    runs = [folder / "runs" / "tiny" for folder in (alone, together)]
+    assert_near(*map(load_checkpoint, runs), before=load_checkpoint(runs[0] / "step-00000001"))
 
 
 @pytest.mark.slow
@@ -121,20 +129,29 @@ def test_shards_of_two_processes_go_on_to_the_same_bits_in_two_and_near_them_in_
     run = in_folder("sharded") / "runs" / "tiny"
     subprocess.run(sharded, check=True, timeout=600)
     assert len(list((run / "step-00000003" / "shards").iterdir())) == 2
-    unbroken = load_checkpoint(run)
+    unbroken, before = load_checkpoint(run), load_checkpoint(run / "step-00000003")
     shutil.rmtree(run / "step-00000006")
     subprocess.run([*sharded, "--resume"], check=True, timeout=600)
-    assert_alike(load_checkpoint(run), unbroken, within=0)
+    assert_equal(load_checkpoint(run), unbroken)
     shutil.rmtree(run / "step-00000006")
     assert refilm("train", "tiny.toml", *whole, "--resume").exit_code == 0
-    assert_alike(load_checkpoint(run), unbroken, within=1e-5)
+    assert_near(load_checkpoint(run), unbroken, before=before)
 
 
-def assert_alike(one, other, *, within: float) -> None:
+def assert_equal(one, other) -> None:
     for kind in ("weights", "average"):
         assert one[kind].keys() == other[kind].keys()
         for name, tensor in one[kind].items():
-            assert torch.allclose(tensor, other[kind][name], rtol=0, atol=within), f"{kind}: {name}"
+            assert torch.equal(tensor, other[kind][name]), f"{kind}: {name}"
+
+
+def assert_near(one, other, *, before) -> None:
+    """That two runs differ by little of what their weights have moved; `in_float64` says why not by less."""
+    for name, tensor in one["weights"].items():
+        if not name.endswith("key_norm.bias"):  # no weight of the softmax changes with it: rounding alone moves it
+            moved = (tensor - before["weights"][name]).norm()
+            assert moved > 0
+            assert (tensor - other["weights"][name]).norm() < 0.02 * moved, name
 
 
 ENDLESS = ["--set", "loop.steps=100000", "--set", "loop.save_every=100000"]

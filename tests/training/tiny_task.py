@@ -1,9 +1,11 @@
 """A tiny diffusion task on clips in memory, with weights of full size, so that every gradient counts."""
 
+from dataclasses import replace
+
 from refilm.diffusion import scaled_linear
 from refilm.model import Adapter
 from refilm.sizes import AdapterSize
-from refilm.training.batches.stream import ClipLesson
+from refilm.training.batches.stream import Batch, ClipLesson
 from refilm.training.engine.optimizers import OptimizerSettings
 from refilm.training.engine.step import StepSettings
 from refilm.training.tasks.diffusion import DiffusionSettings, DiffusionTask, TrainSettings
@@ -26,6 +28,25 @@ def task(*, batch: int = 6, made: Adapter | None = None, training: TrainSettings
         held_out=CLIPS,
         training=training,
     )
+
+
+def in_float64(made: DiffusionTask) -> DiffusionTask:
+    """The task in float64, for comparisons of two orders of summation.
+
+    AdamW divides every gradient by its own size, so the elements whose gradient is rounding noise, a fraction of about
+    epsilon, may move anywhere: after some steps two correct runs differ by about sqrt(epsilon) of what the weights
+    moved. That is 2e-8 here, and 3e-4 in float32.
+    """
+    made.module.double()
+    draw = made.draw
+
+    def wide(*of) -> Batch:
+        batch = draw(*of)
+        tensors = {name: t for name, t in vars(batch).items() if t is not None and t.is_floating_point()}
+        return replace(batch, **{name: t.double() for name, t in tensors.items()})
+
+    made.draw = wide
+    return made
 
 
 def adapter_size() -> AdapterSize:

@@ -17,7 +17,7 @@ def velocity_loss(
     mask: Tensor | None = None,
     mask_fraction: float = 0.0,
 ) -> Tensor:
-    """The mean squared error of the predicted velocity per sample: (B,) float32.
+    """The mean squared error of the predicted velocity per sample: (B,) float32, or float64 as the prediction.
 
     CogVideoX is trained with the error of the clean estimate, divided by 1 - alpha^2. As the estimate is
     `alpha * noisy - sigma * prediction`, its error is sigma times the velocity's and sigma^2 = 1 - alpha^2: both are
@@ -32,12 +32,13 @@ def velocity_loss(
         mask: subject mask, 0..1, (B, T, H, W); a mask that is 0 everywhere is treated as 1 everywhere.
         mask_fraction: weight of the mean over the mask; the mean over everything has the remaining weight.
     """
-    target = schedule.velocity(clean.float(), noise.float(), timesteps)
-    error = (prediction.float() - target).square()
+    dtype = torch.promote_types(prediction.dtype, torch.float32)
+    target = schedule.velocity(clean.to(dtype), noise.to(dtype), timesteps)
+    error = (prediction.to(dtype) - target).square()
     everywhere = error.flatten(1).mean(dim=1)
     if mask is None or not mask_fraction:
         return everywhere
-    weight = mask.float()
+    weight = mask.to(dtype)
     weight = torch.where(weight.flatten(1).sum(1).view(-1, 1, 1, 1) > 0, weight, 1.0)
     inside = (error.mean(dim=2) * weight).flatten(1).sum(1) / weight.flatten(1).sum(1)
     return torch.lerp(everywhere, inside, mask_fraction)

@@ -11,7 +11,7 @@ from refilm.training.distributed.parallel import joined
 from refilm.training.engine.step import Trainer
 from refilm.training.tasks.diffusion import TrainSettings
 
-from ..tiny_task import steps, task
+from ..tiny_task import in_float64, steps, task
 
 WHOLE = TrainSettings(what="all")
 CASES = {
@@ -23,7 +23,7 @@ CASES = {
 def course(case: str, folder: Path) -> dict:
     """Five steps, with a save after three; their metrics and the samples of this process."""
     settings, of_steps = CASES[case]
-    made = task(**settings)
+    made = in_float64(task(**settings))
     taken: list[list] = []
     loss = made.loss
 

@@ -141,7 +141,7 @@ class Sharded(SingleProcess):
         task: computes the loss.
         modules: FSDP units, inner modules first and the whole module last. Their weights become DTensors.
         dtype: of gathered weights on a GPU, where autocast converts norms back to float32; None: unchanged. Gradients
-            are summed in float32.
+            are then summed in float32.
     """
 
     sharded = True
@@ -150,7 +150,8 @@ class Sharded(SingleProcess):
         super().__init__(task)
         device = own_device().type
         mesh, gathered = init_device_mesh(device, (place().size,)), dtype if device == "cuda" else None
-        policy = MixedPrecisionPolicy(param_dtype=gathered, reduce_dtype=torch.float32, cast_forward_inputs=False)
+        summed = torch.float32 if gathered else None
+        policy = MixedPrecisionPolicy(param_dtype=gathered, reduce_dtype=summed, cast_forward_inputs=False)
         for module in modules:
             fully_shard(module, mesh=mesh, mp_policy=policy)
         self.whole = modules[-1]

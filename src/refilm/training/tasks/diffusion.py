@@ -191,7 +191,7 @@ class DiffusionTask(Reporting):
     def _arithmetic(self) -> AbstractContextManager[Any]:
         """Autocast for a half-precision transformer with a float32 adapter, also outside of training."""
         dtype = self.transformer.text_embedding.weight.dtype
-        if dtype == torch.float32 or torch.is_autocast_enabled(self.device.type):
+        if dtype.itemsize >= 4 or torch.is_autocast_enabled(self.device.type):
             return nullcontext()
         return torch.autocast(self.device.type, dtype)
 
