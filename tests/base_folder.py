@@ -8,15 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKLCogVideoX
 from torch import nn
 from transformers import CLIPImageProcessor
 
 from refilm import sizes
+from refilm.backbones.cogvideox.autoencoder import Autoencoder, save_autoencoder
 from refilm.checkpoints import Defaults, create_base, fingerprint, save_adapter, save_transformer
 from refilm.data import critters
 from refilm.model import Adapter, Transformer
-from refilm.pocket.autoencoder import AutoencoderSettings, make_autoencoder, whole
+from refilm.pocket.autoencoder import AutoencoderSettings, make_autoencoder
 from refilm.pocket.contrastive import EncodersSettings, make_image_encoder, make_text_encoder, train_tokenizer
 
 DEFAULTS = Defaults(frames=17, height=32, width=32, steps=4, guidance=3.0, decode_frames=0)
@@ -25,7 +25,7 @@ DEFAULTS = Defaults(frames=17, height=32, width=32, steps=4, guidance=3.0, decod
 def make_base(folder: Path) -> Path:
     """Write the base model, the same one every time, and return its folder."""
     torch.manual_seed(0)
-    _autoencoder().save_pretrained(folder / "vae")
+    save_autoencoder(_autoencoder(), folder / "vae")
 
     settings = EncodersSettings(text_layers=1, image_layers=2)
     tokenizer = train_tokenizer(folder / "tokenizer", settings)
@@ -47,7 +47,7 @@ def make_base(folder: Path) -> Path:
     return folder
 
 
-def _autoencoder() -> AutoencoderKLCogVideoX:
+def _autoencoder() -> Autoencoder:
     """Random, but with latents of unit variance that say something of the clip, and videos that are not all gray."""
     model = make_autoencoder(AutoencoderSettings(channels=(8, 16, 16), curriculum=()))
     with torch.no_grad():
@@ -55,8 +55,7 @@ def _autoencoder() -> AutoencoderKLCogVideoX:
         last.weight[16:], last.bias[16:] = 0, -10
         model.decoder.conv_out.conv.weight *= 4
         clips = [_clip(index) for index in range(8)]
-        mean = whole(model).encode(torch.stack(clips)).latent_dist.mean
-    model.register_to_config(scaling_factor=1 / mean.std().item())
+        model.scaling_factor = 1 / model.encode(torch.stack(clips)).mean.std().item()
     return model
 
 

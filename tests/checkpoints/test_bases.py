@@ -17,8 +17,10 @@ from safetensors.torch import load_file, save_file
 from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, T5Config, T5EncoderModel, T5ForConditionalGeneration
 
 import refilm
+from refilm.backbones.cogvideox.autoencoder import load_autoencoder
+from refilm.backbones.cogvideox.text import load_text_encoder
 from refilm.checkpoints import Base, load_adapter, load_base, load_denoiser, read_card, save_adapter
-from refilm.checkpoints.parts import load_autoencoder, load_image_encoder, load_text_encoder
+from refilm.checkpoints.image_encoders import load_image_encoder
 from refilm.checkpoints.sat import save_sat
 from refilm.media import as_image
 from refilm.model import Adapter
@@ -260,7 +262,7 @@ def test_a_t5_as_a_pickle(tmp_path):
 
 def test_an_autoencoder_is_that_of_diffusers(tiny_base):
     ours, theirs = load_autoencoder(tiny_base / "vae"), AutoencoderKLCogVideoX.from_pretrained(tiny_base / "vae")
-    assert dict(ours.config).items() >= {k: v for k, v in theirs.config.items() if not k.startswith("_")}.items()
+    assert ours.scaling_factor == theirs.config["scaling_factor"]
     for name, weight in theirs.state_dict().items():
         assert torch.equal(weight, ours.state_dict()[name])
 

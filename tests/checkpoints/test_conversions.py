@@ -7,10 +7,17 @@ import torch
 from safetensors.torch import load_file
 
 import refilm
-from refilm.checkpoints import convert, describe, fingerprint, load_adapter, load_denoiser, read_card, save_adapter
-from refilm.checkpoints.parts import load_autoencoder
+from refilm.checkpoints import (
+    convert,
+    describe,
+    fingerprint,
+    load_adapter,
+    load_autoencoder,
+    load_denoiser,
+    read_card,
+    save_adapter,
+)
 from refilm.checkpoints.sat import PREFIX, PROJECTION, save_sat
-from refilm.encoders import VideoAutoencoder
 
 from ..model.tiny import REFERENCE_DIM, ROTARY, SINCOS, adapter, inputs, transformer
 from ..parity.test_autoencoder import FIXTURES as AUTOENCODER
@@ -149,10 +156,10 @@ def test_back_to_the_research_code_it_is_told_what_that_does_otherwise(tmp_path)
 
 def test_an_autoencoder(tmp_path):
     convert(AUTOENCODER / "3d-vae.pt", tmp_path / "vae")
-    model = VideoAutoencoder(load_autoencoder(tmp_path / "vae", dtype=torch.float32)).model
+    model = load_autoencoder(tmp_path / "vae", dtype=torch.float32)
     given = load_file(AUTOENCODER / "io.safetensors")
     with torch.no_grad():
-        close = model._encode(given["x_17"].float()) - given["moments_17"]
+        close = model.encoder(given["x_17"].float()) - given["moments_17"]
     assert close.abs().max() < 2e-5
 
 

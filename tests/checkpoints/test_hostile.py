@@ -16,8 +16,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from refilm.backbones.cogvideox.text import load_text_encoder
 from refilm.checkpoints import convert, describe, load_adapter, load_denoiser, save_adapter, save_transformer
-from refilm.checkpoints.parts import load_text_encoder
 from refilm.checkpoints.sat import PREFIX, save_sat
 
 from ..model.tiny import SINCOS, adapter, transformer

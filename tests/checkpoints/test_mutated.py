@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from refilm.backbones.cogvideox.text import load_text_encoder
 from refilm.checkpoints import (
     describe,
     load_adapter,
@@ -22,11 +23,10 @@ from refilm.checkpoints import (
     load_transformer,
 )
 from refilm.checkpoints.defaults import load_defaults
-from refilm.checkpoints.parts import load_image_encoder, load_text_encoder
+from refilm.checkpoints.image_encoders import load_image_encoder
 from refilm.checkpoints.sat import save_sat
 from refilm.checkpoints.sat_autoencoder import load_sat_autoencoder
 from refilm.checkpoints.sources import POCKET, DiffusersSource
-from refilm.encoders import VideoAutoencoder
 from refilm.weights.pickles import pickled_tensors
 
 from ..model.tiny import SINCOS, adapter, transformer
@@ -52,7 +52,7 @@ def images(base):
 
 def videos(base):
     DiffusersSource(base).compression(2)
-    VideoAutoencoder(load_autoencoder(base / "vae"))
+    load_autoencoder(base / "vae")
 
 
 def denoiser(base):

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 import refilm
+from refilm.backbones.cogvideox.tokenizer import load_tokenizer
 from refilm.checkpoints import load_base
-from refilm.checkpoints.processors import load_tokenizer
 from refilm.checkpoints.sources import POCKET
 
 FILES = ["transformer/config.json", "vae/config.json", "text_encoder/config.json", "tokenizer/tokenizer_config.json",

@@ -7,21 +7,20 @@ import sys
 from functools import cache, reduce
 from importlib import import_module
 from pathlib import Path
-from types import SimpleNamespace
 from typing import get_args
 
-import diffusers
 import pytest
 import torch
 import typer
 from pydantic import ValidationError
 
 import refilm
+from refilm.backbones.cogvideox.autoencoder import Autoencoder, AutoencoderSize, VideoAutoencoder
 from refilm.checkpoints import Defaults
 from refilm.cli.app import app
 from refilm.data.critters.files import write_clips
 from refilm.diffusion import Schedule
-from refilm.encoders import Encoders, VideoAutoencoder
+from refilm.encoders import Encoders
 from refilm.generation import Request
 from refilm.generation.request import GuidanceScheduleName, KernelName, SamplerName
 from refilm.settings import Settings
@@ -31,7 +30,8 @@ from refilm.training.tasks.diffusion import DiffusionTask
 
 ROOT = Path(__file__).parents[2]
 PAGES = ("names", "differences")
-ROOMS = ("checkpoints", "data", "diffusion", "encoders", "generation", "media", "model", "sizes", "training")
+ROOMS = ("backbones", "checkpoints", "data", "diffusion", "encoders", "generation", "media", "model", "sizes",
+         "training")  # fmt: skip
 CLASSES = {"Pipeline": refilm.Pipeline, "DiffusionTask": DiffusionTask, "Schedule": Schedule, "refilm": refilm}
 VALUES = {*get_args(SamplerName), *get_args(GuidanceScheduleName), *get_args(KernelName), ""}
 
@@ -187,11 +187,10 @@ def settings(kind: type[Settings]) -> dict:
 def words() -> dict:
     """Names without an object, such as attributes and settings."""
     layer = live()["adapter"].layers[0]
-    owners = (Encoders, VideoAutoencoder, layer, SimpleNamespace(**diffusers.AutoencoderKLCogVideoX().config))
+    owners = (Encoders, VideoAutoencoder, layer, Autoencoder(AutoencoderSize(channels=(32,))))
     attributes = {name for owner in owners for name in (*dir(owner), *getattr(owner, "__annotations__", ()))}
     fields = {*Request.model_fields, *Defaults.model_fields, *TransformerSize.__dataclass_fields__}
     alone = {
-        "AutoencoderKLCogVideoX",
         *import_module("refilm.model.transformer").__dict__,
         *leaves(settings(AdapterRecipe)),
     }
@@ -226,6 +225,7 @@ def group():
 
 
 def options(command) -> set[str]:
+    command = getattr(command, "loaded", command)
     below = getattr(command, "commands", {}).values()
     own = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
     return own.union(*map(options, below))

@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from diffusers import AutoencoderKLCogVideoX
 from safetensors.torch import load_file
 
+from refilm.backbones.cogvideox.autoencoder import Autoencoder, VideoAutoencoder
 from refilm.checkpoints.sat_autoencoder import SCALES, load_sat_autoencoder, sat_autoencoder_name
-from refilm.encoders import VideoAutoencoder
 
 FIXTURES = Path(__file__).parent / "fixtures" / "vae"
 
@@ -20,9 +19,9 @@ def io():
     return {name: tensor.float() for name, tensor in load_file(FIXTURES / "io.safetensors").items()}
 
 
-def model(*, decode_frames=2):
+def model():
     loaded = load_sat_autoencoder(FIXTURES / "3d-vae.pt", scaling_factor=SCALES["sincos"], dtype=torch.float32)
-    return VideoAutoencoder(loaded, decode_frames=decode_frames).model.requires_grad_(False)
+    return loaded.requires_grad_(False)
 
 
 def close(ours, theirs):
@@ -30,11 +29,11 @@ def close(ours, theirs):
 
 
 def test_sizes_are_read_off_the_shapes():
-    config = model().config
-    assert config["block_out_channels"] == [32, 32, 64, 32]
-    assert (config["layers_per_block"], config["latent_channels"], config["scaling_factor"]) == (1, 16, 1.15258426)
+    found = model()
+    assert (found.size.channels, found.size.layers, found.size.latent_channels) == ((32, 32, 64, 32), 1, 16)
+    assert found.scaling_factor == 1.15258426
     with torch.device("meta"):
-        published = AutoencoderKLCogVideoX()
+        published = Autoencoder()
     names = {sat_autoencoder_name(name, 4): list(w.shape) for name, w in published.state_dict().items()}
     listed = [line.split("\t") for line in (FIXTURES / "sat_keys_full.txt").read_text().splitlines()]
     assert names == {
@@ -45,22 +44,21 @@ def test_sizes_are_read_off_the_shapes():
 @pytest.mark.parametrize("frames", [1, 5, 8, 9, 10, 17, 33])
 def test_encoding_in_one_go(io, frames):
     given = model()
-    moments = given._encode(io[f"x_{frames}"])
-    close(moments, io[f"moments_{frames}"])
+    close(given.encoder(io[f"x_{frames}"]), io[f"moments_{frames}"])
     if f"mean_{frames}" in io:
-        (posterior,) = given.encode(io[f"x_{frames}"], return_dict=False)
+        posterior = given.encode(io[f"x_{frames}"])
         close(posterior.mean, io[f"mean_{frames}"])
         close(posterior.logvar, io[f"logvar_{frames}"])
 
 
 @pytest.mark.parametrize("name", ["1", "9", "17", "33", "2_latents", "4_latents"])
 def test_decoding_in_one_go(io, name):
-    close(model(decode_frames=None).decode(io[f"z_{name}"]).sample, io[f"dec_{name}"])
+    close(model().decode(io[f"z_{name}"]), io[f"dec_{name}"])
 
 
 @pytest.mark.parametrize("frames", [17, 33])
 def test_decoding_in_the_originals_chunks(io, frames):
-    close(model().decode(io[f"z_{frames}"]).sample, io[f"dec_{frames}_chunked"])
+    close(model().decode(io[f"z_{frames}"], at_once=2), io[f"dec_{frames}_chunked"])
 
 
 def test_through_our_own_door(io):
@@ -68,7 +66,7 @@ def test_through_our_own_door(io):
     autoencoder = VideoAutoencoder(model())
     video = torch.randint(0, 256, (1, 17, 32, 48, 3), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     mean, std = autoencoder.posterior(video)
-    moments = autoencoder.model._encode(video.permute(0, 4, 1, 2, 3) / 127.5 - 1)
+    moments = autoencoder.model.encoder(video.permute(0, 4, 1, 2, 3) / 127.5 - 1)
     close(mean / 1.15258426, moments[:, :16].transpose(1, 2))
     close((std / 1.15258426).log() * 2, moments[:, 16:].transpose(1, 2))
     shown = autoencoder.decode(io["z_17"].transpose(1, 2) * 1.15258426)
@@ -85,6 +83,6 @@ def test_epsilons(io, probe):
             w.mul_(2**-10) for name, w in given.state_dict().items() if sat_autoencoder_name(name, levels) in scaled
         ]
     assert len(found) == len(scaled)
-    ours = given._encode(io["inter.x"]) if probe.startswith("enc") else given.decode(io["inter.z"]).sample
+    ours = given.encoder(io["inter.x"]) if probe.startswith("enc") else given.decode(io["inter.z"])
     close(ours, io[f"eps.{probe}"])
     assert math.isfinite(ours.std())

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from diffusers import AutoencoderKLCogVideoX
 from torch.distributions import Normal, kl_divergence
 
+from refilm.backbones.cogvideox.autoencoder import Autoencoder
 from refilm.checkpoints import load_autoencoder
 from refilm.data import critters
 from refilm.evaluation import metrics
@@ -22,7 +22,7 @@ def decoded_from(noise: float) -> torch.Tensor:
     lesson = {"until": 1, "batch": 3, "frames": 9, "crop": 16, "noise": noise}
     task = AutoencoderTask(AutoencoderSettings(channels=(8, 16, 16), curriculum=(lesson,)))
     given, decode = [], task.module.decode
-    task.module.decode = lambda latents, **how: (given.append(latents), decode(latents, **how))[1]
+    task.module.decode = lambda latents: (given.append(latents), decode(latents))[1]
     loss = task.loss(0, task.samples(0))["loss"]
     loss.backward()
     assert loss.isfinite()
@@ -45,7 +45,7 @@ def test_the_divergence_from_a_unit_normal_is_torchs():
     with torch.no_grad():
         task.module.encoder.conv_out.conv.bias[16:] += torch.linspace(-3, 3, 16)  # variances far from 1
         terms = task.loss(0, task.samples(0))
-        (posterior,) = task.module.encode(task._batch(task.settings.curriculum[0], task.samples(0)), return_dict=False)
+        posterior = task.module.encode(task._batch(task.settings.curriculum[0], task.samples(0)))
     assert posterior.var.max() > 10 * posterior.var.min()
     wanted = kl_divergence(Normal(posterior.mean, posterior.std), Normal(0.0, 1.0)).mean()
     # each value is summed of three terms, each rounded once or twice in float32
@@ -70,7 +70,7 @@ def recipe(out: Path, **settings) -> AutoencoderRecipe:
     )
 
 
-def trained(recipe: AutoencoderRecipe, run: Path) -> AutoencoderKLCogVideoX:
+def trained(recipe: AutoencoderRecipe, run: Path) -> Autoencoder:
     task = recipe.task()
     list(fit(task, recipe.loop, run))
     return load_autoencoder(recipe.deliver(task, {}))
@@ -80,11 +80,11 @@ def test_an_autoencoder_grows_and_its_decoder_alone_is_trained_further(tmp_path)
     small = trained(recipe(tmp_path / "small", channels=(8, 8, 16), size=16), tmp_path / "1")
     grown_from = tmp_path / "small" / "vae"
     grown = trained(recipe(tmp_path / "grown", grown_from=grown_from, kept_latents=1.0), tmp_path / "2")
-    assert grown.config["sample_height"] == 32
-    assert grown.config["scaling_factor"] == small.config["scaling_factor"]
+    assert grown.size.height == 32
+    assert grown.scaling_factor == small.scaling_factor
 
     further = trained(recipe(tmp_path / "further", decoder_of=tmp_path / "grown" / "vae"), tmp_path / "3")
-    assert further.config["scaling_factor"] == grown.config["scaling_factor"]
+    assert further.scaling_factor == grown.scaling_factor
     before, after = grown.state_dict(), further.state_dict()
     same = {name for name, weight in after.items() if torch.equal(weight, before[name])}
     assert same >= {name for name in after if name.startswith("encoder.")}

@@ -4,13 +4,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from refilm.pocket.autoencoder import AutoencoderSettings, make_autoencoder, whole
+from refilm.pocket.autoencoder import AutoencoderSettings, make_autoencoder
 from refilm.pocket.growing import grow
 
 
 def fresh(*channels: int, **changes):
     torch.manual_seed(len(channels))
-    return whole(make_autoencoder(AutoencoderSettings(channels=channels, curriculum=(), **changes))).eval()
+    return make_autoencoder(AutoencoderSettings(channels=channels, curriculum=(), **changes)).eval()
 
 
 def passing(module: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
@@ -48,10 +48,10 @@ def test_every_weight_of_the_small_one_is_in_the_grown_one():
 @pytest.mark.parametrize(
     ("channels", "changes", "message"),
     [
-        ((8, 16, 16), {}, r"block_out_channels must be \(8, 8, 16, 16\)"),
-        ((8, 16, 16, 16), {}, r"block_out_channels must be \(8, 8, 16, 16\).*received"),
+        ((8, 16, 16), {}, r"channels must be \(8, 8, 16, 16\)"),
+        ((8, 16, 16, 16), {}, r"channels must be \(8, 8, 16, 16\).*received"),
         ((8, 8, 16, 16), {"latent_channels": 4}, "latent_channels must be 16 .*received 4"),
-        ((8, 8, 16, 16), {"temporal_compression": 2}, "temporal_compression_ratio must be 4 .*received 2"),
+        ((8, 8, 16, 16), {"temporal_compression": 2}, "temporal_compression must be 4 .*received 2"),
     ],
 )
 def test_one_of_another_shape_is_refused(channels, changes, message):

@@ -4,13 +4,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from refilm.pocket.autoencoder import AutoencoderSettings, make_autoencoder, whole
+from refilm.pocket.autoencoder import AutoencoderSettings, make_autoencoder
 from refilm.pocket.widening import widen
 
 
 def fresh(*channels: int, **changes):
     torch.manual_seed(sum(channels))
-    model = whole(make_autoencoder(AutoencoderSettings(channels=channels, norm_groups=4, curriculum=(), **changes)))
+    model = make_autoencoder(AutoencoderSettings(channels=channels, norm_groups=4, curriculum=(), **changes))
     for name, weight in model.named_parameters():
         if name.endswith(("norm1.weight", "norm_layer.weight", "bias")):
             nn.init.normal_(
@@ -20,12 +20,11 @@ def fresh(*channels: int, **changes):
 
 
 def latents_of(model, video: Tensor) -> Tensor:
-    (posterior,) = model.encode(video, return_dict=False)
-    return posterior.mean
+    return model.encode(video).mean
 
 
 def decoded(model, latents: Tensor) -> Tensor:
-    return model.decode(latents, return_dict=False)[0]
+    return model.decode(latents)
 
 
 @torch.no_grad()

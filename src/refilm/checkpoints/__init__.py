@@ -1,5 +1,6 @@
 """Loading and saving of weights. Damaged files raise a `ValueError` that names the file and the key."""
 
+from refilm.backbones.cogvideox.autoencoder import load_autoencoder
 from refilm.checkpoints.adapters import (
     AdapterCard,
     adapter_files,
@@ -16,7 +17,6 @@ from refilm.checkpoints.denoisers import Denoiser, load_denoiser
 from refilm.checkpoints.descriptions import Description, describe
 from refilm.checkpoints.diffusers_format import load_transformer, save_transformer
 from refilm.checkpoints.lora import LoraSettings, TunedAdapter
-from refilm.checkpoints.parts import load_autoencoder
 from refilm.checkpoints.schedules import load_schedule, save_schedule
 from refilm.checkpoints.sources import copy_base, image_encoder_of, open_source, whole_base
 from refilm.hub import push

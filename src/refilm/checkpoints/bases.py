@@ -21,7 +21,7 @@ from refilm.arguments import checked
 from refilm.checkpoints.defaults import load_defaults
 from refilm.checkpoints.sources import DiffusersSource, SatSource, open_image_encoder, open_source
 from refilm.diffusion import Schedule
-from refilm.encoders import Encoders, Fit, HiddenState, ImageEncoder, TextEncoder, VideoAutoencoder
+from refilm.encoders import Encoders, Fit, HiddenState, ImageEncoder, LatentCodec, TextEncoder
 from refilm.model import Adapter, Transformer
 from refilm.sizes import Compression, TransformerSize
 from refilm.weights.fingerprints import fingerprint
@@ -83,7 +83,7 @@ class _Encoders(Encoders):
         return self._parts["image"]
 
     @property
-    def autoencoder(self) -> VideoAutoencoder:
+    def autoencoder(self) -> LatentCodec:
         return self._parts["autoencoder"]
 
     @property
@@ -141,9 +141,7 @@ class Base:
             "transformer": transformer,
             "text": lambda: source.text(self.size.text_length, dtype, device),
             "image": image,
-            "autoencoder": lambda: VideoAutoencoder(
-                source.autoencoder(dtype, device), decode_frames=self.defaults.decode_frames or None
-            ),
+            "autoencoder": lambda: source.autoencoder(dtype, device, decode_frames=self.defaults.decode_frames or None),
         }
         self._parts = Parts(loaders, one_at_a_time=memory == "low")
         self.encoders: Encoders = _Encoders(self._parts)
@@ -234,7 +232,7 @@ def load_encoders(folder: Path, *, text_length: int, device: torch.device, dtype
     loaders = {
         "text": lambda: source.text(text_length, dtype, device),
         "image": lambda: open_image_encoder(None, folder, dtype=dtype, device=device),
-        "autoencoder": lambda: VideoAutoencoder(source.autoencoder(dtype, device), decode_frames=decode_frames),
+        "autoencoder": lambda: source.autoencoder(dtype, device, decode_frames=decode_frames),
     }
     return _Encoders(Parts(loaders, one_at_a_time=False))
 

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from refilm.arguments import checked
+from refilm.backbones.cogvideox.autoencoder import save_autoencoder
 from refilm.checkpoints.adapters import CARD, AdapterCard, load_adapter, read_card, save_adapter
 from refilm.checkpoints.defaults import Defaults, create_base
 from refilm.checkpoints.denoisers import load_denoiser
@@ -25,7 +26,7 @@ from refilm.files import atomic_folder, require_empty
 from refilm.sizes import Compression
 from refilm.weights.fingerprints import fingerprint
 from refilm.weights.pickles import SUFFIXES
-from refilm.weights.tensors import DTYPES, TensorFiles, saving
+from refilm.weights.tensors import DTYPES, TensorFiles
 
 _TOKENIZER = ("spiece.model", "tokenizer*.json", "special_tokens_map.json", "added_tokens.json")
 _PARTS = ("transformer", "vae", "text_encoder", "tokenizer", "adapter", "scheduler", "model_index.json", "refilm.json")
@@ -130,8 +131,7 @@ def _write_base(file: SatFile, source: Path, folder: Path, dtype: torch.dtype | 
     if autoencoder is not None:
         scale = SCALES[size.position]
         model = load_sat_autoencoder(autoencoder, scaling_factor=scale, dtype=dtype)
-        with saving(folder / "vae"):
-            model.save_pretrained(folder / "vae")
+        save_autoencoder(model, folder / "vae")
     else:
         notes.append("no autoencoder was found next to it: copy the published vae/ into the folder")
     if text is not None:
@@ -189,8 +189,7 @@ def _copy_text_encoder(model: Path, tokenizer: Path, folder: Path) -> None:
 
 def _autoencoder(source: Path, target: Path, dtype: torch.dtype | None) -> Conversion:
     model = load_sat_autoencoder(source, scaling_factor=SCALES["sincos"], dtype=dtype)
-    with atomic_folder(target, "config.json", "diffusion_pytorch_model*") as folder, saving(target):
-        model.save_pretrained(folder)
+    save_autoencoder(model, target)
     note = f"scaling_factor is CogVideoX-2B's, {SCALES['sincos']}; for 5B write {SCALES['rotary']} into config.json"
     return Conversion("SAT autoencoder -> autoencoder in diffusers' layout", (target,), (note,))
 

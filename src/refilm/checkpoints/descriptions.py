@@ -11,7 +11,7 @@ from refilm.checkpoints.adapters import CARD, WEIGHTS, read_card
 from refilm.checkpoints.diffusers_format import size_of
 from refilm.checkpoints.foreign import foreign_kind
 from refilm.checkpoints.sat import has_sat_keys, is_sat, open_sat
-from refilm.checkpoints.sat_autoencoder import autoencoder_config, find_sat_autoencoder, is_sat_autoencoder
+from refilm.checkpoints.sat_autoencoder import find_sat_autoencoder, is_sat_autoencoder, sat_autoencoder_fields
 from refilm.checkpoints.sources import find_t5, located
 from refilm.sizes import AdapterSize, TransformerSize
 from refilm.weights.configs import KindConfig, read_config
@@ -112,7 +112,7 @@ def _sat(path: Path) -> Description:
 def _file(path: Path) -> Description:
     files = TensorFiles([path])
     if is_sat_autoencoder(files):
-        facts = autoencoder_config(files, scaling_factor=1.0)
+        facts = sat_autoencoder_fields(files, scaling_factor=1.0).given()
         del facts["scaling_factor"]  # not stored in the file
         return Description(path, "SAT autoencoder", None, *_counts([path]), facts=facts)
     if has_sat_keys(files):

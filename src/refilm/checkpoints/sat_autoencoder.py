@@ -1,20 +1,19 @@
-"""Loading of the SAT 3-D autoencoder, `3d-vae.pt`, as diffusers' `AutoencoderKLCogVideoX`.
+"""Loading of the SAT 3-D autoencoder, `3d-vae.pt`.
 
 All tensors are copied unchanged; only names differ. Sizes are inferred from the shapes.
 """
 
 import re
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
-from diffusers import AutoencoderKLCogVideoX
 
-from refilm.checkpoints.fields import AutoencoderFields
+from refilm.backbones.cogvideox.autoencoder import Autoencoder, AutoencoderFields, filled
 from refilm.checkpoints.sat_sizes import layers_in
 from refilm.weights.configs import validated
 from refilm.weights.pickles import SUFFIXES
-from refilm.weights.tensors import Piece, TensorFiles, fill
+from refilm.weights.tensors import TensorFiles
 
 SCALES = {"sincos": 1.15258426, "rotary": 0.7}  # latent scaling of CogVideoX-2B and 5B, which is not in the files
 _FIRST = "encoder.conv_in.conv.weight"
@@ -32,7 +31,7 @@ _RENAMED = [
 
 def load_sat_autoencoder(
     path: Path, *, scaling_factor: float, dtype: torch.dtype | None = None, device: torch.device | str = "cpu"
-) -> AutoencoderKLCogVideoX:
+) -> Autoencoder:
     """Load the autoencoder.
 
     Args:
@@ -46,22 +45,14 @@ def load_sat_autoencoder(
     """
     files = TensorFiles([path])
     files.drop(*[key for key in files if key.startswith("loss.")])  # only used in training
-    with torch.device("meta"):
-        model = AutoencoderKLCogVideoX.from_config(autoencoder_config(files, scaling_factor=scaling_factor))
-    assert isinstance(model, AutoencoderKLCogVideoX)
-    levels = len(model.config["block_out_channels"])
-    fill(
-        model,
-        files,
-        {name: (Piece(sat_autoencoder_name(name, levels)),) for name in model.state_dict()},
-        dtype=dtype,
-        device=device,
-    )
-    return model.eval()
+    fields = sat_autoencoder_fields(files, scaling_factor=scaling_factor)
+    levels = len(fields.block_out_channels)
+    name = partial(sat_autoencoder_name, levels=levels)
+    return filled(fields, files, name=name, dtype=dtype, device=device)
 
 
-def autoencoder_config(files: TensorFiles, *, scaling_factor: float) -> dict[str, Any]:
-    """The `config.json` in diffusers' format, inferred from the shapes of the weights.
+def sat_autoencoder_fields(files: TensorFiles, *, scaling_factor: float) -> AutoencoderFields:
+    """The content of diffusers' `config.json`, inferred from the shapes of the weights.
 
     Raises:
         ValueError: a required weight is missing or has an invalid shape; names the file and the key.
@@ -78,7 +69,7 @@ def autoencoder_config(files: TensorFiles, *, scaling_factor: float) -> dict[str
         "up_block_types": ["CogVideoXUpBlock3D"] * levels,
         "scaling_factor": scaling_factor,
     }
-    return validated(found, AutoencoderFields, Path(files.name)).given()
+    return validated(found, AutoencoderFields, Path(files.name))
 
 
 def is_sat_autoencoder(files: TensorFiles) -> bool:

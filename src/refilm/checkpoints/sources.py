@@ -3,28 +3,37 @@
 A source reads sizes when it is opened and weights only when a part is loaded.
 """
 
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
-from diffusers import AutoencoderKLCogVideoX
-from transformers import PreTrainedTokenizerBase
 
+from refilm.backbones.cogvideox.autoencoder import AutoencoderFields, VideoAutoencoder, load_autoencoder
+from refilm.backbones.cogvideox.text import load_text_encoder
+from refilm.backbones.cogvideox.tokenizer import load_tokenizer
 from refilm.checkpoints.diffusers_format import load_transformer, size_of
-from refilm.checkpoints.fields import AutoencoderFields
 from refilm.checkpoints.foreign import refuse_foreign
-from refilm.checkpoints.parts import load_autoencoder, load_image_encoder, load_text_encoder
-from refilm.checkpoints.processors import load_tokenizer
+from refilm.checkpoints.image_encoders import load_image_encoder
 from refilm.checkpoints.sat import is_sat, open_sat
-from refilm.checkpoints.sat_autoencoder import SCALES, autoencoder_config, find_sat_autoencoder, load_sat_autoencoder
+from refilm.checkpoints.sat_autoencoder import (
+    SCALES,
+    find_sat_autoencoder,
+    load_sat_autoencoder,
+    sat_autoencoder_fields,
+)
 from refilm.checkpoints.schedules import load_schedule
 from refilm.diffusion import Schedule, scaled_linear
-from refilm.encoders import Fit, HiddenState, ImageEncoder, TextEncoder
+from refilm.encoders import Fit, HiddenState, ImageEncoder, LatentCodec, TextEncoder
 from refilm.files import atomic_file, link_or_copy
 from refilm.hub import fetched, is_hub_id
 from refilm.model import Adapter, Transformer
 from refilm.sizes import Compression, TransformerSize
-from refilm.weights.configs import KindConfig, read_config, read_object, validated
+from refilm.weights.configs import KindConfig, read_config
 from refilm.weights.tensors import TensorFiles
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 POCKET = Path(__file__).parents[1] / "pocket" / "model"
 ADAPTER = ("adapter.json", "adapter.safetensors", "lora.safetensors", "README.md")
@@ -51,7 +60,7 @@ class DiffusersSource:
     def compression(self, patch: int) -> Compression:
         """Compression factors of the autoencoder."""
         path = self.folder / "vae" / "config.json"
-        return _compression(path, read_object(path), patch)
+        return replace(read_config(path, AutoencoderFields).size.compression, patch=patch)
 
     def schedule(self) -> Schedule:
         """The noise schedule."""
@@ -66,7 +75,7 @@ class DiffusersSource:
         places = self.folder / "text_encoder", self.folder / "tokenizer"
         return load_text_encoder(*places, length=length, dtype=dtype, device=device)
 
-    def tokenizer(self) -> PreTrainedTokenizerBase:
+    def tokenizer(self) -> "PreTrainedTokenizerBase":
         """The text encoder's tokenizer alone."""
         return load_tokenizer(self.folder / "tokenizer")
 
@@ -74,9 +83,10 @@ class DiffusersSource:
         """None: in this layout the adapter has its own folder."""
         return None
 
-    def autoencoder(self, dtype: torch.dtype, device: torch.device) -> AutoencoderKLCogVideoX:
-        """The autoencoder."""
-        return load_autoencoder(self.folder / "vae", dtype=dtype, device=device)
+    def autoencoder(self, dtype: torch.dtype, device: torch.device, *, decode_frames: int | None) -> LatentCodec:
+        """The autoencoder, which decodes `decode_frames` latent frames at a time; None: all at once."""
+        model = load_autoencoder(self.folder / "vae", dtype=dtype, device=device)
+        return VideoAutoencoder(model, decode_frames=decode_frames)
 
 
 class SatSource:
@@ -92,8 +102,8 @@ class SatSource:
 
     def compression(self, patch: int) -> Compression:
         """Compression factors of the autoencoder."""
-        path = self._autoencoder()
-        return _compression(path, autoencoder_config(TensorFiles([path]), scaling_factor=1.0), patch)
+        fields = sat_autoencoder_fields(TensorFiles([self._autoencoder()]), scaling_factor=1.0)
+        return replace(fields.size.compression, patch=patch)
 
     def schedule(self) -> Schedule:
         """The published noise schedule of the model."""
@@ -107,14 +117,15 @@ class SatSource:
         """The text encoder and its tokenizer."""
         return load_text_encoder(*self._t5(), length=length, dtype=dtype, device=device)
 
-    def tokenizer(self) -> PreTrainedTokenizerBase:
+    def tokenizer(self) -> "PreTrainedTokenizerBase":
         """The text encoder's tokenizer alone."""
         return load_tokenizer(self._t5()[1])
 
-    def autoencoder(self, dtype: torch.dtype, device: torch.device) -> AutoencoderKLCogVideoX:
-        """The autoencoder."""
+    def autoencoder(self, dtype: torch.dtype, device: torch.device, *, decode_frames: int | None) -> LatentCodec:
+        """The autoencoder, which decodes `decode_frames` latent frames at a time; None: all at once."""
         scale = SCALES[self.size.position]
-        return load_sat_autoencoder(self._autoencoder(), scaling_factor=scale, dtype=dtype, device=device)
+        model = load_sat_autoencoder(self._autoencoder(), scaling_factor=scale, dtype=dtype, device=device)
+        return VideoAutoencoder(model, decode_frames=decode_frames)
 
     def adapter(self, dtype: torch.dtype) -> Adapter | None:
         """The adapter in the checkpoint, if there is one.
@@ -280,8 +291,3 @@ def _fetched_encoder(name: str) -> Path:
 
 def _is_pipeline(folder: Path) -> bool:
     return (folder / "transformer" / "config.json").is_file()
-
-
-def _compression(path: Path, config: dict, patch: int) -> Compression:
-    fields = validated(config, AutoencoderFields, path)
-    return Compression(2 ** (len(fields.block_out_channels) - 1), int(fields.temporal_compression_ratio), patch)

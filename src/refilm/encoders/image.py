@@ -4,15 +4,17 @@ It is squashed to a square only for adapters that were trained that way.
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from PIL import Image
 from torch import Tensor
-from transformers import CLIPVisionModel
-from transformers.image_processing_utils import BaseImageProcessor
 
 from refilm.media import border_color, pad_to_square
+
+if TYPE_CHECKING:
+    from transformers import CLIPVisionModel
+    from transformers.image_processing_utils import BaseImageProcessor
 
 Fit = Literal["pad", "squash-bilinear"]
 HiddenState = Literal["last", "penultimate"]
@@ -31,8 +33,8 @@ class ImageEncoder:
 
     def __init__(
         self,
-        processor: BaseImageProcessor,
-        model: CLIPVisionModel,
+        processor: "BaseImageProcessor",
+        model: "CLIPVisionModel",
         *,
         fit: Fit = "pad",
         hidden_state: HiddenState = "last",

@@ -9,13 +9,11 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 import torch
 import torch.nn.functional as F
-from diffusers import AutoencoderKLCogVideoX
 from pydantic import Field, field_validator, model_validator
 from torch import Tensor
 
-from refilm.checkpoints import load_autoencoder
+from refilm.backbones.cogvideox.autoencoder import Autoencoder, AutoencoderSize, load_autoencoder
 from refilm.data import critters
-from refilm.encoders import fold
 from refilm.pocket.growing import grow
 from refilm.pocket.widening import widen
 from refilm.settings import Seed, Settings
@@ -103,30 +101,19 @@ class AutoencoderSettings(Settings):
         return self
 
 
-def make_autoencoder(settings: AutoencoderSettings) -> AutoencoderKLCogVideoX:
-    """A fresh autoencoder in CogVideoX's class."""
-    depth = len(settings.channels)
-    config = {
-        "down_block_types": ("CogVideoXDownBlock3D",) * depth,
-        "up_block_types": ("CogVideoXUpBlock3D",) * depth,
-        "block_out_channels": settings.channels,
-        "latent_channels": settings.latent_channels,
-        "layers_per_block": settings.layers,
-        "norm_num_groups": settings.norm_groups,
-        "temporal_compression_ratio": settings.temporal_compression,
-        "sample_height": settings.size,
-        "sample_width": settings.size,
-    }
-    model = AutoencoderKLCogVideoX.from_config(config)
-    assert isinstance(model, AutoencoderKLCogVideoX)
-    return model
-
-
-def whole(autoencoder: AutoencoderKLCogVideoX) -> AutoencoderKLCogVideoX:
-    """Make it process a clip in one pass: batches of frames have their own norm statistics, and so other latents."""
-    autoencoder.num_sample_frames_batch_size = 1 << 20
-    autoencoder.num_latent_frames_batch_size = 1 << 20
-    return fold(autoencoder)
+def make_autoencoder(settings: AutoencoderSettings) -> Autoencoder:
+    """A fresh autoencoder."""
+    return Autoencoder(
+        AutoencoderSize(
+            channels=settings.channels,
+            latent_channels=settings.latent_channels,
+            layers=settings.layers,
+            norm_groups=settings.norm_groups,
+            temporal_compression=settings.temporal_compression,
+            height=settings.size,
+            width=settings.size,
+        )
+    )
 
 
 def detail(video: Tensor) -> Tensor:
@@ -145,12 +132,12 @@ def psnr(mse: Tensor) -> Tensor:
     return 10 * (4 / mse).log10()
 
 
-def _trained(folder: Path) -> AutoencoderKLCogVideoX:
+def _trained(folder: Path) -> Autoencoder:
     """Load a trained autoencoder, frozen."""
-    return whole(load_autoencoder(folder, dtype=torch.float32, device="cpu")).requires_grad_(False)
+    return load_autoencoder(folder, dtype=torch.float32, device="cpu").requires_grad_(False)
 
 
-def _initial(settings: AutoencoderSettings, small: AutoencoderKLCogVideoX | None) -> AutoencoderKLCogVideoX:
+def _initial(settings: AutoencoderSettings, small: Autoencoder | None) -> Autoencoder:
     """The autoencoder before its first step."""
     if settings.decoder_of:
         trained = _trained(settings.decoder_of)
@@ -171,7 +158,7 @@ class AutoencoderTask(Reporting):
         self.settings = settings
         torch.manual_seed(settings.seed)
         self.small = _trained(settings.grown_from) if settings.grown_from else None
-        self.module = whole(_initial(settings, self.small))
+        self.module = _initial(settings, self.small)
         self.held_out = torch.stack([self._clip(10_000_000 + i, critters.FRAMES, "held_out") for i in range(8)])
 
     def _clip(self, index: int, frames: int, split: critters.Split, *, double_fraction: float = 0.0) -> Tensor:
@@ -201,7 +188,7 @@ class AutoencoderTask(Reporting):
     def loss(self, step: int, samples: range) -> dict[str, Tensor]:
         lesson, first = lesson_at(self.settings.curriculum, step), self.samples(step).start
         video = self._batch(lesson, samples)
-        (posterior,) = self.module.encode(video, return_dict=False)
+        posterior = self.module.encode(video)
         rng = torch.Generator().manual_seed(step)
         shape, own = (lesson.batch, *posterior.mean.shape[1:]), [index - first for index in samples]
         latents = posterior.mean + posterior.std * torch.randn(shape, generator=rng)[own]
@@ -209,7 +196,7 @@ class AutoencoderTask(Reporting):
             level = torch.rand(lesson.batch, 1, 1, 1, 1, generator=rng)[own]
             spread = posterior.mean.detach().std(dim=(1, 2, 3, 4), keepdim=True)
             latents = latents + lesson.noise * level * spread * torch.randn(shape, generator=rng)[own]
-        decoded = self.module.decode(latents, return_dict=False)[0].float()
+        decoded = self.module.decode(latents).float()
         kl = 0.5 * (posterior.mean.square() + posterior.var - 1 - posterior.logvar).float().mean()
         terms = self._errors(decoded, video, lesson) | {"kl": kl}
         if self.small is not None and self.settings.kept_latents:
@@ -232,13 +219,12 @@ class AutoencoderTask(Reporting):
     def _latents_of_small(self, video: Tensor) -> Tensor:
         """The latents of the autoencoder that this one was grown from, for the video at half size."""
         assert self.small is not None
-        (posterior,) = self.small.encode(F.avg_pool3d(video, (1, 2, 2)), return_dict=False)
-        return posterior.mean.float()
+        return self.small.encode(F.avg_pool3d(video, (1, 2, 2))).mean.float()
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
         mean = self._held_out_latents()
-        decoded = self.module.decode(mean, return_dict=False)[0].clamp(-1, 1)
+        decoded = self.module.decode(mean).clamp(-1, 1)
         mse = (decoded - self.held_out).square().mean(dim=(1, 2, 3, 4))
         return {"psnr": psnr(mse).mean().item(), "latent_std": mean.std().item()}
 
@@ -246,8 +232,7 @@ class AutoencoderTask(Reporting):
     def scale(self) -> float:
         """The factor that scales latents to unit variance; where latents are kept, their present factor."""
         kept = self.module if self.settings.decoder_of else self.small if self.settings.kept_latents else None
-        return 1 / self._held_out_latents().std().item() if kept is None else kept.config["scaling_factor"]
+        return 1 / self._held_out_latents().std().item() if kept is None else kept.scaling_factor
 
     def _held_out_latents(self) -> Tensor:
-        (posterior,) = self.module.encode(self.held_out, return_dict=False)
-        return posterior.mean
+        return self.module.encode(self.held_out).mean

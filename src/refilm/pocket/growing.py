@@ -5,12 +5,13 @@ encoder and doubled in the decoder, so what the small autoencoder learned is kep
 """
 
 import torch
-from diffusers import AutoencoderKLCogVideoX
 from torch import Tensor, nn
+
+from refilm.backbones.cogvideox.autoencoder import Autoencoder
 
 
 @torch.no_grad()
-def grow(small: AutoencoderKLCogVideoX, grown: AutoencoderKLCogVideoX) -> None:
+def grow(small: Autoencoder, grown: Autoencoder) -> None:
     """Initialize `grown` from `small`.
 
     Args:
@@ -20,18 +21,17 @@ def grow(small: AutoencoderKLCogVideoX, grown: AutoencoderKLCogVideoX) -> None:
     Raises:
         ValueError: they differ in other ways, or `small` has too few resolutions for its temporal compression.
     """
-    channels, time = tuple(small.config["block_out_channels"]), int(small.config["temporal_compression_ratio"])
+    channels, time = small.size.channels, small.size.temporal_compression
     if 2 ** (len(channels) - 1) < time:
         raise ValueError(
             f"{len(channels)} resolutions compress time less than {time} times, and would compress it more when grown; "
             "start from an autoencoder with more resolutions"
         )
-    wanted = {name: small.config[name] for name in ("latent_channels", "layers_per_block", "norm_num_groups")}
-    wanted |= {"temporal_compression_ratio": time}
-    wanted |= {"block_out_channels": (channels[0], *channels)}
+    alike = ("latent_channels", "layers", "norm_groups", "temporal_compression")
+    wanted = {name: getattr(small.size, name) for name in alike} | {"channels": (channels[0], *channels)}
     for name, value in wanted.items():
-        received = grown.config[name]
-        if (tuple(received) if isinstance(value, tuple) else received) != value:
+        received = getattr(grown.size, name)
+        if received != value:
             raise ValueError(f"{name} must be {value} to grow from the smaller autoencoder, received {received}")
     kept = {_in_grown(name): weight for name, weight in small.state_dict().items()}
     unknown = grown.load_state_dict(kept, strict=False).unexpected_keys

@@ -3,12 +3,11 @@
 from collections.abc import Generator, Mapping
 from pathlib import Path
 from shutil import copytree
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from diffusers import AutoencoderKLCogVideoX, ModelMixin
 from pydantic import model_validator
-from transformers import PreTrainedModel
 
+from refilm.backbones.cogvideox.autoencoder import save_autoencoder
 from refilm.data.encoding import EncodeProgress
 from refilm.files import atomic_folder
 from refilm.pocket.autoencoder import AutoencoderSettings, AutoencoderTask
@@ -17,6 +16,9 @@ from refilm.settings import Settings
 from refilm.training.checks import require_delivery, require_steps
 from refilm.training.engine.loop import LoopSettings
 from refilm.weights.tensors import saving
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 class AutoencoderRecipe(Settings):
@@ -47,9 +49,8 @@ class AutoencoderRecipe(Settings):
 
     def deliver(self, task: AutoencoderTask, facts: Mapping[str, Any]) -> Path:
         """Save the autoencoder with the factor that scales its latents to unit variance."""
-        model: AutoencoderKLCogVideoX = task.module
-        model.register_to_config(scaling_factor=task.scale)
-        _save_half(model, self.out / "vae")
+        task.module.scaling_factor = task.scale
+        save_autoencoder(task.module.half(), self.out / "vae")
         return self.out / "vae"
 
 
@@ -97,7 +98,7 @@ class EncodersRecipe(Settings):
         return self.out
 
 
-def _save_half(model: ModelMixin | PreTrainedModel, folder: Path) -> None:
-    """Save a library's model in half precision; other files in the folder are kept."""
+def _save_half(model: "PreTrainedModel", folder: Path) -> None:
+    """Save an encoder in half precision; other files in the folder are kept."""
     with atomic_folder(folder, "config.json", "*.safetensors*") as temporary, saving(folder):
         model.half().save_pretrained(temporary)

@@ -6,12 +6,13 @@ because the copies of a channel are adjacent.
 """
 
 import torch
-from diffusers import AutoencoderKLCogVideoX
 from torch import Tensor
+
+from refilm.backbones.cogvideox.autoencoder import Autoencoder
 
 
 @torch.no_grad()
-def widen(narrow: AutoencoderKLCogVideoX, wide: AutoencoderKLCogVideoX) -> None:
+def widen(narrow: Autoencoder, wide: Autoencoder) -> None:
     """Initialize `wide` from `narrow`, so that both give the same output for every clip.
 
     Args:
@@ -21,13 +22,13 @@ def widen(narrow: AutoencoderKLCogVideoX, wide: AutoencoderKLCogVideoX) -> None:
     Raises:
         ValueError: they differ in other ways, or some channels are no multiple.
     """
-    alike = ("latent_channels", "layers_per_block", "norm_num_groups", "temporal_compression_ratio")
-    for name in alike:
-        if wide.config[name] != narrow.config[name]:
-            raise ValueError(f"{name} must be {narrow.config[name]} as before, received {wide.config[name]}")
-    before, after = tuple(narrow.config["block_out_channels"]), tuple(wide.config["block_out_channels"])
+    for name in ("latent_channels", "layers", "norm_groups", "temporal_compression"):
+        wanted, received = getattr(narrow.size, name), getattr(wide.size, name)
+        if received != wanted:
+            raise ValueError(f"{name} must be {wanted} as before, received {received}")
+    before, after = narrow.size.channels, wide.size.channels
     if len(before) != len(after) or any(new % old for old, new in zip(before, after, strict=True)):
-        raise ValueError(f"block_out_channels must be whole multiples of {before}, received {after}")
+        raise ValueError(f"channels must be whole multiples of {before}, received {after}")
     known, generator = narrow.state_dict(), torch.Generator().manual_seed(0)
     for name, weight in wide.state_dict().items():
         old = known.get(name)

@@ -36,10 +36,9 @@ def identify(encoders: Encoders, fingerprint: Callable[[nn.Module], str]) -> Enc
     """
     encoders = encoders.unread
     autoencoder = encoders.autoencoder
-    latents = (fingerprint(autoencoder.model), autoencoder.model.config["scaling_factor"])
+    latents = (fingerprint(autoencoder.model), *autoencoder.scaling)
     text = encoders.text
-    words = sorted(text.tokenizer.get_vocab().items())
-    spoken = (fingerprint(text.model), text.length, words)
+    spoken = (fingerprint(text.model), text.length, text.vocabulary)
     image = encoders.image
     seen = (fingerprint(image.model), image.hidden_state, image.fit, image.processor.to_dict())
     return EncoderIdentity(digest(*latents), digest(*spoken), digest(*seen))

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from refilm.encoders import TextEncoder
+from refilm.backbones.cogvideox.text import T5TextEncoder
 from refilm.pocket.contrastive import EncodersSettings, make_text_encoder, train_tokenizer
 
 
@@ -10,7 +10,7 @@ def encoder(tmp_path_factory):
     torch.manual_seed(0)
     settings = EncodersSettings(width=16, heads=2, text_length=12)
     tokenizer = train_tokenizer(tmp_path_factory.mktemp("tokenizer"), settings)
-    return TextEncoder(tokenizer, make_text_encoder(len(tokenizer), settings).eval(), settings.text_length)
+    return T5TextEncoder(tokenizer, make_text_encoder(len(tokenizer), settings).eval(), settings.text_length)
 
 
 def test_prompts_are_padded_to_the_full_length_and_read_without_a_mask(encoder):

@@ -1,24 +1,16 @@
-"""Tokenizers and image processors, which prepare text and pixels for the encoders.
+"""Loading of T5's tokenizer from its vocabulary and the validated fields of its configuration files."""
 
-Their libraries load nearly anything from a folder: classes by name, Python files, other files by path. So they get a
-temporary folder with only the validated fields of the configuration files and the vocabulary.
-"""
-
-import json
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
-from transformers import AutoImageProcessor, PreTrainedTokenizerBase, T5Tokenizer
-from transformers.image_processing_utils import BaseImageProcessor
 
-from refilm.checkpoints.fields import ImageProcessorFields
 from refilm.weights.configs import LARGEST, Config, Words, read_config, read_object, validated
 from refilm.weights.files import refuse_pointer
+from refilm.weights.libraries import clean_folder, tried
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 _VOCABULARIES = ("tokenizer.json", "spiece.model")
 Number = Annotated[int, Field(ge=0, le=1 << 20)]
@@ -57,7 +49,7 @@ class _TokenizerFields(_SpecialTokens):
     added_tokens_decoder: dict[Annotated[str, Field(pattern=r"^[0-9]{1,7}$")], _Token] | None = None
 
 
-def load_tokenizer(folder: Path, *, words: int | None = None) -> PreTrainedTokenizerBase:
+def load_tokenizer(folder: Path, *, words: int | None = None) -> "PreTrainedTokenizerBase":
     """Load only a T5 tokenizer.
 
     Args:
@@ -82,7 +74,9 @@ def load_tokenizer(folder: Path, *, words: int | None = None) -> PreTrainedToken
             files[name] = _vocabulary(folder / name)
     if not files.keys() & set(_VOCABULARIES):
         raise ValueError(f"{folder / _VOCABULARIES[0]}: no such file; a tokenizer needs it or {_VOCABULARIES[1]}")
-    with _folder_of(files) as clean:
+    from transformers import T5Tokenizer
+
+    with clean_folder(files) as clean:
         tokenizer = tried(folder, lambda: T5Tokenizer.from_pretrained(clean, local_files_only=True))
         highest = tried(folder, lambda: max(tokenizer.get_vocab().values()))
     if tokenizer.pad_token_id is None:
@@ -92,47 +86,8 @@ def load_tokenizer(folder: Path, *, words: int | None = None) -> PreTrainedToken
     return tokenizer
 
 
-def load_image_processor(folder: Path) -> BaseImageProcessor:
-    """Load CLIP's image processor.
-
-    Raises:
-        ValueError: it is missing or damaged, or requires custom code.
-    """
-    fields = read_config(folder / "preprocessor_config.json", ImageProcessorFields)
-    settings = {"image_processor_type": fields.image_processor_type} | fields.model_dump(
-        exclude_unset=True, exclude_none=True
-    )
-    with _folder_of({"preprocessor_config.json": settings}) as clean:
-        load = AutoImageProcessor.from_pretrained
-        return tried(folder, lambda: load(clean, local_files_only=True, trust_remote_code=False))
-
-
-def tried(folder: Path, load: Callable[[], Any]) -> Any:
-    """Call a loader of another library and convert its errors to one that names the folder."""
-    try:
-        return load()
-    except (KeyboardInterrupt, SystemExit, MemoryError):
-        raise
-    except BaseException as error:  # of any kind: a panic in Rust code is not an Exception
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise ValueError(f"{folder}: cannot be loaded: {reason[0][:200]}") from error
-
-
 def _vocabulary(path: Path) -> Path:
     refuse_pointer(path)
     if path.stat().st_size > LARGEST:
         raise ValueError(f"{path}: {path.stat().st_size:,} bytes is too large for a vocabulary")
     return path
-
-
-@contextmanager
-def _folder_of(files: Mapping[str, Any]) -> Iterator[Path]:
-    """A temporary folder with these files: objects are written as JSON, paths are copied."""
-    with tempfile.TemporaryDirectory(prefix="refilm-") as name:
-        folder = Path(name)
-        for file, content in files.items():
-            if isinstance(content, Path):
-                shutil.copyfile(content, folder / file)
-            else:
-                (folder / file).write_text(json.dumps(content), encoding="utf-8")
-        yield folder

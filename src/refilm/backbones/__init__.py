@@ -1,0 +1,1 @@
+"""Model families: each package contains what only one family has."""

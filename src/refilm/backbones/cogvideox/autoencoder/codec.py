@@ -1,0 +1,70 @@
+"""Encoding and decoding of videos with CogVideoX's autoencoder: uint8 RGB pixels and scaled latents.
+
+Letters: B videos, F frames, H x W pixels; T latent frames, C latent channels, h x w latent pixels. Latents are scaled
+to about unit variance, in the transformer's axis order.
+"""
+
+import torch
+from torch import Tensor
+
+from refilm.backbones.cogvideox.autoencoder.model import Autoencoder
+from refilm.model import require_finite
+from refilm.sizes import Compression
+
+
+class VideoAutoencoder:
+    """A `LatentCodec`: encodes all frames at once, like the original, and decodes a few latent frames at a time.
+
+    Args:
+        model: the autoencoder.
+        decode_frames: latent frames decoded at a time; 2 matches CogVideoX and saves memory. None: all at once.
+    """
+
+    def __init__(self, model: Autoencoder, *, decode_frames: int | None = 2):
+        self.model, self.decode_frames = model, decode_frames
+
+    @property
+    def compression(self) -> Compression:
+        """The compression factors."""
+        return self.model.size.compression
+
+    @property
+    def scaling(self) -> tuple[float, ...]:
+        """The factor that scales latents to unit variance."""
+        return (self.model.scaling_factor,)
+
+    @torch.no_grad()
+    def posterior(self, video: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of the latents: (B, F, H, W, 3) uint8 -> (B, T, C, h, w) each.
+
+        Raises:
+            ValueError: the autoencoder does not support this number of frames or this size.
+        """
+        self.compression.latent_frames(video.shape[1])
+        pixels = video.to(self.model.device).permute(0, 4, 1, 2, 3) / 127.5 - 1  # (B, 3, F, H, W)
+        found = self.model.encode(pixels.to(self.model.dtype))
+        mean, std = (x.float().transpose(1, 2) * self.model.scaling_factor for x in (found.mean, found.std))
+        return mean, std
+
+    @torch.no_grad()
+    def decode(self, latents: Tensor) -> Tensor:
+        """(B, T, C, h, w) -> (B, F, H, W, 3) uint8.
+
+        With an even number of latent frames the decoder also doubles the first one. So an even number is decoded with
+        its last latent frame repeated, and the surplus frames are dropped.
+
+        Raises:
+            FloatingPointError: some pixels are not finite and would make the video black.
+        """
+        frames = self.compression.frames(latents.shape[1])
+        if latents.shape[1] % 2 == 0:
+            latents = torch.cat([latents, latents[:, -1:]], dim=1)
+        scaled = latents.to(self.model.device, self.model.dtype).transpose(1, 2) / self.model.scaling_factor
+        parts = [_pixels(part) for part in self.model.parts(scaled, at_once=self.decode_frames)]
+        return torch.cat(parts, dim=1)[:, :frames]
+
+
+def _pixels(video: Tensor) -> Tensor:
+    """(B, 3, F, H, W) in -1..1 -> (B, F, H, W, 3) uint8."""
+    video = (require_finite(video, maker="the autoencoder").float().clamp(-1, 1) + 1) * 127.5
+    return video.round().to(torch.uint8).permute(0, 2, 3, 4, 1)
