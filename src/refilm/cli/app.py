@@ -1,40 +1,53 @@
-"""The command line application: registers all commands, prints user errors in one line and silences libraries.
+"""The command line application: lists all commands, prints user errors in one line and silences libraries.
 
 Imports nothing slow; commands import torch and other libraries when they run.
 """
 
-import importlib.metadata
 import logging
 import os
 import sys
 import traceback
 import warnings
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import typer
-from typer.core import TyperGroup
 
 from refilm.cli.allocation import keep_freed_memory
 from refilm.cli.console import is_terminal, print_error
-from refilm.cli.data import check, critters, import_
-from refilm.cli.demo import demo
-from refilm.cli.encode import encode, verify
-from refilm.cli.generate import generate
-from refilm.cli.prepare import prepare
-from refilm.cli.push import push
+from refilm.cli.lazy import LazyGroup
 from refilm.cli.stopping import Terminated, terminable
 from refilm.cli.streams import install_safe_streams
 from refilm.cli.threads import let_waiting_threads_sleep
-from refilm.cli.train import train
-from refilm.cli.weights import convert, info
 from refilm.files import describe
 from refilm.names import unknown_option
 
 QUIET = {"TRANSFORMERS_VERBOSITY": "error", "DIFFUSERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
 
 
-class Commands(TyperGroup):
+class DataCommands(LazyGroup):
+    """The commands of `refilm data`."""
+
+    places: ClassVar = {
+        "critters": "refilm.cli.data:critters",
+        "import": "refilm.cli.data:import_",
+        "check": "refilm.cli.data:check",
+        "prepare": "refilm.cli.prepare:prepare",
+        "encode": "refilm.cli.encode:encode",
+        "verify": "refilm.cli.encode:verify",
+    }
+
+
+class Commands(LazyGroup):
     """Prints an error that the user can fix in one line, with exit code 2; `--debug` shows its traceback."""
+
+    places: ClassVar = {
+        "generate": "refilm.cli.generate:generate",
+        "train": "refilm.cli.train:train",
+        "demo": "refilm.cli.demo:demo",
+        "convert": "refilm.cli.weights:convert",
+        "info": "refilm.cli.weights:info",
+        "push": "refilm.cli.push:push",
+    }
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -66,20 +79,8 @@ def _name_option(error: Exception) -> None:
 
 
 app = typer.Typer(cls=Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-data = typer.Typer(no_args_is_help=True, help="Create, import, check and encode data sets.")
-app.command()(generate)
-app.command()(train)
+data = typer.Typer(cls=DataCommands, no_args_is_help=True, help="Create, import, check and encode data sets.")
 app.add_typer(data, name="data")
-app.command()(demo)
-app.command()(convert)
-app.command()(info)
-app.command()(push)
-data.command()(critters)
-data.command("import")(import_)
-data.command()(check)
-data.command()(prepare)
-data.command()(encode)
-data.command()(verify)
 
 
 @data.callback()
@@ -89,6 +90,8 @@ def make_data() -> None:
 
 def _print_version(wanted: bool) -> None:
     if wanted:
+        import importlib.metadata
+
         typer.echo(importlib.metadata.version("refilm"))
         raise typer.Exit
 

@@ -8,14 +8,15 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from refilm.printable import printable
-from refilm.settings import Settings
+
+if TYPE_CHECKING:
+    from refilm.settings import Settings
 
 ENDLESS = 2**31  # columns
 
@@ -35,7 +36,7 @@ def screen() -> Console:
     return Console(width=ENDLESS, force_terminal=False, no_color=True)
 
 
-def help_of(settings: type[Settings], name: str) -> str:
+def help_of(settings: "type[Settings]", name: str) -> str:
     """A setting's docstring, as the help text of its option."""
     sentence = settings.model_fields[name].description
     assert sentence, f"{settings.__name__}.{name} has no docstring"
@@ -55,6 +56,8 @@ def print_error(line: str) -> None:
 @contextmanager
 def bar(name: str, total: int) -> Iterator[Callable[[str], None]]:
     """A progress bar that disappears at the end. Yields a function that advances it by one and sets its description."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=terminal, transient=True, disable=not terminal.is_terminal) as progress:
         task = progress.add_task(name, total=total)
