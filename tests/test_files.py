@@ -253,7 +253,7 @@ def test_a_folder_without_permission_is_refused_before(tmp_path):
     command = [*as_nobody, sys.executable, "-c", code, tmp_path / "new"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     tmp_path.chmod(0o755)
-    assert f"ValueError: {tmp_path / 'new'}: {tmp_path}: permission denied; change its permissions" in done.stderr
+    assert f"UserError: {tmp_path / 'new'}: {tmp_path}: permission denied; change its permissions" in done.stderr
 
 
 def _folder(path: Path) -> None:

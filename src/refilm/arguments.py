@@ -14,6 +14,7 @@ import numpy as np
 from pydantic import BeforeValidator, ConfigDict, GetPydanticSchema, TypeAdapter, ValidationError
 from pydantic_core import core_schema
 
+from refilm.errors import UserError
 from refilm.names import known_elsewhere
 from refilm.settings import meant
 
@@ -29,7 +30,7 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
     the error suggests the closest parameter name.
 
     Raises:
-        ValueError: (from the decorated function) an argument has a wrong type or an unknown name. The message is one
+        UserError: (from the decorated function) an argument has a wrong type or an unknown name. The message is one
             line.
     """
     signature = inspect.signature(function)
@@ -46,14 +47,14 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
     def wrapper(*given: P.args, **named: P.kwargs) -> R:
         unknown = [] if takes_any else [name for name in named if name not in names]
         if unknown:
-            raise ValueError(known_elsewhere(unknown[0]) or _unknown(unknown[0], names))
+            raise UserError(known_elsewhere(unknown[0]) or _unknown(unknown[0], names))
         bound = signature.bind(*given, **named)
         for name, adapter in adapters().items():
             if name in bound.arguments:
                 try:
                     bound.arguments[name] = adapter.validate_python(bound.arguments[name])
                 except ValidationError as error:
-                    raise ValueError(_message(name, error)) from None
+                    raise UserError(_message(name, error)) from None
         return function(*bound.args, **bound.kwargs)
 
     return wrapper

@@ -11,6 +11,8 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
+from refilm.errors import UserError
+
 _ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
@@ -51,7 +53,7 @@ def fetched(repository: str, patterns: Sequence[str]) -> Path:
         patterns: glob patterns of the required files.
 
     Raises:
-        ValueError: the repository is not in the cache and cannot be downloaded. The message explains how to fix it.
+        UserError: the repository is not in the cache and cannot be downloaded. The message explains how to fix it.
     """
     from huggingface_hub import snapshot_download
 
@@ -59,7 +61,7 @@ def fetched(repository: str, patterns: Sequence[str]) -> Path:
         return Path(snapshot_download(repository, allow_patterns=list(patterns), tqdm_class=_bar()))
     except Exception as error:  # the network, the Hub, or the disk
         reason = _reason(error)
-        raise ValueError(
+        raise UserError(
             f"{repository}: not a local folder, not in the Hub cache, and the download failed: {reason} To fix it: "
             "connect to the internet and unset HF_HUB_OFFLINE, or download it elsewhere with "
             f"`hf download {repository}` and pass the folder's path; a gated model also requires `hf auth login`"
@@ -77,11 +79,11 @@ def push(files: Sequence[Path], repository: str, *, private: bool) -> str:
         The URL of the commit.
 
     Raises:
-        ValueError: `repository` is not a valid id or is public although `private` was requested, or the upload failed
+        UserError: `repository` is not a valid id or is public although `private` was requested, or the upload failed
             (Hub, network, missing login). The message explains how to fix it. Nothing is uploaded in these cases.
     """
     if _ID.fullmatch(repository) is None:
-        raise ValueError(f"{repository!r}: not a Hub repository id; use owner/name")
+        raise UserError(f"{repository!r}: not a Hub repository id; use owner/name")
     from huggingface_hub import CommitOperationAdd, HfApi
 
     hub = HfApi()
@@ -92,11 +94,11 @@ def push(files: Sequence[Path], repository: str, *, private: bool) -> str:
             additions = [CommitOperationAdd(file.name, file) for file in files]
             return hub.create_commit(repository, additions, commit_message="Upload with refilm").commit_url
     except Exception as error:  # the network, the Hub, or the disk
-        raise ValueError(
+        raise UserError(
             f"{repository}: the upload failed: {_reason(error)} To fix it: connect to the internet and unset "
             "HF_HUB_OFFLINE, log in with `hf auth login`, and choose an owner that you have write access to"
         ) from error
-    raise ValueError(f"{repository}: already exists and is public; choose another name, or omit --private")
+    raise UserError(f"{repository}: already exists and is public; choose another name, or omit --private")
 
 
 def _bar() -> Any:

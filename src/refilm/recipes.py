@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from refilm.errors import UserError
 from refilm.pocket.recipes import AutoencoderRecipe, EncodersRecipe
 from refilm.settings import read_toml
 from refilm.training.recipes import AdapterRecipe, BaseRecipe, Recipe
@@ -24,24 +25,24 @@ def read_recipe(path: Path, changes: Mapping[str, Any] | None = None) -> Recipe[
         changes: values by dotted name, such as "loop.steps", that override the file's.
 
     Raises:
-        ValueError: the file is missing, is not TOML, or has an unknown or invalid setting; the message names it.
+        UserError: the file is missing, is not TOML, or has an unknown or invalid setting; the message names it.
     """
     values = changed(read_toml(path), changes or {})
     try:
         return recipe_of(values)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
 
 
 def recipe_of(values: Mapping[str, Any]) -> Recipe[Any]:
     """Create a recipe from plain values, as in TOML and JSON.
 
     Raises:
-        ValueError: an unknown or invalid setting; the message names it.
+        UserError: an unknown or invalid setting; the message names it.
     """
     stage = values.get("stage")
     if not isinstance(stage, str) or stage not in STAGES:
-        raise ValueError(f"stage: choose one of {', '.join(STAGES)} (received {stage!r})")
+        raise UserError(f"stage: choose one of {', '.join(STAGES)} (received {stage!r})")
     return STAGES[stage].from_values(values)
 
 
@@ -49,7 +50,7 @@ def changed(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, 
     """A copy of nested tables with some values, given by dotted name, replaced.
 
     Raises:
-        ValueError: a dotted name passes through a value that is not a table.
+        UserError: a dotted name passes through a value that is not a table.
     """
     copy = dict(values)
     for name, value in changes.items():
@@ -57,7 +58,7 @@ def changed(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, 
         if rest:
             table = copy.get(key, {})
             if not isinstance(table, Mapping):
-                raise ValueError(f"{name}: {key} is {table!r}, not a table of settings; set {key} itself")
+                raise UserError(f"{name}: {key} is {table!r}, not a table of settings; set {key} itself")
             value = changed(table, {rest: value})
         copy[key] = value
     return copy

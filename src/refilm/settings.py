@@ -16,6 +16,7 @@ from typing import Annotated, Any, ClassVar, Self, get_args
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from refilm.errors import UserError
 from refilm.files import read_text
 
 logger = logging.getLogger("refilm")
@@ -39,35 +40,45 @@ class Settings(BaseModel):
     """Setting names of earlier versions: old -> new. Both are read."""
 
     @classmethod
+    def of(cls, **values: Any) -> Self:
+        """Create settings from Python values, like the constructor, which raises pydantic's ValidationError.
+
+        Raises:
+            UserError: an unknown or invalid setting; the message names it.
+        """
+        try:
+            return cls(**values)
+        except ValidationError as error:
+            raise UserError(explain(error, cls)) from error
+
+    @classmethod
     def from_toml(cls, path: Path | str) -> Self:
         """Read settings from a file.
 
         Raises:
-            ValueError: the file is missing, is not TOML, or has an unknown or invalid setting; the message names it.
+            UserError: the file is missing, is not TOML, or has an unknown or invalid setting; the message names it.
         """
         values = read_toml(Path(path))
         try:
             return cls.from_values(values)
-        except ValueError as error:
-            raise ValueError(f"{path}: {error}") from error
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from error
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> Self:
         """Create settings from plain values, as in TOML and JSON: lists for tuples, strings for paths.
 
         Raises:
-            ValueError: an unknown or invalid setting; the message names it.
+            UserError: an unknown or invalid setting; the message names it.
         """
         try:
             return cls.model_validate_json(
                 json.dumps(renamed(cls, values), default=_plain, ensure_ascii=False).encode()
             )
         except ValidationError as error:
-            raise ValueError(explain(error, cls)) from error
+            raise UserError(explain(error, cls)) from error
         except UnicodeEncodeError as error:
-            raise ValueError(
-                f"{error.object[error.start : error.end]!a} is not a valid character; remove it"
-            ) from error
+            raise UserError(f"{error.object[error.start : error.end]!a} is not a valid character; remove it") from error
 
     def to_values(self) -> dict[str, Any]:
         """These settings as plain values; `from_values` reads them back as equal settings. None values are omitted."""
@@ -82,12 +93,12 @@ def renamed(kind: type[Settings], values: Mapping[str, Any]) -> dict[str, Any]:
     """Replace old setting names by current ones in all nested tables; each old name is reported once by a warning.
 
     Raises:
-        ValueError: a setting is given under both its old and its new name.
+        UserError: a setting is given under both its old and its new name.
     """
     for old, new in kind.RENAMED.items():
         if old in values:
             if new in values:
-                raise ValueError(f"{old}: was renamed to {new}, and both are given; remove {old}")
+                raise UserError(f"{old}: was renamed to {new}, and both are given; remove {old}")
             _warn_of(old, new)
     now = {kind.RENAMED.get(name, name): value for name, value in values.items()}
     inner = {name: next(_tables_in(field.annotation), None) for name, field in kind.model_fields.items()}
@@ -111,17 +122,17 @@ def read_toml(path: Path) -> dict[str, Any]:
     """The tables of a TOML file.
 
     Raises:
-        ValueError: the file is missing or is not TOML.
+        UserError: the file is missing or is not TOML.
     """
     if not path.is_file():
-        raise ValueError(f"{path}: no such file; give the path of a recipe, a TOML file")
+        raise UserError(f"{path}: no such file; give the path of a recipe, a TOML file")
     if (size := path.stat().st_size) > LARGEST:
-        raise ValueError(f"{path}: has {size:,} bytes, a recipe at most {LARGEST:,}; give the path of a TOML file")
+        raise UserError(f"{path}: has {size:,} bytes, a recipe at most {LARGEST:,}; give the path of a TOML file")
     text = read_text(path)
     try:
         return tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # thousands of digits in a number raise a plain ValueError
-        raise ValueError(f"{path}: not TOML: {error}") from error
+        raise UserError(f"{path}: not TOML: {error}") from error
 
 
 def explain(
@@ -188,4 +199,4 @@ def _tables_in(annotation: Any) -> Iterator[type]:
 def _plain(value: Any) -> str:
     if isinstance(value, Path):
         return str(value)
-    raise ValueError(f"{value!r} is not a valid setting; give a string, a number, true, false, a list or a table")
+    raise UserError(f"{value!r} is not a valid setting; give a string, a number, true, false, a list or a table")

@@ -5,6 +5,8 @@ from typing import Annotated, ClassVar, Literal, NamedTuple
 
 from pydantic import Field
 
+from refilm.errors import UserError
+
 # Bounds for files and recipes, far above all published sizes; pydantic enforces them.
 Layers = Annotated[int, Field(strict=True, ge=1, le=1000)]
 Heads = Annotated[int, Field(strict=True, ge=1, le=1024)]
@@ -58,11 +60,11 @@ class TransformerSize:
     def __post_init__(self):
         name, turned = ("head_dim", self.head_dim) if self.position == "rotary" else ("heads x head_dim", self.width)
         if turned % 16:  # a quarter encodes time, in pairs of sines and cosines
-            raise ValueError(f"{name}: must be a multiple of 16 (received {turned})")
+            raise UserError(f"{name}: must be a multiple of 16 (received {turned})")
         if self.width > 1 << 16:
-            raise ValueError(f"heads x head_dim: must be at most {1 << 16} (received {self.width})")
+            raise UserError(f"heads x head_dim: must be at most {1 << 16} (received {self.width})")
         if min(self.base_height, self.base_width) < self.patch:
-            raise ValueError(f"patch: {self.patch} is larger than {self.base_height} x {self.base_width} latents")
+            raise UserError(f"patch: {self.patch} is larger than {self.base_height} x {self.base_width} latents")
 
     @property
     def width(self) -> int:
@@ -73,11 +75,11 @@ class TransformerSize:
         """The token grid of latents of that size.
 
         Raises:
-            ValueError: height or width are not multiples of the patch.
+            UserError: height or width are not multiples of the patch.
         """
         if height % self.patch or width % self.patch:
             p = self.patch
-            raise ValueError(f"latents of {height} x {width} cannot be divided into patches of {p} x {p}")
+            raise UserError(f"latents of {height} x {width} cannot be divided into patches of {p} x {p}")
         return Grid(frames, height // self.patch, width // self.patch)
 
 
@@ -119,11 +121,11 @@ class Compression:
         """Latent frames of a video with `frames` frames: the first frame alone, then groups of `time` frames.
 
         Raises:
-            ValueError: `frames` is not a multiple of `time` plus one.
+            UserError: `frames` is not a multiple of `time` plus one.
         """
         if frames < 1 or (frames - 1) % self.time:
             low = max(0, (frames - 1) // self.time) * self.time + 1
-            raise ValueError(
+            raise UserError(
                 f"{frames} frames: the number must be {self.time}k + 1, for instance {low} or {low + self.time}"
             )
         return (frames - 1) // self.time + 1
@@ -136,12 +138,12 @@ class Compression:
         """Height and width of the latents.
 
         Raises:
-            ValueError: a side is not a whole number of tokens.
+            UserError: a side is not a whole number of tokens.
         """
         step = self.space * self.patch
         if height < step or width < step or height % step or width % step:
             near = [max(step, round(side / step) * step) for side in (height, width)]
-            raise ValueError(
+            raise UserError(
                 f"a height of {height} and a width of {width} pixels: both must be multiples of {step}, "
                 f"for instance height {near[0]}, width {near[1]}"
             )

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 
@@ -142,6 +143,33 @@ def test_starting_needs_no_torch():
     """So `refilm --help` is quick."""
     code = "import sys, refilm.cli; assert not {'torch', 'transformers', 'diffusers', 'av'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=600)
+
+
+@pytest.mark.parametrize("error", ["KeyError('x')", "ValueError('x')", "OSError('x')"])
+def test_a_bug_keeps_its_traceback_and_exits_with_1(folder, error):
+    """Only a UserError is for the user. The OSError here has no number, so no system call failed."""
+    done = _run_with(f"raise {error}")
+    assert done.returncode == 1
+    assert done.stderr.startswith("Traceback (most recent call last)")
+    assert done.stderr.splitlines()[-1] == "This is a bug in refilm. Please report it with the lines above."
+
+
+def test_an_error_of_the_system_is_one_line(folder):
+    done = _run_with("raise OSError(28, 'No space left on device', 'video.mp4')")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error: video.mp4: the disk is full; free some space, then run this again\n"
+
+
+def _run_with(fault: str) -> subprocess.CompletedProcess[str]:
+    """Run a command whose check of the output fails with a fault."""
+    code = f"""
+        import sys, refilm.media, refilm.cli
+        def fail(_): {fault}
+        refilm.media.check_target = fail
+        sys.argv = ["refilm", "generate", "a fox", "-o", "video.mp4"]
+        refilm.cli.main()
+    """
+    return subprocess.run([sys.executable, "-c", dedent(code)], capture_output=True, text=True, timeout=600)
 
 
 def refused(result, what: str) -> None:

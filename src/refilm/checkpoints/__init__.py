@@ -1,4 +1,4 @@
-"""Loading and saving of weights. Damaged files raise a `ValueError` that names the file and the key."""
+"""Loading and saving of weights. Damaged files raise a `UserError` that names the file and the key."""
 
 from refilm.backbones.cogvideox.autoencoder import load_autoencoder
 from refilm.checkpoints.adapters import (

@@ -20,6 +20,7 @@ from refilm.checkpoints.model_card import model_card
 from refilm.checkpoints.sat import has_sat_keys, is_sat
 from refilm.checkpoints.sources import ADAPTER, POCKET
 from refilm.encoders import Fit, HiddenState
+from refilm.errors import UserError
 from refilm.files import atomic_folder, write_text
 from refilm.hub import fetched, is_hub_id
 from refilm.model import Adapter
@@ -90,7 +91,7 @@ def save_adapter(
         dtype: dtype of the weights in the file. None: unchanged.
 
     Raises:
-        ValueError: a weight is not finite, or out of the range of `dtype`; names it. An existing adapter is kept.
+        UserError: a weight is not finite, or out of the range of `dtype`; names it. An existing adapter is kept.
     """
     folder = Path(folder)
     weights = _stored(adapter.state_dict(), folder, dtype)
@@ -119,7 +120,7 @@ def _stored(weights: Mapping[str, Tensor], folder: Path, dtype: torch.dtype | No
     stored = {name: weight.detach().to("cpu", dtype).contiguous() for name, weight in weights.items()}
     for name, weight in stored.items():
         if not is_finite(weight):
-            raise ValueError(f"{folder}: {name} contains NaN, infinity or values beyond {weight.dtype}; nothing saved")
+            raise UserError(f"{folder}: {name} contains NaN, infinity or values beyond {weight.dtype}; nothing saved")
     return stored
 
 
@@ -140,13 +141,13 @@ def load_adapter(
         base_name: name of that base model in errors.
 
     Raises:
-        ValueError: a file is missing or damaged, a key or shape does not match `adapter.json`, or the adapter was
+        UserError: a file is missing or damaged, a key or shape does not match `adapter.json`, or the adapter was
             trained on another base model; names the file and the key.
     """
     folder = adapter_folder(folder)
     card = read_card(folder)
     if None not in (base_fingerprint, card.base_fingerprint) and base_fingerprint != card.base_fingerprint:
-        raise ValueError(
+        raise UserError(
             f"{folder}: trained on the base model {_named(card.base_name, card.base_fingerprint)}, does not fit the "
             f"base model {_named(base_name, base_fingerprint)}; load the base it was trained on"
         )
@@ -170,7 +171,7 @@ def adapter_folder(source: Path | str) -> Path:
     """The local folder of an adapter: `pocket`, a Hub id, which is downloaded, or a local folder.
 
     Raises:
-        ValueError: the download from the Hub failed; says what to do.
+        UserError: the download from the Hub failed; says what to do.
     """
     if str(source) == "pocket":
         return POCKET / "adapter"
@@ -181,14 +182,14 @@ def adapter_files(folder: Path | str) -> list[Path]:
     """The validated files of an adapter's folder: those of the adapter only, not other files in the folder.
 
     Raises:
-        ValueError: as `load_adapter`, or a file is a symbolic link, which could point to any file.
+        UserError: as `load_adapter`, or a file is a symbolic link, which could point to any file.
     """
     folder = Path(folder)
     names = (README, CARD, WEIGHTS) if read_card(folder).lora is None else (README, CARD, WEIGHTS, LORA)
     files = [folder / name for name in names if name != README or os.path.lexists(folder / name)]
     for file in files:
         if file.is_symlink():
-            raise ValueError(f"{file}: is a link to {file.readlink()}; replace it with a copy of the file")
+            raise UserError(f"{file}: is a link to {file.readlink()}; replace it with a copy of the file")
     load_adapter(folder)
     return files
 
@@ -198,7 +199,7 @@ def read_card(folder: Path | str) -> AdapterCard:
     """Read `adapter.json`, without the weights.
 
     Raises:
-        ValueError: it is missing, damaged, or was written by a newer refilm; names the file and the key.
+        UserError: it is missing, damaged, or was written by a newer refilm; names the file and the key.
     """
     folder = adapter_folder(folder)
     path = folder / CARD
@@ -207,7 +208,7 @@ def read_card(folder: Path | str) -> AdapterCard:
     content = read_object(path)
     version = content.get("format")
     if isinstance(version, int) and version > FORMAT:
-        raise ValueError(f"{path}: format {version!r:.20} is newer than this refilm supports ({FORMAT}); update refilm")
+        raise UserError(f"{path}: format {version!r:.20} is newer than this refilm supports ({FORMAT}); update refilm")
     return validated(content, AdapterCard, path)
 
 
@@ -215,13 +216,13 @@ def _refuse(folder: Path) -> None:
     """Identify a folder or file that is not an adapter.
 
     Raises:
-        ValueError: it was identified; says how to convert it to an adapter, if possible.
+        UserError: it was identified; says how to convert it to an adapter, if possible.
     """
     refuse_foreign(folder)
     if (folder / "adapter" / CARD).is_file():
-        raise ValueError(f"{folder}: is the folder of a base model; its adapter is {folder / 'adapter'}")
+        raise UserError(f"{folder}: is the folder of a base model; its adapter is {folder / 'adapter'}")
     file = folder.is_file() and folder.suffix in (".safetensors", *SUFFIXES)
     if is_sat(folder) if folder.is_dir() else file and has_sat_keys(TensorFiles([folder])):
-        raise ValueError(f"{folder}: is not an adapter's folder; convert it with: refilm convert {folder} FOLDER")
+        raise UserError(f"{folder}: is not an adapter's folder; convert it with: refilm convert {folder} FOLDER")
     if folder.is_file():
-        raise ValueError(f"{folder}: is not an adapter's folder, which contains {CARD} and {WEIGHTS}")
+        raise UserError(f"{folder}: is not an adapter's folder, which contains {CARD} and {WEIGHTS}")

@@ -24,7 +24,7 @@ def attach_adapter(
         The adapter, or None.
 
     Raises:
-        ValueError: the adapter is missing, damaged, or was trained on another base model; names the file.
+        UserError: the adapter is missing, damaged, or was trained on another base model; names the file.
     """
     source = base.adapter if adapter == "default" else adapter
     if source is not None:

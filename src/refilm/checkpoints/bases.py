@@ -22,6 +22,7 @@ from refilm.checkpoints.defaults import load_defaults
 from refilm.checkpoints.sources import DiffusersSource, SatSource, open_image_encoder, open_source
 from refilm.diffusion import Schedule
 from refilm.encoders import Encoders, Fit, HiddenState, ImageEncoder, LatentCodec, TextEncoder
+from refilm.errors import UserError
 from refilm.model import Adapter, Transformer
 from refilm.sizes import Compression, TransformerSize
 from refilm.weights.fingerprints import fingerprint
@@ -131,7 +132,7 @@ class Base:
             name, fit, state = self._images
             encoder = open_image_encoder(name, source.folder, fit=fit, hidden_state=state, dtype=dtype, device=device)
             if self.attached is not None and encoder.width != self.attached.size.reference_dim:
-                raise ValueError(
+                raise UserError(
                     f"{name or 'the image encoder'}: its tokens have {encoder.width} channels, the adapter needs "
                     f"{self.attached.size.reference_dim}; use the image encoder that it was trained with"
                 )
@@ -164,10 +165,10 @@ class Base:
         """Attach an adapter to the transformer, now or when it is loaded.
 
         Raises:
-            ValueError: the sizes do not match, or another adapter is attached.
+            UserError: the sizes do not match, or another adapter is attached.
         """
         if self.attached is not None:
-            raise ValueError("the transformer already has an adapter; detach it first")
+            raise UserError("the transformer already has an adapter; detach it first")
         with torch.device("meta"):
             adapter.attach(Transformer(self.size))  # checks the sizes only
         self.attached = adapter
@@ -214,7 +215,7 @@ def load_base(
             the next; `high` loads all but the image encoder at once and keeps them.
 
     Raises:
-        ValueError: the model does not exist, or a part is missing or cannot be read; names the part.
+        UserError: the model does not exist, or a part is missing or cannot be read; names the part.
     """
     place = choose_device(device)
     numbers = choose_dtype(dtype, place)
@@ -226,7 +227,7 @@ def load_base(
 def load_encoders(folder: Path, *, text_length: int, device: torch.device, dtype: torch.dtype) -> Encoders:
     """The text encoder, image encoder and autoencoder of a folder in diffusers' layout.
 
-    Each is loaded on first access, which raises a ValueError if it is missing or damaged.
+    Each is loaded on first access, which raises a UserError if it is missing or damaged.
     """
     source, decode_frames = DiffusersSource(folder), load_defaults(folder).decode_frames or None
     loaders = {
@@ -242,7 +243,7 @@ def choose_device(name: torch.device | str | None) -> torch.device:
     """The named device. Default: the GPU if there is one, else the CPU.
 
     Raises:
-        ValueError: the device does not exist on this machine.
+        UserError: the device does not exist on this machine.
     """
     if name is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -250,9 +251,7 @@ def choose_device(name: torch.device | str | None) -> torch.device:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise ValueError(
-            f"device {str(name)!r} cannot be used here: {str(error).splitlines()[0]}; try 'cpu'"
-        ) from error
+        raise UserError(f"device {str(name)!r} cannot be used here: {str(error).splitlines()[0]}; try 'cpu'") from error
     return device
 
 
@@ -261,11 +260,11 @@ def choose_dtype(name: torch.dtype | str | None, device: torch.device) -> torch.
     """The named dtype, or the default for the device. Accepts torch dtypes, their names, and short names such as bf16.
 
     Raises:
-        ValueError: the dtype is not supported.
+        UserError: the dtype is not supported.
     """
     if name is None:
         return torch.float32 if device.type == "cpu" else torch.bfloat16
     found = (DTYPES | SHORT_DTYPES).get(str(name).removeprefix("torch."))
     if found is None:
-        raise ValueError(f"unknown dtype {str(name)!r}: choose {', '.join(DTYPES)}")
+        raise UserError(f"unknown dtype {str(name)!r}: choose {', '.join(DTYPES)}")
     return found

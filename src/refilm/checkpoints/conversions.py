@@ -22,6 +22,7 @@ from refilm.checkpoints.foreign import refuse_foreign
 from refilm.checkpoints.sat import SatFile, has_sat_keys, is_sat, open_sat, save_sat
 from refilm.checkpoints.sat_autoencoder import SCALES, find_sat_autoencoder, is_sat_autoencoder, load_sat_autoencoder
 from refilm.checkpoints.sources import CLIP, SNR_SHIFTS, find_t5, located
+from refilm.errors import UserError
 from refilm.files import atomic_folder, require_empty
 from refilm.sizes import Compression
 from refilm.weights.fingerprints import fingerprint
@@ -68,15 +69,15 @@ def convert(
         dtype: dtype of the written weights, `float32`, `bfloat16` or `float16`. Default: as stored.
 
     Raises:
-        ValueError: the source is none of these, or is damaged; names the file and the key. Nothing is written then.
+        UserError: the source is none of these, or is damaged; names the file and the key. Nothing is written then.
     """
     if dtype is not None and dtype not in DTYPES:
-        raise ValueError(f"unknown dtype {dtype!r}: choose {', '.join(DTYPES)}")
+        raise UserError(f"unknown dtype {dtype!r}: choose {', '.join(DTYPES)}")
     source, target = located(source), Path(target)
     if target.exists() and source.resolve() == target.resolve():
-        raise ValueError(f"{target}: is the source of the conversion; choose another target")
+        raise UserError(f"{target}: is the source of the conversion; choose another target")
     if target.is_file():
-        raise ValueError(f"{target}: already exists; choose a new name")
+        raise UserError(f"{target}: already exists; choose a new name")
     require_empty(target)
     kind = None if dtype is None else DTYPES[dtype]
     if (source / CARD).is_file():
@@ -84,13 +85,13 @@ def convert(
     if source.is_dir() and not is_sat(source):
         return _transformer_to_sat(source, target, kind)
     if source.is_file() and source.suffix not in (".safetensors", *SUFFIXES):
-        raise ValueError(f"{source}: is neither a folder nor a weights file (.safetensors, {', '.join(SUFFIXES)})")
+        raise UserError(f"{source}: is neither a folder nor a weights file (.safetensors, {', '.join(SUFFIXES)})")
     files = None if source.is_dir() else TensorFiles([source])
     if files is not None and is_sat_autoencoder(files):
         return _autoencoder(source, target, kind)
     if files is not None and not has_sat_keys(files):
         refuse_foreign(source)
-        raise ValueError(f"{source}: unknown weights format (its first key is {next(iter(files))})")
+        raise UserError(f"{source}: unknown weights format (its first key is {next(iter(files))})")
     return _sat(source, target, only=only, base=base, dtype=kind)
 
 
@@ -102,7 +103,7 @@ def _sat(
     notes = _ignored_notes(file)
     if file.sizes is None or only == "adapter":
         if file.adapter_size is None:
-            raise ValueError(f"{file.path}: contains no adapter (none of its keys has cross_attention)")
+            raise UserError(f"{file.path}: contains no adapter (none of its keys has cross_attention)")
         model = model if file.sizes is None else file.transformer()
         known = None if model is None else fingerprint(model)
         if known is None:

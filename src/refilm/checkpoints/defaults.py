@@ -55,7 +55,7 @@ def load_defaults(folder: Path) -> Defaults:
     """Read the generation defaults of a base model.
 
     Raises:
-        ValueError: `refilm.json` is damaged, or a value is out of range; names the file and the key.
+        UserError: `refilm.json` is damaged, or a value is out of range; names the file and the key.
     """
     path = folder / "refilm.json"
     return read_config(path, Defaults) if path.is_file() else Defaults()

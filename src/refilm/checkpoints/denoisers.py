@@ -16,6 +16,7 @@ from refilm.checkpoints.bases import choose_device, choose_dtype
 from refilm.checkpoints.diffusers_format import load_transformer, load_transformer_file
 from refilm.checkpoints.sat import has_sat_keys, is_sat, open_sat
 from refilm.checkpoints.sources import located
+from refilm.errors import UserError
 from refilm.model import Adapter, Transformer, swapped
 from refilm.sizes import TransformerSize
 from refilm.weights.fingerprints import fingerprint
@@ -61,7 +62,7 @@ class Denoiser:
             (B, T, C, h, w).
 
         Raises:
-            ValueError: a reference was given without an adapter, or the latents do not fit the patch size.
+            UserError: a reference was given without an adapter, or the latents do not fit the patch size.
         """
         weight = self.transformer.text_embedding.weight
         place = {"device": weight.device, "dtype": weight.dtype}
@@ -99,7 +100,7 @@ def load_denoiser(
         device: device of the weights.
 
     Raises:
-        ValueError: a file is missing or damaged, a size does not match, or the adapter belongs to another model; names
+        UserError: a file is missing or damaged, a size does not match, or the adapter belongs to another model; names
             the file and the key.
     """
     device = choose_device(device)
@@ -108,7 +109,7 @@ def load_denoiser(
     if _is_sat(folder):
         file = open_sat(folder, size=size)
         if file.sizes is None:
-            raise ValueError(f"{file.path}: contains an adapter but no transformer; use a complete checkpoint")
+            raise UserError(f"{file.path}: contains an adapter but no transformer; use a complete checkpoint")
         transformer = file.transformer(dtype=dtype, device=device)
         own = None if file.adapter_size is None else file.adapter
     else:
@@ -126,7 +127,7 @@ def _is_sat(path: Path) -> bool:
     if path.is_dir():
         return is_sat(path)
     if path.suffix not in (".safetensors", *SUFFIXES):
-        raise ValueError(f"{path}: use a folder or a weights file (.safetensors, {', '.join(SUFFIXES)})")
+        raise UserError(f"{path}: use a folder or a weights file (.safetensors, {', '.join(SUFFIXES)})")
     return has_sat_keys(TensorFiles([path]))
 
 
@@ -138,7 +139,7 @@ def _diffusers(
     folder = path / "transformer" if (path / "transformer").is_dir() else path
     transformer = load_transformer(folder, dtype=dtype, device=device)
     if size is not None and size != transformer.size:
-        raise ValueError(f"{folder / 'config.json'}: has {transformer.size}, not {size}; omit the size")
+        raise UserError(f"{folder / 'config.json'}: has {transformer.size}, not {size}; omit the size")
     return transformer
 
 

@@ -13,6 +13,7 @@ from refilm.checkpoints.foreign import foreign_kind
 from refilm.checkpoints.sat import has_sat_keys, is_sat, open_sat
 from refilm.checkpoints.sat_autoencoder import find_sat_autoencoder, is_sat_autoencoder, sat_autoencoder_fields
 from refilm.checkpoints.sources import find_t5, located
+from refilm.errors import UserError
 from refilm.sizes import AdapterSize, TransformerSize
 from refilm.weights.configs import KindConfig, read_config
 from refilm.weights.files import weight_files
@@ -52,7 +53,7 @@ def describe(source: str | Path) -> Description:
             weights file.
 
     Raises:
-        ValueError: the source is none of these, or is damaged; names the file and the key.
+        UserError: the source is none of these, or is damaged; names the file and the key.
     """
     path = located(source)
     if (path / CARD).is_file():
@@ -69,7 +70,7 @@ def describe(source: str | Path) -> Description:
         return _model(path)
     if path.suffix in (".safetensors", *SUFFIXES) and path.is_file():
         return _file(path)
-    raise ValueError(f"{path}: is neither a model's folder nor a weights file (.safetensors, {', '.join(SUFFIXES)})")
+    raise UserError(f"{path}: is neither a model's folder nor a weights file (.safetensors, {', '.join(SUFFIXES)})")
 
 
 def _adapter(path: Path) -> Description:

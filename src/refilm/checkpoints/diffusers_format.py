@@ -12,6 +12,7 @@ from pydantic import Field
 from torch import Tensor
 
 from refilm.arguments import checked
+from refilm.errors import UserError
 from refilm.files import atomic_folder, write_json
 from refilm.model import Transformer
 from refilm.model.position import RotaryPosition, SincosPosition
@@ -100,7 +101,7 @@ def load_transformer(
         device: device of the weights.
 
     Raises:
-        ValueError: a file is missing or damaged, a key or shape does not match the config, or the model is not a
+        UserError: a file is missing or damaged, a key or shape does not match the config, or the model is not a
             text-to-video CogVideoX of the first generation; names the file and the key.
     """
     folder = Path(folder)
@@ -120,11 +121,11 @@ def load_transformer_file(
         device: device of the weights.
 
     Raises:
-        ValueError: as `load_transformer` does, or the sizes are unknown.
+        UserError: as `load_transformer` does, or the sizes are unknown.
     """
     config = path.with_name("config.json")
     if size is None and not config.is_file():
-        raise ValueError(f"{path}: its sizes are unknown; put its config.json next to it, or pass size")
+        raise UserError(f"{path}: its sizes are unknown; put its config.json next to it, or pass size")
     return _filled(size or size_of(config), TensorFiles([path]), dtype=dtype, device=device)
 
 
@@ -158,16 +159,16 @@ def save_transformer(
         max_shard_size: maximum size of a file; larger checkpoints are sharded.
 
     Raises:
-        ValueError: the transformer has a custom position table, which diffusers' layout does not support; or a weight
+        UserError: the transformer has a custom position table, which diffusers' layout does not support; or a weight
             is not finite, or out of the range of `dtype`.
     """
     if not isinstance(transformer.position, SincosPosition | RotaryPosition):
-        raise ValueError("this transformer has a custom position table, which diffusers' layout does not support")
+        raise UserError("this transformer has a custom position table, which diffusers' layout does not support")
     weights, theirs = base_weights(transformer), {}
     for name, of in layout(transformer.size.layers).items():
         stored = weights[name].to("cpu", dtype)
         if not is_finite(stored):
-            raise ValueError(f"{folder}: {name} contains NaN, infinity or values beyond {stored.dtype}; nothing saved")
+            raise UserError(f"{folder}: {name} contains NaN, infinity or values beyond {stored.dtype}; nothing saved")
         for piece, rows in zip(of, stored.chunk(len(of)), strict=True):
             theirs.setdefault(piece.key, [rows] * piece.parts)[piece.part] = rows
     with atomic_folder(Path(folder), "config.json", f"{WEIGHTS}*") as temporary:
@@ -203,7 +204,7 @@ def size_of(path: Path) -> TransformerSize:
     """Read the sizes from a `config.json`.
 
     Raises:
-        ValueError: it is not the config of a text-to-video CogVideoX of the first generation; names the model.
+        UserError: it is not the config of a text-to-video CogVideoX of the first generation; names the model.
     """
     config = read_object(path)
     _refuse_others(config, path)
@@ -217,7 +218,7 @@ def frames_of(path: Path) -> int:
     """Read the default number of video frames from a `config.json`; 49 if it has none.
 
     Raises:
-        ValueError: the value is invalid; names the file and the key.
+        UserError: the value is invalid; names the file and the key.
     """
     return read_config(path, _Frames).sample_frames
 
@@ -225,20 +226,20 @@ def frames_of(path: Path) -> int:
 def _refuse_others(config: dict[str, Any], path: Path) -> None:
     kind = config.get("_class_name", _CLASS)
     if kind != _CLASS:
-        raise ValueError(f"{path}: is the config of a {kind!r:.60}; refilm supports {_CLASS}")
+        raise UserError(f"{path}: is the config of a {kind!r:.60}; refilm supports {_CLASS}")
     which = "refilm supports text-to-video models of the first generation, CogVideoX-2B and 5B"
     patch = config.get("patch_size_t")
     if patch is not None or config.get("ofs_embed_dim"):
-        raise ValueError(f"{path}: is CogVideoX 1.5, whose patches span frames (patch_size_t {patch!r:.60}); {which}")
+        raise UserError(f"{path}: is CogVideoX 1.5, whose patches span frames (patch_size_t {patch!r:.60}); {which}")
     channels = config.get("in_channels"), config.get("out_channels")
     if config.get("use_learned_positional_embeddings") or channels[0] != channels[1]:
-        raise ValueError(
+        raise UserError(
             f"{path}: is an image-to-video CogVideoX, with {channels[0]!r:.60} - {channels[1]!r:.60} additional latent "
             f"channels for an image; {which}"
         )
     for key, value in _FIXED.items():
         if config.get(key, value) != value:
-            raise ValueError(f"{path}: {key}: must be {value!r} (received {config[key]!r:.60})")
+            raise UserError(f"{path}: {key}: must be {value!r} (received {config[key]!r:.60})")
 
 
 def config_of(size: TransformerSize, *, frames: int = 49) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from refilm.errors import UserError
 from refilm.sizes import Heads, Layers, Width
 from refilm.weights.configs import Config, Fraction, Small
 
@@ -25,9 +26,9 @@ class ClipFields(Config):
     @model_validator(mode="after")
     def _whole(self) -> "ClipFields":
         if self.hidden_size % self.num_attention_heads:
-            raise ValueError("hidden_size: must be a multiple of num_attention_heads")
+            raise UserError("hidden_size: must be a multiple of num_attention_heads")
         if self.image_size < self.patch_size:
-            raise ValueError("image_size: must be at least patch_size")
+            raise UserError("image_size: must be at least patch_size")
         return self
 
 
@@ -86,5 +87,5 @@ class ImageProcessorFields(Config):
     @model_validator(mode="after")
     def _divisible(self) -> "ImageProcessorFields":
         if self.image_std is not None and not all(self.image_std):
-            raise ValueError("image_std: must not be 0")
+            raise UserError("image_std: must not be 0")
         return self

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
+from refilm.errors import UserError
 from refilm.weights.pickles import SUFFIXES
 from refilm.weights.tensors import TensorFiles
 
@@ -30,17 +31,17 @@ def refuse_foreign(path: Path) -> None:
     """Reject an adapter of another kind.
 
     Raises:
-        ValueError: it is one; names the kind and what refilm supports.
+        UserError: it is one; names the kind and what refilm supports.
     """
     kind = foreign_kind(path)
     if kind is not None:
-        raise ValueError(f"{path}: is {kind}, which refilm cannot use; {_SUPPORTED}")
+        raise UserError(f"{path}: is {kind}, which refilm cannot use; {_SUPPORTED}")
 
 
 def _keys(file: Path) -> list[str]:
     try:
         return list(TensorFiles([file]))
-    except ValueError:  # the error is raised when its weights are loaded
+    except UserError:  # the error is raised when its weights are loaded
         return []
 
 

@@ -28,7 +28,7 @@ def load_image_encoder(
     """Load a CLIP vision tower and its image processor; the text tower of a complete CLIP is ignored.
 
     Raises:
-        ValueError: a part is missing, damaged or of another kind; names it.
+        UserError: a part is missing, damaged or of another kind; names it.
     """
     from transformers import CLIPVisionConfig, CLIPVisionModel
 
@@ -53,7 +53,7 @@ def load_image_processor(folder: Path) -> "BaseImageProcessor":
     """Load CLIP's image processor.
 
     Raises:
-        ValueError: it is missing or damaged, or requires custom code.
+        UserError: it is missing or damaged, or requires custom code.
     """
     from transformers import AutoImageProcessor
 

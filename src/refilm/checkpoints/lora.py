@@ -9,6 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from refilm.errors import UserError
 from refilm.model import Adapter, Transformer
 from refilm.settings import Settings
 from refilm.sizes import AdapterSize
@@ -49,7 +50,7 @@ class TunedAdapter(Adapter):
         """Fill the reference slots, and inject the LoRA.
 
         Raises:
-            ValueError: the sizes do not match, another adapter is attached, no layer matches, or peft is not installed.
+            UserError: the sizes do not match, another adapter is attached, no layer matches, or peft is not installed.
         """
         layers = self._targets(transformer)
         self._require_rank(len(layers))
@@ -73,7 +74,7 @@ class TunedAdapter(Adapter):
         linear = [n for n, module in transformer.named_modules() if isinstance(module, nn.Linear)]
         for end in self.lora.targets:
             if not any(f".{name}".endswith(f".{end}") for name in linear):
-                raise ValueError(
+                raise UserError(
                     f"{self.name}: targets: no linear layer of the transformer is called {end!r}: use name suffixes "
                     "such as attention.out or mlp.0"
                 )
@@ -85,16 +86,16 @@ class TunedAdapter(Adapter):
         for name, weight in given.items():
             rank = weight.shape[:1] if ".lora_A" in name else weight.shape[1:2]
             if weight.ndim != 2 or rank != (self.lora.rank,):
-                raise ValueError(f"{self.name}: {name} has shape {tuple(weight.shape)}, not of rank {self.lora.rank}")
+                raise UserError(f"{self.name}: {name} has shape {tuple(weight.shape)}, not of rank {self.lora.rank}")
         if self.weights is not None and len(given) != 2 * layers:
-            raise ValueError(f"{self.name}: {len(given)} weights, but {layers} layers with two weights each")
+            raise UserError(f"{self.name}: {len(given)} weights, but {layers} layers with two weights each")
 
     def _fill(self, fresh: Mapping[str, nn.Parameter], weights: Mapping[str, Tensor]) -> None:
         for name in sorted(fresh.keys() ^ weights.keys()):
-            raise ValueError(f"{self.name}: {'missing' if name in fresh else 'surplus'} key {name}")
+            raise UserError(f"{self.name}: {'missing' if name in fresh else 'surplus'} key {name}")
         for name, parameter in fresh.items():
             if parameter.shape != weights[name].shape:
-                raise ValueError(
+                raise UserError(
                     f"{self.name}: {name} has shape {tuple(weights[name].shape)}, not {tuple(parameter.shape)}"
                 )
             with torch.no_grad():
@@ -105,7 +106,7 @@ def _inject(transformer: Transformer, lora: LoraSettings, layers: list[str]) -> 
     try:
         from peft import LoraConfig, inject_adapter_in_model
     except ImportError as error:
-        raise ValueError('lora: LoRA needs peft: pip install "refilm[lora]"') from error
+        raise UserError('lora: LoRA needs peft: pip install "refilm[lora]"') from error
     flags = {name: p.requires_grad for name, p in transformer.named_parameters()}
     inject_adapter_in_model(LoraConfig(r=lora.rank, lora_alpha=lora.alpha, target_modules=layers), transformer)
     for name, parameter in transformer.named_parameters():  # restore the trainable flags that peft changed

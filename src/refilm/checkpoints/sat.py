@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from refilm.checkpoints.sat_sizes import ROTATIONS, TABLE, SatSizes, StoredPosition, layers_in, read_sizes
+from refilm.errors import UserError
 from refilm.files import atomic_file, atomic_folder, read_text, write_text
 from refilm.model import Adapter, Transformer
 from refilm.model.position import sincos_table
@@ -104,7 +105,7 @@ class SatFile:
         """The size of the adapter in the file, if there is one.
 
         Raises:
-            ValueError: the number of heads is unknown.
+            UserError: the number of heads is unknown.
         """
         prefix = f"{self.prefix}transformer.layers."
         layers = layers_in([key for key in self.cross_attention if _NEVER_CALLED not in key], prefix)
@@ -113,11 +114,11 @@ class SatFile:
         width = self.cross_attention.shape(f"{prefix}0.cross_attention.query.weight", 2)[0]
         known = self.given if self.sizes is None else self.sizes.size
         if known is None and width not in _WIDTHS:
-            raise ValueError(f"{self.path}: the number of heads of this adapter is unknown; pass its base model")
+            raise UserError(f"{self.path}: the number of heads of this adapter is unknown; pass its base model")
         head_dim = _HEAD_DIM if known is None else known.head_dim
         shape = (0, width) if self.projection is None else self.cross_attention.shape(f"{self.projection}.weight", 2)
         if width % head_dim:
-            raise ValueError(f"{self.path}: {width} channels cannot be divided into heads of {head_dim}")
+            raise UserError(f"{self.path}: {width} channels cannot be divided into heads of {head_dim}")
         found = {"layers": layers, "heads": width // head_dim, "head_dim": head_dim, "reference_dim": shape[1]}
         return validated(found, AdapterSize, self.path)
 
@@ -125,7 +126,7 @@ class SatFile:
         """Load the transformer.
 
         Raises:
-            ValueError: a key, shape or value is invalid; names the file and the key.
+            UserError: a key, shape or value is invalid; names the file and the key.
         """
         assert self.sizes is not None
         with torch.device("meta"):
@@ -140,7 +141,7 @@ class SatFile:
         """Load the adapter. Without a projection in the file it uses references unchanged.
 
         Raises:
-            ValueError: as `transformer` does.
+            UserError: as `transformer` does.
         """
         size = self.adapter_size
         assert size is not None
@@ -166,7 +167,7 @@ def open_sat(source: Path, *, size: TransformerSize | None = None) -> SatFile:
         size: sizes of the transformer. Default: inferred from the weights (see `sat_sizes`).
 
     Raises:
-        ValueError: a file is missing, damaged, or not from a supported CogVideoX; names the file and the key.
+        UserError: a file is missing, damaged, or not from a supported CogVideoX; names the file and the key.
     """
     path = sat_path(source)
     files = TensorFiles([path])
@@ -174,7 +175,7 @@ def open_sat(source: Path, *, size: TransformerSize | None = None) -> SatFile:
     prefix = PREFIX if any(key.startswith(PREFIX) for key in keys) else ""
     projections = sorted({match[1] for key in keys if (match := _PROJECTION_KEY.fullmatch(key))})
     if len(projections) > 1:
-        raise ValueError(f"{path}: several image projections, {' and '.join(projections)}; refilm supports one")
+        raise UserError(f"{path}: several image projections, {' and '.join(projections)}; refilm supports one")
     projection = projections[0] if projections else None
     mine, layers, rest = [], [], []
     for key in keys:
@@ -189,7 +190,7 @@ def open_sat(source: Path, *, size: TransformerSize | None = None) -> SatFile:
     computed = [key for key in mine if key.removeprefix(prefix) in (TABLE, *ROTATIONS)]
     base.drop(*computed)
     if not mine and not any(_ADAPTER_KEY.match(key.removeprefix(prefix)) for key in layers):
-        raise ValueError(f"{path}: contains no CogVideoX weights (its first key is {keys[0]})")
+        raise UserError(f"{path}: contains no CogVideoX weights (its first key is {keys[0]})")
     return SatFile(path, prefix, base, files.only(layers), projection, sizes, size, tuple(rest + computed))
 
 
@@ -197,7 +198,7 @@ def sat_path(source: Path) -> Path:
     """The file of a checkpoint.
 
     Raises:
-        ValueError: the folder has no such file or several; names the missing file.
+        UserError: the folder has no such file or several; names the missing file.
     """
     if not source.is_dir():
         return source
@@ -209,16 +210,16 @@ def sat_path(source: Path) -> Path:
         places = [path for path in (folder / _STATES, *sorted(folder.glob(f"*/{_STATES}"))) if path.is_file()]
         if len(places) > 1:
             steps = ", ".join(path.parent.name for path in places)
-            raise ValueError(f"{latest}: no such file; create it with the name of one checkpoint, one of {steps}")
+            raise UserError(f"{latest}: no such file; create it with the name of one checkpoint, one of {steps}")
         if not places:
-            raise ValueError(f"{latest}: no such file; in a SAT checkpoint it names the folder of the weights")
+            raise UserError(f"{latest}: no such file; in a SAT checkpoint it names the folder of the weights")
         return places[0]
     name = read_text(latest).strip()
     if name in ("", "..") or Path(name).name != name:
-        raise ValueError(f"{latest}: must name a folder next to it (received {name[:60]!r})")
+        raise UserError(f"{latest}: must name a folder next to it (received {name[:60]!r})")
     others = sorted(path.name for path in (folder / name).glob("mp_rank_*_model_states.pt"))[1:]
     if others:
-        raise ValueError(
+        raise UserError(
             f"{folder / name}: weights are split for several GPUs ({others[0]}); merge them with SAT's tool"
         )
     return folder / name / _STATES
@@ -254,7 +255,7 @@ def save_sat(
         latent_frames: number of latent frames in the position table.
 
     Raises:
-        ValueError: the adapter normalizes its queries, which SAT does not support.
+        UserError: the adapter normalizes its queries, which SAT does not support.
     """
     weights: dict[str, Tensor] = {}
     if transformer is not None:
@@ -265,7 +266,7 @@ def save_sat(
             weights[PREFIX + TABLE] = table.to(weights[f"{PREFIX}mixins.patch_embed.proj.weight"].dtype)
     if adapter is not None:
         if adapter.size.query_norm:
-            raise ValueError(
+            raise UserError(
                 "this adapter normalizes its queries (query_norm), which SAT does not support; an adapter trained with "
                 "query_norm = false can be converted"
             )

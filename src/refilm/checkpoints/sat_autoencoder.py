@@ -41,7 +41,7 @@ def load_sat_autoencoder(
         device: device of the weights.
 
     Raises:
-        ValueError: the file is missing, damaged, or not an autoencoder; names the file and the key.
+        UserError: the file is missing, damaged, or not an autoencoder; names the file and the key.
     """
     files = TensorFiles([path])
     files.drop(*[key for key in files if key.startswith("loss.")])  # only used in training
@@ -55,7 +55,7 @@ def sat_autoencoder_fields(files: TensorFiles, *, scaling_factor: float) -> Auto
     """The content of diffusers' `config.json`, inferred from the shapes of the weights.
 
     Raises:
-        ValueError: a required weight is missing or has an invalid shape; names the file and the key.
+        UserError: a required weight is missing or has an invalid shape; names the file and the key.
     """
     levels = layers_in(files, "encoder.down.")
     found = {
@@ -81,7 +81,7 @@ def find_sat_autoencoder(folder: Path) -> Path | None:
     """Find the autoencoder of a SAT checkpoint: in its folder, or in a folder called `vae`.
 
     Raises:
-        ValueError: a candidate file is damaged; names it.
+        UserError: a candidate file is damaged; names it.
     """
     beside = [folder.parent] if folder.name == "transformer" else []
     for place in (folder, *beside):

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from refilm.errors import UserError
 from refilm.model.position import sincos_table
 from refilm.sizes import Grid, TransformerSize, cogvideox_2b, cogvideox_5b
 from refilm.weights.configs import validated
@@ -47,7 +48,7 @@ def read_sizes(files: TensorFiles, prefix: str, given: TransformerSize | None) -
         given: the sizes, if known; the table is still read from the file.
 
     Raises:
-        ValueError: a required weight is missing, or refilm does not support the model; names the file.
+        UserError: a required weight is missing, or refilm does not support the model; names the file.
     """
     refuse_others(files, prefix)
     table = files.tensor(prefix + TABLE) if prefix + TABLE in files else None
@@ -56,14 +57,14 @@ def read_sizes(files: TensorFiles, prefix: str, given: TransformerSize | None) -
     if size.position == "rotary" or table is None:
         return SatSizes(size, None, None)
     if table.ndim != 3 or table.shape[0] != 1 or table.shape[2] != size.width or table.dtype not in DTYPES.values():
-        raise ValueError(f"{files.name}: {prefix + TABLE} has shape {tuple(table.shape)}, not (1, ..., {size.width})")
+        raise UserError(f"{files.name}: {prefix + TABLE} has shape {tuple(table.shape)}, not (1, ..., {size.width})")
     if not is_finite(table):
-        raise ValueError(f"{files.name}: {prefix + TABLE} contains NaN or infinity")
+        raise UserError(f"{files.name}: {prefix + TABLE} contains NaN or infinity")
     geometry = geometry_of(table[0])
     if geometry is None:
         text = size.text_length if given is not None else text_rows(table[0])
         if not 0 < text < table.shape[1] or table[0, :text].any():
-            raise ValueError(
+            raise UserError(
                 f"{files.name}: {prefix + TABLE} is not CogVideoX's table, which has zeros for the text's tokens"
             )
         return SatSizes(replace(size, text_length=text), None, table[0, text:])
@@ -82,16 +83,16 @@ def refuse_others(files: TensorFiles, prefix: str) -> None:
     """Reject variants of CogVideoX that refilm does not support.
 
     Raises:
-        ValueError: the model is such a variant; names it.
+        UserError: the model is such a variant; names it.
     """
     patches = files.shape(f"{prefix}mixins.patch_embed.proj.weight")
     if len(patches) == 2 or any(key.startswith(f"{prefix}ofs_embed.") for key in files):
-        raise ValueError(f"{files.name}: is CogVideoX 1.5, whose patches span frames; {_SUPPORTED}")
+        raise UserError(f"{files.name}: is CogVideoX 1.5, whose patches span frames; {_SUPPORTED}")
     if len(patches) != 4 or patches[2] != patches[3] or 0 in patches:
-        raise ValueError(f"{files.name}: {prefix}mixins.patch_embed.proj.weight has shape {patches}; {_SUPPORTED}")
+        raise UserError(f"{files.name}: {prefix}mixins.patch_embed.proj.weight has shape {patches}; {_SUPPORTED}")
     out = files.shape(f"{prefix}mixins.final_layer.linear.weight", 2)[0] // patches[2] ** 2
     if patches[1] != out:
-        raise ValueError(
+        raise UserError(
             f"{files.name}: is an image-to-video CogVideoX, with {patches[1]} - {out} additional latent channels "
             f"for an image; {_SUPPORTED}"
         )
@@ -101,7 +102,7 @@ def _by_shapes(files: TensorFiles, prefix: str, *, has_table: bool) -> Transform
     width, channels, patch, _ = files.shape(f"{prefix}mixins.patch_embed.proj.weight", 4)
     (head_dim,) = files.shape(f"{prefix}mixins.adaln_layer.query_layernorm_list.0.weight", 1)
     if width % head_dim:
-        raise ValueError(f"{files.name}: {width} channels cannot be divided into heads of {head_dim}")
+        raise UserError(f"{files.name}: {width} channels cannot be divided into heads of {head_dim}")
     found = {
         "layers": layers_in(files, f"{prefix}transformer.layers."),
         "heads": width // head_dim,
@@ -213,7 +214,7 @@ class StoredPosition(nn.Module):
 
     def forward(self, video: Tensor, grid: Grid) -> Tensor:
         if grid.tokens > len(self.table):
-            raise ValueError(f"{grid.tokens} video tokens: this model's position table has {len(self.table)}")
+            raise UserError(f"{grid.tokens} video tokens: this model's position table has {len(self.table)}")
         return video + self.table[: grid.tokens].to(video.dtype)
 
     def rotary(self, grid: Grid, like: Tensor) -> None:

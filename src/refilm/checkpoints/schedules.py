@@ -5,6 +5,7 @@ from pathlib import Path
 from refilm.arguments import checked
 from refilm.checkpoints.fields import ScheduleFields
 from refilm.diffusion import Schedule, scaled_linear
+from refilm.errors import UserError
 from refilm.files import atomic_folder, write_json
 from refilm.weights.configs import read_config
 
@@ -17,7 +18,7 @@ def load_schedule(folder: Path | str) -> Schedule:
     """Load the schedule from a folder with `scheduler_config.json`; in a pipeline's folder it is `scheduler`.
 
     Raises:
-        ValueError: the file is missing, damaged, or has another kind of schedule; names the file and the key.
+        UserError: the file is missing, damaged, or has another kind of schedule; names the file and the key.
     """
     path = Path(folder) / _SCHEDULE
     config = read_config(path, ScheduleFields)
@@ -29,8 +30,8 @@ def load_schedule(folder: Path | str) -> Schedule:
             snr_shift=config.snr_shift_scale,
             zero_terminal_snr=config.rescale_betas_zero_snr,
         )
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
 
 
 @checked
@@ -46,7 +47,7 @@ def save_schedule(
     """Write a schedule for diffusers and `load_schedule`, and return it. Arguments as in `scaled_linear`.
 
     Raises:
-        ValueError: the values do not give a decreasing schedule.
+        UserError: the values do not give a decreasing schedule.
     """
     schedule = scaled_linear(
         beta_start=beta_start, beta_end=beta_end, steps=steps, snr_shift=snr_shift, zero_terminal_snr=zero_terminal_snr

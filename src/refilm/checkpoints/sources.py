@@ -25,6 +25,7 @@ from refilm.checkpoints.sat_autoencoder import (
 from refilm.checkpoints.schedules import load_schedule
 from refilm.diffusion import Schedule, scaled_linear
 from refilm.encoders import Fit, HiddenState, ImageEncoder, LatentCodec, TextEncoder
+from refilm.errors import UserError
 from refilm.files import atomic_file, link_or_copy
 from refilm.hub import fetched, is_hub_id
 from refilm.model import Adapter, Transformer
@@ -96,7 +97,7 @@ class SatSource:
         self.folder = folder
         file = open_sat(folder)
         if file.sizes is None:
-            raise ValueError(f"{file.path}: contains an adapter but no transformer; use a complete checkpoint")
+            raise UserError(f"{file.path}: contains an adapter but no transformer; use a complete checkpoint")
         self.size: TransformerSize = file.sizes.size
         """Sizes of the transformer."""
 
@@ -131,13 +132,13 @@ class SatSource:
         """The adapter in the checkpoint, if there is one.
 
         Raises:
-            ValueError: it has no image projection and cannot encode images.
+            UserError: it has no image projection and cannot encode images.
         """
         file = open_sat(self.folder)
         if file.adapter_size is None:
             return None
         if file.projection is None:
-            raise ValueError(
+            raise UserError(
                 f"{file.path}: its adapter has no image projection; load the base model without it (adapter None), or "
                 "the transformer with refilm.checkpoints.load_denoiser"
             )
@@ -146,7 +147,7 @@ class SatSource:
     def _t5(self) -> tuple[Path, Path]:
         places = find_t5(self.folder)
         if places is None:
-            raise ValueError(
+            raise UserError(
                 f"{self.folder}: no T5 in it or next to it; add a folder t5-v1_1-xxl with config.json, weights and "
                 "spiece.model (text_encoder/ and tokenizer/ of THUDM/CogVideoX-2b combined)"
             )
@@ -155,7 +156,7 @@ class SatSource:
     def _autoencoder(self) -> Path:
         path = find_sat_autoencoder(self.folder)
         if path is None:
-            raise ValueError(f"{self.folder}: no autoencoder in it; copy 3d-vae.pt there, or to a subfolder vae")
+            raise UserError(f"{self.folder}: no autoencoder in it; copy 3d-vae.pt there, or to a subfolder vae")
         return path
 
 
@@ -167,7 +168,7 @@ def open_source(source: str | Path, *, weights: bool = True) -> DiffusersSource 
         weights: whether to download the weights from the Hub as well.
 
     Raises:
-        ValueError: the model does not exist; lists the allowed sources.
+        UserError: the model does not exist; lists the allowed sources.
     """
     folder = base_folder(source, weights=weights)
     return SatSource(folder) if is_sat(folder) else DiffusersSource(folder)
@@ -177,14 +178,14 @@ def located(source: str | Path) -> Path:
     """The local path of any weights: `pocket`, a file or folder, or a base model or adapter on the Hub.
 
     Raises:
-        ValueError: the file or folder does not exist, or the download failed; says what to do.
+        UserError: the file or folder does not exist, or the download failed; says what to do.
     """
     if is_hub_id(source):
         folder = fetched(str(source), ADAPTER)
         return folder if (folder / ADAPTER[0]).is_file() else base_folder(source)
     path = POCKET if str(source) == "pocket" else Path(source)
     if not path.exists():
-        raise ValueError(f"{path}: no such file or folder")
+        raise UserError(f"{path}: no such file or folder")
     return path
 
 
@@ -192,12 +193,12 @@ def base_folder(source: str | Path, *, weights: bool = True) -> Path:
     """The local folder of a base model, downloaded from the Hub if needed, with or without weights.
 
     Raises:
-        ValueError: the model does not exist; lists the allowed sources.
+        UserError: the model does not exist; lists the allowed sources.
     """
     if is_hub_id(source):
         folder = fetched(str(source), _BASE if weights else (*_PLAIN, *_TOKENIZER, "*/config.json"))
         if not _is_pipeline(folder):
-            raise ValueError(
+            raise UserError(
                 f"{source}: its folder in the Hub's cache ({folder}) is not a base model: transformer/config.json is "
                 "missing; download it again, or use another model"
             )
@@ -205,7 +206,7 @@ def base_folder(source: str | Path, *, weights: bool = True) -> Path:
     folder = POCKET if source == "pocket" else Path(source)
     if not _is_pipeline(folder) and not is_sat(folder):
         refuse_foreign(folder)
-        raise ValueError(
+        raise UserError(
             f"unknown base model {str(source)!r}: use 'pocket', a folder in diffusers' layout "
             "(model_index.json, transformer/, vae/, text_encoder/, ...), a SAT checkpoint's folder (latest, 1/, ...), "
             "or a Hub id such as THUDM/CogVideoX-2b"
@@ -217,11 +218,11 @@ def whole_base(source: str | Path) -> Path:
     """The folder of a base model in diffusers' layout with all parts, from which another can be created.
 
     Raises:
-        ValueError: the model does not exist, or is in SAT layout.
+        UserError: the model does not exist, or is in SAT layout.
     """
     folder = base_folder(source)
     if is_sat(folder):
-        raise ValueError(f"{folder}: is in SAT layout; convert it to diffusers' layout: refilm convert {folder} OUT")
+        raise UserError(f"{folder}: is in SAT layout; convert it to diffusers' layout: refilm convert {folder} OUT")
     return folder
 
 
@@ -273,7 +274,7 @@ def open_image_encoder(
         device: device of the weights.
 
     Raises:
-        ValueError: it cannot be found or read; says how to fix it.
+        UserError: it cannot be found or read; says how to fix it.
     """
     place, processor = folder / "image_encoder", folder / "image_processor"
     if name is not None or not place.is_dir():
@@ -285,8 +286,8 @@ def open_image_encoder(
 def _fetched_encoder(name: str) -> Path:
     try:
         return fetched(name, _ENCODER)
-    except ValueError as error:
-        raise ValueError(f"the image encoder {error}; or pass its folder as image_encoder (--image-encoder)") from error
+    except UserError as error:
+        raise UserError(f"the image encoder {error}; or pass its folder as image_encoder (--image-encoder)") from error
 
 
 def _is_pipeline(folder: Path) -> bool:

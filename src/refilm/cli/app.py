@@ -18,7 +18,8 @@ from refilm.cli.lazy import LazyGroup
 from refilm.cli.stopping import Terminated, terminable
 from refilm.cli.streams import install_safe_streams
 from refilm.cli.threads import let_waiting_threads_sleep
-from refilm.files import describe
+from refilm.errors import UserError
+from refilm.files import system_errors
 from refilm.names import unknown_option
 
 QUIET = {"TRANSFORMERS_VERBOSITY": "error", "DIFFUSERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
@@ -38,7 +39,10 @@ class DataCommands(LazyGroup):
 
 
 class Commands(LazyGroup):
-    """Prints an error that the user can fix in one line, with exit code 2; `--debug` shows its traceback."""
+    """Prints an error that the user can fix in one line, with exit code 2; `--debug` shows its traceback.
+
+    Any other exception is a bug and keeps its traceback; Python then exits with code 1.
+    """
 
     places: ClassVar = {
         "generate": "refilm.cli.generate:generate",
@@ -51,13 +55,12 @@ class Commands(LazyGroup):
 
     def invoke(self, ctx: Any) -> Any:
         try:
-            with terminable():
+            with terminable(), system_errors():
                 return super().invoke(ctx)
-        except (ValueError, OSError, FloatingPointError) as error:
+        except UserError as error:
             if ctx.params["debug"]:
                 traceback.print_exc()
-            words = describe(error) if isinstance(error, OSError) else str(error)
-            print_error(f"error: {' '.join(words.split())}")
+            print_error(f"error: {' '.join(str(error).split())}")
             raise typer.Exit(2) from error
         except KeyboardInterrupt:
             print_error("stopped")
@@ -119,4 +122,8 @@ def main() -> None:
             logging.getLogger(name).setLevel(logging.CRITICAL)
     keep_freed_memory()
     let_waiting_threads_sleep()
-    app()
+    try:
+        app()
+    except Exception as error:
+        error.add_note("This is a bug in refilm. Please report it with the lines above.")
+        raise

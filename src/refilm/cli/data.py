@@ -163,7 +163,7 @@ def _settings(
     from refilm.data.checking import CheckSettings
 
     height, width = size_of(size)
-    return CheckSettings(
+    return CheckSettings.of(
         frames=frames or defaults.frames,
         fps=fps or defaults.fps,
         height=height or defaults.height,

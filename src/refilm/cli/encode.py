@@ -84,13 +84,13 @@ def encode(
             print_error(
                 f"{manifest}: {checked.long_captions} captions have more than {tokens} tokens and are truncated"
             )
-        settings = EncodeSettings(
+        settings = EncodeSettings.of(
             frames=own.frames if frames is None else frames,
             fps=own.fps if fps is None else fps,
             height=height or own.height,
             width=width or own.width,
             buckets=buckets,
-            views=AugmentationSettings(count=views, flip=flip),
+            views=AugmentationSettings.of(count=views, flip=flip),
             batch=batch,
             workers=workers,
             patience=patience,

@@ -9,6 +9,7 @@ import typer
 
 from refilm.cli.console import bar, clock, help_of, named, print_error, print_line, working
 from refilm.cli.options import Base, Device, Dtype, ImageEncoder, Seed, size_of, steps_of
+from refilm.errors import UserError
 from refilm.generation.request import GuidanceScheduleName, KernelName, Request, SamplerName
 
 
@@ -94,7 +95,7 @@ def generate(
     height, width = size_of(size)
     explain = explain or explain_steps is not None
     if explain and reference is None:
-        raise ValueError("--explain shows which parts of a reference image were used: give one with --reference")
+        raise UserError("--explain shows which parts of a reference image were used: give one with --reference")
     seed = random.randrange(2**31) if seed is None else seed
     with working("loading"):
         from refilm.generation import AttentionMaps, load

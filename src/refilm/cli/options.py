@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from refilm.errors import UserError
+
 Base = Annotated[
     str, typer.Option(help="Base model: pocket (included), a Hub id, or a folder in diffusers' layout or SAT format.")
 ]
@@ -36,13 +38,13 @@ def size_of(text: str | None) -> tuple[int | None, int | None]:
     """Height and width, from "WIDTHxHEIGHT"; (None, None) for None.
 
     Raises:
-        ValueError: the text has another form.
+        UserError: the text has another form.
     """
     if text is None:
         return None, None
     match = re.fullmatch(r"(\d+)\s*[xX×]\s*(\d+)", text.strip())
     if match is None:
-        raise ValueError(f"--size {text!r}: give width x height in pixels, for instance 720x480")
+        raise UserError(f"--size {text!r}: give width x height in pixels, for instance 720x480")
     width, height = map(int, match.groups())
     return height, width
 
@@ -51,13 +53,13 @@ def steps_of(text: str | None, steps: int) -> range | None:
     """A range of sampler steps, from "FIRST-LAST", both counted from 1; None for None.
 
     Raises:
-        ValueError: the text has another form, or the steps do not exist.
+        UserError: the text has another form, or the steps do not exist.
     """
     if text is None:
         return None
     match = re.fullmatch(r"(\d+)-(\d+)", text.strip())
     if match is None or not 1 <= int(match[1]) <= int(match[2]) <= steps:
-        raise ValueError(
+        raise UserError(
             f"--explain-steps {text!r}: give the first and the last of {steps} steps, for instance 1-{steps}"
         )
     return range(int(match[1]) - 1, int(match[2]))

@@ -5,12 +5,11 @@ from typing import Annotated
 
 import typer
 from PIL import ImageColor
-from pydantic import ValidationError
 
 from refilm.cli.console import bar, print_error, print_line, working
 from refilm.cli.data import AllowOutside, Manifest
 from refilm.cli.options import Base
-from refilm.settings import explain
+from refilm.errors import UserError
 
 
 def prepare(
@@ -83,18 +82,15 @@ def prepare(
     from refilm.data.preparing import prepare as steps
 
     own = load_defaults(open_source(base, weights=False).folder)
-    try:
-        settings = PrepareSettings(
-            min_distance=min_distance,
-            frames=frames or own.frames,
-            fps=fps or own.fps,
-            candidates=candidates,
-            cut_out=cut_out,
-            background=color_of(background),
-            seed=seed,
-        )
-    except ValidationError as error:
-        raise ValueError(explain(error)) from error
+    settings = PrepareSettings.of(
+        min_distance=min_distance,
+        frames=frames or own.frames,
+        fps=fps or own.fps,
+        candidates=candidates,
+        cut_out=cut_out,
+        background=color_of(background),
+        seed=seed,
+    )
     with working("reading the manifest"):
         examples = read_examples(manifest, allow_outside=allow_outside)
         remover = background_remover(model) if remove_background else None
@@ -116,12 +112,12 @@ def color_of(text: str) -> tuple[int, int, int]:
     """Red, green and blue, from a color's name or "#rrggbb".
 
     Raises:
-        ValueError: the text is not a color.
+        UserError: the text is not a color.
     """
     try:
         red, green, blue, *_ = ImageColor.getrgb(text)
     except ValueError as error:
-        raise ValueError(
+        raise UserError(
             f"--background {text!r}: is not a color; give a name, or red, green and blue as #rrggbb"
         ) from error
     return red, green, blue

@@ -15,6 +15,7 @@ from pathlib import Path
 import typer
 
 from refilm.cli.console import print_error
+from refilm.errors import NotFiniteError
 from refilm.training.engine.signals import Stopped
 
 ENDED = 3
@@ -53,8 +54,8 @@ def exiting(words: list[str], folder: Path, *, first: bool) -> Iterator[None]:
         code, why = (SAVED, why) if left.stopped.signal else (ENDED, left.stopped.reason)
     except KeyboardInterrupt:
         code = AT_ONCE
-    except FloatingPointError as error:
-        raise FloatingPointError(f"{error}; {_kept(words, folder)}") from error
+    except NotFiniteError as error:
+        raise NotFiniteError(f"{error}; {_kept(words, folder)}") from error
     else:
         return
     if first:

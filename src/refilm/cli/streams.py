@@ -11,6 +11,8 @@ import os
 import sys
 from typing import Any, TextIO
 
+from refilm.errors import MachineError
+
 GONE = {errno.EPIPE, errno.EBADF, errno.EIO}  # no reader: a closed pipe, descriptor or terminal
 
 
@@ -65,9 +67,9 @@ def require_printed() -> None:
     """Check that all output of a command was written, unless its reader closed the pipe.
 
     Raises:
-        OSError: output was lost, for instance because the disk is full.
+        MachineError: output was lost, for instance because the disk is full.
     """
     sys.stdout.flush()
     raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
     if isinstance(raw, SafeOutput) and raw.failure is not None and raw.failure.errno not in GONE:
-        raise OSError(f"standard output: {raw.failure.strerror}; the output is incomplete")
+        raise MachineError(f"standard output: {raw.failure.strerror}; the output is incomplete")

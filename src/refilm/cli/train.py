@@ -14,6 +14,7 @@ from refilm.cli.run_display import RunDisplay, display_for
 from refilm.cli.stopped_runs import StoppedEarly, exiting, ignore_signals, report_stopping
 from refilm.cli.streams import require_printed
 from refilm.cli.trials import report_dry_run, report_self_test
+from refilm.errors import UserError
 from refilm.training.engine.signals import Stopped, stoppable
 
 if TYPE_CHECKING:
@@ -118,13 +119,13 @@ def changes_of(texts: list[str]) -> dict[str, Any]:
     """Settings from "name=value". The value is parsed as TOML, or taken as a string if it is not TOML.
 
     Raises:
-        ValueError: the name or the "=" is missing.
+        UserError: the name or the "=" is missing.
     """
     changes = {}
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals or not all(name.split(".")):
-            raise ValueError(f"--set {text!r}: give a setting's dotted name and its value, for instance loop.steps=10")
+            raise UserError(f"--set {text!r}: give a setting's dotted name and its value, for instance loop.steps=10")
         changes[name.strip()] = _value(value)
     return changes
 

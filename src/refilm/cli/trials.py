@@ -7,6 +7,7 @@ import typer
 
 from refilm.cli.console import print_line, screen
 from refilm.cli.run_display import RunDisplay, size, table_of
+from refilm.errors import UserError
 
 if TYPE_CHECKING:
     from refilm.training.overfit import OverfitProgress
@@ -22,7 +23,7 @@ def report_self_test(recipe: Path, clips: int, changes: dict[str, Any], display:
 
         made = read_recipe(recipe, changes)
         if not isinstance(made, AdapterRecipe | BaseRecipe):
-            raise ValueError(f"{recipe}: stage {made.stage} has no self-test; remove --overfit")
+            raise UserError(f"{recipe}: stage {made.stage} has no self-test; remove --overfit")
         events = self_test(made, clips)
         while True:
             try:

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 from pydantic import Field, model_validator
 
+from refilm.errors import UserError
 from refilm.media.images import Color
 from refilm.settings import Settings
 
@@ -38,7 +39,7 @@ class AugmentationSettings(Settings):
     @model_validator(mode="after")
     def _ordered(self) -> Self:
         if self.scale[0] > self.scale[1]:
-            raise ValueError(f"scale must be the smallest and then the largest factor, received {self.scale}")
+            raise UserError(f"scale must be the smallest and then the largest factor, received {self.scale}")
         return self
 
 
@@ -67,16 +68,16 @@ def cut_out(image: Image.Image, mask: Image.Image, background: Color) -> Image.I
         mask: white where the subject is. It may have another size, but must have the same aspect ratio.
 
     Raises:
-        ValueError: the mask has another aspect ratio, or is black everywhere.
+        UserError: the mask has another aspect ratio, or is black everywhere.
     """
     if abs(mask.width * image.height - mask.height * image.width) > max(image.size):  # one pixel of the mask
-        raise ValueError(
+        raise UserError(
             f"the mask has {mask.width} x {mask.height} pixels and the image {image.width} x {image.height}; "
             "use a mask with the image's aspect ratio"
         )
     mask = mask.convert("L")
     if mask.getextrema()[1] == 0:
-        raise ValueError("the mask is black everywhere; paint it white where the subject is")
+        raise UserError("the mask is black everywhere; paint it white where the subject is")
     if mask.size != image.size:
         mask = mask.resize(image.size, Image.Resampling.BILINEAR)
     return Image.composite(image, Image.new("RGB", image.size, background), mask)

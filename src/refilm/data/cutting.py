@@ -14,6 +14,7 @@ from PIL import Image, ImageOps
 
 from refilm.data.augmentation import AugmentationSettings, augment
 from refilm.data.samples import Clip, ImageSource
+from refilm.errors import UserError
 from refilm.media.images import Color, border_color
 from refilm.sizes import Compression
 
@@ -57,7 +58,7 @@ def cut_clip(cut: CutClip) -> tuple[np.ndarray, np.ndarray | None]:
     """The clip's pixels (F, H, W, 3) uint8, and the mask's mean over each latent pixel (T, h, w) float32.
 
     Raises:
-        ValueError: the clip or its mask cannot be read, is too short, or has changed since it was checked.
+        UserError: the clip or its mask cannot be read, is too short, or has changed since it was checked.
     """
     pixels = _pixels(cut.clip, cut)
     frames = length(len(pixels), cut)
@@ -69,7 +70,7 @@ def cut_clip(cut: CutClip) -> tuple[np.ndarray, np.ndarray | None]:
     mask = _pixels(cut.mask, cut, size=(height, width))[:frames]
     cut.mask.verify()
     if len(mask) < frames:
-        raise ValueError(
+        raise UserError(
             f"{cut.mask.name}: the mask has {len(mask)} frames, the clip {frames}; use a mask of the same length"
         )
     return np.stack(pixels), pooled(np.stack(mask).mean(axis=3) / 255, cut.compression)
@@ -98,11 +99,11 @@ def length(frames: int, cut: CutClip) -> int:
     """How many of a clip's frames are used: `cut.frames`, or for a flexible clip the largest number that fits.
 
     Raises:
-        ValueError: the clip has too few frames.
+        UserError: the clip has too few frames.
     """
     if frames < (1 if cut.flexible else cut.frames):
         remedy = "use a longer clip" if cut.flexible else "use a longer clip, fewer frames, or buckets"
-        raise ValueError(
+        raise UserError(
             f"{cut.clip.name}: has {frames} frames at {cut.fps:g} fps, but {cut.frames} are required; {remedy}"
         )
     step = cut.compression.time

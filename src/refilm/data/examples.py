@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from refilm.errors import UserError
+
 LAYOUT = "videos/1.mp4, labels/1.txt, ref_images/1/*.png"  # the layout for folders made by hand
 VIDEOS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".gif")
 LONGEST_VIDEO = 10**6  # seconds, 11 days: the largest start or end
@@ -79,12 +81,12 @@ def require_valid(listed: Sequence[Listed]) -> list[Example]:
     """The examples, if all entries are valid.
 
     Raises:
-        ValueError: an entry has a fault. The error names the first and counts the others.
+        UserError: an entry has a fault. The error names the first and counts the others.
     """
     faulty = [one for one in listed if one.faults]
     if faulty:
         more = f" ({len(faulty) - 1} more examples have faults)" if len(faulty) > 1 else ""
-        raise ValueError(f"{faulty[0].faults[0].message}{more}")
+        raise UserError(f"{faulty[0].faults[0].message}{more}")
     return [one.example for one in listed if one.example is not None]
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from refilm.data.examples import IMAGES, LAYOUT, VIDEOS, Example, Fault, Listed, Reference, caption_faults, one_line
 from refilm.data.text import read_short
+from refilm.errors import UserError
 
 
 def list_folder(folder: Path | str) -> list[Listed]:
@@ -16,15 +17,15 @@ def list_folder(folder: Path | str) -> list[Listed]:
     start with a dot) are ignored, and so is everything outside these three folders.
 
     Raises:
-        ValueError: the folder, its `videos` or its `labels` are missing.
+        UserError: the folder, its `videos` or its `labels` are missing.
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise ValueError(f"{folder}: no such folder; choose a folder with {LAYOUT}")
+        raise UserError(f"{folder}: no such folder; choose a folder with {LAYOUT}")
     for part in ("videos", "labels"):
         if not (folder / part).is_dir():
             remedy = "or convert other layouts to a manifest with refilm data import"
-            raise ValueError(f"{folder}: has no folder {part}; arrange the files as {LAYOUT}, {remedy}")
+            raise UserError(f"{folder}: has no folder {part}; arrange the files as {LAYOUT}, {remedy}")
     videos, odd_videos = _by_name(folder / "videos", VIDEOS)
     labels, odd_labels = _by_name(folder / "labels", (".txt",))
     shown = folder / "ref_images"
@@ -32,7 +33,7 @@ def list_folder(folder: Path | str) -> list[Listed]:
     names = sorted({*videos, *labels, *images})
     odd = [*odd_videos, *odd_labels]
     if not names and not odd:
-        raise ValueError(f"{folder}: contains no videos; arrange the files as {LAYOUT}")
+        raise UserError(f"{folder}: contains no videos; arrange the files as {LAYOUT}")
     return odd + [_listed(folder, name, videos.get(name), labels.get(name), images.get(name)) for name in names]
 
 
@@ -83,6 +84,6 @@ def _caption(video: Path, label: Path | None, place: Path) -> tuple[str, list[Fa
         return "", [Fault("caption", f"{video}: has no caption; write one to {place}")]
     try:
         caption = one_line(read_short(label))
-    except ValueError as error:
+    except UserError as error:
         return "", [Fault("caption", str(error))]
     return caption, caption_faults(caption, str(label))

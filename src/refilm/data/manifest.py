@@ -27,6 +27,7 @@ from refilm.data.examples import (
 )
 from refilm.data.folders import list_folder
 from refilm.data.text import lines
+from refilm.errors import UserError
 from refilm.files import write_text
 from refilm.printable import printable
 from refilm.settings import Settings, explain
@@ -52,7 +53,7 @@ class _Line(Settings):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.end is not None and self.end <= (self.start or 0):
-            raise ValueError(f"end must come after start, {self.start or 0:g} s, but is {self.end:g} s")
+            raise UserError(f"end must come after start, {self.start or 0:g} s, but is {self.end:g} s")
         return self
 
 
@@ -69,16 +70,16 @@ def list_examples(path: Path | str, *, allow_outside: bool = False) -> list[List
     `allow_outside` is set. Empty lines are allowed, and so are examples without references.
 
     Raises:
-        ValueError: `path` is neither a manifest nor a folder, or lists no examples.
+        UserError: `path` is neither a manifest nor a folder, or lists no examples.
     """
     path = Path(path)
     if path.is_dir():
         return list_folder(path)
     if not path.is_file():
-        raise ValueError(f"{path}: no such file or folder; choose a manifest, or a folder with {LAYOUT}")
+        raise UserError(f"{path}: no such file or folder; choose a manifest, or a folder with {LAYOUT}")
     numbered = [(number, line) for number, line in lines(path) if line.strip()]
     if not numbered:
-        raise ValueError(f"{path}: contains no examples; write one per line, or choose a folder with {LAYOUT}")
+        raise UserError(f"{path}: contains no examples; write one per line, or choose a folder with {LAYOUT}")
     return [_listed(line, f"{path}:{number}", path.parent, allow_outside) for number, line in numbered]
 
 
@@ -87,7 +88,7 @@ def read_examples(path: Path | str, *, allow_outside: bool = False) -> list[Exam
     """The examples of a manifest or of a folder; see `list_examples`.
 
     Raises:
-        ValueError: as `list_examples`; or an entry is invalid, has no caption, or names a file that is missing or
+        UserError: as `list_examples`; or an entry is invalid, has no caption, or names a file that is missing or
             outside the folder; or a file in a folder does not belong to any video. The error names the first fault and
             counts the others.
     """
@@ -100,11 +101,11 @@ def write_manifest(path: Path | str, examples: Iterable[Example], *, allow_outsi
     An identical existing manifest is not rewritten, so its check stays valid.
 
     Raises:
-        ValueError: the folder does not exist, or a file of an example is outside it and `allow_outside` is not set.
+        UserError: the folder does not exist, or a file of an example is outside it and `allow_outside` is not set.
     """
     path = Path(path)
     if not path.parent.is_dir():
-        raise ValueError(f"{path}: the folder {path.parent} does not exist; create it first")
+        raise UserError(f"{path}: the folder {path.parent} does not exist; create it first")
     relative = partial(_relative, folder=path.parent.resolve(), allow_outside=allow_outside)
     rows = (_as_line(example, relative).model_dump(exclude_none=True) for example in examples)
     text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
@@ -179,10 +180,10 @@ def _relative(path: Path, *, folder: Path, allow_outside: bool) -> str:
     inside = path.is_relative_to(folder)
     name = path.relative_to(folder).as_posix() if inside else str(path)
     if not is_utf8(name):
-        raise ValueError(f"{path}: the file name is not UTF-8; rename the file, or import it with refilm data import")
+        raise UserError(f"{path}: the file name is not UTF-8; rename the file, or import it with refilm data import")
     if inside or allow_outside:
         return name
-    raise ValueError(
+    raise UserError(
         f"{path}: is outside {folder}, the manifest's folder; write the manifest to a parent folder of all files"
     )
 

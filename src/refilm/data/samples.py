@@ -15,6 +15,7 @@ from PIL import Image
 from refilm.data import critters
 from refilm.data.augmentation import cut_out
 from refilm.data.examples import VIDEOS, Example, Reference
+from refilm.errors import UserError
 from refilm.files import sha256_of
 from refilm.media import open_image, open_mask
 from refilm.media.images import Color
@@ -42,7 +43,7 @@ class Clip(Protocol):
         """Check after reading that the content still matches the identity.
 
         Raises:
-            ValueError: the content has changed.
+            UserError: the content has changed.
         """
 
 
@@ -67,7 +68,7 @@ class ImageSource(Protocol):
         """Check after reading that the content still matches the identity.
 
         Raises:
-            ValueError: the content has changed.
+            UserError: the content has changed.
         """
 
 
@@ -280,8 +281,8 @@ class ImageFile(ImageSource):
             return image
         try:
             return cut_out(image, open_mask(self.mask), background)
-        except ValueError as error:
-            raise ValueError(f"{self.path}: {error}") from error
+        except UserError as error:
+            raise UserError(f"{self.path}: {error}") from error
 
     def verify(self) -> None:
         _verify(self.path, self.sha256)
@@ -292,18 +293,16 @@ class ImageFile(ImageSource):
 def _verify(path: Path, sha256: str | None) -> None:
     """Check a file's hash: cache keys are content hashes, so a file that changed while it was read must not be used."""
     if hashed(path) != sha256:
-        raise ValueError(f"{path}: has changed since it was checked; run: refilm data check, and encode again")
+        raise UserError(f"{path}: has changed since it was checked; run: refilm data check, and encode again")
 
 
 def hashed(path: Path) -> str:
     """The sha256 of a file's content.
 
     Raises:
-        ValueError: the file cannot be read.
+        UserError: the file cannot be read.
     """
     try:
         return sha256_of(path)
     except OSError as error:
-        raise ValueError(
-            f"{path}: cannot be read ({error.strerror}); fix the path or the file's permissions"
-        ) from error
+        raise UserError(f"{path}: cannot be read ({error.strerror}); fix the path or the file's permissions") from error

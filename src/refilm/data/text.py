@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from refilm.errors import UserError
 from refilm.files import describe
 
 LONGEST = 2**20  # characters per line, or bytes of a file with one caption
@@ -16,7 +17,7 @@ def lines(path: Path) -> Iterator[tuple[int, str]]:
     """The lines of a text file with their line endings, numbered from 1, without a byte order mark.
 
     Raises:
-        ValueError: a line is not UTF-8 text or is longer than 2**20 characters. The error names it.
+        UserError: a line is not UTF-8 text or is longer than 2**20 characters. The error names it.
         OSError: the file cannot be read.
     """
     with path.open("rb") as head:
@@ -27,16 +28,16 @@ def lines(path: Path) -> Iterator[tuple[int, str]]:
             number += 1
             place = f"{path}:{number}"
             if len(line) > LONGEST:
-                raise ValueError(
+                raise UserError(
                     f"{place}: the line is longer than {LONGEST:,} characters; check that this is a list of clips"
                 )
             if "\0" in line:
-                raise ValueError(f"{place}: contains NUL characters, which usually means UTF-16; {REMEDY}")
+                raise UserError(f"{place}: contains NUL characters, which usually means UTF-16; {REMEDY}")
             try:
                 line.encode()
             except UnicodeEncodeError as error:
                 byte = ord(line[error.start]) - 0xDC00
-                raise ValueError(
+                raise UserError(
                     f"{place}: not UTF-8 text (byte {byte:02x} after {error.start} characters); {REMEDY}"
                 ) from error
             yield number, line
@@ -46,50 +47,50 @@ def read_short(path: Path) -> str:
     """The text of a file with one caption, without a byte order mark.
 
     Raises:
-        ValueError: as `decoded`, or the file cannot be read. The error names it.
+        UserError: as `decoded`, or the file cannot be read. The error names it.
     """
     try:
         with path.open("rb") as file:
             return decoded(file.read(LONGEST + 1), str(path))
     except OSError as error:
-        raise ValueError(describe(error)) from error
+        raise UserError(describe(error)) from error
 
 
 def decoded(content: bytes, place: str) -> str:
     """Decode the content of a short text file, such as one caption, without a byte order mark.
 
     Raises:
-        ValueError: the content is not UTF-8 text or is longer than 2**20 bytes. The error names the place.
+        UserError: the content is not UTF-8 text or is longer than 2**20 bytes. The error names the place.
     """
     _assert_no_utf16(content[:2], place)
     if len(content) > LONGEST:
-        raise ValueError(f"{place}: the file is longer than {LONGEST:,} bytes; check that it contains one caption")
+        raise UserError(f"{place}: the file is longer than {LONGEST:,} bytes; check that it contains one caption")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         reason = f"{error.reason} at byte {error.start}"
-        raise ValueError(f"{place}: not UTF-8 text ({reason}); {REMEDY}") from error
+        raise UserError(f"{place}: not UTF-8 text ({reason}); {REMEDY}") from error
 
 
 def parsed(text: str, place: str) -> dict[str, Any]:
     """Parse a JSON object.
 
     Raises:
-        ValueError: the text is not a JSON object. The error names the place.
+        UserError: the text is not a JSON object. The error names the place.
     """
     try:
         content = json.loads(text, parse_constant=_refused)
     except (ValueError, RecursionError) as error:  # numbers with thousands of digits raise ValueError
-        raise ValueError(f"{place}: not valid JSON ({error}); fix the syntax") from error
+        raise UserError(f"{place}: not valid JSON ({error}); fix the syntax") from error
     if not isinstance(content, dict):
-        raise ValueError(f"{place}: must be a JSON object, received {type(content).__name__}")
+        raise UserError(f"{place}: must be a JSON object, received {type(content).__name__}")
     return content
 
 
 def _refused(constant: str) -> None:
-    raise ValueError(f"{constant} is not a valid number in JSON")
+    raise UserError(f"{constant} is not a valid number in JSON")
 
 
 def _assert_no_utf16(head: bytes, place: str) -> None:
     if head in UTF16:
-        raise ValueError(f"{place}: not UTF-8 text but UTF-16; {REMEDY}")
+        raise UserError(f"{place}: not UTF-8 text but UTF-16; {REMEDY}")

@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, Pipe, wait
 from typing import Any, Literal, TypeVar
 
+from refilm.errors import UserError
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -56,13 +58,13 @@ def in_workers(
             the number of results in memory.
 
     Raises:
-        ValueError: `workers` or `seconds` is out of range.
+        UserError: `workers` or `seconds` is out of range.
         RuntimeError: a worker could not import the function.
     """
     if workers < 1:
-        raise ValueError(f"workers must be 1 or more, received {workers}")
+        raise UserError(f"workers must be 1 or more, received {workers}")
     if not 0 < seconds < math.inf:
-        raise ValueError(f"seconds must be more than 0, received {seconds}")
+        raise UserError(f"seconds must be more than 0, received {seconds}")
     code = pickle.dumps(function)
     if in_order:
         return _ordered(_run(code, items, workers, seconds, AHEAD * workers))
@@ -86,7 +88,7 @@ def serve(descriptor: int, seconds: float) -> None:
 def _answer(function: Callable[[Any], Any], item: Any) -> bytes:
     try:
         return pickle.dumps(function(item))
-    except ValueError as error:
+    except UserError as error:
         return pickle.dumps(Failure("error", str(error)))
     except Exception as error:  # damaged files can raise any exception
         return pickle.dumps(Failure("error", f"{type(error).__name__}: {error}"))

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from refilm.arguments import checked
+from refilm.errors import UserError
 from refilm.model import Conditioning
 
 BRANCHES = 4  # more than guidance has; each cached branch takes as much memory as the tokens
@@ -33,13 +34,13 @@ class StepCache:
             skipped until the tokens have changed by a fifth of their size.
 
     Raises:
-        ValueError: the threshold is below 0 or not a number.
+        UserError: the threshold is below 0 or not a number.
     """
 
     @checked
     def __init__(self, threshold: float):
         if not threshold >= 0:
-            raise ValueError(f"step_cache: the threshold must be 0 or more (received {threshold})")
+            raise UserError(f"step_cache: the threshold must be 0 or more (received {threshold})")
         self.threshold = threshold
         self.reset()
 

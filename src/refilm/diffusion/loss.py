@@ -5,6 +5,7 @@ from torch import Tensor
 
 from refilm.arguments import checked
 from refilm.diffusion.schedule import Schedule
+from refilm.errors import UserError
 
 
 def velocity_loss(
@@ -52,10 +53,10 @@ def min_snr_weights(timesteps: Tensor, schedule: Schedule, *, gamma: float) -> T
     (Hang et al. 2023, arXiv:2303.09556, section 3.4). It keeps timesteps with little noise from dominating the loss.
 
     Raises:
-        ValueError: `gamma` is not above 0.
+        UserError: `gamma` is not above 0.
     """
     if not gamma > 0:
-        raise ValueError(f"gamma must be above 0 (received {gamma})")
+        raise UserError(f"gamma must be above 0 (received {gamma})")
     alpha, sigma = (factor.flatten() for factor in schedule.alpha_sigma(timesteps, dtype=torch.float64))
     # over sigma^2, SNR = alpha^2 / sigma^2, and alpha^2 + sigma^2 = 1
     return torch.minimum(alpha.square(), gamma * sigma.square()).float()

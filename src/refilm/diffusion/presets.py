@@ -12,6 +12,7 @@ from refilm.diffusion.guidance import Condition, GuidanceScale, Model, Predict, 
 from refilm.diffusion.samplers import SAMPLERS, Draw, SamplerStep
 from refilm.diffusion.sat import sat
 from refilm.diffusion.schedule import Schedule
+from refilm.errors import UserError
 from refilm.model import require_finite
 
 GUIDANCE_SCHEDULES: dict[str, Callable[[float, int], GuidanceScale]] = {
@@ -51,7 +52,7 @@ def denoise(
         unconditional: the condition that guidance moves away from. Default: `null_condition`.
 
     Raises:
-        ValueError: an unknown sampler, or more steps than the schedule has.
+        UserError: an unknown sampler, or more steps than the schedule has.
     """
     if isinstance(guidance, float | int):
         guidance = by_timestep(steps, guidance) if sampler == "sat" else constant(guidance)
@@ -83,13 +84,13 @@ def run(sampler: str, predict: Predict, *, schedule: Schedule, steps: int, draw:
         draw: returns noise; the first sample is the start of the run.
 
     Raises:
-        ValueError: an unknown sampler, or more steps than the schedule has.
-        FloatingPointError: during the run, if the latents are not finite; names the step.
+        UserError: an unknown sampler, or more steps than the schedule has.
+        NotFiniteError: during the run, if the latents are not finite; names the step.
     """
     if sampler == "sat":
         return _finite(sat(predict, draw(), schedule=schedule, steps=steps, draw=draw))
     if sampler not in SAMPLERS:
-        raise ValueError(f"sampler: must be {', '.join(SAMPLERS)} or sat (received {sampler!r})")
+        raise UserError(f"sampler: must be {', '.join(SAMPLERS)} or sat (received {sampler!r})")
     return _finite(SAMPLERS[sampler](predict, draw(), schedule=schedule, timesteps=schedule.spaced(steps), draw=draw))
 
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from refilm.arguments import checked
 from refilm.diffusion.guidance import Predict
 from refilm.diffusion.schedule import Schedule
+from refilm.errors import UserError
 
 Draw = Callable[[], Tensor]
 """Returns a new sample of unit-variance noise with the shape of the latents."""
@@ -67,13 +68,13 @@ def gaussian(
         dtype: dtype of the returned noise.
 
     Raises:
-        ValueError: the number of generators differs from the number of samples.
+        UserError: the number of generators differs from the number of samples.
     """
     if isinstance(generator, torch.Generator):
         return lambda: torch.randn(*shape, generator=generator, device=generator.device).to(device, dtype)
     each = list(generator)
     if len(each) != shape[0]:
-        raise ValueError(f"generator: give one, or one per sample ({shape[0]}; received {len(each)})")
+        raise UserError(f"generator: give one, or one per sample ({shape[0]}; received {len(each)})")
     draw_each = [gaussian(shape[1:], one, device=device, dtype=dtype) for one in each]
     return lambda: torch.stack([draw() for draw in draw_each])
 

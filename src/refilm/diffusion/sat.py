@@ -22,6 +22,7 @@ from refilm.arguments import checked
 from refilm.diffusion.guidance import Predict
 from refilm.diffusion.samplers import Draw, Levels, SamplerStep, dpmpp_2m_sde_step
 from refilm.diffusion.schedule import Schedule, rescale_zero_terminal_snr
+from refilm.errors import UserError
 
 
 @checked
@@ -37,7 +38,7 @@ def sat(predict: Predict, start: Tensor, *, schedule: Schedule, steps: int, draw
         draw: called once at the first step, not at the last, and twice at every step between.
 
     Raises:
-        ValueError: `steps` out of range.
+        UserError: `steps` out of range.
     """
     timesteps = sat_timesteps(steps, trained=schedule.steps)
     levels = sat_levels(steps, schedule)
@@ -56,11 +57,11 @@ def sat_timesteps(steps: int, *, trained: int = 1000) -> tuple[int, ...]:
     """The timesteps at which SAT runs the model, noise first.
 
     Raises:
-        ValueError: `steps` is not between 2 and `trained` - 1; SAT fails there too.
+        UserError: `steps` is not between 2 and `trained` - 1; SAT fails there too.
     """
     last = trained - 1
     if not 2 <= steps <= last:
-        raise ValueError(f"steps: must be from 2 to {last} with the sampler sat (received {steps})")
+        raise UserError(f"steps: must be from 2 to {last} with the sampler sat (received {steps})")
     return tuple(int(last - index * (last / steps)) for index in range(steps))
 
 

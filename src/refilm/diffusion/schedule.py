@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from refilm.arguments import checked
+from refilm.errors import UserError
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,11 +26,11 @@ class Schedule:
     def __post_init__(self) -> None:
         table = self.alphas_cumprod
         if table.dtype != torch.float64 or table.ndim != 1 or len(table) < 1:
-            raise ValueError(
+            raise UserError(
                 f"alphas_cumprod: give one float64 number per timestep (received {table.dtype}, {tuple(table.shape)})"
             )
         if table[0] >= 1 or table[-1] < 0 or (table.diff() >= 0).any():
-            raise ValueError(
+            raise UserError(
                 "alphas_cumprod: must decrease at every timestep, with all values from 0 to below 1"
                 f" (received {table[0]:.6g} ... {table[-1]:.6g})"
             )
@@ -79,10 +80,10 @@ class Schedule:
         "Trailing" spacing (Lin et al. 2023, arXiv:2305.08891, table 2): a run starts from pure noise.
 
         Raises:
-            ValueError: `steps` is below 1 or exceeds the number of training timesteps.
+            UserError: `steps` is below 1 or exceeds the number of training timesteps.
         """
         if not 1 <= steps <= self.steps:
-            raise ValueError(f"steps: must be from 1 to {self.steps} (received {steps})")
+            raise UserError(f"steps: must be from 1 to {self.steps} (received {steps})")
         stride = self.steps - (self.steps - self.steps / steps)  # as in np.arange: ties round as in diffusers
         return tuple(round(self.steps - index * stride) - 1 for index in range(steps))
 
@@ -111,14 +112,14 @@ def scaled_linear(
         zero_terminal_snr: whether to rescale so that the last timestep is pure noise.
 
     Raises:
-        ValueError: the values do not give a decreasing schedule.
+        UserError: the values do not give a decreasing schedule.
     """
     if not 0 < beta_start < beta_end < 1:
-        raise ValueError(f"betas: must increase between 0 and 1 (received {beta_start} ... {beta_end})")
+        raise UserError(f"betas: must increase between 0 and 1 (received {beta_start} ... {beta_end})")
     if steps < 2:
-        raise ValueError(f"steps: must be at least 2 (received {steps})")
+        raise UserError(f"steps: must be at least 2 (received {steps})")
     if not snr_shift > 0:
-        raise ValueError(f"snr_shift: must be above 0 (received {snr_shift})")
+        raise UserError(f"snr_shift: must be above 0 (received {snr_shift})")
     betas = torch.linspace(beta_start**0.5, beta_end**0.5, steps, dtype=torch.float64) ** 2
     table = (1 - betas).cumprod(dim=0)
     table = table / (snr_shift + (1 - snr_shift) * table)

@@ -31,7 +31,7 @@ class TextEncoder(Protocol):
             cut: truncate longer prompts and keep the end token, as in CogVideoX's training; the caller should warn.
 
         Raises:
-            ValueError: a prompt has too many tokens and `cut` is false.
+            UserError: a prompt has too many tokens and `cut` is false.
         """
         ...
 
@@ -69,7 +69,7 @@ class LatentCodec(Protocol):
         """Mean and standard deviation of the latents: (B, F, H, W, 3) uint8 -> (B, T, C, h, w) each.
 
         Raises:
-            ValueError: the codec does not support this number of frames or this size.
+            UserError: the codec does not support this number of frames or this size.
         """
         ...
 
@@ -77,7 +77,7 @@ class LatentCodec(Protocol):
         """(B, T, C, h, w) -> (B, F, H, W, 3) uint8.
 
         Raises:
-            FloatingPointError: some pixels are not finite and would make the video black.
+            NotFiniteError: some pixels are not finite and would make the video black.
         """
         ...
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from refilm.arguments import checked
+from refilm.errors import UserError
 
 Z95 = 1.959963984540054  # the normal distribution's 97.5 % point
 
@@ -35,11 +36,11 @@ def accuracy(hits: Iterable[bool]) -> Accuracy:
     """The fraction of hits, with its 95 % Wilson interval.
 
     Raises:
-        ValueError: there are no trials, or a hit is neither true nor false.
+        UserError: there are no trials, or a hit is neither true nor false.
     """
     outcomes = list(hits)
     if odd := [hit for hit in outcomes if not isinstance(hit, bool | np.bool_)]:
-        raise ValueError(f"hits: each must be true or false, received {odd[0]!r}")
+        raise UserError(f"hits: each must be true or false, received {odd[0]!r}")
     low, high = wilson(sum(outcomes), len(outcomes))
     return Accuracy(sum(outcomes) / len(outcomes), low, high, len(outcomes))
 
@@ -49,10 +50,10 @@ def wilson(hits: int, count: int, *, z: float = Z95) -> tuple[float, float]:
     """The Wilson score interval of a fraction, which lies within 0..1 and is valid for few trials (Wilson 1927).
 
     Raises:
-        ValueError: no trials, or more hits than trials.
+        UserError: no trials, or more hits than trials.
     """
     if not 0 <= hits <= count or count == 0:
-        raise ValueError(f"hits must be 0 to count, and count 1 or more, received {hits} of {count}")
+        raise UserError(f"hits must be 0 to count, and count 1 or more, received {hits} of {count}")
     fraction = hits / count
     center = (fraction + z**2 / (2 * count)) / (1 + z**2 / count)
     reach = z * np.sqrt(fraction * (1 - fraction) / count + z**2 / (4 * count**2)) / (1 + z**2 / count)
@@ -67,10 +68,10 @@ def psnr(a: ArrayLike, b: ArrayLike, *, peak: float = 255.0) -> float:
         peak: the range of their values: 255 for uint8, 1 for 0..1, 2 for -1..1.
 
     Raises:
-        ValueError: the shapes differ.
+        UserError: the shapes differ.
     """
     a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     if a.shape != b.shape:
-        raise ValueError(f"a and b must have the same shape, received {a.shape} and {b.shape}")
+        raise UserError(f"a and b must have the same shape, received {a.shape} and {b.shape}")
     error = float(np.mean((a - b) ** 2))
     return float("inf") if error == 0 else float(10 * np.log10(peak**2 / error))

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from refilm.errors import UserError
 from refilm.evaluation.metrics import Accuracy
 from refilm.files import read_text
 
@@ -27,13 +28,13 @@ def markdown(rows: Sequence[Row]) -> str:
     """A Markdown table in percent, each score with its 95 % interval: `93.5 (89–96)`.
 
     Raises:
-        ValueError: no rows, or rows with different columns.
+        UserError: no rows, or rows with different columns.
     """
     if not rows:
-        raise ValueError("rows: a table needs at least one row, received none")
+        raise UserError("rows: a table needs at least one row, received none")
     columns = list(rows[0].scores)
     if any(list(row.scores) != columns for row in rows):
-        raise ValueError(f"rows: all need the same columns, received {[list(row.scores) for row in rows]}")
+        raise UserError(f"rows: all need the same columns, received {[list(row.scores) for row in rows]}")
     lines = [["", *columns], ["---", *("---:" for _ in columns)]]
     lines += [[row.name, *(_cell(row.scores[name]) for name in columns)] for row in rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

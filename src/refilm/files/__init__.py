@@ -6,7 +6,7 @@ contain.
 """
 
 from refilm.files.atomic import atomic_file, atomic_folder, write_bytes
-from refilm.files.errors import describe
+from refilm.files.errors import describe, system_errors
 from refilm.files.places import link_or_copy, require_empty, require_writable, sha256_of
 from refilm.files.temporary import locked, remove_abandoned
 from refilm.files.text import read_json, read_text, write_json, write_text
@@ -23,6 +23,7 @@ __all__ = [
     "require_empty",
     "require_writable",
     "sha256_of",
+    "system_errors",
     "write_bytes",
     "write_json",
     "write_text",

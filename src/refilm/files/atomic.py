@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from refilm.errors import UserError
 from refilm.files.errors import naming
 from refilm.files.temporary import temporary_folder
 
@@ -17,14 +18,14 @@ def atomic_file(path: Path) -> Iterator[Path]:
     The file gets the permissions of the file it replaces, or the folder's default permissions.
 
     Raises:
-        ValueError: `path` is a folder, a device, or anything else that is not a regular file.
+        UserError: `path` is a folder, a device, or anything else that is not a regular file.
         OSError: the file cannot be written. The error names `path`, not the temporary file.
     """
     path = path.resolve()
     if path.is_dir():
-        raise ValueError(f"{path}: is a folder; choose a file name")
+        raise UserError(f"{path}: is a folder; choose a file name")
     if path.exists() and not path.is_file():
-        raise ValueError(f"{path}: is not a regular file; choose another file name")
+        raise UserError(f"{path}: is not a regular file; choose another file name")
     with naming(path), temporary_folder(path) as place:
         temporary = place / path.name
         yield temporary
@@ -45,13 +46,13 @@ def atomic_folder(folder: Path, *owned: str) -> Iterator[Path]:
             other files are kept.
 
     Raises:
-        ValueError: `folder` is a file, or cannot be replaced (for example a mount point). In the latter case the new
+        UserError: `folder` is a file, or cannot be replaced (for example a mount point). In the latter case the new
             files are kept in a folder beside it.
         OSError: the folder cannot be written. The error names `folder`, not the temporary one.
     """
     folder = folder.resolve()
     if folder.exists() and not folder.is_dir():
-        raise ValueError(f"{folder}: is a file; choose a folder")
+        raise UserError(f"{folder}: is a file; choose a folder")
     with naming(folder), temporary_folder(folder) as place:
         new, old = place / "new", place / "old"
         new.mkdir()
@@ -105,4 +106,4 @@ def _exchange(folder: Path, new: Path, old: Path) -> None:
             old.rename(folder)
         kept = folder.with_name(f"{folder.name}-{secrets.token_hex(4)}")
         new.rename(kept)
-        raise ValueError(f"{folder}: cannot be replaced: {error.strerror}; the new files are in {kept}") from error
+        raise UserError(f"{folder}: cannot be replaced: {error.strerror}; the new files are in {kept}") from error

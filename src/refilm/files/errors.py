@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from refilm.errors import MachineError, UserError
 from refilm.files.temporary import SUFFIX
 
 REASONS = {
@@ -25,13 +26,28 @@ def describe(error: OSError) -> str:
 
 
 @contextmanager
+def system_errors() -> Iterator[None]:
+    """Within the context, an error of the operating system becomes a UserError in one line.
+
+    It surrounds a whole command, because any file can meet a full disk or a missing permission. Such an error has a
+    number. An OSError without a number comes from a library and says nothing that a user could fix: it is unchanged.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise UserError(describe(error)) from error
+
+
+@contextmanager
 def naming(target: Path) -> Iterator[None]:
     """Make operating-system errors name `target` instead of a temporary file or no file at all."""
     try:
         yield
     except OSError as error:
         if error.errno is None:  # raised by a library without naming a file
-            raise OSError(f"{target}: {error}") from error
+            raise MachineError(f"{target}: {error}") from error
         if error.filename is None or SUFFIX in str(error.filename):
             error.filename, error.filename2 = str(target), None
         raise

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from refilm.errors import UserError
+
 SUFFIX = ".unfinished"
 LOCK = "lock"
 
@@ -19,7 +21,7 @@ def locked(path: Path, busy: str) -> Iterator[None]:
     """Lock the file `path` until the context ends. The lock of a killed process is released.
 
     Raises:
-        ValueError: another process has the lock; `busy` is the message.
+        UserError: another process has the lock; `busy` is the message.
         OSError: the lock file cannot be created. The error names it.
     """
     from filelock import FileLock, Timeout  # slow to import
@@ -28,7 +30,7 @@ def locked(path: Path, busy: str) -> Iterator[None]:
     try:
         lock.acquire()
     except Timeout as error:
-        raise ValueError(busy) from error
+        raise UserError(busy) from error
     try:
         yield
     finally:

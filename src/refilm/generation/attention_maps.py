@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from refilm.diffusion import Predict
+from refilm.errors import UserError
 from refilm.model import Kernel, ReferenceAttention, Transformer, swapped
 
 
@@ -50,10 +51,10 @@ class AttentionMaps:
         """Attention weights per block, averaged over steps: (blocks, B, N, M) float32; rows sum to 1.
 
         Raises:
-            ValueError: no reference attention was recorded.
+            UserError: no reference attention was recorded.
         """
         if not self._sums:
-            raise ValueError(
+            raise UserError(
                 "no reference attention was recorded: use a reference, a reference_scale above 0, and existing steps"
             )
         return torch.stack([self._sums[block] / self._counts[block] for block in sorted(self._sums)])

@@ -5,12 +5,14 @@ from typing import Any
 
 from torch import Tensor
 
+from refilm.errors import UserError
+
 
 def require_embeddings(name: str, given: Sequence[Any] | Tensor, *, width: int | None) -> None:
     """Reject a tensor that is not (B, L, width), such as a batch of images. Values of other types pass.
 
     Raises:
-        ValueError: the tensor has another shape; names it.
+        UserError: the tensor has another shape; names it.
     """
     if isinstance(given, Tensor) and (given.ndim != 3 or width not in (None, given.shape[2])):
-        raise ValueError(f"{name}: a tensor must be embeddings (B, L, {width or 'D'}), received {tuple(given.shape)}")
+        raise UserError(f"{name}: a tensor must be embeddings (B, L, {width or 'D'}), received {tuple(given.shape)}")

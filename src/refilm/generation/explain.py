@@ -63,7 +63,7 @@ class Explanation:
         """Write both next to the video `path`: `name.attention.mp4` (.gif for a .gif video) and `name.attention.png`.
 
         Raises:
-            ValueError: the folder does not exist.
+            UserError: the folder does not exist.
         """
         path = Path(path)
         video, sheet = (path.with_name(f"{path.stem}.attention{suffix}") for suffix in (self._suffix(path), ".png"))

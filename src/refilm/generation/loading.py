@@ -33,7 +33,7 @@ def load(
         memory: `low` loads the model's parts one after another when needed and frees them; `high` keeps all loaded.
 
     Raises:
-        ValueError: the model does not exist or cannot be read; names the file.
+        UserError: the model does not exist or cannot be read; names the file.
     """
     base = load_base(source, device=device, dtype=dtype, memory=memory)
     pipeline = Pipeline(base, attach_adapter(base, adapter, image_encoder=image_encoder))

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 from PIL import Image
-from pydantic import PlainValidator, ValidationError
+from pydantic import PlainValidator
 from torch import Tensor, nn
 
 from refilm.arguments import checked, plain
@@ -31,6 +31,7 @@ from refilm.diffusion import (
     null_condition,
     run,
 )
+from refilm.errors import UserError
 from refilm.generation.attention_maps import AttentionMaps
 from refilm.generation.diffusers_hints import DiffusersHints
 from refilm.generation.domain_notes import domain_notes
@@ -49,7 +50,7 @@ from refilm.model import (
     swapped,
 )
 from refilm.names import known_elsewhere
-from refilm.settings import Seed, explain
+from refilm.settings import Seed
 
 logger = logging.getLogger("refilm")
 
@@ -71,7 +72,7 @@ class Pipeline(DiffusersHints):
         adapter: the reference adapter; it is attached to the base model's transformer if it is not attached yet.
 
     Raises:
-        ValueError: the adapter does not fit the base model, or another is attached.
+        UserError: the adapter does not fit the base model, or another is attached.
     """
 
     @checked
@@ -95,16 +96,13 @@ class Pipeline(DiffusersHints):
         """The settings of a generation, completed with the base model's defaults. None selects the default.
 
         Raises:
-            ValueError: a setting is unknown or invalid; names it and the value received.
+            UserError: a setting is unknown or invalid; names it and the value received.
         """
         given = {name: plain(value) for name, value in settings.items() if value is not None}
         for name in given.keys() - Request.model_fields.keys():
             if hint := known_elsewhere(name):
-                raise ValueError(hint)
-        try:
-            return Request.model_validate({**self.base.defaults.request(), **given})
-        except ValidationError as error:
-            raise ValueError(explain(error, Request)) from error
+                raise UserError(hint)
+        return Request.of(**{**self.base.defaults.request(), **given})
 
     @checked
     def generate(
@@ -119,8 +117,8 @@ class Pipeline(DiffusersHints):
             settings: settings of `Request`: steps, guidance, reference_scale, frames, height, width, sampler, ...
 
         Raises:
-            ValueError: an image, prompt or setting is invalid; says how to fix it.
-            FloatingPointError: values exceed the range of the dtype; names the part of the model.
+            UserError: an image, prompt or setting is invalid; says how to fix it.
+            NotFiniteError: values exceed the range of the dtype; names the part of the model.
         """
         seed = random.randrange(2**31) if seed is None else seed
         logger.info("seed %d", seed)
@@ -168,11 +166,11 @@ class Pipeline(DiffusersHints):
             wrap_prediction: a wrapper of every step's prediction that records or changes it, such as `AttentionMaps`.
 
         Raises:
-            ValueError: before the first step, if an input or setting is invalid.
-            FloatingPointError: values exceed the range of the dtype; names the part of the model.
+            UserError: before the first step, if an input or setting is invalid.
+            NotFiniteError: values exceed the range of the dtype; names the part of the model.
         """
         if not len(prompts) == len(references) == len(seeds) > 0:
-            raise ValueError(
+            raise UserError(
                 f"{len(prompts)} prompts, {len(references)} references, {len(seeds)} seeds: "
                 "give the same number of each, at least one"
             )
@@ -208,9 +206,9 @@ class Pipeline(DiffusersHints):
         if not images:
             return None
         if len(images) < len(references):
-            raise ValueError("a batch needs a reference for every prompt or for none; split it into two batches")
+            raise UserError("a batch needs a reference for every prompt or for none; split it into two batches")
         if self.adapter is None:
-            raise ValueError("a reference was given, but no adapter is loaded: load one with adapter=...")
+            raise UserError("a reference was given, but no adapter is loaded: load one with adapter=...")
         return self.base.encoders.image(images)
 
     @checked
@@ -233,13 +231,13 @@ class Pipeline(DiffusersHints):
             index: index of the video in its batch.
 
         Raises:
-            ValueError: no reference attention was recorded, or the reference tokens are not a class token and a square
+            UserError: no reference attention was recorded, or the reference tokens are not a class token and a square
                 of patches.
         """
         weights = maps.blocks()[:, index].mean(dim=0)  # (N, M)
         side = math.isqrt(weights.shape[1] - 1)
         if side**2 != weights.shape[1] - 1:
-            raise ValueError(f"{weights.shape[1]} reference tokens are not a class token and a square of patches")
+            raise UserError(f"{weights.shape[1]} reference tokens are not a class token and a square of patches")
         frames, height, width, _ = video.frames.shape
         latent = self.base.compression.latent_frames(frames), *self.base.compression.latent_size(height, width)
         weights = weights[:, 1:] / weights[:, 1:].sum(dim=1, keepdim=True)
@@ -283,7 +281,7 @@ class Pipeline(DiffusersHints):
     ) -> Predict:
         """The same prediction with the model configured by the request; the model is restored between steps."""
         if cache is not None and transformer.trunk.wrap_blocks is not None:
-            raise ValueError("step_cache: trunk.wrap_blocks is already set; set it to None, or set step_cache=0")
+            raise UserError("step_cache: trunk.wrap_blocks is already set; set it to None, or set step_cache=0")
 
         def configured(latents: Tensor, timestep: int, fraction: float) -> Tensor:
             with torch.inference_mode(), self._swapped(transformer, request, cache):

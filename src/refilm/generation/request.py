@@ -69,7 +69,7 @@ class Request(Settings):
         """The shape of one video's latents, (T, C, h, w).
 
         Raises:
-            ValueError: the model does not support this number of frames or this size.
+            UserError: the model does not support this number of frames or this size.
         """
         height, width = compression.latent_size(self.height, self.width)
         return compression.latent_frames(self.frames), channels, height, width

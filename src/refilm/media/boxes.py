@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, NamedTuple
 
+from refilm.errors import UserError
+
 MOST = 1_000_000  # boxes that are parsed; files can nest any number
 LONGEST = 5_000_000  # frames of a track or fragment: 46 hours at 30 frames a second
 NESTED = b"moov trak mdia minf stbl stsd moof traf mvex edts dinf udta tref sinf schi iprp ipco tapt".split()
@@ -29,7 +31,7 @@ def boxes(file: BinaryIO) -> Iterator[Box]:
     """All boxes of a file, including nested ones but not those in media data.
 
     Raises:
-        ValueError: there are too many boxes.
+        UserError: there are too many boxes.
     """
     stack = [(0, file.seek(0, 2), b"")]
     for _ in range(MOST):
@@ -49,7 +51,7 @@ def boxes(file: BinaryIO) -> Iterator[Box]:
         yield Box(parent, kind, start, inside)
         if kind in NESTED:
             stack.append((inside + (STSD if kind == b"stsd" else 0), min(start + length, end), kind))
-    raise ValueError(f"contains more than {MOST:,} boxes; convert it again")
+    raise UserError(f"contains more than {MOST:,} boxes; convert it again")
 
 
 @dataclass
@@ -66,7 +68,7 @@ def assert_plausible(file: BinaryIO) -> None:
     """Refuse a file that would allocate gigabytes before its first frame.
 
     Raises:
-        ValueError: the file has too many boxes, declares too many frames, or its index is compressed.
+        UserError: the file has too many boxes, declares too many frames, or its index is compressed.
     """
     tracks = [IndexedTrack()]
     for box in boxes(file):
@@ -83,7 +85,7 @@ def assert_plausible(file: BinaryIO) -> None:
             track.frames = max(track.frames, frames)
             track.even &= box.kind != b"trun"
         elif box.kind == b"cmov":
-            raise ValueError("its index is compressed, as in very old QuickTime files; convert it again")
+            raise UserError("its index is compressed, as in very old QuickTime files; convert it again")
     most = max(0 if track.sound and track.even else track.frames for track in tracks)
     if most > LONGEST:
-        raise ValueError(f"declares {most:,} frames, more than the limit of {LONGEST:,}; convert it again")
+        raise UserError(f"declares {most:,} frames, more than the limit of {LONGEST:,}; convert it again")

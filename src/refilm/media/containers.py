@@ -8,13 +8,15 @@ import os
 from pathlib import Path
 from typing import BinaryIO, Literal
 
+from refilm.errors import UserError
+
 Format = Literal["mov", "matroska", "avi", "gif"]
 
 MOV_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
 EBML_SEGMENT = b"\x18\x53\x80\x67"
 
 
-class CutShortError(ValueError):
+class CutShortError(UserError):
     """A file is shorter than it declares."""
 
 
@@ -22,19 +24,19 @@ def recognize(path: Path) -> Format:
     """FFmpeg's name of a video file's format.
 
     Raises:
-        ValueError: the file does not exist, is a folder, is empty, has no supported video format, or is truncated
+        UserError: the file does not exist, is a folder, is empty, has no supported video format, or is truncated
             (`CutShortError`).
     """
     if path.is_dir():
-        raise ValueError(f"{path}: is a folder; use the path of a video")
+        raise UserError(f"{path}: is a folder; use the path of a video")
     if not path.is_file():
-        raise ValueError(f"{path}: no such file; use the path of a video")
+        raise UserError(f"{path}: no such file; use the path of a video")
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
         kind = kind_of(file.read(12))
         if kind is None:
             wanted = "MP4, MOV, MKV, WebM, AVI or GIF"
-            raise ValueError(
+            raise UserError(
                 f"{path}: {'' if size else 'empty, '}not a video in a supported format ({wanted}); convert it"
             )
         if _cut_short(file, kind, size):

@@ -8,6 +8,7 @@ import numpy as np
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace, Interpolation
 
+from refilm.errors import UserError
 from refilm.media.color import Colors, declared_colors, to_srgb
 
 Size = tuple[int, int]
@@ -34,13 +35,13 @@ def to_rgb(frame: VideoFrame, size: Size, how: Interpolation = EXACT) -> tuple[n
     YUV without a declared matrix is read as BT.709 if HD, otherwise as BT.601, as in players.
 
     Raises:
-        ValueError: the color matrix is not supported.
+        UserError: the color matrix is not supported.
     """
     matrix = None
     if frame.colorspace in UNTAGGED:
         matrix = Colorspace.ITU709 if frame.height >= 720 else Colorspace.ITU601
     elif frame.colorspace not in MATRICES:
-        raise ValueError(
+        raise UserError(
             f"its color matrix (code {frame.colorspace} of ITU-T H.273) is not supported; convert it to BT.709"
         )
     colors, alpha = colors_of(frame), has_alpha(frame)

@@ -13,6 +13,7 @@ from PIL import Image, ImageOps
 from PIL.TiffImagePlugin import TiffImageFile
 
 from refilm.arguments import checked
+from refilm.errors import UserError
 from refilm.media.profiles import CICP, in_srgb
 
 Byte = Annotated[int, Interval(ge=0, le=255)]
@@ -54,7 +55,7 @@ def open_image(path: Path | str, *, background: Color = WHITE) -> Image.Image:
     Premultiplied TIFFs are recognized by their tags; other formats have straight alpha.
 
     Raises:
-        ValueError: the file is missing, is not an image in these formats, is damaged or truncated, has more than 64
+        UserError: the file is missing, is not an image in these formats, is damaged or truncated, has more than 64
             megapixels, or one side is more than ten times as long as the other.
     """
     path = Path(path)
@@ -66,7 +67,7 @@ def open_mask(path: Path | str) -> Image.Image:
     """Read a mask, white where the subject is: gray values ("L") as stored; transparent parts are black.
 
     Raises:
-        ValueError: as `open_image`.
+        UserError: as `open_image`.
     """
     return open_image(path, background=BLACK).convert("L")
 
@@ -75,16 +76,16 @@ def as_image(value: Path | str | Image.Image | np.ndarray) -> Image.Image:
     """An RGB image from a path, a PIL image or an (H, W, 3) uint8 array.
 
     Raises:
-        ValueError: as `open_image`, or the value is none of these three.
+        UserError: as `open_image`, or the value is none of these three.
     """
     if isinstance(value, Path | str):
         return open_image(value)
     if isinstance(value, Image.Image):
         return _shown(value, "image", WHITE).image
     if not isinstance(value, np.ndarray):
-        raise ValueError(f"an image must be a path, a PIL image or a numpy array, received {type(value).__name__}")
+        raise UserError(f"an image must be a path, a PIL image or a numpy array, received {type(value).__name__}")
     if value.dtype != np.uint8 or value.ndim != 3 or value.shape[2] != 3 or 0 in value.shape:
-        raise ValueError(f"an image must be (H, W, 3) of uint8, 0..255, received {value.shape} of {value.dtype}")
+        raise UserError(f"an image must be (H, W, 3) of uint8, 0..255, received {value.shape} of {value.dtype}")
     image = Image.fromarray(value)
     _bounded(image, "image")
     return image
@@ -112,9 +113,9 @@ def border_color(image: Image.Image) -> Color:
 def read_image(path: Path, background: Color) -> ConvertedImage:
     """Read an image as `open_image` does, and report the conversions."""
     if path.is_dir():
-        raise ValueError(f"{path}: is a folder; use the path of an image")
+        raise UserError(f"{path}: is a folder; use the path of an image")
     if not path.is_file():
-        raise ValueError(f"{path}: no such file; use the path of an image")
+        raise UserError(f"{path}: no such file; use the path of an image")
     with path.open("rb") as file:
         return _shown(opened(file, path), str(path), background)
 
@@ -126,10 +127,10 @@ def opened(file: BinaryIO, path: Path) -> Image.Image:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit below is lower
             image = Image.open(file, formats=FORMATS)
     except Image.DecompressionBombError as error:
-        raise ValueError(f"{path}: has more than {MEGAPIXELS} megapixels; use a smaller image") from error
+        raise UserError(f"{path}: has more than {MEGAPIXELS} megapixels; use a smaller image") from error
     except (OSError, SyntaxError, ValueError) as error:
         wanted = ", ".join(FORMATS)
-        raise ValueError(f"{path}: not a valid image in a supported format ({wanted}); convert or export it") from error
+        raise UserError(f"{path}: not a valid image in a supported format ({wanted}); convert or export it") from error
     _bounded(image, str(path))
     place = file.tell()
     if image.format in ("JPEG", "MPO"):
@@ -143,11 +144,9 @@ def opened(file: BinaryIO, path: Path) -> Image.Image:
 def _bounded(image: Image.Image, name: str) -> None:
     width, height = image.size
     if width * height > MEGAPIXELS * 10**6:
-        raise ValueError(
-            f"{name}: {width} x {height} pixels are more than {MEGAPIXELS} megapixels; use a smaller image"
-        )
+        raise UserError(f"{name}: {width} x {height} pixels are more than {MEGAPIXELS} megapixels; use a smaller image")
     if max(width, height) > SLIMMEST * min(width, height):
-        raise ValueError(
+        raise UserError(
             f"{name}: {width} x {height} pixels are too narrow (aspect ratio at most {SLIMMEST}:1); crop it"
         )
 
@@ -157,7 +156,7 @@ def _bound_scans(image: Image.Image, file: BinaryIO, path: Path) -> None:
     file.seek(0)
     scans = sum(part.count(b"\xff\xda") for part in iter(partial(file.read, 1 << 20), b""))
     if scans * image.width * image.height > SCANS * 10**6:
-        raise ValueError(
+        raise UserError(
             f"{path}: a progressive JPEG with {scans} scans takes too long to decode; save it as a baseline JPEG"
         )
 
@@ -188,9 +187,9 @@ def _shown(image: Image.Image, name: str, background: Color) -> ConvertedImage:
         image.load()
         image = ImageOps.exif_transpose(image)
     except (OSError, SyntaxError, ValueError, EOFError) as error:
-        raise ValueError(f"{name}: damaged or truncated ({error}); copy or export it again") from error
+        raise UserError(f"{name}: damaged or truncated ({error}); copy or export it again") from error
     if image.mode in AMBIGUOUS:
-        raise ValueError(
+        raise UserError(
             f"{name}: the white level of {image.mode} pixels is unknown; save it with 8 or 16 bits per channel"
         )
     if image.mode in SIXTEEN_BITS:

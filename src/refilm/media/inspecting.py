@@ -11,6 +11,7 @@ import numpy as np
 from av.video.reformatter import Interpolation
 from PIL import Image
 
+from refilm.errors import UserError
 from refilm.media.color import Colors
 from refilm.media.containers import Format
 from refilm.media.cropping import declares_crop
@@ -92,7 +93,7 @@ def inspect_video(path: Path, *, start: float | None = None, end: float | None =
     """Decode a part of a video as `open_video` does, and report its properties.
 
     Raises:
-        ValueError: as `open_video`, except for the limit on its length; or the frames are too large.
+        UserError: as `open_video`, except for the limit on its length; or the frames are too large.
     """
     first, last = start or 0.0, math.inf if end is None else end
     with reading(path) as video:
@@ -108,10 +109,10 @@ def inspect_video(path: Path, *, start: float | None = None, end: float | None =
             if time + half < first:
                 continue
             if shape is not None and (frame.height, frame.width) != shape:
-                raise ValueError(f"{path}: the frame size changes at {time:.2f} s; use a video with one size")
+                raise UserError(f"{path}: the frame size changes at {time:.2f} s; use a video with one size")
             shape = frame.height, frame.width
             if len(times) == MOST_FRAMES:
-                raise ValueError(
+                raise UserError(
                     f"{path}: has more than {MOST_FRAMES} frames; split it into clips, or set start and end"
                 )
             times.append(time)
@@ -121,7 +122,7 @@ def inspect_video(path: Path, *, start: float | None = None, end: float | None =
                 middle = video.pixels(frame)
         if frame is None or not times:
             part = "" if not first else f" from {first:g} s on"
-            raise ValueError(f"{path}: has no frames{part}; use another video or time range")
+            raise UserError(f"{path}: has no frames{part}; use another video or time range")
         middle = video.pixels(frame) if middle is None else middle
         shown = video.kind == "gif" and len(times) > 1  # GIF stores a duration for each frame instead of a rate
         return VideoPart(
@@ -163,7 +164,7 @@ def inspect_image(path: Path, background: Color = WHITE) -> ImageFacts:
     """Read an image as `open_image` does, and report its properties.
 
     Raises:
-        ValueError: as `open_image`.
+        UserError: as `open_image`.
     """
     shown = read_image(path, background)
     with path.open("rb") as file:

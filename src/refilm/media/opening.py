@@ -22,6 +22,7 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation
 from av.video.stream import VideoStream
 
+from refilm.errors import UserError
 from refilm.media.boxes import assert_plausible
 from refilm.media.containers import Format, recognize
 from refilm.media.fields import progressive, top_first
@@ -87,7 +88,7 @@ class OpenVideo:
         """A frame as it is meant to be displayed, (H, W, 3) uint8 in sRGB, with `size` or square pixels.
 
         Raises:
-            ValueError: its colors cannot be converted, or it is too large.
+            UserError: its colors cannot be converted, or it is too large.
         """
         sides = self.sides(frame)
         if size is None:
@@ -98,7 +99,7 @@ class OpenVideo:
         try:
             pixels, transparent = to_rgb(frame, size, how)
         except ValueError as error:
-            raise ValueError(f"{self.path}: {error}") from error
+            raise UserError(f"{self.path}: {error}") from error
         self.transparent += transparent
         return sides.upright(pixels)
 
@@ -129,7 +130,7 @@ class OpenVideo:
 
 @contextmanager
 def reading(path: Path) -> Iterator[OpenVideo]:
-    """Open a video file. Problems with it raise ValueError, on entering or while frames are read."""
+    """Open a video file. Problems with it raise UserError, on entering or while frames are read."""
     kind = recognize(path)
     try:
         with path.open("rb") as file, _opened(file, kind, path) as container:
@@ -137,7 +138,7 @@ def reading(path: Path) -> Iterator[OpenVideo]:
             stream = _chosen(streams, path)
             yield OpenVideo(path, container, stream, _decoder(stream, path), kind, len(streams))
     except av.FFmpegError as error:
-        raise ValueError(f"{path}: damaged, or in an unsupported codec ({error.strerror}); convert it again") from error
+        raise UserError(f"{path}: damaged, or in an unsupported codec ({error.strerror}); convert it again") from error
 
 
 def timed_frames(video: OpenVideo, start: float = 0.0) -> Iterator[tuple[float, VideoFrame]]:
@@ -153,7 +154,7 @@ def timed_frames(video: OpenVideo, start: float = 0.0) -> Iterator[tuple[float, 
         if video.kind == "avi":  # AVI stores a rate but no times
             yield float(video.slot(position) * stream.time_base), frame
         elif frame.time is None:
-            raise ValueError(f"{video.path}: has frames without a time; convert it again")
+            raise UserError(f"{video.path}: has frames without a time; convert it again")
         else:
             yield frame.time - float(origin * stream.time_base), frame
 
@@ -164,22 +165,22 @@ def _opened(file: BinaryIO, kind: Format, path: Path) -> InputContainer:
         try:
             assert_plausible(file)
         except ValueError as error:
-            raise ValueError(f"{path}: {error}") from error
+            raise UserError(f"{path}: {error}") from error
         file.seek(0)
     return av.open(file, "r", format=kind, io_open=_refuse, metadata_errors="replace")
 
 
 def _refuse(url: str, flags: int, options: dict[str, str]) -> NoReturn:
-    raise ValueError(f"the video refers to another file, {url!r}; only self-contained files are supported")
+    raise UserError(f"the video refers to another file, {url!r}; only self-contained files are supported")
 
 
 def _chosen(streams: list[VideoStream], path: Path) -> VideoStream:
     """The first default stream, as in players; otherwise the first stream."""
     if not streams:
-        raise ValueError(f"{path}: contains sound or text but no video stream; use a video")
+        raise UserError(f"{path}: contains sound or text but no video stream; use a video")
     stream = next((stream for stream in streams if stream.disposition & Disposition.default), streams[0])
     if stream.codec_context is None:
-        raise ValueError(f"{path}: the codec is not supported; convert it again")
+        raise UserError(f"{path}: the codec is not supported; convert it again")
     _bounded(path, stream.codec_context.height, stream.codec_context.width)
     return stream
 
@@ -195,7 +196,7 @@ def _decoder(stream: VideoStream, path: Path) -> VideoCodecContext:
     try:
         decoder = CodecContext.create(name, "r")
     except UnknownCodecError as error:
-        raise ValueError(
+        raise UserError(
             f"{path}: has transparency, which requires the decoder {name}, but it is not installed; convert it"
         ) from error
     assert isinstance(decoder, VideoCodecContext)
@@ -208,4 +209,4 @@ def _decoder(stream: VideoStream, path: Path) -> VideoCodecContext:
 def _bounded(path: Path, height: int, width: int) -> None:
     if height * width > MAX_PIXELS:
         most = MAX_PIXELS // 10**6
-        raise ValueError(f"{path}: frames of {width} x {height} pixels have more than {most} megapixels; scale it down")
+        raise UserError(f"{path}: frames of {width} x {height} pixels have more than {most} megapixels; scale it down")

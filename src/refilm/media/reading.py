@@ -12,6 +12,7 @@ import numpy as np
 from av.video.frame import VideoFrame
 
 from refilm.arguments import checked
+from refilm.errors import UserError
 from refilm.media.opening import UNSOUGHT, OpenVideo, reading, timed_frames
 from refilm.media.video import Video
 
@@ -34,28 +35,28 @@ def open_video(
             frames.
 
     Raises:
-        ValueError: the file is missing, is not a video, is damaged or truncated, does not fit in memory, or has no
+        UserError: the file is missing, is not a video, is damaged or truncated, does not fit in memory, or has no
             frames between `start` and `end`.
     """
     path = Path(path)
     first, last = start or 0.0, math.inf if end is None else end
     if not 0 <= first < last:
-        raise ValueError(f"{path}: start and end must be seconds, 0 <= start < end, received {start} and {end}")
+        raise UserError(f"{path}: start and end must be seconds, 0 <= start < end, received {start} and {end}")
     if frames is not None and frames < 1:
-        raise ValueError(f"{path}: frames must be 1 or more, received {frames}")
+        raise UserError(f"{path}: frames must be 1 or more, received {frames}")
     with reading(path) as video:
         rate = video.rate
         timed = _between(timed_frames(video, first), first, last, 0.5 / rate)
         times, images = _collect(islice(timed, frames), video)
     if not images:
         part = "" if start is end is None else f" between {first:g} s and {last:g} s"
-        raise ValueError(f"{path}: has no frames{part}; use another video or time range")
+        raise UserError(f"{path}: has no frames{part}; use another video or time range")
     if video.kind == "gif" and len(times) > 1:  # GIF stores a duration for each frame instead of a rate
         rate = (len(times) - 1) / (times[-1] - times[0])
     try:
         return Video(np.stack(images), rate)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
 
 
 @checked
@@ -69,19 +70,19 @@ def open_frames(path: Path | str, seconds: Sequence[float]) -> list[tuple[float,
         For each of `seconds` the nearest frame (the earlier of two): its time, and its pixels (H, W, 3) uint8.
 
     Raises:
-        ValueError: as `open_video`, or one of `seconds` is negative.
+        UserError: as `open_video`, or one of `seconds` is negative.
     """
     path = Path(path)
     wanted = sorted(set(seconds))
     if not all(0 <= second < math.inf for second in wanted):
-        raise ValueError(f"{path}: seconds of frames must be 0 or more, received {list(seconds)}")
+        raise UserError(f"{path}: seconds of frames must be 0 or more, received {list(seconds)}")
     found: dict[float, tuple[float, np.ndarray]] = {}
     with reading(path) as video:
         for run in _runs(wanted, math.inf if video.kind in UNSOUGHT else FAR):
             for second, (time, frame) in zip(run, _nearest(timed_frames(video, run[0]), run), strict=False):
                 found[second] = time, video.pixels(frame)
     if len(found) < len(wanted):
-        raise ValueError(f"{path}: has no frames; use another video")
+        raise UserError(f"{path}: has no frames; use another video")
     return [found[second] for second in seconds]
 
 
@@ -90,13 +91,13 @@ def duration(path: Path | str) -> float:
     """The duration of a video in seconds as declared by its container, without decoding. It can be inaccurate.
 
     Raises:
-        ValueError: as `open_video`, or the container does not declare a duration.
+        UserError: as `open_video`, or the container does not declare a duration.
     """
     path = Path(path)
     with reading(path) as video:
         if video.duration is not None:
             return video.duration
-    raise ValueError(f"{path}: does not declare its duration; convert it again")
+    raise UserError(f"{path}: does not declare its duration; convert it again")
 
 
 def _between(
@@ -139,11 +140,11 @@ def _collect(timed: Iterator[tuple[float, VideoFrame]], video: OpenVideo) -> tup
     for time, frame in timed:
         pixels = video.pixels(frame)
         if frames and pixels.shape != frames[0].shape:
-            raise ValueError(f"{video.path}: the frame size changes at {time:.2f} s; use a video with one size")
+            raise UserError(f"{video.path}: the frame size changes at {time:.2f} s; use a video with one size")
         times.append(time)
         frames.append(pixels)
         if len(frames) * pixels.nbytes > MAX_BYTES:
-            raise ValueError(
+            raise UserError(
                 f"{video.path}: the frames need more than {MAX_BYTES >> 30} GiB; read a part of it with start and end"
             )
     return times, frames

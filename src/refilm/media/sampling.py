@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from refilm.errors import UserError
 from refilm.media.opening import reading, timed_frames
 
 Frame = TypeVar("Frame")
@@ -26,12 +27,12 @@ def sample_video(
         start, end: seconds from the first frame. The first frame is the one nearest to `start`; `end` is excluded.
 
     Raises:
-        ValueError: the file is missing, is not a video, is damaged or truncated, or its frame size changes. It can be
+        UserError: the file is missing, is not a video, is damaged or truncated, or its frame size changes. It can be
             raised at the start or while frames are read.
     """
     first, last = start or 0.0, math.inf if end is None else end
     if not 0 <= first < last:
-        raise ValueError(f"{path}: start and end must be seconds, 0 <= start < end, received {start} and {end}")
+        raise UserError(f"{path}: start and end must be seconds, 0 <= start < end, received {start} and {end}")
     shape = None
     with reading(path) as video:
         for frame, repeats in nearest(
@@ -39,7 +40,7 @@ def sample_video(
         ):
             pixels = video.pixels(frame)
             if shape is not None and pixels.shape != shape:
-                raise ValueError(f"{path}: the frame size changes; use a video with one size")
+                raise UserError(f"{path}: the frame size changes; use a video with one size")
             shape = pixels.shape
             for _ in range(repeats):
                 yield pixels

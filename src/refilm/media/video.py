@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image
 
 from refilm.arguments import checked
+from refilm.errors import UserError
 from refilm.media import writing
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class Video:
     In a notebook it is displayed as a player.
 
     Raises:
-        ValueError: the frames have a wrong type or shape or are empty, or the rate is outside 0.01..1000. Floats are
+        UserError: the frames have a wrong type or shape or are empty, or the rate is outside 0.01..1000. Floats are
             refused instead of rounded, because they can be NaN.
     """
 
@@ -46,17 +47,17 @@ class Video:
 
     def __post_init__(self) -> None:
         if not isinstance(self.frames, np.ndarray):
-            raise ValueError(
+            raise UserError(
                 f"frames must be a numpy array (F, H, W, 3) of uint8, received {type(self.frames).__name__}"
             )
         shape = self.frames.shape
         if self.frames.dtype != np.uint8 or len(shape) != 4 or shape[3] != 3 or 0 in shape:
-            raise ValueError(
+            raise UserError(
                 f"frames must be (F, H, W, 3) of uint8 and not empty, received {shape} of {self.frames.dtype}"
             )
         known = isinstance(self.fps, int | float | np.number | Fraction) and not isinstance(self.fps, bool)
         if not known or not SLOWEST <= self.fps <= FASTEST:
-            raise ValueError(f"fps must be between {SLOWEST} and {FASTEST:g}, received {self.fps!r}")
+            raise UserError(f"fps must be between {SLOWEST} and {FASTEST:g}, received {self.fps!r}")
         object.__setattr__(self, "fps", float(self.fps))
 
     def __repr__(self) -> str:
@@ -76,7 +77,7 @@ class Video:
 
         Raises:
             IndexError: there is no such frame.
-            ValueError: the slice is empty.
+            UserError: the slice is empty.
         """
         if not isinstance(index, slice):
             return self.frames[operator.index(index)]
@@ -110,7 +111,7 @@ class Video:
             fps: frame rate of the file; another rate changes the speed. Default: the video's own.
 
         Raises:
-            ValueError: the suffix is unknown, the folder does not exist or is not writable, the rate is outside
+            UserError: the suffix is unknown, the folder does not exist or is not writable, the rate is outside
                 0.01..1000, or `scale` is not a positive integer.
             OSError: the file cannot be written, for example because the disk is full. The error names it.
         """
@@ -121,7 +122,7 @@ class Video:
         if scale is None:
             scale = 1 if suffix == ".png" else math.ceil(SHORTER_SIDE / min(SHORTER_SIDE, *self.frames.shape[1:3]))
         if not isinstance(scale, int) or isinstance(scale, bool) or scale < 1:
-            raise ValueError(f"scale must be an integer of 1 or more, received {scale!r}")
+            raise UserError(f"scale must be an integer of 1 or more, received {scale!r}")
         if suffix == ".png":
             return writing.write_pngs(path, self.frames, scale)
         write = {".gif": writing.write_gif, ".webp": writing.write_webp}.get(suffix, writing.write_video)
@@ -132,7 +133,7 @@ class Video:
     def contact_sheet(self, columns: int = 6) -> Image.Image:
         """All frames on one white image, in rows of `columns` frames."""
         if columns < 1:
-            raise ValueError(f"columns must be 1 or more, received {columns}")
+            raise UserError(f"columns must be 1 or more, received {columns}")
         frames, height, width, _ = self.frames.shape
         columns = min(columns, frames)
         rows = math.ceil(frames / columns)

@@ -16,6 +16,7 @@ from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTr
 from av.video.stream import VideoStream
 from PIL import Image
 
+from refilm.errors import UserError
 from refilm.files import atomic_file
 
 SUFFIXES = (".mp4", ".webm", ".gif", ".webp", ".png")
@@ -47,18 +48,18 @@ def check_target(path: Path) -> str:
     """Check that a video can be written to `path`; returns the suffix, one of `SUFFIXES`.
 
     Raises:
-        ValueError: the suffix is unknown, the folder does not exist or is not writable, or `path` is a folder.
+        UserError: the suffix is unknown, the folder does not exist or is not writable, or `path` is a folder.
     """
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         known = f"{', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}"
-        raise ValueError(f"{path}: cannot write {suffix or 'a file without suffix'}; use {known}")
+        raise UserError(f"{path}: cannot write {suffix or 'a file without suffix'}; use {known}")
     if not path.parent.is_dir():
-        raise ValueError(f"{path}: the folder {path.parent} does not exist; create it first")
+        raise UserError(f"{path}: the folder {path.parent} does not exist; create it first")
     if path.is_dir():
-        raise ValueError(f"{path}: is a folder; use a file name")
+        raise UserError(f"{path}: is a folder; use a file name")
     if not os.access(path.parent, os.W_OK):
-        raise ValueError(f"{path}: the folder {path.parent} is not writable; choose another")
+        raise UserError(f"{path}: the folder {path.parent} is not writable; choose another")
     return suffix
 
 
@@ -120,7 +121,7 @@ def write_pngs(path: Path, frames: np.ndarray, scale: int) -> list[Path]:
 
 def _require_size(path: Path, height: int, width: int, longest: int) -> None:
     if max(height, width) > longest:
-        raise ValueError(
+        raise UserError(
             f"{path}: {width} x {height} pixels are too large for {path.suffix} (at most {longest} per side)"
         )
 

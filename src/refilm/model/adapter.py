@@ -7,6 +7,7 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
+from refilm.errors import UserError
 from refilm.model.attention import Kernel, fused
 from refilm.model.transformer import Transformer
 from refilm.sizes import AdapterSize
@@ -46,17 +47,17 @@ class Adapter(nn.Module):
         """Fill the transformer's reference slots with this adapter's layers.
 
         Raises:
-            ValueError: the sizes do not match, or another adapter is attached; the transformer is left unchanged.
+            UserError: the sizes do not match, or another adapter is attached; the transformer is left unchanged.
         """
         blocks = transformer.trunk.blocks
         wanted, given = (transformer.size.layers, transformer.size.width), (self.size.layers, self.size.width)
         if wanted != given:
-            raise ValueError(
+            raise UserError(
                 f"an adapter with {given[0]} layers, {given[1]} channels does not fit "
                 f"a transformer with {wanted[0]} layers, {wanted[1]} channels"
             )
         if transformer.reference_projection is not None:
-            raise ValueError("the transformer already has an adapter; detach it first")
+            raise UserError("the transformer already has an adapter; detach it first")
         transformer.reference_projection = self.projection
         for block, layer in zip(blocks, self.layers, strict=True):
             block.reference = layer

@@ -11,6 +11,7 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from refilm.errors import UserError
 from refilm.model.position import rotate
 
 Kernel = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -29,7 +30,7 @@ def eager(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 
 def flash(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """FlashAttention (Dao et al. 2022, arXiv:2205.14135) in PyTorch. Raises ValueError where it cannot run."""
+    """FlashAttention (Dao et al. 2022, arXiv:2205.14135) in PyTorch. Raises UserError where it cannot run."""
     return _through(SDPBackend.FLASH_ATTENTION, "flash", q, k, v)
 
 
@@ -61,7 +62,7 @@ def _through(backend: SDPBackend, name: str, q: Tensor, k: Tensor, v: Tensor) ->
     except RuntimeError as error:
         if not str(error).startswith(("No available kernel", "No viable backend")):
             raise
-        raise ValueError(
+        raise UserError(
             f"attention kernel {name!r} cannot run here, on {q.device.type} in {str(q.dtype).removeprefix('torch.')} "
             f"with heads of {q.shape[-1]} channels: use 'fused', which selects a kernel that can"
         ) from error

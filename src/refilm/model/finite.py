@@ -2,6 +2,8 @@
 
 from torch import Tensor
 
+from refilm.errors import NotFiniteError
+
 
 def require_finite(values: Tensor, *, maker: str) -> Tensor:
     """Return the values unchanged, or fail if some are not finite.
@@ -11,11 +13,11 @@ def require_finite(values: Tensor, *, maker: str) -> Tensor:
         maker: what produced the values, as named in the message, for example "the autoencoder".
 
     Raises:
-        FloatingPointError: the values contain NaN or infinity.
+        NotFiniteError: the values contain NaN or infinity.
     """
     if values.isfinite().all():
         return values
-    raise FloatingPointError(
+    raise NotFiniteError(
         f"{maker} gave NaN or infinity: the range of float16 is too narrow for some models, use bfloat16 or float32 "
         "(--dtype); if it happens in those, the weights or the inputs are damaged"
     )

@@ -6,6 +6,8 @@ from typing import Any
 
 from torch import nn
 
+from refilm.errors import UserError
+
 
 @contextmanager
 def swapped(root: nn.Module, kind: type[nn.Module], **makers: Callable[[Any], Any]) -> Iterator[None]:
@@ -17,14 +19,14 @@ def swapped(root: nn.Module, kind: type[nn.Module], **makers: Callable[[Any], An
         makers: attribute name -> a function from the current value to the new one.
 
     Raises:
-        ValueError: there is no such module below `root`, or it has no such attribute. Nothing is changed then.
+        UserError: there is no such module below `root`, or it has no such attribute. Nothing is changed then.
     """
     found = [module for module in root.modules() if isinstance(module, kind)]
     if not found:
-        raise ValueError(f"no {kind.__name__} below {type(root).__name__}: nothing to swap")
+        raise UserError(f"no {kind.__name__} below {type(root).__name__}: nothing to swap")
     missing = [name for name in makers for module in found if not hasattr(module, name)]
     if missing:
-        raise ValueError(f"{kind.__name__} has no attribute {missing[0]!r}")
+        raise UserError(f"{kind.__name__} has no attribute {missing[0]!r}")
     before = [(module, name, getattr(module, name)) for module in found for name in makers]
     try:
         for module, name, value in before:

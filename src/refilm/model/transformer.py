@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from refilm.errors import UserError
 from refilm.model.attention import JointAttention
 from refilm.model.conditioning import Conditioning
 from refilm.model.position import RotaryPosition, SincosPosition, timestep_embedding
@@ -61,11 +62,11 @@ class Transformer(nn.Module):
             reference_scale: factor on the output of the reference attention; (B,) sets it per sample.
 
         Raises:
-            ValueError: a reference was given without an attached adapter, or the latents do not fit the patch size.
+            UserError: a reference was given without an attached adapter, or the latents do not fit the patch size.
         """
         if reference is not None:
             if self.reference_projection is None:
-                raise ValueError("a reference was given, but no adapter is attached to this transformer")
+                raise UserError("a reference was given, but no adapter is attached to this transformer")
             reference = self.reference_projection(reference)  # (B, M, D)
         if isinstance(reference_scale, Tensor):
             reference_scale = reference_scale[:, None, None]

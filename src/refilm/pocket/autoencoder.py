@@ -14,6 +14,7 @@ from torch import Tensor
 
 from refilm.backbones.cogvideox.autoencoder import Autoencoder, AutoencoderSize, load_autoencoder
 from refilm.data import critters
+from refilm.errors import UserError
 from refilm.pocket.growing import grow
 from refilm.pocket.widening import widen
 from refilm.settings import Seed, Settings
@@ -43,7 +44,7 @@ class CropLesson(Lesson):
     @classmethod
     def _possible(cls, frames: int) -> int:
         if frames % 8 != 1:
-            raise ValueError(f"{frames} frames cannot be decoded in one pass; use 1, 9, 17 or another 8k + 1")
+            raise UserError(f"{frames} frames cannot be decoded in one pass; use 1, 9, 17 or another 8k + 1")
         return frames
 
 
@@ -93,9 +94,9 @@ class AutoencoderSettings(Settings):
     def _possible(self) -> "AutoencoderSettings":
         sources = [name for name in ("grown_from", "widened_from", "decoder_of") if getattr(self, name)]
         if len(sources) > 1:
-            raise ValueError(f"{' and '.join(sources)} are both set; set only one, the autoencoder to start from")
+            raise UserError(f"{' and '.join(sources)} are both set; set only one, the autoencoder to start from")
         if self.kept_latents and not self.grown_from:
-            raise ValueError(
+            raise UserError(
                 "kept_latents: requires grown_from, the autoencoder whose latents are kept; set it or remove this"
             )
         return self

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModel, T5Config, T5EncoderModel, T5Tokenizer
 
 from refilm.data import critters
+from refilm.errors import UserError
 from refilm.settings import Seed, Settings
 from refilm.training.distributed.parallel import place
 from refilm.training.tasks.task import Reporting
@@ -130,7 +131,7 @@ class EncodersTask(Reporting):
 
     def __init__(self, settings: EncodersSettings):
         if place().size > 1:
-            raise ValueError(
+            raise UserError(
                 f"{place().size} processes: all pairs of a batch are compared, so train the encoders in one process"
             )
         self.settings = settings
@@ -172,7 +173,7 @@ class EncodersTask(Reporting):
 
     def loss(self, step: int, samples: range) -> dict[str, Tensor]:
         if len(samples) < self.settings.batch:
-            raise ValueError("loop.accumulate: all pairs of a batch are compared at once; remove this setting")
+            raise UserError("loop.accumulate: all pairs of a batch are compared at once; remove this setting")
         similarities = self.module(*self._batch(step, self.settings.batch, "train"))
         targets = torch.arange(len(similarities))
         loss = 0.5 * (F.cross_entropy(similarities, targets) + F.cross_entropy(similarities.T, targets))

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from refilm.backbones.cogvideox.autoencoder import Autoencoder
+from refilm.errors import UserError
 
 
 @torch.no_grad()
@@ -19,11 +20,11 @@ def grow(small: Autoencoder, grown: Autoencoder) -> None:
         grown: a fresh one with one more resolution, the finest, which has as many channels as the finest of `small`.
 
     Raises:
-        ValueError: they differ in other ways, or `small` has too few resolutions for its temporal compression.
+        UserError: they differ in other ways, or `small` has too few resolutions for its temporal compression.
     """
     channels, time = small.size.channels, small.size.temporal_compression
     if 2 ** (len(channels) - 1) < time:
-        raise ValueError(
+        raise UserError(
             f"{len(channels)} resolutions compress time less than {time} times, and would compress it more when grown; "
             "start from an autoencoder with more resolutions"
         )
@@ -32,7 +33,7 @@ def grow(small: Autoencoder, grown: Autoencoder) -> None:
     for name, value in wanted.items():
         received = getattr(grown.size, name)
         if received != value:
-            raise ValueError(f"{name} must be {value} to grow from the smaller autoencoder, received {received}")
+            raise UserError(f"{name} must be {value} to grow from the smaller autoencoder, received {received}")
     kept = {_in_grown(name): weight for name, weight in small.state_dict().items()}
     unknown = grown.load_state_dict(kept, strict=False).unexpected_keys
     assert not unknown, unknown

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from refilm.arguments import checked
 from refilm.data.critters import COLORS, EYES, MOTIONS, PATTERNS, SCENES, SHAPES, Story
+from refilm.errors import UserError
 
 SIZE = 32
 FEWEST_FRAMES = 9
@@ -132,7 +133,7 @@ class Judge(nn.Module):
                 are averaged down to 32 pixels.
 
         Raises:
-            ValueError: a video has another shape or dtype.
+            UserError: a video has another shape or dtype.
         """
         self.eval()
         judgements = []
@@ -155,15 +156,15 @@ class Judge(nn.Module):
         """Load a judge that `save` wrote, in fp32.
 
         Raises:
-            ValueError: the file does not exist, or contains something else.
+            UserError: the file does not exist, or contains something else.
         """
         if not Path(path).is_file():
-            raise ValueError(f"{path}: no such file; train a judge with `python benchmarks/judge.py`")
+            raise UserError(f"{path}: no such file; train a judge with `python benchmarks/judge.py`")
         judge = cls()
         try:
             judge.load_state_dict(safetensors.torch.load_file(path))
         except (SafetensorError, RuntimeError) as error:
-            raise ValueError(
+            raise UserError(
                 f"{path}: not the weights of this version's judge: {error}; train one with `python benchmarks/judge.py`"
             ) from error
         return judge.eval()
@@ -173,9 +174,9 @@ def judge_input(video: np.ndarray) -> Tensor:
     """A video (F, H, W, 3) uint8 as input of the judge: (F, 3, 32, 32) in 0..1; larger videos are box-filtered."""
     shape = video.shape
     if video.dtype != np.uint8 or video.ndim != 4 or shape[3] != 3:
-        raise ValueError(f"a video must be (F, H, W, 3) of uint8, received {shape} of {video.dtype}")
+        raise UserError(f"a video must be (F, H, W, 3) of uint8, received {shape} of {video.dtype}")
     if shape[0] < FEWEST_FRAMES or shape[1] != shape[2] or shape[1] < SIZE:
-        raise ValueError(
+        raise UserError(
             f"a video must be square, with at least {FEWEST_FRAMES} frames of at least {SIZE} pixels, "
             f"received {shape[0]} frames of {shape[1]} x {shape[2]}"
         )

@@ -5,6 +5,7 @@ from typing import Literal
 
 from refilm.arguments import checked
 from refilm.data.critters import Split, Subject, subjects
+from refilm.errors import UserError
 
 Novelty = Literal["eyes", "combination"]
 
@@ -18,11 +19,11 @@ def novelty(subject: Subject, training: Split = "train") -> Novelty:
         shape, its two colors and its pattern together, with any eyes.
 
     Raises:
-        ValueError: the subject is in the training split.
+        UserError: the subject is in the training split.
     """
     known = _eyes_in(training).get(_combination(subject), frozenset())
     if subject.eyes in known:
-        raise ValueError(f"{subject.appearance}: this subject is in the split {training}; choose a held-out subject")
+        raise UserError(f"{subject.appearance}: this subject is in the split {training}; choose a held-out subject")
     return "eyes" if known else "combination"
 
 

@@ -9,6 +9,7 @@ from pydantic import model_validator
 
 from refilm.backbones.cogvideox.autoencoder import save_autoencoder
 from refilm.data.encoding import EncodeProgress
+from refilm.errors import UserError
 from refilm.files import atomic_folder
 from refilm.pocket.autoencoder import AutoencoderSettings, AutoencoderTask
 from refilm.pocket.contrastive import EncodersSettings, EncodersTask
@@ -67,7 +68,7 @@ class EncodersRecipe(Settings):
     @model_validator(mode="after")
     def _possible(self) -> "EncodersRecipe":
         if self.loop.accumulate > 1:
-            raise ValueError("loop.accumulate: all pairs of a batch are compared at once; remove this setting")
+            raise UserError("loop.accumulate: all pairs of a batch are compared at once; remove this setting")
         return self
 
     def prepare(self) -> Generator[EncodeProgress, None, None]:

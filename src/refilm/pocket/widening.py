@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from refilm.backbones.cogvideox.autoencoder import Autoencoder
+from refilm.errors import UserError
 
 
 @torch.no_grad()
@@ -20,15 +21,15 @@ def widen(narrow: Autoencoder, wide: Autoencoder) -> None:
         wide: a fresh one whose channels are, at each resolution, a whole multiple of those of `narrow`.
 
     Raises:
-        ValueError: they differ in other ways, or some channels are no multiple.
+        UserError: they differ in other ways, or some channels are no multiple.
     """
     for name in ("latent_channels", "layers", "norm_groups", "temporal_compression"):
         wanted, received = getattr(narrow.size, name), getattr(wide.size, name)
         if received != wanted:
-            raise ValueError(f"{name} must be {wanted} as before, received {received}")
+            raise UserError(f"{name} must be {wanted} as before, received {received}")
     before, after = narrow.size.channels, wide.size.channels
     if len(before) != len(after) or any(new % old for old, new in zip(before, after, strict=True)):
-        raise ValueError(f"channels must be whole multiples of {before}, received {after}")
+        raise UserError(f"channels must be whole multiples of {before}, received {after}")
     known, generator = narrow.state_dict(), torch.Generator().manual_seed(0)
     for name, weight in wide.state_dict().items():
         old = known.get(name)

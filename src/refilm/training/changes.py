@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from refilm.errors import UserError
 from refilm.settings import meant, names_of
 from refilm.training.monitor.run_record import FILE, read_run_record
 from refilm.training.recipes import Recipe
@@ -61,7 +62,7 @@ def changes_of_recipe(record: Mapping[str, Any], recipe: Recipe[Any]) -> list[Ch
     """Differences between a recipe and the recorded one; a setting that did not exist then counts as not given.
 
     Raises:
-        ValueError: this version of refilm cannot read the recorded recipe.
+        UserError: this version of refilm cannot read the recorded recipe.
     """
     recorded = type(recipe).from_values(record["recipe"])
     return _differences(dict(_leaves(recorded.to_values())), dict(_leaves(recipe.to_values())))
@@ -82,7 +83,7 @@ class Comparison:
         allowed: names of settings, or of tables of settings, that may change in addition to `FREE`.
 
     Raises:
-        ValueError: the recipe has changes that are not allowed (the message lists old and new values), the run record
+        UserError: the recipe has changes that are not allowed (the message lists old and new values), the run record
             is missing, or an allowed name does not exist.
     """
 
@@ -95,7 +96,7 @@ class Comparison:
             return
         self.path = start.parent / FILE
         if not self.path.is_file():
-            raise ValueError(
+            raise UserError(
                 f"{self.path}: no such file; restore it: it contains the recipe that the checkpoint was trained with"
             )
         self.record = read_run_record(self.path)
@@ -105,7 +106,7 @@ class Comparison:
         """Compare clips and base model with those in `run.json`.
 
         Raises:
-            ValueError: clips or base model changed, and that is not allowed.
+            UserError: clips or base model changed, and that is not allowed.
         """
         if self.path is not None:
             self._take(changes_of_contents(self.record, sources))
@@ -115,7 +116,7 @@ class Comparison:
         refused = [change for change in changes if not _within(change.name, (*free[change.name], *self.allowed))]
         if refused:
             flags = " ".join(f"--allow-change {change.name}" for change in refused)
-            raise ValueError(
+            raise UserError(
                 f"{self.path}: {'; '.join(map(str, refused))}: a resumed run cannot change this; restore it, or allow "
                 f"it with {flags}"
             )
@@ -128,7 +129,7 @@ def _require_known(allowed: Collection[str], recipe: Recipe[Any]) -> None:
         if not any(_within(each, (name,)) for each in known):
             other = meant(name, known)
             words = f"did you mean {other}?" if other else "give a setting's dotted name"
-            raise ValueError(f"--allow-change {name}: no such setting; {words}")
+            raise UserError(f"--allow-change {name}: no such setting; {words}")
 
 
 def _within(name: str, tables: Collection[str]) -> bool:

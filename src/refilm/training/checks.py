@@ -24,7 +24,7 @@ def require_delivery(folder: Path) -> None:
     """Check that the result can be written next to `folder` and replace it.
 
     Raises:
-        ValueError: a file is in the way, a permission is missing, or the disk is read-only or full.
+        UserError: a file is in the way, a permission is missing, or the disk is read-only or full.
     """
     require_writable(folder)
     require_writable(folder.parent)
@@ -34,7 +34,7 @@ def require_steps(loop: StepSettings, lessons: Sequence[Lesson]) -> None:
     """Check that every lesson's batch can be split over the processes, and that the optimizer works on their devices.
 
     Raises:
-        ValueError: a batch is too small, or a library is missing.
+        UserError: a batch is too small, or a library is missing.
     """
     for lesson in lessons:
         split_batch(range(lesson.batch), loop.accumulate)
@@ -45,7 +45,7 @@ def require_fitting(adapter: Adapter, size: TransformerSize, base_dtype: Literal
     """Check that an adapter, with its LoRA, fits a transformer stored in `base_dtype`. Call it on device `meta`.
 
     Raises:
-        ValueError: a layer or a library is missing.
+        UserError: a layer or a library is missing.
     """
     transformer = Transformer(size).requires_grad_(False)
     if base_dtype == "int8":

@@ -19,6 +19,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
+from refilm.errors import UserError
 from refilm.hub import must_be_fetched
 from refilm.model import JointAttention, ReferenceAttention, eager, fused, swapped
 from refilm.training.batches.curriculum import samples_at
@@ -78,7 +79,7 @@ def dry_run_of(
     """What `train` would do with the same arguments.
 
     Raises:
-        ValueError: as `train` raises before its first step.
+        UserError: as `train` raises before its first step.
     """
     _require_fetched(recipe)
     checked(recipe, folder, resume=resume, allow_changes=allow_changes)
@@ -110,7 +111,7 @@ def _require_fetched(recipe: Recipe[Any]) -> None:
     models = (recipe.base, recipe.init_from) if isinstance(recipe, AdapterRecipe | BaseRecipe) else ()
     for model in models:
         if model is not None and must_be_fetched(model):
-            raise ValueError(
+            raise UserError(
                 f"{model}: is not in the Hub's cache, and a dry run downloads nothing; run: hf download {model}"
             )
 

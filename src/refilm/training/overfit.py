@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from refilm.data.encoding import Subset
+from refilm.errors import NotFiniteError, UserError
 from refilm.training.batches.validation_set import subject_of
 from refilm.training.distributed.parallel import place
 from refilm.training.engine.step import StepSettings, Trainer
@@ -73,7 +74,7 @@ def overfit(task: DiffusionTask, settings: StepSettings, clips: int) -> Generato
         clips: number of clips, of as many different subjects as possible.
 
     Raises:
-        ValueError: fewer than two clips, or more than there are.
+        UserError: fewer than two clips, or more than there are.
     """
     few = few_of(task.train, clips)
     task = task.on(few, few, sample_settings(task.settings))
@@ -84,7 +85,7 @@ def overfit(task: DiffusionTask, settings: StepSettings, clips: int) -> Generato
     while run.step < STEPS and not (progress and progress.passed):
         try:
             norm = max(norm, run.advance()["gradient_norm"])
-        except FloatingPointError as error:
+        except NotFiniteError as error:
             return Outcome(False, str(error))
         if run.step % VALIDATE_EVERY == 0:
             scores = task.validate()
@@ -125,10 +126,10 @@ def few_of(clips: Subset, count: int) -> Subset:
     """The first clips of different subjects, then others if these are not enough.
 
     Raises:
-        ValueError: fewer than two, or more than there are.
+        UserError: fewer than two, or more than there are.
     """
     if not 2 <= count <= len(clips):
-        raise ValueError(f"--overfit {count}: give 2 to {len(clips)}, the number of training clips")
+        raise UserError(f"--overfit {count}: give 2 to {len(clips)}, the number of training clips")
     first: dict[str, int] = {}
     for clip in range(min(SEARCHED, len(clips))):
         first.setdefault(subject_of(clips.entries[clip]), clip)

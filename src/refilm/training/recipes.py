@@ -25,6 +25,7 @@ from refilm.checkpoints import (
 from refilm.data.encoding import EncodeProgress
 from refilm.diffusion import scaled_linear
 from refilm.encoders import HiddenState
+from refilm.errors import UserError
 from refilm.model import Adapter, Transformer
 from refilm.settings import Settings
 from refilm.sizes import AdapterSize, TransformerSize
@@ -70,7 +71,7 @@ class Recipe(Protocol[T]):
         """Check that the run is possible. The returned generator encodes the clips that are not encoded yet.
 
         Raises:
-            ValueError: the run is not possible.
+            UserError: the run is not possible.
         """
         ...
 
@@ -193,7 +194,7 @@ class AdapterRecipe(Settings):
     @model_validator(mode="after")
     def _possible(self) -> "AdapterRecipe":
         if self.train.base_dtype != "fp32" and self.loop.precision == "fp32":
-            raise ValueError(
+            raise UserError(
                 "train.base_dtype: loop.precision fp32 needs weights in fp32; remove one of the two settings"
             )
         return self

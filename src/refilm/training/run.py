@@ -63,7 +63,7 @@ def train(
         that the reference is not used; the last step, or the encodings so far, are saved.
 
     Raises:
-        ValueError: the recipe or data cannot be used; `folder` contains a run and `resume` is not set; with `resume`,
+        UserError: the recipe or data cannot be used; `folder` contains a run and `resume` is not set; with `resume`,
             there is no intact checkpoint, or it belongs to another recipe; another process trains in `folder`. The
             logs and the record of the run are unchanged then.
     """
@@ -131,7 +131,7 @@ def checked(
     """Check that a run is possible. Used by the dry run and at the start of a run. Writes nothing.
 
     Raises:
-        ValueError: as `train`.
+        UserError: as `train`.
     """
     require_writable(folder)
     start = starting_point(folder, resume)
@@ -146,7 +146,7 @@ def locked_folder(folder: Path) -> Iterator[None]:
     The first process holds the lock for all processes.
 
     Raises:
-        ValueError: another process trains in the folder.
+        UserError: another process trains in the folder.
     """
     with ExitStack() as stack:
         with agreed():
@@ -179,7 +179,7 @@ def self_test(
     """Test a recipe on a few of its clips, see `overfit`. Only encodings are written.
 
     Raises:
-        ValueError: as `train`; the recipe has fewer clips.
+        UserError: as `train`; the recipe has fewer clips.
     """
     with joined(), heartbeats():
         yield from recipe.prepare()

@@ -11,6 +11,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from refilm.errors import UserError
 from refilm.files import read_json
 from refilm.settings import Settings, explain, renamed
 
@@ -55,7 +56,7 @@ def read_config(path: Path, kind: type[T], *, within: str | None = None) -> T:
         within: the key of an object in the file to read in its place.
 
     Raises:
-        ValueError: the file is missing, too large or not a JSON object, a value is invalid, or a key requests custom
+        UserError: the file is missing, too large or not a JSON object, a value is invalid, or a key requests custom
             code; names the file and the key.
     """
     content = read_object(path)
@@ -66,7 +67,7 @@ def validated(content: Any, kind: type[T], path: Path, *, names: Mapping[str, st
     """Validate a value read from `path` as a `kind`. `names` maps fields to their names in the file.
 
     Raises:
-        ValueError: the value is invalid; names the file and the key.
+        UserError: the value is invalid; names the file and the key.
     """
     try:
         if isinstance(kind, type) and issubclass(kind, Settings) and isinstance(content, Mapping):
@@ -74,24 +75,24 @@ def validated(content: Any, kind: type[T], path: Path, *, names: Mapping[str, st
         return TypeAdapter(kind).validate_json(json.dumps(content))  # JSON mode accepts lists for tuples
     except ValidationError as error:
         known = kind if isinstance(kind, type) and issubclass(kind, Settings) else None
-        raise ValueError(f"{path}: {explain(error, known, names=names)}") from error
+        raise UserError(f"{path}: {explain(error, known, names=names)}") from error
     except RecursionError as error:
-        raise ValueError(f"{path}: nested too deeply") from error
+        raise UserError(f"{path}: nested too deeply") from error
 
 
 def read_object(path: Path) -> dict[str, Any]:
     """Read the object in a configuration file without validating its values.
 
     Raises:
-        ValueError: the file is missing, too large or not a JSON object, or requests code; names the file and the key.
+        UserError: the file is missing, too large or not a JSON object, or requests code; names the file and the key.
     """
     if path.is_file() and path.stat().st_size > LARGEST:
-        raise ValueError(f"{path}: {path.stat().st_size:,} bytes is too large for a configuration")
+        raise UserError(f"{path}: {path.stat().st_size:,} bytes is too large for a configuration")
     content = read_json(path)
     tables = [content]
     for table in tables:  # the list grows in the loop
         if "auto_map" in table:
-            raise ValueError(
+            raise UserError(
                 f"{path}: auto_map: requests Python code from the model, which refilm never runs; remove the key if "
                 "refilm supports the model"
             )

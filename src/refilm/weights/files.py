@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from refilm.errors import UserError
 from refilm.weights.configs import read_object
 
 _LFS = b"version https://git-lfs.github.com/spec/"
@@ -20,7 +21,7 @@ def weight_files(folder: Path, name: str, pickled: str | None = None) -> list[Pa
         pickled: file name of pickles without suffix. Default: `name`.
 
     Raises:
-        ValueError: the index is damaged, or there are several variants; names it. Missing files are reported when
+        UserError: the index is damaged, or there are several variants; names it. Missing files are reported when
             they are opened.
     """
     for stem in (f"{name}.safetensors", f"{pickled or name}.bin"):
@@ -40,7 +41,7 @@ def _variants(folder: Path, stem: str) -> list[Path]:
             if "-of-" not in path.name and path.name in (f"{name}.{variant}.{suffix}", f"{stem}.index.{variant}.json"):
                 found.setdefault(variant, path)
     if len(found) > 1:
-        raise ValueError(
+        raise UserError(
             f"{folder}: several variants of the weights, {', '.join(found)}; keep one, or rename one to {stem}"
         )
     return list(found.values())
@@ -49,7 +50,7 @@ def _variants(folder: Path, stem: str) -> list[Path]:
 def _indexed(index: Path) -> list[Path]:
     names = read_object(index).get("weight_map")
     if not isinstance(names, dict) or not names or not all(_is_beside(file) for file in names.values()):
-        raise ValueError(f"{index}: weight_map: must map each tensor to its file (received {type(names).__name__})")
+        raise UserError(f"{index}: weight_map: must map each tensor to its file (received {type(names).__name__})")
     return [index.parent / file for file in sorted(set(names.values()))]
 
 
@@ -62,7 +63,7 @@ def refuse_pointer(path: Path) -> None:
     """Reject the result of a failed download: a Git LFS pointer or a web page.
 
     Raises:
-        ValueError: the file is one; says what to do. Missing files are reported when they are opened.
+        UserError: the file is one; says what to do. Missing files are reported when they are opened.
     """
     if not path.is_file():
         return
@@ -70,6 +71,6 @@ def refuse_pointer(path: Path) -> None:
         start = file.read(100).lstrip().lower()
     remedy = "download the file itself with `git lfs pull` in its repository, or `hf download`"
     if start.startswith(_LFS):
-        raise ValueError(f"{path}: is a Git LFS pointer, not the file itself; {remedy}")
+        raise UserError(f"{path}: is a Git LFS pointer, not the file itself; {remedy}")
     if start.startswith(_PAGES):
-        raise ValueError(f"{path}: is a web page, not the file itself; {remedy}")
+        raise UserError(f"{path}: is a web page, not the file itself; {remedy}")

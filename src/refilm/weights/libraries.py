@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from refilm.errors import UserError
+
 
 def tried(folder: Path, load: Callable[[], Any]) -> Any:
     """Call a loader of another library and convert its errors to one that names the folder."""
@@ -24,7 +26,7 @@ def tried(folder: Path, load: Callable[[], Any]) -> Any:
         raise
     except BaseException as error:  # of any kind: a panic in Rust code is not an Exception
         reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise ValueError(f"{folder}: cannot be loaded: {reason[0][:200]}") from error
+        raise UserError(f"{folder}: cannot be loaded: {reason[0][:200]}") from error
 
 
 def bare(folder: Path, make: Callable[[], Any]) -> Any:

@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from refilm.errors import UserError
+
 SUFFIXES = (".pt", ".pth", ".ckpt", ".bin")
 _REMEDY = "save only the weights, or use safetensors"
 
@@ -50,31 +52,29 @@ def read_pickle(path: Path) -> Any:
     """Load a pickle file, with its tensors memory-mapped on the CPU.
 
     Raises:
-        ValueError: the file is missing, truncated, or not in PyTorch's zip format, or it contains anything but tensors
+        UserError: the file is missing, truncated, or not in PyTorch's zip format, or it contains anything but tensors
             and plain values; names the file and the rejected global.
     """
     if not path.is_file():
-        raise ValueError(f"{path}: no such file")
+        raise UserError(f"{path}: no such file")
     try:
         with torch.serialization.safe_globals(_HARMLESS):
             return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:  # a forged file can cause any error
         wanted = _rejected_global(path, str(error))
         if wanted is not None:
-            raise ValueError(
+            raise UserError(
                 f"{path}: rejected because it tries to run {wanted}; refilm loads only tensors; {_REMEDY}"
             ) from error
         reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise ValueError(
-            f"{path}: is truncated or not a weights file in PyTorch's format: {reason[0][:200]}"
-        ) from error
+        raise UserError(f"{path}: is truncated or not a weights file in PyTorch's format: {reason[0][:200]}") from error
 
 
 def pickled_tensors(path: Path) -> dict[str, Tensor]:
     """Load a state dict, also if it is wrapped in `module` (DeepSpeed) or `state_dict` (Lightning).
 
     Raises:
-        ValueError: as `read_pickle` does, or the file contains no state dict.
+        UserError: as `read_pickle` does, or the file contains no state dict.
     """
     content = read_pickle(path)
     for wrapper in ("module", "state_dict"):
@@ -82,11 +82,11 @@ def pickled_tensors(path: Path) -> dict[str, Tensor]:
             content = content[wrapper]
             break
     if not isinstance(content, dict) or not any(isinstance(value, Tensor) for value in content.values()):
-        raise ValueError(f"{path}: contains no weights by name (received {type(content).__name__})")
+        raise UserError(f"{path}: contains no weights by name (received {type(content).__name__})")
     invalid = [key for key, value in content.items() if not isinstance(key, str) or not isinstance(value, Tensor)]
     if invalid:
         kind = type(content[invalid[0]]).__name__
-        raise ValueError(f"{path}: {invalid[0]!r} is a {kind}, not a tensor; {_REMEDY}")
+        raise UserError(f"{path}: {invalid[0]!r} is a {kind}, not a tensor; {_REMEDY}")
     return content
 
 

@@ -20,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from refilm.errors import UserError
 from refilm.weights.files import refuse_pointer
 from refilm.weights.pickles import SUFFIXES, pickled_tensors
 
@@ -66,7 +67,7 @@ class TensorFiles:
         """Open the files.
 
         Raises:
-            ValueError: a file is missing, truncated, or not a weights file; names it.
+            UserError: a file is missing, truncated, or not a weights file; names it.
         """
         self.name = "" if not paths else str(paths[0] if len(paths) == 1 else paths[0].parent)
         self._where: dict[str, tuple[Path, Tensor]] = {}
@@ -89,30 +90,30 @@ class TensorFiles:
         """The shape of a tensor; with `dimensions`, its number of dimensions is checked, each at least 1.
 
         Raises:
-            ValueError: the tensor is missing or has another shape; names the file and the key.
+            UserError: the tensor is missing or has another shape; names the file and the key.
         """
         shape = tuple(self.tensor(key).shape)
         if dimensions is not None and (len(shape) != dimensions or 0 in shape):
-            raise ValueError(f"{self.name}: {key} has shape {shape}, not {dimensions} dimensions of at least 1")
+            raise UserError(f"{self.name}: {key} has shape {shape}, not {dimensions} dimensions of at least 1")
         return shape
 
     def require_layers(self, count: int) -> None:
         """Reject a model with more layers than tensors before it is created.
 
         Raises:
-            ValueError: there are too few tensors; names the file and both numbers.
+            UserError: there are too few tensors; names the file and both numbers.
         """
         if count > len(self):
-            raise ValueError(f"{self.name}: {len(self)} tensors are too few for the {count} layers in its config")
+            raise UserError(f"{self.name}: {len(self)} tensors are too few for the {count} layers in its config")
 
     def tensor(self, key: str) -> Tensor:
         """A memory-mapped tensor.
 
         Raises:
-            ValueError: it is missing; names the file and the key.
+            UserError: it is missing; names the file and the key.
         """
         if key not in self._where:
-            raise ValueError(f"{self.name}: missing key {key}")
+            raise UserError(f"{self.name}: missing key {key}")
         return self._where[key][1]
 
     def drop(self, *keys: str) -> None:
@@ -130,24 +131,24 @@ class TensorFiles:
         """Compare keys, shapes and dtypes with the expected ones before any tensor is read.
 
         Raises:
-            ValueError: a key is missing or unexpected, or a shape or dtype is wrong; names the file and the key.
+            UserError: a key is missing or unexpected, or a shape or dtype is wrong; names the file and the key.
         """
         for what, keys in (("missing", shapes.keys() - self._where), ("surplus", self._where.keys() - shapes.keys())):
             if keys:
                 more = f" and {len(keys) - 1} more" if len(keys) > 1 else ""
-                raise ValueError(f"{self.name}: {what} key {min(keys)}{more}")
+                raise UserError(f"{self.name}: {what} key {min(keys)}{more}")
         for key, wanted in shapes.items():
             path, tensor = self._where[key]
             if tuple(tensor.shape) != tuple(wanted):
-                raise ValueError(f"{path}: {key} has shape {tuple(tensor.shape)}, not {tuple(wanted)}")
+                raise UserError(f"{path}: {key} has shape {tuple(tensor.shape)}, not {tuple(wanted)}")
             if tensor.dtype not in DTYPES.values():
-                raise ValueError(f"{path}: {key} is {_name(tensor)}, not {', '.join(DTYPES)}")
+                raise UserError(f"{path}: {key} is {_name(tensor)}, not {', '.join(DTYPES)}")
 
     def read(self, pieces: Sequence[Piece], *, dtype: torch.dtype | None, device: torch.device | str) -> Tensor:
         """Concatenate pieces by rows. A tensor that needs no conversion stays memory-mapped.
 
         Raises:
-            ValueError: the values contain NaN or infinity; names the file and the key.
+            UserError: the values contain NaN or infinity; names the file and the key.
         """
         if _UNREAD.get() and len(pieces) == 1:
             return self._mapped(pieces[0])
@@ -165,7 +166,7 @@ class TensorFiles:
     def _finite(self, piece: Piece) -> Tensor:
         tensor = self._mapped(piece)
         if not is_finite(tensor):
-            raise ValueError(f"{self._where[piece.key][0]}: {piece.key} contains NaN or infinity")
+            raise UserError(f"{self._where[piece.key][0]}: {piece.key} contains NaN or infinity")
         return tensor
 
     def _mapped(self, piece: Piece) -> Tensor:
@@ -193,7 +194,7 @@ def fill(
         exact: dtypes of individual weights by name.
 
     Raises:
-        ValueError: a key, shape or dtype is wrong, or a value is not finite; names the file and the key.
+        UserError: a key, shape or dtype is wrong, or a value is not finite; names the file and the key.
     """
     shapes = {name: tuple(weight.shape) for name, weight in module.state_dict().items()}
     files.check(
@@ -242,15 +243,15 @@ def _refuse_odd(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Reject anything but plain tensors with all values in the file; a pickle can forge other kinds.
 
     Raises:
-        ValueError: a tensor is of another kind; names the file and the key.
+        UserError: a tensor is of another kind; names the file and the key.
     """
     total, room = 0, 4 * path.stat().st_size  # tied weights are stored once
     for key, tensor in tensors.items():
         if _name(tensor) != str(tensor.dtype).removeprefix("torch."):
-            raise ValueError(f"{path}: {key} is {_name(tensor)}, not {', '.join(DTYPES)}")
+            raise UserError(f"{path}: {key} is {_name(tensor)}, not {', '.join(DTYPES)}")
         total += tensor.nbytes
         if tensor.nbytes > tensor.untyped_storage().nbytes() or total > room:
-            raise ValueError(
+            raise UserError(
                 f"{path}: {key} has shape {tuple(tensor.shape)}, but the file does not contain all its values"
             )
 
@@ -270,13 +271,13 @@ def _name(tensor: Tensor) -> str:
 
 def _mapped(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
-        raise ValueError(f"{path}: no such file")
+        raise UserError(f"{path}: no such file")
     try:
         file = safe_open(path, framework="pt")
         return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
     except (SafetensorError, OSError, RuntimeError, ValueError, OverflowError) as error:
         size = f"{path.stat().st_size:,} bytes"
-        raise ValueError(
+        raise UserError(
             f"{path}: is truncated or not a safetensors file ({size}): {error}; download it again"
         ) from error
 

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from refilm.backbones.cogvideox.tokenizer import load_tokenizer
+from refilm.errors import UserError
 from refilm.sizes import Heads, Layers, Width
 from refilm.weights.configs import Config, Fraction, Small, read_config
 from refilm.weights.files import weight_files
@@ -39,14 +40,14 @@ class T5TextEncoder:
             cut: truncate longer prompts and keep the end token, as in CogVideoX's training; the caller should warn.
 
         Raises:
-            ValueError: a prompt has too many tokens and `cut` is false.
+            UserError: a prompt has too many tokens and `cut` is false.
         """
         ids = self.tokenizer(list(prompts)).input_ids
         if cut:
             ids = [own if len(own) <= self.length else [*own[: self.length - 1], own[-1]] for own in ids]
         for prompt, own in zip(prompts, ids, strict=True):
             if len(own) > self.length:
-                raise ValueError(
+                raise UserError(
                     f"the prompt has {len(own)} tokens, the limit of this model is {self.length}: "
                     f"shorten {prompt[:60]!r}{'...' if len(prompt) > 60 else ''}"
                 )
@@ -84,7 +85,7 @@ class T5Fields(Config):
     @model_validator(mode="after")
     def _far(self) -> "T5Fields":
         if self.relative_attention_max_distance < self.relative_attention_num_buckets:
-            raise ValueError("relative_attention_max_distance: must be at least relative_attention_num_buckets")
+            raise UserError("relative_attention_max_distance: must be at least relative_attention_num_buckets")
         return self
 
 
@@ -94,7 +95,7 @@ def load_text_encoder(
     """Load a T5 encoder and its tokenizer; the decoder of a complete T5 is ignored.
 
     Raises:
-        ValueError: a part is missing, damaged or of another kind; names it.
+        UserError: a part is missing, damaged or of another kind; names it.
     """
     from transformers import T5Config, T5EncoderModel
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
+from refilm.errors import UserError
 from refilm.weights.configs import LARGEST, Config, Words, read_config, read_object, validated
 from refilm.weights.files import refuse_pointer
 from refilm.weights.libraries import clean_folder, tried
@@ -57,7 +58,7 @@ def load_tokenizer(folder: Path, *, words: int | None = None) -> "PreTrainedToke
         words: vocabulary size of the text encoder. None: not checked.
 
     Raises:
-        ValueError: it is missing or damaged, requires custom code, or has more tokens than the text encoder.
+        UserError: it is missing or damaged, requires custom code, or has more tokens than the text encoder.
     """
     files: dict[str, Any] = {}
     for name, kind in (
@@ -73,21 +74,21 @@ def load_tokenizer(folder: Path, *, words: int | None = None) -> "PreTrainedToke
         if (folder / name).is_file():
             files[name] = _vocabulary(folder / name)
     if not files.keys() & set(_VOCABULARIES):
-        raise ValueError(f"{folder / _VOCABULARIES[0]}: no such file; a tokenizer needs it or {_VOCABULARIES[1]}")
+        raise UserError(f"{folder / _VOCABULARIES[0]}: no such file; a tokenizer needs it or {_VOCABULARIES[1]}")
     from transformers import T5Tokenizer
 
     with clean_folder(files) as clean:
         tokenizer = tried(folder, lambda: T5Tokenizer.from_pretrained(clean, local_files_only=True))
         highest = tried(folder, lambda: max(tokenizer.get_vocab().values()))
     if tokenizer.pad_token_id is None:
-        raise ValueError(f"{folder}: has no padding token (pad_token); use the text encoder's own tokenizer")
+        raise UserError(f"{folder}: has no padding token (pad_token); use the text encoder's own tokenizer")
     if words is not None and highest >= words:
-        raise ValueError(f"{folder}: has a token {highest}, the text encoder has {words} tokens; use its own tokenizer")
+        raise UserError(f"{folder}: has a token {highest}, the text encoder has {words} tokens; use its own tokenizer")
     return tokenizer
 
 
 def _vocabulary(path: Path) -> Path:
     refuse_pointer(path)
     if path.stat().st_size > LARGEST:
-        raise ValueError(f"{path}: {path.stat().st_size:,} bytes is too large for a vocabulary")
+        raise UserError(f"{path}: {path.stat().st_size:,} bytes is too large for a vocabulary")
     return path

@@ -19,6 +19,7 @@ from refilm.data.checking.repeats import repeated_clips, repeated_images
 from refilm.data.examples import Example, Fault, Listed
 from refilm.data.manifest import is_utf8, list_examples
 from refilm.data.workers import Failure, in_workers
+from refilm.errors import UserError
 from refilm.files import write_text
 from refilm.printable import printable
 
@@ -56,7 +57,7 @@ def check(
         patience: time limit for one file, in seconds.
 
     Raises:
-        ValueError: `path` is neither a manifest nor a folder, lists no clips, or its folder is not writable.
+        UserError: `path` is neither a manifest nor a folder, lists no clips, or its folder is not writable.
         OSError: the report cannot be written.
     """
     path, started = Path(path), time.perf_counter()
@@ -149,7 +150,7 @@ def _require_writable(path: Path) -> None:
         with TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise ValueError(
+        raise UserError(
             f"{folder}: is not writable ({error.strerror}), but the report is written there; create a manifest "
             f"elsewhere (refilm data import {path} NEW --allow-outside) and check NEW/manifest.jsonl --allow-outside"
         ) from error

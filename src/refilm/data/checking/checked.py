@@ -9,6 +9,7 @@ from refilm.data.checking.findings import CheckSettings, FileRecord, Report
 from refilm.data.checking.places import home_of, identity_of, name_of, report_paths
 from refilm.data.examples import Example
 from refilm.data.manifest import list_examples, read_examples, write_manifest
+from refilm.errors import UserError
 from refilm.files import sha256_of
 
 
@@ -32,10 +33,10 @@ class CheckedSet:
             tokens: number of tokens that the text encoder reads.
 
         Raises:
-            ValueError: the check was made for a text encoder that reads more tokens.
+            UserError: the check was made for a text encoder that reads more tokens.
         """
         if tokens < self.settings.tokens:
-            raise ValueError(
+            raise UserError(
                 f"{path}: was checked for captions of up to {self.settings.tokens} tokens, but this base reads "
                 f"{tokens}; run: refilm data check {path} --base BASE, with this base"
             )
@@ -45,17 +46,17 @@ def read_report(path: Path | str) -> Report:
     """The report of the last check of a manifest or folder.
 
     Raises:
-        ValueError: the data set was never checked, or the report cannot be read.
+        UserError: the data set was never checked, or the report cannot be read.
     """
     path = Path(path)
     place, _ = report_paths(path)
     remedy = f"run: refilm data check {path}"
     if not place.is_file():
-        raise ValueError(f"{path}: has not been checked; {remedy}")
+        raise UserError(f"{path}: has not been checked; {remedy}")
     try:
         return Report.model_validate_json(place.read_bytes())
     except ValidationError as error:
-        raise ValueError(
+        raise UserError(
             f"{place}: is not a valid report of this version ({error.error_count()} errors); {remedy}"
         ) from error
 
@@ -70,7 +71,7 @@ def require_checked(path: Path | str, *, allow_outside: bool = False) -> Checked
         allow_outside: allow files outside the manifest's folder; required if the check allowed it.
 
     Raises:
-        ValueError: the data set was never checked, has changed since, or has clips that cannot be used.
+        UserError: the data set was never checked, has changed since, or has clips that cannot be used.
     """
     path = Path(path)
     report = read_report(path)
@@ -78,20 +79,20 @@ def require_checked(path: Path | str, *, allow_outside: bool = False) -> Checked
     if not report.usable:
         bad = sum(not clip.usable for clip in report.clips)
         page = report_paths(path)[1]
-        raise ValueError(f"{path}: {bad} of {len(report.clips)} clips cannot be used, see {page}; fix them and {again}")
+        raise UserError(f"{path}: {bad} of {len(report.clips)} clips cannot be used, see {page}; fix them and {again}")
     if report.allow_outside and not allow_outside:
-        raise ValueError(
+        raise UserError(
             f"{path}: was checked with --allow-outside (files outside its folder); use --allow-outside here too"
         )
     home = home_of(path)
     examples = tuple(read_examples(path, allow_outside=allow_outside))
     if identity_of(examples, home) != report.identity:
-        raise ValueError(f"{path}: has changed since the check; {again}")
+        raise UserError(f"{path}: has changed since the check; {again}")
     hashes: dict[Path, str] = {}
     for file in dict.fromkeys(file for example in examples for file in example.files):
         record = report.files.get(name_of(file, home))
         if record is None or not _unchanged(file, record):
-            raise ValueError(f"{file}: has changed since the check of {path}; {again}")
+            raise UserError(f"{file}: has changed since the check of {path}; {again}")
         hashes[file] = record.sha256
     return CheckedSet(examples, hashes, report.settings, report.count("long caption"))
 
@@ -100,16 +101,16 @@ def keep_usable(path: Path | str, report: Report, target: Path | str) -> int:
     """Write a manifest of the usable clips only; returns their number.
 
     Raises:
-        ValueError: no clip is usable, the data set has changed since the report, or as `write_manifest`.
+        UserError: no clip is usable, the data set has changed since the report, or as `write_manifest`.
     """
     listed = list_examples(path, allow_outside=report.allow_outside)
     examples = [one.example for one in listed if one.example is not None]
     if identity_of(examples, home_of(Path(path))) != report.identity:
-        raise ValueError(f"{path}: has changed since the check; run: refilm data check {path}")
+        raise UserError(f"{path}: has changed since the check; run: refilm data check {path}")
     pairs = zip(listed, report.clips, strict=True)
     usable = [one.example for one, clip in pairs if clip.usable and one.example is not None]
     if not usable:
-        raise ValueError(f"{path}: none of its clips can be used, so {target} was not written; see the report")
+        raise UserError(f"{path}: none of its clips can be used, so {target} was not written; see the report")
     write_manifest(target, usable, allow_outside=report.allow_outside)
     return len(usable)
 

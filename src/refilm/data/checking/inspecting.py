@@ -10,6 +10,7 @@ from PIL import Image
 from refilm.data.checking.declared import declared_by_image, declared_by_video
 from refilm.data.checking.findings import CheckSettings, FileRecord, Finding
 from refilm.data.checking.hashes import ImageHash, image_hashes, similar
+from refilm.errors import UserError
 from refilm.files import sha256_of
 from refilm.media.containers import CutShortError
 from refilm.media.images import BLACK, WHITE
@@ -94,7 +95,7 @@ def inspect_file(file: VideoToInspect | ImageToInspect) -> InspectedFile:
 def _image(file: ImageToInspect) -> Inspected:
     try:
         facts = inspect_image(file.path, BLACK if file.mask else WHITE)
-    except ValueError as error:
+    except UserError as error:
         return Inspected(findings=(Finding(kind="unreadable", message=str(error)),))
     image = facts.shown.image
     findings = [*declared_by_image(file.path, facts, mask=file.mask)]
@@ -113,7 +114,7 @@ def _clip(file: VideoToInspect, clip: ClipPart) -> Inspected:
         findings = [*_damage(file.path, part, clip)]
     except CutShortError as error:
         return Inspected(findings=(Finding(kind="truncated", message=str(error)),))
-    except ValueError as error:
+    except UserError as error:
         return Inspected(findings=(Finding(kind="unreadable", message=str(error)),))
     frames = _frames(part, clip, file.settings.fps)
     if not file.mask:

@@ -16,6 +16,7 @@ from refilm.data.critters.stories import double_story, story
 from refilm.data.critters.subjects import Split
 from refilm.data.examples import Example, Reference
 from refilm.data.manifest import write_manifest
+from refilm.errors import UserError
 from refilm.media import Video
 
 PORTRAIT_SIZE = 256  # pixels
@@ -47,20 +48,20 @@ def write_clips(
             identical to the drawn pixels.
 
     Raises:
-        ValueError: the folder is not empty, or a number or the split is invalid.
+        UserError: the folder is not empty, or a number or the split is invalid.
     """
     folder = Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ValueError(f"{folder}: is not empty; choose an empty or new folder")
+        raise UserError(f"{folder}: is not empty; choose an empty or new folder")
     if split not in get_args(Split):
-        raise ValueError(f"split must be one of {', '.join(get_args(Split))}, received {split!r}")
+        raise UserError(f"split must be one of {', '.join(get_args(Split))}, received {split!r}")
     if subjects not in (1, 2):
-        raise ValueError(f"subjects must be 1 or 2, received {subjects}")
+        raise UserError(f"subjects must be 1 or 2, received {subjects}")
     for name, number in {"clips": clips, "size": size, "references": references}.items():
         if number < 1:
-            raise ValueError(f"{name} must be 1 or more, received {number}")
+            raise UserError(f"{name} must be 1 or more, received {number}")
     if seed < 0:
-        raise ValueError(f"seed must be 0 or more, received {seed}")
+        raise UserError(f"seed must be 0 or more, received {seed}")
     writer = _Writer(folder, split, seed, size, references, scale)
     return writer.write(clips, writer.double if subjects == 2 else writer.single)
 

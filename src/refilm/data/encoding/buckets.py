@@ -13,7 +13,7 @@ def sizes(settings: EncodeSettings, compression: Compression) -> list[tuple[int,
     """Heights and widths in pixels; with buckets, one size for every height that fits the area.
 
     Raises:
-        ValueError: the requested frames or size do not fit the autoencoder.
+        UserError: the requested frames or size do not fit the autoencoder.
     """
     height, width = settings.height, settings.width
     compression.latent_frames(settings.frames)

@@ -28,6 +28,7 @@ from refilm.data.encoding.shards import ShardWriter, read_shards, tidy
 from refilm.data.samples import Source
 from refilm.data.workers import Failure, in_workers
 from refilm.encoders import Encoders
+from refilm.errors import UserError
 
 LEAST_STD = 1e-8  # of latents, so that the logarithm is finite
 BATCH = 16  # captions and images
@@ -71,8 +72,8 @@ def encode(
         on_wait: called before waiting for another command that is writing to this cache.
 
     Raises:
-        ValueError: the settings do not fit the encoders, or a clip or image cannot be used. The error names it.
-        FloatingPointError: an encoder produced values that are not finite.
+        UserError: the settings do not fit the encoders, or a clip or image cannot be used. The error names it.
+        NotFiniteError: an encoder produced values that are not finite.
     """
     whole = plan(source, settings, encoder_identity, encoders.unread.autoencoder.compression)
     folder.mkdir(parents=True, exist_ok=True)
@@ -85,7 +86,7 @@ def encode(
         if rank == 0:
             shards = read_shards(folder)
             if gone := missing(whole.entries, shards):
-                raise ValueError(
+                raise UserError(
                     f"{folder}: {len(gone)} encodings of other processes are missing; run this again to add them"
                 )
             write_index(folder, whole.entries, shards, settings=settings, encoders=encoder_identity)
@@ -162,12 +163,12 @@ def _results(
     """The results of the jobs from worker processes, in order.
 
     Raises:
-        ValueError: a job failed. The error names its file.
+        UserError: a job failed. The error names its file.
     """
     keys, todo = list(jobs), list(jobs.values())
     outcomes = in_workers(function, todo, workers=settings.workers, seconds=settings.patience, in_order=True)
     for index, outcome in outcomes:
         if isinstance(outcome, Failure):
             name = str(todo[index])
-            raise ValueError(outcome.message if name in outcome.message else f"{name}: {outcome.message}")
+            raise UserError(outcome.message if name in outcome.message else f"{name}: {outcome.message}")
         yield keys[index], outcome

@@ -22,6 +22,7 @@ from torch import Tensor
 from refilm.data.encoding.keys import EncoderIdentity, digest
 from refilm.data.encoding.settings import PACE, EncodeSettings
 from refilm.data.encoding.shards import Bucket, Count, Sha256, Shard, bucket_of
+from refilm.errors import UserError
 from refilm.files import describe, read_json, write_bytes
 from refilm.settings import Settings, explain
 
@@ -154,26 +155,24 @@ def read_index(folder: Path) -> Index:
     """Read the index of a cache.
 
     Raises:
-        ValueError: the folder is not a cache, the cache is incomplete, or its index is damaged.
+        UserError: the folder is not a cache, the cache is incomplete, or its index is damaged.
     """
     path = folder / INDEX
     if not path.is_file():
-        raise ValueError(
-            f"{folder}: not a complete cache of encoded clips ({INDEX} is missing); run refilm data encode"
-        )
+        raise UserError(f"{folder}: not a complete cache of encoded clips ({INDEX} is missing); run refilm data encode")
     try:
         content = read_json(path)
-    except ValueError as error:
-        raise ValueError(f"{error}; {AGAIN}") from error
+    except UserError as error:
+        raise UserError(f"{error}; {AGAIN}") from error
     if content.get("format") != FORMAT:
         received = f"{content.get('format')!r:.40}"
-        raise ValueError(f"{path}: has format {received}, but this version reads format {FORMAT}; encode again")
+        raise UserError(f"{path}: has format {received}, but this version reads format {FORMAT}; encode again")
     try:
         index = Index.model_validate_json(json.dumps(content))  # JSON mode accepts lists for tuples
     except ValidationError as error:
-        raise ValueError(f"{path}: damaged ({explain(error)[:200]}); {AGAIN}") from error
+        raise UserError(f"{path}: damaged ({explain(error)[:200]}); {AGAIN}") from error
     if index.seal is not None and index != index.with_checksum():
-        raise ValueError(f"{path}: damaged or edited (its checksum does not match); {AGAIN}")
+        raise UserError(f"{path}: damaged or edited (its checksum does not match); {AGAIN}")
     return index
 
 
@@ -181,19 +180,19 @@ def read_columns(folder: Path, index: Index) -> dict[str, Tensor]:
     """Read the columns file.
 
     Raises:
-        ValueError: the file is missing, or differs from what was written.
+        UserError: the file is missing, or differs from what was written.
     """
     path = folder / index.columns
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise ValueError(f"{describe(error)}; {AGAIN}") from error
+        raise UserError(f"{describe(error)}; {AGAIN}") from error
     if hashlib.sha256(content).hexdigest() != index.sha256:
-        raise ValueError(f"{path}: the content differs from what was written (sha256); {AGAIN}")
+        raise UserError(f"{path}: the content differs from what was written (sha256); {AGAIN}")
     try:
         return load(content)
     except SafetensorError as error:
-        raise ValueError(f"{path}: damaged ({error}); {AGAIN}") from error
+        raise UserError(f"{path}: damaged ({error}); {AGAIN}") from error
 
 
 def entry_from(line: bytes) -> Entry:

@@ -9,6 +9,7 @@ from refilm.data.encoding.index import Entry
 from refilm.data.encoding.keys import EncoderIdentity, latents_key, references_key, text_key
 from refilm.data.encoding.settings import EncodeSettings
 from refilm.data.samples import Sample, Source
+from refilm.errors import UserError
 from refilm.sizes import Compression
 
 Job = TypeVar("Job")
@@ -47,16 +48,16 @@ def plan(source: Source, settings: EncodeSettings, identity: EncoderIdentity, co
     """The plan for a whole source.
 
     Raises:
-        ValueError: there are no clips, a clip has no reference, or the settings do not fit the autoencoder.
+        UserError: there are no clips, a clip has no reference, or the settings do not fit the autoencoder.
     """
     if not len(source):
-        raise ValueError("there are no clips to encode; provide at least one")
+        raise UserError("there are no clips to encode; provide at least one")
     allowed = sizes(settings, compression)
     whole = EncodePlan()
     for index in range(len(source)):
         sample = source[index]
         if not sample.references:
-            raise ValueError(f"{sample.clip.name}: has no reference; add one, or run refilm data prepare")
+            raise UserError(f"{sample.clip.name}: has no reference; add one, or run refilm data prepare")
         entry = entry_of(sample, settings, identity)
         whole.entries.append(entry)
         whole.captions.update(zip(entry.text, sample.captions, strict=True))

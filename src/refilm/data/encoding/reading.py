@@ -16,6 +16,7 @@ from torch import Tensor
 from refilm.data.encoding.index import Bucket, Entry, Index, column_of, entry_from, read_columns, read_index
 from refilm.data.encoding.keys import digest
 from refilm.data.encoding.rows import AGAIN, ShardReader
+from refilm.errors import UserError
 
 FEW = 10  # with fewer clips, none are held out
 
@@ -81,10 +82,10 @@ class Subset:
         the same subject, subjects are ignored. With fewer than ten clips, both sides contain all of them.
 
         Raises:
-            ValueError: `fraction` is not above 0 and below 1.
+            UserError: `fraction` is not above 0 and below 1.
         """
         if not 0 < fraction < 1:
-            raise ValueError(f"the held-out fraction must be above 0 and below 1, received {fraction}")
+            raise UserError(f"the held-out fraction must be above 0 and below 1, received {fraction}")
         if len(self) < FEW:
             return self, self
         held_out = _held_out(self._column("group"), fraction)
@@ -124,7 +125,7 @@ class EncodedSet(Subset):
     """All clips of a cache that `refilm data encode` created.
 
     Raises:
-        ValueError: the folder is not a complete cache, or shards are missing.
+        UserError: the folder is not a complete cache, or shards are missing.
     """
 
     def __init__(self, folder: Path | str):
@@ -164,7 +165,7 @@ class _Cache:
         self.index = read_index(folder)
         gone = [name for name in self.index.shards if not (folder / name).is_file()]
         if gone:
-            raise ValueError(
+            raise UserError(
                 f"{folder}: {len(gone)} shards are missing, the first is {gone[0]}; run refilm data encode again"
             )
         self.columns = {name: column.numpy() for name, column in read_columns(folder, self.index).items()}
@@ -179,7 +180,7 @@ class _Cache:
         bucket = self.index.buckets[self.columns["bucket"][place]]
         mean = shard.read("mean", row)[0]
         if (mean.shape[0], *mean.shape[2:]) != bucket:
-            raise ValueError(f"{shard.path}: the size of its latents does not match the index; {AGAIN}")
+            raise UserError(f"{shard.path}: the size of its latents does not match the index; {AGAIN}")
         return EncodedClip(
             mean=mean,
             logvar=shard.read("logvar", row)[0],

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from refilm.data.encoding.shards import Shard, read_sidecar
+from refilm.errors import UserError
 from refilm.files import describe, sha256_of
 
 DTYPES = {"F16": torch.float16, "F32": torch.float32}
@@ -45,7 +46,7 @@ class ShardReader:
     A shard of version 0.1 has no row checksums, so the whole file is read once to verify its sha256.
 
     Raises:
-        ValueError: the file or its sidecar is missing or damaged. The error names it and how to fix it.
+        UserError: the file or its sidecar is missing or damaged. The error names it and how to fix it.
     """
 
     def __init__(self, path: Path):
@@ -60,7 +61,7 @@ class ShardReader:
                 raise self._damaged("the content differs from what was written (sha256)")
             self.layouts = self._layouts(shard)
         except OSError as error:
-            raise ValueError(describe(error)) from error
+            raise UserError(describe(error)) from error
         self.count = len(shard.keys)
         self.checksums = {name: np.array(rows, np.uint32) for name, rows in (shard.rows or {}).items()}  # (n,)
 
@@ -68,7 +69,7 @@ class ShardReader:
         """Read rows of a tensor, (count, ...), into new memory.
 
         Raises:
-            ValueError: the rows differ from what was written, or do not exist.
+            UserError: the rows differ from what was written, or do not exist.
         """
         if name not in self.layouts:
             raise self._damaged(f"has no {name}")
@@ -81,7 +82,7 @@ class ShardReader:
                 content = bytearray(count * layout.bytes)
                 there = file.readinto(content)
         except OSError as error:
-            raise ValueError(describe(error)) from error
+            raise UserError(describe(error)) from error
         if there != len(content):
             raise self._damaged("is truncated")
         if name in self.checksums:
@@ -109,8 +110,8 @@ class ShardReader:
             raise self._damaged("its header is damaged")
         return layouts
 
-    def _damaged(self, what: str) -> ValueError:
-        return ValueError(f"{self.path}: {what}; {AGAIN}")
+    def _damaged(self, what: str) -> UserError:
+        return UserError(f"{self.path}: {what}; {AGAIN}")
 
 
 def _layout(part: dict[str, Any], data: int) -> TensorLayout:

@@ -17,6 +17,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from refilm.data.encoding.keys import digest
+from refilm.errors import NotFiniteError
 from refilm.files import remove_abandoned, write_bytes
 from refilm.settings import Settings
 
@@ -109,7 +110,7 @@ class ShardWriter(Generic[Item]):
     def _require_finite(self, keys: list[str], encoded: Mapping[str, Tensor]) -> None:
         for row, key in enumerate(keys):
             if not all(tensor[row].isfinite().all() for tensor in encoded.values()):
-                raise FloatingPointError(
+                raise NotFiniteError(
                     f"{self.names[key]}: the {self.kind} encoder produced values that are not finite; encode in "
                     "float32 or bfloat16, or exclude this one"
                 )

@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from refilm.data.encoding.index import INDEX, Index, column_of, entry_from, identity_of, read_columns, read_index
 from refilm.data.encoding.lock import only_writer
 from refilm.data.encoding.shards import Shard, bucket_of, checksum, read_sidecar, set_aside, shard_name, shard_paths
+from refilm.errors import UserError
 from refilm.files import describe, sha256_of
 
 
@@ -34,7 +35,7 @@ def verify(folder: Path, on_wait: Callable[[], None] = lambda: None) -> Iterator
         on_wait: called before waiting for another process that is writing to this cache.
 
     Raises:
-        ValueError: the folder is not a complete cache, or its index cannot be read.
+        UserError: the folder is not a complete cache, or its index cannot be read.
     """
     index = read_index(folder)
     with only_writer(folder, on_wait):
@@ -93,7 +94,7 @@ def _fault_of_index(folder: Path, index: Index) -> str | None:
     """A contradiction between the index and its columns or the shards."""
     try:
         columns = {name: column.numpy() for name, column in read_columns(folder, index).items()}
-    except ValueError as error:
+    except UserError as error:
         return f"{index.columns} cannot be read ({error})"
     lines = (column_of(columns, "lines", place).tobytes() for place in range(index.clips))
     if len(columns["bucket"]) != index.clips or identity_of(map(entry_from, lines)) != index.identity:

@@ -25,7 +25,7 @@ def import_clips(
         allow_outside: leave files where they are, and allow paths outside the table's folder.
 
     Raises:
-        ValueError: the source is in no known layout or invalid, or `out` is not empty.
+        UserError: the source is in no known layout or invalid, or `out` is not empty.
     """
     layout = find_layout(source, Columns.parse(columns), split=split, allow_outside=allow_outside)
     return write_rows(layout.rows, Path(out), allow_outside=allow_outside)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from refilm.data.importing.rows import Slice
+from refilm.errors import UserError
 
 BLOCK = tarfile.BLOCKSIZE
 LONGEST = 2**16  # bytes of a header extension; paths have at most 4096
@@ -23,7 +24,7 @@ def members_of(path: Path) -> Iterator[Slice]:
     """The regular files in a tar, in order.
 
     Raises:
-        ValueError: the file is not an uncompressed tar, is damaged or truncated, or a member is not a regular file. The
+        UserError: the file is not an uncompressed tar, is damaged or truncated, or a member is not a regular file. The
             error names it.
         OSError: the file cannot be read.
     """
@@ -33,14 +34,14 @@ def members_of(path: Path) -> Iterator[Slice]:
             name, start = extended.get("path", member.name), file.tell()
             length = _length(member, extended, f"{path}: {name!r}")
             if start + length > size:
-                raise ValueError(f"{path}: truncated within {name!r}; download it again")
+                raise UserError(f"{path}: truncated within {name!r}; download it again")
             if member.type in RECORDS:
                 extended |= _records(_extension(file, length, path), path)
             elif member.type == tarfile.GNUTYPE_LONGNAME:
                 extended["path"] = _text(_extension(file, length, path).split(b"\0")[0])
             elif member.type not in SKIPPED:
                 if member.type not in PLAIN or any(key.startswith("GNU.sparse") for key in extended):
-                    raise ValueError(f"{path}: {name!r} is not a regular file (for example a link); remove it")
+                    raise UserError(f"{path}: {name!r} is not a regular file (for example a link); remove it")
                 yield Slice(path, start, length, name)
             if member.type in PLAIN or member.type == tarfile.DIRTYPE:
                 extended = {}
@@ -54,26 +55,26 @@ def _header(file: BinaryIO, path: Path) -> tarfile.TarInfo | None:
         return tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
     except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
         if any(chunk.strip(b"\0") for chunk in iter(lambda: file.read(2**20), b"")):
-            raise ValueError(
+            raise UserError(
                 f"{path}: contains data after its end marker, like concatenated tars; import each tar separately"
             ) from None
         return None
     except tarfile.HeaderError as error:
         if not block and file.tell():
-            raise ValueError(f"{path}: truncated, its end marker is missing; download it again") from error
-        raise ValueError(f"{path}: {DAMAGED} ({error}); unpack or download it again") from error
+            raise UserError(f"{path}: truncated, its end marker is missing; download it again") from error
+        raise UserError(f"{path}: {DAMAGED} ({error}); unpack or download it again") from error
 
 
 def _length(member: tarfile.TarInfo, extended: dict[str, str], place: str) -> int:
     text = extended.get("size", str(member.size))
     if not text.isdecimal() or len(text) > 20:
-        raise ValueError(f"{place} declares an invalid size of {text[:20]} bytes; download it again")
+        raise UserError(f"{place} declares an invalid size of {text[:20]} bytes; download it again")
     return int(text)
 
 
 def _extension(file: BinaryIO, length: int, path: Path) -> bytes:
     if length > LONGEST:
-        raise ValueError(f"{path}: {DAMAGED} (a header of {length:,} bytes); unpack or download it again")
+        raise UserError(f"{path}: {DAMAGED} (a header of {length:,} bytes); unpack or download it again")
     return file.read(length)
 
 
@@ -85,7 +86,7 @@ def _records(content: bytes, path: Path) -> dict[str, str]:
         length = int(digits) if digits.isdigit() and len(digits) <= 5 else 0
         key, equals, value = content[len(digits) + 1 : length].partition(b"=")
         if not space or not equals or length > len(content) or not value.endswith(b"\n"):
-            raise ValueError(f"{path}: {DAMAGED} (an invalid header); unpack or download it again")
+            raise UserError(f"{path}: {DAMAGED} (an invalid header); unpack or download it again")
         records[_text(key)] = _text(value[:-1])
         content = content[length:]
     return records

@@ -6,11 +6,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
+from refilm.errors import UserError
+
 Row = TypeVar("Row")
 MOST = 4 * 2**30  # bytes that one unpacked row may use, including copies made by libraries
 
 
-class TooMuchError(ValueError):
+class TooMuchError(UserError):
     """A file unpacks to more memory than allowed."""
 
 

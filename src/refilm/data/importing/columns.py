@@ -8,6 +8,7 @@ from typing import Any
 
 from refilm.data.examples import LONGEST_SOURCE, LONGEST_VIDEO
 from refilm.data.importing.rows import Blob, File, ImportedClip
+from refilm.errors import UserError
 from refilm.printable import printable
 
 FIELDS = ("video", "caption", "references", "start", "end", "subject", "mask")
@@ -31,14 +32,14 @@ class Columns:
         """Parse "video=path,caption=text".
 
         Raises:
-            ValueError: the text has another form, or names an unknown field.
+            UserError: the text has another form, or names an unknown field.
         """
         names = {}
         for part in text.split(",") if text else []:
             field, equals, column = (word.strip() for word in part.partition("="))
             if field not in FIELDS or not equals or not column:
                 form = "for example video=path,caption=text"
-                raise ValueError(f"--columns {part!r}: assign a column to one of {', '.join(FIELDS)}, {form}")
+                raise UserError(f"--columns {part!r}: assign a column to one of {', '.join(FIELDS)}, {form}")
             names[field] = column
         return cls(names)
 
@@ -56,7 +57,7 @@ class Columns:
             needed: fields that must have a column. Default: the video, the caption, and the fields with a given column.
 
         Raises:
-            ValueError: a column is missing, or several columns match.
+            UserError: a column is missing, or several columns match.
         """
         found = {}
         for field in fields:
@@ -65,11 +66,11 @@ class Columns:
             names = [own] if own in columns else names
             remedy = f"choose the column with --columns {field}=..."
             if len(names) > 1:
-                raise ValueError(f"{place}: columns {' and '.join(map(repr, names))} both match the {field}; {remedy}")
+                raise UserError(f"{place}: columns {' and '.join(map(repr, names))} both match the {field}; {remedy}")
             if names:
                 found[field] = names[0]
             elif field in ((*NEEDED, *self.names) if needed is None else needed):
-                raise ValueError(f"{place}: has no column {own!r}, only {', '.join(map(repr, columns))}; {remedy}")
+                raise UserError(f"{place}: has no column {own!r}, only {', '.join(map(repr, columns))}; {remedy}")
         return found
 
     def values(self, row: Mapping[str, Any], place: str, **options: Any) -> dict[str, Any]:
@@ -89,7 +90,7 @@ class FileResolver:
         """A file from its content, its path, or a dictionary with both, as in the datasets library.
 
         Raises:
-            ValueError: the value is none of these, or the file is missing or outside the folder.
+            UserError: the value is none of these, or the file is missing or outside the folder.
         """
         if isinstance(value, File):
             return value
@@ -100,7 +101,7 @@ class FileResolver:
         if isinstance(value, bytes):
             return Blob(value)
         if not isinstance(value, str):
-            raise ValueError(
+            raise UserError(
                 f"{place}: a file must be given by its content or its path, received {type(value).__name__}"
             )
         return self.at(value, place)
@@ -112,11 +113,11 @@ class FileResolver:
             outside = not path.resolve().is_relative_to(self.folder.resolve())
             missing = not path.is_file()
         except (OSError, ValueError, RuntimeError) as error:  # too long, a NUL byte, a link cycle
-            raise ValueError(f"{place}: {name!r} is not a valid path ({error}); fix it") from error
+            raise UserError(f"{place}: {name!r} is not a valid path ({error}); fix it") from error
         if outside and not self.allow_outside:
-            raise ValueError(f"{place}: {name!r} is outside {self.folder}; use --allow-outside if that is intended")
+            raise UserError(f"{place}: {name!r} is outside {self.folder}; use --allow-outside if that is intended")
         if missing:
-            raise ValueError(f"{place}: {name!r} is not a file in {self.folder}; fix the path, or add the file")
+            raise UserError(f"{place}: {name!r} is not a file in {self.folder}; fix the path, or add the file")
         return path
 
 
@@ -124,7 +125,7 @@ def row_of(row: Mapping[str, Any], columns: Columns, files: FileResolver, place:
     """Convert a table row to a clip. If the table contains paths, the clip's source is the path of its video.
 
     Raises:
-        ValueError: the video is missing, or a value is invalid. The error names the place and the column.
+        UserError: the video is missing, or a value is invalid. The error names the place and the column.
     """
     return clip_of(columns.values(row, place), files, place)
 
@@ -132,11 +133,11 @@ def row_of(row: Mapping[str, Any], columns: Columns, files: FileResolver, place:
 def clip_of(values: Mapping[str, Any], files: FileResolver, place: str) -> ImportedClip:
     """Convert values by field to a clip. Errors are those of `row_of`."""
     if "video" not in values:
-        raise ValueError(f"{place}: has no video; add it, or remove the row")
+        raise UserError(f"{place}: has no video; add it, or remove the row")
     caption, subject = _text(values, "caption", place), _text(values, "subject", place)
     mask, start, end = values.get("mask"), _seconds(values, "start", place), _seconds(values, "end", place)
     if end is not None and end <= (start or 0):
-        raise ValueError(f"{place}: end must come after start, {start or 0:g} s, but is {end:g} s")
+        raise UserError(f"{place}: end must come after start, {start or 0:g} s, but is {end:g} s")
     return ImportedClip(
         video=files(values["video"], place),
         caption=caption or "",
@@ -181,9 +182,9 @@ def _text(values: Mapping[str, Any], field: str, place: str) -> str | None:
     if field == "subject" and type(value) is int:
         return str(value)
     if value is not None and not isinstance(value, str):
-        raise ValueError(f"{place}: {field} must be text, received {type(value).__name__}")
+        raise UserError(f"{place}: {field} must be text, received {type(value).__name__}")
     if any("\ud800" <= letter <= "\udfff" for letter in value or ""):
-        raise ValueError(
+        raise UserError(
             f"{place}: {field} contains half of a UTF-16 character, {printable(value or ''):.60}; rewrite it"
         )
     return value
@@ -198,7 +199,7 @@ def _seconds(values: Mapping[str, Any], field: str, place: str) -> float | None:
     except (TypeError, ValueError, OverflowError):
         seconds = math.nan
     if not 0 <= seconds <= LONGEST_VIDEO:
-        raise ValueError(
+        raise UserError(
             f"{place}: {field} must be between 0 and {LONGEST_VIDEO:,} seconds, received {f'{value!r:.60}'}"
         )
     return seconds

@@ -10,6 +10,7 @@ from refilm.data.importing.bombs import TooMuchError, bounded, bounded_memory
 from refilm.data.importing.columns import Columns, FileResolver, row_of
 from refilm.data.importing.parquet import reason
 from refilm.data.importing.rows import Blob, File, ImportedClip
+from refilm.errors import UserError
 
 if TYPE_CHECKING:
     from datasets import IterableDataset
@@ -29,14 +30,14 @@ def find_on_hub(name: str) -> None:
     """Check with one request that a data set exists on the Hub, so a mistyped path fails quickly.
 
     Raises:
-        ValueError: the data set does not exist, or the Hub does not respond.
+        UserError: the data set does not exist, or the Hub does not respond.
     """
     from huggingface_hub import HfApi
 
     try:
         HfApi().dataset_info(name, timeout=PATIENCE)
     except Exception as error:  # the network or the Hub
-        raise ValueError(
+        raise UserError(
             f"{name}: no such local file or folder, and no readable data set on the Hub ({reason(error)}); "
             "fix the path or the id"
         ) from error
@@ -46,7 +47,7 @@ def hub_rows(name: str, split: str, columns: Columns) -> Iterator[ImportedClip]:
     """The clips of a data set on the Hub, streamed one by one.
 
     Raises:
-        ValueError: the data set cannot be reached or read, the datasets library is missing, or a row is invalid.
+        UserError: the data set cannot be reached or read, the datasets library is missing, or a row is invalid.
     """
     files = _HubFileResolver(Path(), allow_outside=False)
     for number, row in enumerate(bounded(_streamed(name, split), name), start=1):
@@ -60,14 +61,14 @@ class _HubFileResolver(FileResolver):
         import fsspec
 
         if not (name.startswith("hf://datasets/") or re.fullmatch(r"zip://[^:]*::hf://datasets/.*", name)):
-            raise ValueError(f"{place}: {name!r} is not a file of the data set; only its own files are read")
+            raise UserError(f"{place}: {name!r} is not a file of the data set; only its own files are read")
         try:
             with bounded_memory(f"{place}: {name!r}"), fsspec.open(name, "rb") as file:
                 return Blob(file.read(), name)  # pyright: ignore[reportAttributeAccessIssue]
         except TooMuchError:
             raise
         except Exception as error:  # the network, the Hub, or the archive
-            raise ValueError(f"{place}: {name!r} cannot be downloaded ({reason(error)}); try again") from error
+            raise UserError(f"{place}: {name!r} cannot be downloaded ({reason(error)}); try again") from error
 
 
 def _streamed(name: str, split: str) -> Iterator[dict[str, Any]]:
@@ -75,11 +76,11 @@ def _streamed(name: str, split: str) -> Iterator[dict[str, Any]]:
     try:
         import datasets
     except ImportError as error:
-        raise ValueError(f"{name}: reading it requires the datasets library: pip install 'refilm[data]'") from error
+        raise UserError(f"{name}: reading it requires the datasets library: pip install 'refilm[data]'") from error
     try:
         stream: IterableDataset = datasets.load_dataset(name, split=split, streaming=True)  # pyright: ignore
         yield from stream.decode(False)
     except MemoryError:
         raise
     except Exception as error:  # the network, the Hub, or the file
-        raise ValueError(f"{name}: cannot be read ({reason(error)})") from error
+        raise UserError(f"{name}: cannot be read ({reason(error)})") from error

@@ -13,6 +13,7 @@ from refilm.data.importing.parquet import parquet_rows
 from refilm.data.importing.rows import MANIFEST, ImportedClip
 from refilm.data.importing.tables import DELIMITERS, csv_rows, delimiter_of, json_rows, list_rows
 from refilm.data.importing.tars import tar_rows
+from refilm.errors import UserError
 from refilm.printable import printable
 
 METADATA = "metadata.jsonl", "metadata.csv"  # the datasets library's VideoFolder
@@ -37,7 +38,7 @@ def find_layout(source: str, columns: Columns, *, split: str, allow_outside: boo
     """Recognize the layout of a source. Errors in its clips are raised when its rows are read.
 
     Raises:
-        ValueError: the layout is unknown or ambiguous.
+        UserError: the layout is unknown or ambiguous.
     """
     path = Path(source)
     if path.is_dir():
@@ -47,7 +48,7 @@ def find_layout(source: str, columns: Columns, *, split: str, allow_outside: boo
     if not path.exists() and may_be_hub_id(source):
         find_on_hub(source)
         return Layout("a data set on the Hub", hub_rows(source, split, columns))
-    raise ValueError(f"{source}: no such file or folder; {KNOWN}")
+    raise UserError(f"{source}: no such file or folder; {KNOWN}")
 
 
 def _file(path: Path, columns: Columns, allow_outside: bool) -> Layout:
@@ -61,14 +62,14 @@ def _file(path: Path, columns: Columns, allow_outside: bool) -> Layout:
         return Layout("a Parquet file", parquet_rows([path], columns, allow_outside=allow_outside))
     if kind == ".tar":
         return Layout("a tar", tar_rows([path], columns))
-    raise ValueError(f"{path}: unknown layout; {KNOWN}")
+    raise UserError(f"{path}: unknown layout; {KNOWN}")
 
 
 def _folder(path: Path, columns: Columns, allow_outside: bool) -> Layout:
     lists = next(((path / one, path / other) for one, other in LISTS if (path / one).is_file()), None)
     if metadata := [path / name for name in METADATA if (path / name).is_file()]:
         if len(metadata) > 1:
-            raise ValueError(f"{path}: has {' and '.join(METADATA)}; import one of them, for example {metadata[0]}")
+            raise UserError(f"{path}: has {' and '.join(METADATA)}; import one of them, for example {metadata[0]}")
         return Layout(metadata[0].name, _file(metadata[0], columns, allow_outside).rows)
     if lists is not None and lists[1].is_file():
         words = f"{lists[0].name} and {lists[1].name}"
@@ -90,7 +91,7 @@ def _unlisted(path: Path, columns: Columns, allow_outside: bool) -> Layout:
     files = {entry.name: entry for entry in sorted(path.iterdir()) if entry.is_file()}
     members = {name: file for name, file in files.items() if file.suffix.lower() in (*CLIPS, *IMAGES, *TEXTS)}
     if not any(file.suffix.lower() in CLIPS for file in members.values()):
-        raise ValueError(f"{path}: unknown layout; {KNOWN}")
+        raise UserError(f"{path}: unknown layout; {KNOWN}")
     return Layout(
         "videos with captions beside them", member_rows(members, columns, FileResolver(path, allow_outside), str(path))
     )

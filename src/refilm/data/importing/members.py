@@ -13,6 +13,7 @@ from refilm.data.examples import IMAGES, VIDEOS
 from refilm.data.importing.columns import Columns, FileResolver, clip_of
 from refilm.data.importing.rows import File, ImportedClip, content_of
 from refilm.data.text import decoded, parsed
+from refilm.errors import UserError
 from refilm.printable import printable
 
 MASK = "mask"  # prefix of a mask's suffixes: 7.mask.png
@@ -27,7 +28,7 @@ def member_rows(
     """The clips of files, grouped by name. All images of a clip are references except its mask, `7.mask.png`.
 
     Raises:
-        ValueError: a clip has no video or two videos, or invalid values. The error names the clip.
+        UserError: a clip has no video or two videos, or invalid values. The error names the clip.
     """
     groups = _groups(members)
     for key, group in groups.items():
@@ -35,7 +36,7 @@ def member_rows(
         values = _values(group, members, columns, place)
         if "video" not in values:
             lone = next(iter(group.values()))
-            raise ValueError(f"{place}: {_no_video(key, groups)}; or remove {lone!r}")
+            raise UserError(f"{place}: {_no_video(key, groups)}; or remove {lone!r}")
         yield clip_of(values, files, place)
 
 
@@ -90,7 +91,7 @@ def _values(group: Mapping[str, str], members: Mapping[str, File], columns: Colu
             values["mask"] = file
         elif suffix in CLIPS:
             if "video" in values:
-                raise ValueError(f"{place}: has two videos; rename one of them")
+                raise UserError(f"{place}: has two videos; rename one of them")
             values |= {"video": file, "source": printable(name)}
         elif suffix in IMAGES:
             values["references"].append(file)

@@ -7,6 +7,7 @@ from typing import Any
 from refilm.data.importing.bombs import bounded
 from refilm.data.importing.columns import Columns, FileResolver, row_of
 from refilm.data.importing.rows import ImportedClip
+from refilm.errors import UserError
 
 BUFFER = 2**20  # bytes of a column that are read at once; without a limit, whole columns are
 
@@ -15,7 +16,7 @@ def parquet_rows(paths: Sequence[Path], columns: Columns, *, allow_outside: bool
     """The clips of Parquet files that contain contents or paths relative to their folder.
 
     Raises:
-        ValueError: a file cannot be read, pyarrow is missing, or a row is invalid. The error names file and row.
+        UserError: a file cannot be read, pyarrow is missing, or a row is invalid. The error names file and row.
     """
     for path in paths:
         files = FileResolver(path.parent, allow_outside)
@@ -29,7 +30,7 @@ def _rows(path: Path, columns: Columns) -> Iterator[dict[str, Any]]:
         from pyarrow import ArrowException
         from pyarrow.parquet import ParquetFile
     except ImportError as error:
-        raise ValueError(f"{path}: reading it requires pyarrow: pip install 'refilm[data]'") from error
+        raise UserError(f"{path}: reading it requires pyarrow: pip install 'refilm[data]'") from error
     try:
         with path.open("rb") as content, ParquetFile(content, buffer_size=BUFFER) as file:
             names = columns.found(file.schema_arrow.names, str(path)).values()
@@ -38,7 +39,7 @@ def _rows(path: Path, columns: Columns) -> Iterator[dict[str, Any]]:
     except MemoryError:
         raise
     except (ArrowException, OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: cannot be read as Parquet ({reason(error)}); download or write it again") from error
+        raise UserError(f"{path}: cannot be read as Parquet ({reason(error)}); download or write it again") from error
 
 
 def reason(error: Exception) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from refilm.data.examples import IMAGES, VIDEOS, Example, Reference, one_line
 from refilm.data.manifest import write_manifest
 from refilm.data.text import LONGEST
+from refilm.errors import UserError
 from refilm.files import atomic_folder, link_or_copy, require_empty
 from refilm.media.containers import kind_of
 
@@ -63,7 +64,7 @@ def write_rows(rows: Iterator[ImportedClip], out: Path, *, allow_outside: bool) 
     are. The folder is created atomically when all clips are written.
 
     Raises:
-        ValueError: the folder is not empty, a row is invalid, or there are no rows.
+        UserError: the folder is not empty, a row is invalid, or there are no rows.
         OSError: a file cannot be read or written. The error names it.
     """
     require_empty(out)
@@ -74,7 +75,7 @@ def write_rows(rows: Iterator[ImportedClip], out: Path, *, allow_outside: bool) 
             examples.append(writer.write(row, len(examples) + 1))
             yield len(examples)
         if not examples:
-            raise ValueError(f"{out}: was not written, because the source contains no clips; choose another source")
+            raise UserError(f"{out}: was not written, because the source contains no clips; choose another source")
         write_manifest(folder / MANIFEST, examples, allow_outside=allow_outside)
 
 
@@ -133,7 +134,7 @@ def _copy(part: Slice, target: Path) -> None:
             wanted = min(CHUNK, part.length - start)
             content = source.read(wanted)
             if len(content) < wanted:
-                raise ValueError(
+                raise UserError(
                     f"{part.path}: has changed during the import, {part.name!r} is truncated; run this again"
                 )
             file.write(content)

@@ -8,6 +8,7 @@ from pathlib import Path
 from refilm.data.importing.columns import Columns, FileResolver, clip_of, row_of
 from refilm.data.importing.rows import ImportedClip
 from refilm.data.text import lines, parsed
+from refilm.errors import UserError
 
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 
@@ -16,17 +17,17 @@ def csv_rows(path: Path, columns: Columns, *, allow_outside: bool) -> Iterator[I
     """The clips of a CSV file with a header; paths are relative to it, and references are separated by `;`.
 
     Raises:
-        ValueError: the file is not valid CSV, or a row is invalid. The error names the line in which the row starts.
+        UserError: the file is not valid CSV, or a row is invalid. The error names the line in which the row starts.
     """
     files, delimiter = FileResolver(path.parent, allow_outside), delimiter_of(path)
     rows = _csv(path, delimiter)
     _, header = next(rows, (1, []))
     twice = [name for name in columns.found(header, str(path)).values() if header.count(name) > 1] if header else []
     if twice:
-        raise ValueError(f"{path}: has two columns {twice[0]!r}; rename one of them")
+        raise UserError(f"{path}: has two columns {twice[0]!r}; rename one of them")
     for number, values in rows:
         if len(values) != len(header):
-            raise ValueError(
+            raise UserError(
                 f"{path}:{number}: has {len(values)} values, but there are {len(header)} columns, separated by "
                 f"{delimiter!r}; quote values that contain it"
             )
@@ -43,7 +44,7 @@ def json_rows(path: Path, columns: Columns, *, allow_outside: bool) -> Iterator[
     """The clips of a JSON Lines file, for example a manifest; paths are relative to it.
 
     Raises:
-        ValueError: a line is invalid. The error names it.
+        UserError: a line is invalid. The error names it.
     """
     files = FileResolver(path.parent, allow_outside)
     for number, line in lines(path):
@@ -58,13 +59,13 @@ def list_rows(captions: Path, videos: Path, *, allow_outside: bool) -> Iterator[
     """The clips of two files with one caption and one video per line; paths are relative to the latter.
 
     Raises:
-        ValueError: one file has more lines than the other, or a line is invalid. The error names it.
+        UserError: one file has more lines than the other, or a line is invalid. The error names it.
     """
     files = FileResolver(videos.parent, allow_outside)
     for number, (caption, video) in enumerate(zip_longest(_stripped_lines(captions), _stripped_lines(videos)), start=1):
         if caption is None or video is None:
             short, long = (captions, videos) if caption is None else (videos, captions)
-            raise ValueError(
+            raise UserError(
                 f"{short}: ends before line {number} of {long.name}; each clip must have a line in both files"
             )
         yield clip_of({"caption": caption, "video": video} if video else {}, files, f"{videos}:{number}")
@@ -91,6 +92,6 @@ def _csv(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
             return
         except csv.Error as error:
             remedy = 'quote values that contain the delimiter, and double the quotes within them ("")'
-            raise ValueError(f"{path}:{number}: not valid CSV ({error}); {remedy}") from error
+            raise UserError(f"{path}:{number}: not valid CSV ({error}); {remedy}") from error
         if values:
             yield number, values

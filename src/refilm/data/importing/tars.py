@@ -7,19 +7,20 @@ from refilm.data.importing.archive import members_of
 from refilm.data.importing.columns import Columns, FileResolver
 from refilm.data.importing.members import member_rows
 from refilm.data.importing.rows import ImportedClip, Slice
+from refilm.errors import UserError
 
 
 def tar_rows(paths: Sequence[Path], columns: Columns) -> Iterator[ImportedClip]:
     """The clips of tars. All names of a tar are read first, then the contents of each clip.
 
     Raises:
-        ValueError: a file is not an uncompressed tar, is truncated or contains a name twice, or a clip is invalid. The
+        UserError: a file is not an uncompressed tar, is truncated or contains a name twice, or a clip is invalid. The
             error names it.
     """
     for path in paths:
         members: dict[str, Slice] = {}
         for member in members_of(path):
             if member.name in members:
-                raise ValueError(f"{path}: contains {member.name!r} twice; repack it with only one of them")
+                raise UserError(f"{path}: contains {member.name!r} twice; repack it with only one of them")
             members[member.name] = member
         yield from member_rows(members, columns, FileResolver(path.parent, allow_outside=False), str(path))

@@ -14,6 +14,7 @@ from refilm.data.augmentation import cut_out
 from refilm.data.checking.hashes import ImageHash, image_hashes, similar
 from refilm.data.examples import VIDEOS
 from refilm.data.preparing.moments import VideoParts, moments, until
+from refilm.errors import UserError
 from refilm.media import duration, open_frames, open_mask
 from refilm.media.images import Color
 from refilm.media.inspecting import inspect_video, tiny_image
@@ -76,7 +77,7 @@ def choose_frame(request: FrameRequest, rng: np.random.Generator) -> ChosenFrame
     """The sharpest frame of the first place with suitable frames.
 
     Raises:
-        ValueError: there is no suitable frame (the error gives the reasons), or a file cannot be read.
+        UserError: there is no suitable frame (the error gives the reasons), or a file cannot be read.
     """
     ((first_time, first),) = open_frames(request.video, [request.start])
     learned = image_hashes(inspect_video(request.video, start=request.start, end=request.learned).tiny)
@@ -86,7 +87,7 @@ def choose_frame(request: FrameRequest, rng: np.random.Generator) -> ChosenFrame
             return _sharpest(request, places, rng, first_time, image_hash(first), learned)
         except _NoRoomError as reason:
             reasons.append(str(reason))
-    raise ValueError(
+    raise UserError(
         f"{request.video}: found no reference for the clip at {request.start:g} s: "
         f"{'; '.join(dict.fromkeys(reasons))}; "
         "add an image, set the `subject` that it has in common with other clips, or reduce the minimum distance"
@@ -143,7 +144,7 @@ def mask_at(mask: Path, second: float) -> Image.Image:
         return open_mask(mask)
     ((time, frame),) = open_frames(mask, [second])
     if abs(time - second) > MASK_LATE:
-        raise ValueError(f"{mask}: has no frame near {second:g} s; use a mask that is as long as its video")
+        raise UserError(f"{mask}: has no frame near {second:g} s; use a mask that is as long as its video")
     return Image.fromarray(frame).convert("L")
 
 

@@ -10,6 +10,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from refilm.data.augmentation import cut_out
 from refilm.data.preparing.choosing import FrameRequest, choose_frame
+from refilm.errors import UserError
 from refilm.files import atomic_file
 from refilm.media import open_image, open_mask
 from refilm.media.images import Color
@@ -61,7 +62,7 @@ def make(job: Job) -> UncutFrame | None:
     """Create and write an image.
 
     Raises:
-        ValueError: there is no suitable frame, a mask does not fit, or a file cannot be read. The error names the file.
+        UserError: there is no suitable frame, a mask does not fit, or a file cannot be read. The error names the file.
     """
     if isinstance(job.item, MaskedReference):
         write_image(_cut(job.item), job.path, f"{job.item.image.name}, cut out")
@@ -86,5 +87,5 @@ def _cut(item: MaskedReference) -> Image.Image:
     image = open_image(item.image, background=item.background)
     try:
         return cut_out(image, open_mask(item.mask), item.background)
-    except ValueError as error:
-        raise ValueError(f"{item.image} with {item.mask}: {error}") from error
+    except UserError as error:
+        raise UserError(f"{item.image} with {item.mask}: {error}") from error

@@ -24,6 +24,7 @@ from refilm.data.preparing.making import Job, MaskedReference, UncutFrame, make,
 from refilm.data.preparing.moments import RelatedClips, places
 from refilm.data.preparing.removing import Remover
 from refilm.data.workers import Failure, in_workers
+from refilm.errors import UserError
 from refilm.files import sha256_of
 from refilm.media.images import WHITE, Color
 from refilm.settings import Settings
@@ -86,14 +87,14 @@ def plan(
         allow_outside: allow the manifest to name files outside its folder.
 
     Raises:
-        ValueError: the folder of `out` does not exist, a file is outside it although `allow_outside` is not set, a file
+        UserError: the folder of `out` does not exist, a file is outside it although `allow_outside` is not set, a file
             cannot be read, or `cut_out` is set but there are no masks.
     """
     out = Path(out)
     _check(out, examples, allow_outside)
     masks = (each.mask for example in examples for each in (example, *example.references))
     if settings.cut_out and remover is None and not any(masks):
-        raise ValueError(
+        raise UserError(
             "cut_out: no clip and no reference has a mask; add masks to the manifest (see docs/data.md), or use "
             "--remove-background"
         )
@@ -127,7 +128,7 @@ def prepare(
         leave_out: write the manifest without the clips that have faults.
 
     Raises:
-        ValueError: at the end, if there were faults and the manifest was not written. The error names the first fault.
+        UserError: at the end, if there were faults and the manifest was not written. The error names the first fault.
     """
     if plan.jobs:
         plan.jobs[0].path.parent.mkdir(exist_ok=True)
@@ -141,25 +142,25 @@ def prepare(
     left = [example for example in plan.examples if faults.keys().isdisjoint(example.files)]
     if faults and not (leave_out and left):
         first, more = next(iter(faults.values())), f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-        raise ValueError(f"{first}{more}; {plan.out} was not written")
+        raise UserError(f"{first}{more}; {plan.out} was not written")
     write_manifest(plan.out, left, allow_outside=plan.allow_outside)
 
 
 def _check(out: Path, examples: Sequence[Example], allow_outside: bool) -> None:
     if not out.parent.is_dir():
-        raise ValueError(f"{out}: the folder {out.parent} does not exist; create it first")
+        raise UserError(f"{out}: the folder {out.parent} does not exist; create it first")
     if out.is_dir():
-        raise ValueError(f"{out}: is a folder; use the name of a manifest, for example {out / 'clips.jsonl'}")
+        raise UserError(f"{out}: is a folder; use the name of a manifest, for example {out / 'clips.jsonl'}")
     home = out.parent.resolve()
     if bad := next(
         (path for example in examples for path in example.files if not is_utf8(name_of(path.resolve(), home))), None
     ):
-        raise ValueError(
+        raise UserError(
             f"{bad}: the file name is not UTF-8; rename the file, or rename all files with refilm data import"
         )
     outside = (path for example in examples for path in example.files if not path.resolve().is_relative_to(home))
     if not allow_outside and (path := next(outside, None)):
-        raise ValueError(
+        raise UserError(
             f"{path}: is outside {home}, the folder of {out.name}; write the manifest to a parent folder of all files"
         )
 
@@ -218,7 +219,7 @@ def _finish(job: Job, outcome: UncutFrame | Failure | None, remover: Remover | N
     assert job.item.background is not None
     try:
         image = cut_out(outcome.image, remover(outcome.image), job.item.background)
-    except ValueError as error:
+    except UserError as error:
         return f"{job.item.source}: {remover.name} on {outcome.about}: {error}"
     write_image(image, job.path, f"{outcome.about}, background removed by {remover.name}")
     return None

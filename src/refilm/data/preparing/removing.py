@@ -5,6 +5,8 @@ from typing import Any, Protocol
 
 from PIL import Image
 
+from refilm.errors import UserError
+
 
 class Remover(Protocol):
     """Finds the subject of an image."""
@@ -46,22 +48,22 @@ def background_remover(model: str = "u2net") -> Remover:
     """Load a rembg model; rembg downloads it at the first use.
 
     Raises:
-        ValueError: rembg is not installed, has no such model, or cannot download it.
+        UserError: rembg is not installed, has no such model, or cannot download it.
     """
     for package in ("rembg", "onnxruntime"):  # without a runtime, rembg exits the process
         if importlib.util.find_spec(package) is None:
-            raise ValueError(
+            raise UserError(
                 f"removing backgrounds requires {package}, which is not installed; pip install 'refilm[prepare]'"
             )
     from rembg import new_session  # pyright: ignore[reportMissingImports]
     from rembg.sessions import sessions_names  # pyright: ignore[reportMissingImports]
 
     if model not in sessions_names:
-        raise ValueError(f"rembg has no model {model!r}; choose one of {', '.join(sorted(sessions_names))}")
+        raise UserError(f"rembg has no model {model!r}; choose one of {', '.join(sorted(sessions_names))}")
     try:
         return Rembg(model, new_session(model))
     except Exception as error:  # network, disk or runtime errors, which rembg does not wrap
-        raise ValueError(
+        raise UserError(
             f"rembg could not load its model {model!r} ({type(error).__name__}: {error}); it is downloaded at the "
             "first use, so connect to the internet once, or provide masks"
         ) from error

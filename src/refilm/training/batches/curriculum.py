@@ -5,6 +5,7 @@ from typing import TypeVar
 
 from pydantic import Field
 
+from refilm.errors import UserError
 from refilm.settings import Settings
 
 
@@ -24,10 +25,10 @@ def lesson_at(curriculum: Sequence[AnyLesson], step: int) -> AnyLesson:
     """The lesson of a step.
 
     Raises:
-        ValueError: there are no lessons.
+        UserError: there are no lessons.
     """
     if not curriculum:
-        raise ValueError("the curriculum is empty: give it at least one lesson")
+        raise UserError("the curriculum is empty: give it at least one lesson")
     return next((lesson for lesson in curriculum if step < lesson.until), curriculum[-1])
 
 
@@ -35,7 +36,7 @@ def samples_at(curriculum: Sequence[Lesson], step: int) -> range:
     """The numbers of a step's samples; the first step starts at 0.
 
     Raises:
-        ValueError: there are no lessons.
+        UserError: there are no lessons.
     """
     first, started = 0, 0
     for lesson in curriculum[:-1]:

@@ -15,6 +15,7 @@ from refilm.data.encoding import EncodedSet, EncodeProgress, EncoderIdentity, En
 from refilm.data.encoding.index import INDEX, read_index
 from refilm.data.samples import Critters, Files, Source
 from refilm.encoders import Encoders
+from refilm.errors import UserError
 from refilm.files import require_writable
 from refilm.settings import Settings
 from refilm.sizes import TransformerSize
@@ -52,7 +53,7 @@ class DataSettings(Settings):
     @model_validator(mode="after")
     def _one_source(self) -> "DataSettings":
         if self.clips is not None and (self.manifest is not None or self.held_out is not None):
-            raise ValueError(
+            raise UserError(
                 "clips: critters have their own validation set; remove manifest and held_out, or remove clips"
             )
         return self
@@ -70,7 +71,7 @@ class DataSettings(Settings):
             tokens: length of a caption for the text encoder; the check of the data must have used the same length.
 
         Raises:
-            ValueError: clips are unchecked or unusable; a cache is incomplete without a source to complete it, or is
+            UserError: clips are unchecked or unusable; a cache is incomplete without a source to complete it, or is
                 not writable; a complete cache was made by other encoders.
         """
         videos = defaults.model_dump(include={"frames", "fps", "height", "width"})
@@ -126,7 +127,7 @@ class DataSettings(Settings):
             own = asdict(identity())
             others = [name for name, made in read_index(folder).encoders.items() if made != own[name]]
             if others:
-                raise ValueError(
+                raise UserError(
                     f"{folder}: its {' and '.join(others)} come from other encoders than the base model's; encode with "
                     "the recipe's --base and --hidden-state"
                 )
@@ -147,7 +148,7 @@ class DataSettings(Settings):
             size: of the transformer that reads them.
 
         Raises:
-            ValueError: a folder is not a complete cache, or was encoded for another kind of model.
+            UserError: a folder is not a complete cache, or was encoded for another kind of model.
         """
         folders = self._folders()
         sets = [EncodedSet(folder) for folder in folders]
@@ -160,7 +161,7 @@ class DataSettings(Settings):
 def _check(clips: Subset, size: TransformerSize, name: str) -> None:
     """Check that encoded clips have the shapes that a transformer reads."""
     if not len(clips):
-        raise ValueError(f"{name}: contains no clips; encode some")
+        raise UserError(f"{name}: contains no clips; encode some")
     clip = clips[0]
     for what, found, wanted in (
         ("latents of {} channels", clip.mean.shape[1], size.channels),
@@ -168,7 +169,7 @@ def _check(clips: Subset, size: TransformerSize, name: str) -> None:
         ("captions of {} channels", clip.text.shape[2], size.text_dim),
     ):
         if found != wanted:
-            raise ValueError(
+            raise UserError(
                 f"{name}: has {what.format(found)}, but the base model reads {what.format(wanted)}: encode with "
                 "the recipe's --base"
             )

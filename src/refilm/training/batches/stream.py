@@ -24,6 +24,7 @@ from pydantic import Field, NonNegativeFloat, field_validator, model_validator
 from torch import Tensor
 
 from refilm.data.encoding import EncodedClip, Subset
+from refilm.errors import UserError
 from refilm.settings import Seed, Settings
 from refilm.training.batches.curriculum import Lesson, lesson_at, samples_at
 from refilm.training.batches.rng import GOLDEN, PLASTIC, kronecker, own_seed, seed_of
@@ -45,7 +46,7 @@ class DropSettings(Settings):
     @model_validator(mode="after")
     def _possible(self) -> "DropSettings":
         if self.text + self.reference + self.both > 1:
-            raise ValueError(
+            raise UserError(
                 "text, reference and both are probabilities of disjoint events: their sum must not exceed 1"
             )
         return self
@@ -92,14 +93,14 @@ class StreamSettings(Settings):
     @classmethod
     def _learned(cls, lessons: tuple[ClipLesson, ...]) -> tuple[ClipLesson, ...]:
         if not lessons:
-            raise ValueError("is empty; give at least one lesson")
+            raise UserError("is empty; give at least one lesson")
         return lessons
 
     @field_validator("captions")
     @classmethod
     def _some(cls, frequencies: tuple[float, ...] | None) -> tuple[float, ...] | None:
         if frequencies is not None and not sum(frequencies) > 0:
-            raise ValueError("give at least one caption a frequency above 0")
+            raise UserError("give at least one caption a frequency above 0")
         return frequencies
 
 
@@ -156,14 +157,14 @@ class Stream:
         timesteps: number of timesteps of the noise schedule.
 
     Raises:
-        ValueError: there are no clips, or no lessons.
+        UserError: there are no clips, or no lessons.
     """
 
     def __init__(self, clips: Subset, settings: StreamSettings, *, timesteps: int):
         self.clips, self.settings, self.timesteps = clips, settings, timesteps
         self._buckets = sorted((bucket, indices) for bucket, indices in clips.buckets.items() if len(indices))
         if not self._buckets:
-            raise ValueError("the training set is empty: give a data set with clips")
+            raise UserError("the training set is empty: give a data set with clips")
         self._rounds: dict[tuple[Bucket, int], Tensor] = {}
         samples_at(settings.curriculum, 0)
 
@@ -191,7 +192,7 @@ class Stream:
         """Read some samples of a step as a batch.
 
         Raises:
-            ValueError: the number of a clip's captions differs from the number of caption frequencies in the settings.
+            UserError: the number of a clip's captions differs from the number of caption frequencies in the settings.
         """
         draws, frames = self.sample_draws(step, samples), self._at(step)[1]
         clips = [self.clips[draw.clip] for draw in draws]
@@ -274,7 +275,7 @@ def _read(
     for clip, draw in zip(clips, draws, strict=True):
         captions, (images, views) = len(clip.text), clip.references.shape[:2]
         if frequencies is not None and len(frequencies) != captions:
-            raise ValueError(
+            raise UserError(
                 f"diffusion.captions has {len(frequencies)} numbers, but clip {draw.clip} has {captions} captions: "
                 "give one number per caption, or remove diffusion.captions to use all equally often"
             )

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch.distributed.device_mesh import DeviceMesh
 
+from refilm.errors import MachineError, UserError
 from refilm.training.checkpoint.checksums import (
     MANIFEST,
     Digest,
@@ -41,7 +42,7 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any], *, keep: int
     """Write the run's state after `step` steps, then delete all but the newest `keep` checkpoints.
 
     Raises:
-        OSError: a file or folder could not be written; the message names it and the cause. No checkpoint is deleted.
+        MachineError: a file or folder could not be written; names it and the cause. No checkpoint is deleted.
     """
     first, final = place().first, folder / f"step-{step:08d}"
     temporary = folder / f".{final.name}.new"
@@ -71,21 +72,21 @@ def load_checkpoint(path: Path, *, mesh: DeviceMesh | None = None) -> dict[str, 
         mesh: the processes over which sharded tensors are distributed, on their devices; None: they are loaded whole.
 
     Raises:
-        ValueError: there is none, or it is damaged; the message names the newest intact one and how to load it.
+        UserError: there is none, or it is damaged; the message names the newest intact one and how to load it.
     """
     path, here = _found(path), place()
     with agreed():
         try:
             files = sorted(read_manifest(path).files.items())
             verify(path, files[here.rank :: here.size])
-        except ValueError as error:
-            raise ValueError(f"{error}; {_remedy(path)}") from error
+        except UserError as error:
+            raise UserError(f"{error}; {_remedy(path)}") from error
     with agreed():
         try:
             content = torch.load(path / STATE, map_location="cpu", weights_only=True)
             state, described = content["state"], content["sharded"]
         except Exception as error:
-            raise ValueError(f"{path / STATE}: cannot be read as a checkpoint: {error}") from error
+            raise UserError(f"{path / STATE}: cannot be read as a checkpoint: {error}") from error
     return put_together(state, load_shards(path / SHARDS, described, mesh)) if described else state
 
 
@@ -107,14 +108,14 @@ def starting_point(folder: Path, resume: bool | Path) -> Path | None:
         resume: a checkpoint, or a run's folder for its newest; True: the newest in `folder`; False: a new run.
 
     Raises:
-        ValueError: there is no such checkpoint, or `resume` is False and there are checkpoints.
+        UserError: there is no such checkpoint, or `resume` is False and there are checkpoints.
     """
     if isinstance(resume, Path):
         return _found(resume)
     if resume:
         return _found(folder)
     if checkpoints(folder):
-        raise ValueError(
+        raise UserError(
             f"{folder}: already contains a run; add --resume to continue it, or choose another --run folder"
         )
     return None
@@ -145,7 +146,7 @@ def _write(folder: Path, step: int, state: dict[str, Any]) -> None:
     with agreed():
         if here.first:
             if written[STATE] != found[STATE]:
-                raise OSError(f"{folder / STATE}: the file read back differs from what was written")
+                raise MachineError(f"{folder / STATE}: the file read back differs from what was written")
             write_manifest(folder, Manifest(step=step, processes=here.size, files=found))
             for inside in (folder / SHARDS, folder) if sharded else (folder,):
                 sync(inside)
@@ -203,7 +204,7 @@ def _found(path: Path) -> Path:
         return path
     inside = checkpoints(path)
     if not inside:
-        raise ValueError(f"{path}: no checkpoint to resume from; remove --resume to start a new run")
+        raise UserError(f"{path}: no checkpoint to resume from; remove --resume to start a new run")
     return inside[-1]
 
 
@@ -211,7 +212,7 @@ def _remedy(damaged: Path) -> str:
     for older in reversed([path for path in checkpoints(damaged.parent) if path.name < damaged.name]):
         try:
             verify(older, read_manifest(older).files.items())
-        except ValueError:
+        except UserError:
             continue
         return f"use the newest intact one before it: --resume-from {older}"
     return "no older one is intact; start a new run in another --run folder"
@@ -224,4 +225,4 @@ def _explained(outcome: str) -> Iterator[None]:
         yield
     except OSError as error:
         cause = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-        raise OSError(f"{cause}; {outcome}") from error
+        raise MachineError(f"{cause}; {outcome}") from error

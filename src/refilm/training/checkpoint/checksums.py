@@ -12,6 +12,7 @@ from typing import BinaryIO
 
 from pydantic import Field, ValidationError
 
+from refilm.errors import UserError
 from refilm.settings import Settings, explain
 
 MANIFEST = "manifest.json"
@@ -86,33 +87,33 @@ def read_manifest(folder: Path) -> Manifest:
     """Read the manifest of a checkpoint.
 
     Raises:
-        ValueError: there is no manifest, or it cannot be read.
+        UserError: there is no manifest, or it cannot be read.
     """
     path = folder / MANIFEST
     if not path.is_file():
-        raise ValueError(f"{folder}: is damaged, it has no {MANIFEST}")
+        raise UserError(f"{folder}: is damaged, it has no {MANIFEST}")
     try:
         return Manifest.model_validate_json(path.read_bytes())
     except ValidationError as error:
-        raise ValueError(f"{path}: is damaged, {explain(error)[:200]}") from error
+        raise UserError(f"{path}: is damaged, {explain(error)[:200]}") from error
 
 
 def verify(folder: Path, files: Iterable[tuple[str, Digest]]) -> None:
     """Compare files with their digests.
 
     Raises:
-        ValueError: a file is missing, cannot be read, or differs.
+        UserError: a file is missing, cannot be read, or differs.
     """
     for name, expected in files:
         path = folder / name
         try:
             found = digest(path)
         except OSError as error:
-            raise ValueError(f"{path}: is damaged, {error.strerror}") from error
+            raise UserError(f"{path}: is damaged, {error.strerror}") from error
         if found.size != expected.size:
-            raise ValueError(f"{path}: is damaged, {found.size} bytes instead of {expected.size}")
+            raise UserError(f"{path}: is damaged, {found.size} bytes instead of {expected.size}")
         if found != expected:
-            raise ValueError(f"{path}: is damaged, sha256 {found.sha256[:12]}... instead of {expected.sha256[:12]}...")
+            raise UserError(f"{path}: is damaged, sha256 {found.sha256[:12]}... instead of {expected.sha256[:12]}...")
 
 
 def sync(folder: Path) -> None:

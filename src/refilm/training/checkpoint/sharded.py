@@ -16,6 +16,8 @@ from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor, Replicate, Shard
 from torch.distributed.tensor import empty as empty_sharded
 
+from refilm.errors import MachineError
+
 PORTION = 1 << 30  # bytes of one process per file; all of them are in memory while the file is written
 
 
@@ -70,7 +72,7 @@ def save_shards(folder: Path, sharded: Mapping[str, DTensor]) -> None:
             raise cause from None
         if isinstance(cause, OSError):
             raise OSError(cause.errno, cause.strerror, cause.filename or str(folder)) from error
-        raise OSError(f"{folder}: process {rank} could not write its shards: {cause}") from error
+        raise MachineError(f"{folder}: process {rank} could not write its shards: {cause}") from error
 
 
 def load_shards(folder: Path, described: Mapping[str, Mapping[str, Any]], mesh: DeviceMesh | None) -> dict[str, Tensor]:

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from refilm.errors import MachineError
+
 
 def highest(number: int) -> int:
     """The maximum of a number over all processes."""
@@ -26,7 +28,7 @@ def agreed() -> Iterator[None]:
     """Within the context an error in one process raises in all, so that none waits for one that has ended.
 
     Raises:
-        OSError: another process failed; that process reports the cause.
+        MachineError: another process failed; that process reports the cause.
     """
     failure = None
     try:
@@ -37,7 +39,7 @@ def agreed() -> Iterator[None]:
     if failure is not None:
         raise failure
     if failed:
-        raise OSError("another process failed; see its error message")
+        raise MachineError("another process failed; see its error message")
 
 
 def gathered(part: dict[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,8 @@ from typing import Any
 
 import torch.distributed as dist
 
+from refilm.errors import MachineError
+
 logger = logging.getLogger(__name__)
 LEFT = "left"  # stored by a process that ended regularly
 SILENT_AFTER, GIVE_UP_AFTER = 60.0, 3600.0  # seconds
@@ -30,7 +32,7 @@ def heartbeats(*, silent_after: float = SILENT_AFTER, give_up_after: float = GIV
         give_up_after: seconds without a heartbeat after which this process ends with exit code 2.
 
     Raises:
-        OSError: the connection to another process broke.
+        MachineError: the connection to another process broke.
     """
     if not dist.is_initialized() or dist.get_world_size() == 1:
         yield
@@ -43,7 +45,7 @@ def heartbeats(*, silent_after: float = SILENT_AFTER, give_up_after: float = GIV
         watch.left = True
     except RuntimeError as error:
         if isinstance(error, dist.DistError) or "gloo" in str(error):
-            raise OSError(
+            raise MachineError(
                 f"the connection to another process of the run broke ({_first_sentence(error)}); see its error "
                 "message. The last checkpoint is kept: run the same command with --resume"
             ) from error

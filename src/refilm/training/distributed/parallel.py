@@ -18,6 +18,8 @@ from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
+from refilm.errors import UserError
+
 LONGEST = timedelta(days=7)  # timeout of collectives: a process may encode clips for long; see `heartbeats`
 
 
@@ -73,12 +75,12 @@ def split_batch(samples: range, parts: int) -> list[range]:
     """This process's samples of a batch, split into `parts` parts whose sizes differ by at most one.
 
     Raises:
-        ValueError: there are fewer samples than parts in all processes together.
+        UserError: there are fewer samples than parts in all processes together.
     """
     here = place()
     pieces = here.size * parts
     if len(samples) < pieces:
-        raise ValueError(
+        raise UserError(
             f"a batch of {len(samples)} cannot be split over {here.size} processes in {parts} parts each: use a batch "
             f"of at least {pieces}, fewer processes, or a smaller loop.accumulate"
         )

@@ -71,7 +71,7 @@ def make_trainer(task: Trainable, settings: LoopSettings, folder: Path, *, resum
     """Create the trainer of `task` at the start of a run: at step 0 or at a checkpoint. Writes nothing.
 
     Raises:
-        ValueError: `resume` without a checkpoint, or with one that is damaged or belongs to another kind of run; no
+        UserError: `resume` without a checkpoint, or with one that is damaged or belongs to another kind of run; no
             `resume`, but `folder` contains checkpoints.
     """
     checkpoint = starting_point(folder, resume)
@@ -107,8 +107,8 @@ def fit(
         stop: from `stoppable`, if the caller handles signals; None: signals are handled here.
 
     Raises:
-        ValueError: `resume` without a checkpoint or with a damaged one; no `resume`, but `folder` has checkpoints.
-        FloatingPointError: a loss is not finite; the last checkpoint is kept.
+        UserError: `resume` without a checkpoint or with a damaged one; no `resume`, but `folder` has checkpoints.
+        NotFiniteError: a loss is not finite; the last checkpoint is kept.
         OSError: a checkpoint could not be written; those before it are kept.
     """
     validate = validate or (lambda step: Findings(task.validate()))

@@ -10,6 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from refilm.errors import UserError
 from refilm.settings import Settings
 
 
@@ -58,7 +59,7 @@ def make_optimizers(
         products: dtype of the run's matrix products; Muon uses bfloat16 if it is bfloat16, otherwise float32.
 
     Raises:
-        ValueError: the library of an 8-bit AdamW is missing, or does not support the device.
+        UserError: the library of an 8-bit AdamW is missing, or does not support the device.
     """
     trained = list(parameters)
     matrices = [p for name, p in trained if by_muon(name, p, settings)]
@@ -92,16 +93,16 @@ def _adamw(parameters: list[nn.Parameter], settings: OptimizerSettings) -> torch
         try:
             from torchao.optim import AdamW8bit  # pyright: ignore[reportMissingImports]
         except ImportError as error:
-            raise ValueError('optimizer.kind adamw8bit needs torchao: pip install "refilm[quant]"') from error
+            raise UserError('optimizer.kind adamw8bit needs torchao: pip install "refilm[quant]"') from error
         return AdamW8bit(parameters, **of)
     if parameters[0].device.type != "cuda":
-        raise ValueError(
+        raise UserError(
             f"optimizer.kind adamw8bit-bitsandbytes needs CUDA, not {parameters[0].device.type}: use adamw8bit"
         )
     try:
         from bitsandbytes.optim import AdamW8bit as Bitsandbytes  # pyright: ignore[reportMissingImports]
     except ImportError as error:
-        raise ValueError('optimizer.kind adamw8bit-bitsandbytes needs bitsandbytes: pip install "refilm[quant]"') from (
+        raise UserError('optimizer.kind adamw8bit-bitsandbytes needs bitsandbytes: pip install "refilm[quant]"') from (
             error
         )
     return Bitsandbytes(parameters, **of)

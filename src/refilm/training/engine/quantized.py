@@ -9,6 +9,7 @@ another fingerprint: compute the fingerprint before.
 import torch
 from torch import Tensor, nn
 
+from refilm.errors import UserError
 from refilm.model import Block, Transformer
 
 
@@ -19,15 +20,15 @@ def quantize_base(transformer: Transformer) -> int:
         Bytes of the quantized weights.
 
     Raises:
-        ValueError: torchao is missing, or no linear layer is frozen.
+        UserError: torchao is missing, or no linear layer is frozen.
     """
     try:
         from torchao.quantization import Int8WeightOnlyConfig, quantize_  # pyright: ignore[reportMissingImports]
     except ImportError as error:
-        raise ValueError('8-bit weights need torchao: pip install "refilm[quant]"') from error
+        raise UserError('8-bit weights need torchao: pip install "refilm[quant]"') from error
     chosen = {layer for block in transformer.trunk.blocks for layer in _frozen(block)}
     if not chosen:
-        raise ValueError(
+        raise UserError(
             "no linear layer of the transformer's blocks is frozen: use 8-bit weights only to train adapters"
         )
     quantize_(transformer.trunk, Int8WeightOnlyConfig(set_inductor_config=False), lambda module, _: module in chosen)

@@ -12,6 +12,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from refilm.errors import NotFiniteError, UserError
 from refilm.settings import Settings
 from refilm.training.distributed.consensus import agreed
 from refilm.training.distributed.parallel import (
@@ -101,7 +102,7 @@ class Trainer:
     """The state of a run: weights, optimizers, moving average, step number.
 
     Raises:
-        ValueError: the settings do not suit the task.
+        UserError: the settings do not suit the task.
     """
 
     def __init__(self, task: Trainable, settings: StepSettings):
@@ -131,8 +132,8 @@ class Trainer:
         """Compute one step; returns its metrics, including "loss".
 
         Raises:
-            FloatingPointError: a loss or gradient is not finite; the message names the cause. Weights do not change.
-            ValueError: the batch is too small for the number of processes and parts.
+            NotFiniteError: a loss or gradient is not finite; the message names the cause. Weights do not change.
+            UserError: the batch is too small for the number of processes and parts.
         """
         self._set_rates()
         metrics = self._gradients()
@@ -195,7 +196,7 @@ class Trainer:
         overflowed = self.scaler.is_enabled() and self.scaler.get_scale() >= 1  # the scaler then lowers the scale
         if not math.isfinite(metrics["loss"]) or not (math.isfinite(metrics["gradient_norm"]) or overflowed):
             what = f"step {self.step}: loss {metrics['loss']}, gradient norm {metrics['gradient_norm']}"
-            raise FloatingPointError(f"{what}, {self._cause()}")
+            raise NotFiniteError(f"{what}, {self._cause()}")
 
     def _cause(self) -> str:
         """Why a step is not finite, and how to fix it: its input, the base's weights, or the training itself."""
@@ -256,12 +257,10 @@ class Trainer:
         """Restore a state; it may come from another number of processes.
 
         Raises:
-            ValueError: other parameters train, or the optimizer is of another kind.
+            UserError: other parameters train, or the optimizer is of another kind.
         """
         if other := sorted(state["weights"].keys() ^ self.trained.keys()):
-            raise ValueError(
-                f"{other[0]} trains in only one of the saved run and this one: resume with the same recipe"
-            )
+            raise UserError(f"{other[0]} trains in only one of the saved run and this one: resume with the same recipe")
         self.step = state["step"]
         self._assign(state["weights"])
         for name, average in self.ema.average.items():
@@ -269,7 +268,7 @@ class Trainer:
         for name, optimizer, key in self._moved():
             moments, saved = optimizer.state[key], state["moments"][name]
             if saved.keys() != moments.keys():
-                raise ValueError(f"{name} has another optimizer in the saved run: resume with the same recipe")
+                raise UserError(f"{name} has another optimizer in the saved run: resume with the same recipe")
             for kind, value in saved.items():
                 if isinstance(value, Tensor):
                     _put(moments[kind], value, f"{kind} of {name}")
@@ -289,7 +288,7 @@ class Trainer:
 def _put(tensor: Tensor, value: Tensor, name: str) -> None:
     """Copy a value of exactly the same shape; `copy_` would broadcast a smaller one."""
     if tensor.shape != value.shape:
-        raise ValueError(
+        raise UserError(
             f"{name} has shape {tuple(value.shape)} in the saved run, {tuple(tensor.shape)} in this one: resume with "
             "the same recipe"
         )
@@ -303,8 +302,8 @@ def _together(task: Trainable, settings: StepSettings) -> SingleProcess:
     if not settings.shard:
         return Replicated(task)
     if not isinstance(task, Shardable):
-        raise ValueError(f"loop.shard: a {type(task).__name__} cannot be sharded; remove the setting")
+        raise UserError(f"loop.shard: a {type(task).__name__} cannot be sharded; remove the setting")
     if settings.precision == "fp16" or settings.optimizer.kind != "adamw":
-        raise ValueError('loop.shard: works with bf16 or fp32, and with loop.optimizer.kind = "adamw"; change these')
+        raise UserError('loop.shard: works with bf16 or fp32, and with loop.optimizer.kind = "adamw"; change these')
     dtype = dtype_of(settings.precision, own_device())
     return Sharded(task, task.shards(), dtype=None if dtype == torch.float32 else dtype)

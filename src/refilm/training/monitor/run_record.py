@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from pydantic import AwareDatetime, BaseModel, FiniteFloat, StrictInt, ValidationError
 
+from refilm.errors import UserError
 from refilm.files import read_json, write_json
 from refilm.settings import explain
 from refilm.training.engine.loop import Progress
@@ -50,13 +51,13 @@ def read_run_record(path: Path) -> dict[str, Any]:
     """Read a run record.
 
     Raises:
-        ValueError: it is missing, damaged or was edited; the message names it.
+        UserError: it is missing, damaged or was edited; the message names it.
     """
     content = read_json(path)
     try:
         _RunRecord.model_validate(content)
     except ValidationError as error:
-        raise ValueError(f"{path}: damaged or edited ({explain(error)[:200]}); restore the original file") from error
+        raise UserError(f"{path}: damaged or edited ({explain(error)[:200]}); restore the original file") from error
     return content
 
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from refilm.checkpoints import Base
 from refilm.data.encoding import Subset
+from refilm.errors import UserError
 from refilm.generation import Pipeline, Request
 from refilm.media import as_image
 from refilm.model import Adapter, Transformer
@@ -74,7 +75,7 @@ class SampleVideos:
             expendable: handles errors of videos that cannot be written; None: a new one.
 
         Raises:
-            FloatingPointError: the numbers of a video are not finite; it is not written.
+            NotFiniteError: the numbers of a video are not finite; it is not written.
         """
         with in_eval_mode(self.pipeline.base.transformer):
             latents = [
@@ -104,12 +105,12 @@ def require_sample_videos(settings: SampleVideoSettings, base: Base) -> None:
     """Check that the sample videos can be generated.
 
     Raises:
-        ValueError: the number of images is not 0, 1 or that of the prompts; an image cannot be read; a prompt is too
+        UserError: the number of images is not 0, 1 or that of the prompts; an image cannot be read; a prompt is too
             long.
     """
     count, given = len(settings.prompts), len(settings.references)
     if given not in (0, 1, count):
-        raise ValueError(
+        raise UserError(
             f"videos.references: {given} images for {count} prompts; give one per prompt, one for all, or none"
         )
     for image in settings.references:
@@ -137,7 +138,7 @@ def prepare(
         folder: the run's folder.
 
     Raises:
-        ValueError: as `require_sample_videos`; the model does not support the frames or the size.
+        UserError: as `require_sample_videos`; the model does not support the frames or the size.
     """
     require_sample_videos(settings, base)
     count, given = len(settings.prompts), len(settings.references)

@@ -19,6 +19,7 @@ from tensorboard.compat.proto.summary_pb2 import Summary  # pyright: ignore[repo
 from tensorboard.summary.writer.record_writer import RecordWriter
 from torch.utils.tensorboard.summary import scalar, text
 
+from refilm.errors import UserError
 from refilm.files import write_text
 from refilm.media import open_video
 from refilm.training.engine.loop import Progress
@@ -128,7 +129,7 @@ def open_tracker(name: TrackerName, *, run: str, config: Mapping[str, Any]) -> T
     """Start a tracker; an existing run of that name is continued.
 
     Raises:
-        ValueError: it is not installed, or cannot start.
+        UserError: it is not installed, or cannot start.
     """
     try:
         if name == "trackio":
@@ -139,6 +140,6 @@ def open_tracker(name: TrackerName, *, run: str, config: Mapping[str, Any]) -> T
 
         return wandb.init(project="refilm", id=run, name=run, config=dict(config), resume="allow")
     except ImportError as error:
-        raise ValueError(f"--log-with {name}: is not installed; run: pip install refilm[{name}]") from error
+        raise UserError(f"--log-with {name}: is not installed; run: pip install refilm[{name}]") from error
     except Exception as error:  # each tracker has its own exceptions
-        raise ValueError(f"--log-with {name}: cannot start: {error}; fix that, or remove the option") from error
+        raise UserError(f"--log-with {name}: cannot start: {error}; fix that, or remove the option") from error

@@ -10,6 +10,7 @@ from typing import Any
 
 import tomli_w
 
+from refilm.errors import NotFiniteError
 from refilm.files import write_text
 from refilm.training.distributed.parallel import place
 from refilm.training.engine.loop import Findings, LoopSettings, Progress
@@ -64,7 +65,7 @@ class Watch(AbstractContextManager):
         if self.sample_videos is not None and (last or self.sample_videos.due(step // self.loop.validate_every)):
             try:
                 videos = self.sample_videos.make(step, write=place().first, expendable=self.expendable)
-            except FloatingPointError as error:  # the training itself is finite: a video must not end the run
+            except NotFiniteError as error:  # the training itself is finite: a video must not end the run
                 words.append(f"videos: {error}")
         return Findings(scores, videos, "; ".join(filter(None, words)), enough=self._enough(scores))
 
@@ -121,7 +122,7 @@ def watch(
         changes: differences of a resumed run from before, by name: [before, now].
 
     Raises:
-        ValueError: the tracker is not installed.
+        UserError: the tracker is not installed.
     """
     if not place().first:
         return Watch(task, loop, record=None, trackers=None, sample_videos=sample_videos)

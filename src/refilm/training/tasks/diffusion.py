@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from refilm.checkpoints import LoraSettings
 from refilm.data.encoding import Subset
 from refilm.diffusion import Schedule, min_snr_weights, velocity_loss
+from refilm.errors import UserError
 from refilm.model import Adapter, JointAttention, ReferenceAttention, Transformer, eager
 from refilm.settings import Settings
 from refilm.training.batches.stream import Batch, DropSettings, Stream, StreamSettings
@@ -68,9 +69,9 @@ class TrainSettings(Settings):
     @model_validator(mode="after")
     def _possible(self) -> "TrainSettings":
         if self.what == "all" and self.lora is not None:
-            raise ValueError("lora: needs a frozen transformer, but what = 'all' trains it; remove one of the two")
+            raise UserError("lora: needs a frozen transformer, but what = 'all' trains it; remove one of the two")
         if self.what == "all" and self.base_dtype != "fp32":
-            raise ValueError("base_dtype: trained weights are always fp32; remove it with what = 'all'")
+            raise UserError("base_dtype: trained weights are always fp32; remove it with what = 'all'")
         return self
 
     @property
@@ -94,7 +95,7 @@ class DiffusionTask(Reporting):
         base_fingerprint: of the transformer as it was loaded, if known.
 
     Raises:
-        ValueError: data and settings do not match.
+        UserError: data and settings do not match.
     """
 
     def __init__(
@@ -251,14 +252,14 @@ class DiffusionTask(Reporting):
         """FSDP units: the blocks, then the whole transformer, which contains the adapter's layers.
 
         Raises:
-            ValueError: a part of it is frozen, or its blocks cannot be sharded.
+            UserError: a part of it is frozen, or its blocks cannot be sharded.
         """
         if self.training.what != "all":
-            raise ValueError(
+            raise UserError(
                 "loop.shard: needs train.what = 'all'; remove it, an adapter is small enough for every process"
             )
         if self.settings.compile and self.settings.checkpointing == "selective":
-            raise ValueError(
+            raise UserError(
                 "loop.shard: does not work with compile and checkpointing = 'selective'; use 'full' or 'none'"
             )
         return [*self.transformer.trunk.blocks, self.transformer]

@@ -15,6 +15,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from refilm.errors import NotFiniteError
 from refilm.model import Block, Transformer, swapped
 from refilm.settings import Settings
 from refilm.training.batches.stream import Batch
@@ -51,7 +52,7 @@ def measure(task: "DiffusionTask", settings: ValidationSettings) -> dict[str, fl
         token, as a fraction of the token's norm. Without an adapter, only "none".
 
     Raises:
-        FloatingPointError: a loss is not finite because a validation clip is not; the message names it.
+        NotFiniteError: a loss is not finite because a validation clip is not; the message names it.
     """
     losses: dict[str, list[Tensor]] = {}
     timesteps: list[Tensor] = []
@@ -71,7 +72,7 @@ def measure(task: "DiffusionTask", settings: ValidationSettings) -> dict[str, fl
                 losses.setdefault(name, []).append(task.losses(varied.to(task.device)))
     together = {name: torch.cat(parts).double().cpu() for name, parts in losses.items()}
     if not all(values.isfinite().all() for values in together.values()) and (found := samples.not_finite()):
-        raise FloatingPointError(f"validation: a loss is not finite because its input is not finite: {found}")
+        raise NotFiniteError(f"validation: a loss is not finite because its input is not finite: {found}")
     quarters = torch.cat(timesteps).cpu() * len(QUARTERS) // task.schedule.steps
     scores = _summary(together)
     for number, name in enumerate(QUARTERS):

@@ -12,6 +12,7 @@ import torch
 
 from refilm.checkpoints import LoraSettings, load_adapter, open_source, read_card
 from refilm.encoders import Fit, HiddenState
+from refilm.errors import UserError
 from refilm.model import Adapter, Transformer
 from refilm.sizes import AdapterSize, TransformerSize
 
@@ -20,7 +21,7 @@ def require_transformer(base: str, size: TransformerSize) -> None:
     """Check that a base model's transformer has the recipe's size.
 
     Raises:
-        ValueError: there is none, or its size differs; the message names the first setting that differs.
+        UserError: there is none, or its size differs; the message names the first setting that differs.
     """
     _require_same(base, asdict(open_source(base).size), asdict(size), table="size.")
 
@@ -29,7 +30,7 @@ def initial_transformer(base: str) -> Transformer:
     """Load a base model's transformer as a starting point, in float32 on the CPU.
 
     Raises:
-        ValueError: it is missing or damaged.
+        UserError: it is missing or damaged.
     """
     return open_source(base).transformer(torch.float32, torch.device("cpu"))
 
@@ -42,7 +43,7 @@ def require_adapter(
     It may have been trained on another base model of that size.
 
     Raises:
-        ValueError: there is none, or it differs; the message names the first setting that differs.
+        UserError: there is none, or it differs; the message names the first setting that differs.
     """
     card = read_card(folder)
     fitting = AdapterSize.of(size, reference_dim=card.size.reference_dim, query_norm=query_norm)
@@ -56,7 +57,7 @@ def initial_adapter(folder: Path, size: AdapterSize) -> Adapter:
     """Load an adapter as a starting point, in float32 on the CPU.
 
     Raises:
-        ValueError: it is missing, damaged or of another size.
+        UserError: it is missing, damaged or of another size.
     """
     adapter = load_adapter(folder, dtype=torch.float32)
     _require_same(str(folder), asdict(adapter.size), asdict(size))
@@ -70,7 +71,7 @@ def _plain(lora: LoraSettings | None) -> dict[str, Any] | None:
 def _require_same(place: str, found: Mapping[str, Any], wanted: Mapping[str, Any], *, table: str = "") -> None:
     for name, value in found.items():
         if value != wanted[name]:
-            raise ValueError(
+            raise UserError(
                 f"init_from: {place} has {table}{name} = {value!r}, this recipe {wanted[name]!r}; change the recipe, "
                 "or remove init_from"
             )

@@ -38,7 +38,7 @@ class VideoAutoencoder:
         """Mean and standard deviation of the latents: (B, F, H, W, 3) uint8 -> (B, T, C, h, w) each.
 
         Raises:
-            ValueError: the autoencoder does not support this number of frames or this size.
+            UserError: the autoencoder does not support this number of frames or this size.
         """
         self.compression.latent_frames(video.shape[1])
         pixels = video.to(self.model.device).permute(0, 4, 1, 2, 3) / 127.5 - 1  # (B, 3, F, H, W)
@@ -54,7 +54,7 @@ class VideoAutoencoder:
         its last latent frame repeated, and the surplus frames are dropped.
 
         Raises:
-            FloatingPointError: some pixels are not finite and would make the video black.
+            NotFiniteError: some pixels are not finite and would make the video black.
         """
         frames = self.compression.frames(latents.shape[1])
         if latents.shape[1] % 2 == 0:

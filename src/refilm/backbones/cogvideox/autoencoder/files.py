@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from refilm.arguments import checked
 from refilm.backbones.cogvideox.autoencoder.model import ActivationName, Autoencoder, AutoencoderSize
+from refilm.errors import UserError
 from refilm.files import atomic_folder, write_json
 from refilm.sizes import Layers, Width
 from refilm.weights.configs import Config, read_config
@@ -46,12 +47,12 @@ class AutoencoderFields(Config):
     def _even(self) -> "AutoencoderFields":
         levels = len(self.block_out_channels)
         if len(self.down_block_types) != levels or len(self.up_block_types) != levels:
-            raise ValueError("down_block_types, up_block_types: must be as many as block_out_channels")
+            raise UserError("down_block_types, up_block_types: must be as many as block_out_channels")
         if any(channels % self.norm_num_groups for channels in self.block_out_channels):
-            raise ValueError("block_out_channels: must be multiples of norm_num_groups")
+            raise UserError("block_out_channels: must be multiples of norm_num_groups")
         ratio = self.temporal_compression_ratio
         if ratio != int(ratio) or int(ratio) & (int(ratio) - 1) or ratio > 1 << (levels - 1):
-            raise ValueError("temporal_compression_ratio: must be a power of two, halved at most once a level")
+            raise UserError("temporal_compression_ratio: must be a power of two, halved at most once a level")
         return self
 
     @property
@@ -77,7 +78,7 @@ def load_autoencoder(
     """Load CogVideoX's autoencoder.
 
     Raises:
-        ValueError: a part is missing, damaged or of another kind; names it.
+        UserError: a part is missing, damaged or of another kind; names it.
     """
     fields = read_config(folder / "config.json", AutoencoderFields)
     files = TensorFiles(weight_files(folder, WEIGHTS))
@@ -96,7 +97,7 @@ def filled(
     """An autoencoder with weights from `files`, where each has the key that `name` gives it.
 
     Raises:
-        ValueError: a key, shape or dtype is wrong, or a value is not finite; names the file and the key.
+        UserError: a key, shape or dtype is wrong, or a value is not finite; names the file and the key.
     """
     with torch.device("meta"):
         model = Autoencoder(fields.size, scaling_factor=fields.scaling_factor)
