@@ -14,7 +14,8 @@ from refilm.cli.app import app
 from refilm.settings import Settings
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+CHANGELOG = ROOT / "CHANGELOG.md"
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", CHANGELOG, *sorted((ROOT / "docs").rglob("*.md"))]
 PAGES += [ROOT / name for name in ("benchmarks/README.md", "recipes/pocket/README.md")]
 PAGES += [ROOT / "src/refilm/pocket/model/README.md"]
 
@@ -62,7 +63,10 @@ def settings(kind: type[Settings] = Settings) -> Iterator[tuple[str, str]]:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_no_banned_word_on_a_page(page):
-    assert found(page.read_text(encoding="utf-8")) == []
+    text = page.read_text(encoding="utf-8")
+    if page == CHANGELOG:  # its code marks also contain names of earlier versions
+        text = re.sub(r"`[^`\n]*`", "", text)
+    assert found(text) == []
 
 
 def test_no_banned_word_in_the_help():
