@@ -9,7 +9,6 @@ from functools import lru_cache
 import torch
 from einops import repeat
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import unset_fake_temporarily
 
 from refilm.sizes import Grid, TransformerSize
 
@@ -43,8 +42,7 @@ def _spread(grid: Grid, frames: Tensor, rows: Tensor, columns: Tensor) -> tuple[
 
 
 @lru_cache(maxsize=8)
-@unset_fake_temporarily()  # the cached result must not depend on the first caller:
-@torch.inference_mode(False)  # it is a real tensor that can also be used in training
+@torch.inference_mode(False)  # the cached result does not depend on the first caller: it can be used in training
 def sincos_table(grid: Grid, width: int, spatial_interpolation: float, temporal_interpolation: float) -> Tensor:
     """CogVideoX's table, (N, D) float32: a quarter of the channels encode time, then 3/8 each column and row."""
     t, h, w = (torch.arange(n, dtype=torch.float32, device="cpu") for n in grid)
@@ -87,7 +85,6 @@ class RotaryPosition(nn.Module):
 
 
 @lru_cache(maxsize=8)
-@unset_fake_temporarily()
 @torch.inference_mode(False)
 def rotary_angles(grid: Grid, head_dim: int, base: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """Cosines and sines: a quarter of the channels encode time, 3/8 the row, 3/8 the column.

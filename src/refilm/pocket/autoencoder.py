@@ -12,13 +12,14 @@ import torch.nn.functional as F
 from pydantic import Field, field_validator, model_validator
 from torch import Tensor
 
-from refilm.backbones.cogvideox.autoencoder import Autoencoder, AutoencoderSize, load_autoencoder
+from refilm.backbones.cogvideox.autoencoder import Autoencoder, AutoencoderSize, Posterior, load_autoencoder
 from refilm.data import critters
 from refilm.errors import UserError
 from refilm.pocket.growing import grow
 from refilm.pocket.widening import widen
 from refilm.settings import Seed, Settings
 from refilm.training.batches.curriculum import Lesson, lesson_at
+from refilm.training.engine.precision import products_in
 from refilm.training.tasks.task import Reporting
 
 Channels = Annotated[int, Field(ge=1, le=2**16)]
@@ -155,6 +156,8 @@ def _initial(settings: AutoencoderSettings, small: Autoencoder | None) -> Autoen
 class AutoencoderTask(Reporting):
     """Trains on critters that are drawn on the fly."""
 
+    products = torch.float32
+
     def __init__(self, settings: AutoencoderSettings):
         self.settings = settings
         torch.manual_seed(settings.seed)
@@ -189,7 +192,7 @@ class AutoencoderTask(Reporting):
     def loss(self, step: int, samples: range) -> dict[str, Tensor]:
         lesson, first = lesson_at(self.settings.curriculum, step), self.samples(step).start
         video = self._batch(lesson, samples)
-        posterior = self.module.encode(video)
+        posterior = self._posterior(self.module, video)
         rng = torch.Generator().manual_seed(step)
         shape, own = (lesson.batch, *posterior.mean.shape[1:]), [index - first for index in samples]
         latents = posterior.mean + posterior.std * torch.randn(shape, generator=rng)[own]
@@ -197,14 +200,25 @@ class AutoencoderTask(Reporting):
             level = torch.rand(lesson.batch, 1, 1, 1, 1, generator=rng)[own]
             spread = posterior.mean.detach().std(dim=(1, 2, 3, 4), keepdim=True)
             latents = latents + lesson.noise * level * spread * torch.randn(shape, generator=rng)[own]
-        decoded = self.module.decode(latents).float()
-        kl = 0.5 * (posterior.mean.square() + posterior.var - 1 - posterior.logvar).float().mean()
+        decoded = self._decoded(latents)
+        kl = 0.5 * (posterior.mean.square() + posterior.var - 1 - posterior.logvar).mean()
         terms = self._errors(decoded, video, lesson) | {"kl": kl}
         if self.small is not None and self.settings.kept_latents:
-            moved = self.scale * (posterior.mean.float() - self._latents_of_small(video))
+            moved = self.scale * (posterior.mean - self._latents_of_small(video))
             terms["moved"] = moved.square().mean()
         weights = {"kl": self.settings.kl_weight, "moved": self.settings.kept_latents}
         return {"loss": sum((weights.get(name, 1.0) * term for name, term in terms.items()), torch.zeros(()))} | terms
+
+    def _posterior(self, model: Autoencoder, video: Tensor) -> Posterior:
+        """The posterior of a video's latents, in float32."""
+        with products_in(self.products, video.device):
+            posterior = model.encode(video)
+        return Posterior(posterior.mean.float(), posterior.logvar.float())
+
+    def _decoded(self, latents: Tensor) -> Tensor:
+        """The decoded video, in float32."""
+        with products_in(self.products, latents.device):
+            return self.module.decode(latents).float()
 
     def _errors(self, decoded: Tensor, video: Tensor, lesson: CropLesson) -> dict[str, Tensor]:
         """The reconstruction terms of the lesson's objective."""
@@ -220,12 +234,12 @@ class AutoencoderTask(Reporting):
     def _latents_of_small(self, video: Tensor) -> Tensor:
         """The latents of the autoencoder that this one was grown from, for the video at half size."""
         assert self.small is not None
-        return self.small.encode(F.avg_pool3d(video, (1, 2, 2))).mean.float()
+        return self._posterior(self.small, F.avg_pool3d(video, (1, 2, 2))).mean
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
         mean = self._held_out_latents()
-        decoded = self.module.decode(mean).clamp(-1, 1)
+        decoded = self._decoded(mean).clamp(-1, 1)
         mse = (decoded - self.held_out).square().mean(dim=(1, 2, 3, 4))
         return {"psnr": psnr(mse).mean().item(), "latent_std": mean.std().item()}
 
@@ -236,4 +250,4 @@ class AutoencoderTask(Reporting):
         return 1 / self._held_out_latents().std().item() if kept is None else kept.scaling_factor
 
     def _held_out_latents(self) -> Tensor:
-        return self.module.encode(self.held_out).mean
+        return self._posterior(self.module, self.held_out).mean

@@ -20,6 +20,7 @@ from refilm.data import critters
 from refilm.errors import UserError
 from refilm.settings import Seed, Settings
 from refilm.training.distributed.parallel import place
+from refilm.training.engine.precision import products_in
 from refilm.training.tasks.task import Reporting
 
 
@@ -129,6 +130,8 @@ class Pair(nn.Module):
 class EncodersTask(Reporting):
     """Trains on portraits of critters and captions of their appearance, both made on the fly."""
 
+    products = torch.float32
+
     def __init__(self, settings: EncodersSettings):
         if place().size > 1:
             raise UserError(
@@ -174,12 +177,16 @@ class EncodersTask(Reporting):
     def loss(self, step: int, samples: range) -> dict[str, Tensor]:
         if len(samples) < self.settings.batch:
             raise UserError("loop.accumulate: all pairs of a batch are compared at once; remove this setting")
-        similarities = self.module(*self._batch(step, self.settings.batch, "train"))
+        similarities = self._similarities(*self._batch(step, self.settings.batch, "train"))
         targets = torch.arange(len(similarities))
         loss = 0.5 * (F.cross_entropy(similarities, targets) + F.cross_entropy(similarities.T, targets))
         return {"loss": loss, "accuracy": (similarities.argmax(1) == targets).float().mean()}
 
+    def _similarities(self, tokens: Tensor, pixels: Tensor) -> Tensor:
+        with products_in(self.products, tokens.device):
+            return self.module(tokens, pixels).float()
+
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
-        similarities = self.module(*self._batch(1_000_000, 256, "held_out"))
+        similarities = self._similarities(*self._batch(1_000_000, 256, "held_out"))
         return {"retrieval": (similarities.argmax(1) == torch.arange(256)).float().mean().item()}

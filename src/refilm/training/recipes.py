@@ -278,6 +278,7 @@ class AdapterRecipe(Settings):
             held_out=task.held_out,
             learned=task.stream.most(),
             folder=folder,
+            autocast=task.autocast,
         )
 
     def deliver(self, task: DiffusionTask, facts: Mapping[str, Any]) -> Path:

@@ -6,6 +6,7 @@ import torch
 from refilm.diffusion import min_snr_weights
 from refilm.training.engine.optimizers import OptimizerSettings
 from refilm.training.engine.step import Trainer
+from refilm.training.tasks import diffusion
 from refilm.training.tasks.diffusion import LossSettings, TrainSettings
 
 from ..tiny_task import steps, task
@@ -76,6 +77,24 @@ def test_a_state_of_another_run_is_refused():
     muon = OptimizerSettings(kind="muon")
     with pytest.raises(ValueError, match=r"layers\.\d.* has another optimizer in the saved run"):
         plain.load_state(Trainer(task(), steps(optimizer=muon)).state())
+
+
+def test_only_the_forward_pass_is_in_half_precision(monkeypatch):
+    """Neither the samples nor the loss."""
+    trained, seen = task(), {}
+
+    def watched(name, function):
+        def call(*given, **named):
+            seen.setdefault(name, set()).add(torch.is_autocast_enabled("cpu"))
+            return function(*given, **named)
+
+        return call
+
+    trained.transformer.forward = watched("forward", trained.transformer.forward)
+    trained.stream.batch = watched("batch", trained.stream.batch)
+    monkeypatch.setattr(diffusion, "velocity_loss", watched("loss", diffusion.velocity_loss))
+    Trainer(trained, steps(precision="bf16")).advance()
+    assert seen == {"forward": {True}, "batch": {False}, "loss": {False}}
 
 
 @pytest.mark.parametrize("kind", ["muon", "adamw"])

@@ -9,10 +9,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch._subclasses.fake_tensor import FakeTensor
 
 from refilm.cli.run_display import LineDisplay
 from refilm.data.encoding import EncodeProgress
 from refilm.media import open_video
+from refilm.model import position
 from refilm.recipes import read_recipe, recipe_of
 from refilm.sizes import Compression
 from refilm.training.dry_run import dry_run_of, saved_bytes
@@ -234,6 +236,16 @@ def test_a_plan_counts_what_selective_checkpointing_keeps(folder, encoded_clips)
     )
     width, blocks, tokens = 2 * 64, 2, 24 + 2 * 4 * 4
     assert selective.activations - full.activations == 4 * 4 * tokens * width * blocks  # clips of float32
+
+
+def test_a_dry_run_leaves_real_position_tables(folder, encoded_clips, monkeypatch):
+    """The model keeps them: a run after a dry run in the same process reads them."""
+    made, table = [], position.sincos_table
+    table.cache_clear()
+    monkeypatch.setattr(position, "sincos_table", lambda *given: made.append(table(*given)) or made[-1])
+    dry_run_of(read_recipe(folder / "tiny.toml"), folder / "run")
+    assert made
+    assert not any(isinstance(tensor, FakeTensor) for tensor in made)
 
 
 def test_a_run_record_drops_what_came_after_the_resumed_step(tmp_path):

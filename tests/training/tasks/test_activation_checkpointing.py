@@ -6,7 +6,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from refilm.model import JointAttention, ReferenceAttention, eager, freeze_all_but, fused, swapped
-from refilm.training.tasks.activation_checkpointing import Recomputing, apply_checkpointing, compile_blocks
+from refilm.training.tasks.activation_checkpointing import apply_checkpointing, compile_blocks
 
 from ...model.tiny import adapter, inputs, transformer
 
@@ -47,8 +47,7 @@ def test_losses_and_gradients_are_the_same_bits(mode, train, autocast):
     kept = gradients(model, trained, autocast=autocast)
     assert len(kept) > 10
     apply_checkpointing(model, mode)
-    for _ in range(2):  # the first is watched, the second is not
-        assert same(gradients(model, trained, autocast=autocast), kept)
+    assert same(gradients(model, trained, autocast=autocast), kept)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -114,15 +113,6 @@ def test_without_gradients_nothing_is_kept_or_computed_again():
     assert runs == [1, 1]
 
 
-def test_the_first_backward_fails_where_nothing_was_computed_again():
-    model, trained = frozen("full")
-    step = model.trunk.run_block
-    assert isinstance(step, Recomputing)
-    step._run = lambda block, x, conditioning: block(x, conditioning)
-    with pytest.raises(AssertionError, match=r"activation checkpointing is off: the blocks ran \[1, 1\] times"):
-        gradients(model, trained)
-
-
 class Calls(TorchDispatchMode):
     """Counts how often an operation really runs."""
 
@@ -169,12 +159,28 @@ def test_compiled_blocks_give_the_same(mode):
             torch.testing.assert_close(compiled[name], tensor, rtol=1e-4, atol=1e-5)
 
 
+def kept(out, model):
+    """Bytes that the last block keeps for its backward pass, without its weights."""
+    weights = {p.untyped_storage().data_ptr() for p in model.parameters()}
+    saved = {x.untyped_storage().data_ptr(): x.nbytes for x in out.grad_fn.saved_tensors}
+    return sum(size for place, size in saved.items() if place not in weights)
+
+
 @pytest.mark.slow
-def test_the_first_compiled_run_fails_where_a_block_keeps_too_much():
-    model, _ = frozen("selective")
-    step = model.trunk.run_block
-    assert isinstance(step, Recomputing)
-    step._run = lambda block, x, conditioning: block(x, conditioning)
-    compile_blocks(model)
-    with pytest.raises(AssertionError, match="activation checkpointing is off: a block keeps"):
+def test_compiled_blocks_keep_little_more_than_their_input():
+    """Compiled blocks run no Python when they are recomputed, so their runs cannot be counted."""
+    sizes = {}
+    for mode in ("none", "selective"):
+        model, _ = frozen(mode)
+        compile_blocks(model)
+        compiled, outputs = model.trunk.run_block, []
+
+        def run(block, x, conditioning, compiled=compiled, outputs=outputs):
+            outputs.append((x, compiled(block, x, conditioning)))
+            return outputs[-1][1]
+
+        model.trunk.run_block = run
         model(*inputs())
+        x, out = outputs[-1]
+        sizes[mode] = kept(out, model) / x.nbytes
+    assert 0 < sizes["selective"] <= 4 < sizes["none"]

@@ -187,7 +187,6 @@ class Stream:
             draws.append(SampleDraw(clip, timestep, caption, reference, view, drop, generator))
         return draws
 
-    @torch.autocast("cpu", enabled=False)  # CPU autocast has its own half precision
     def batch(self, step: int, samples: Sequence[int]) -> Batch:
         """Read some samples of a step as a batch.
 

@@ -58,7 +58,6 @@ class ValidationSamples:
         clips = sorted(set(chosen_clips(len(self.clips), self.count)))
         return next((found for clip in clips if (found := self.clips.not_finite(clip))), None)
 
-    @torch.autocast("cpu", enabled=False)  # CPU autocast has its own half precision
     def _batch(self, clips: Sequence[int], numbers: Sequence[int]) -> Batch:
         caption = 0 if self.captions is None else int(np.argmax(self.captions))
         read = [self.clips[clip] for clip in clips]
@@ -83,7 +82,6 @@ class ValidationSamples:
         noise = torch.randn(mean.shape, generator=generator)
         return mean + (0.5 * logvar).exp() * torch.randn(mean.shape, generator=generator), noise
 
-    @torch.autocast("cpu", enabled=False)
     def _image(self, clip: int, number: int) -> Tensor:
         """Tokens of one of a clip's references, (M, E)."""
         references = self.clips[clip].references

@@ -122,7 +122,7 @@ def fit(
             received, last = highest(stop.received), run.step == settings.steps
             if not received and (last or run.step % settings.validate_every == 0):
                 run.check_frozen()
-                with run.averaged(), run.arithmetic():
+                with run.averaged():
                     found = validate(run.step) if first or run.sharded else found
                 enough = not last and highest(found.enough)
             seconds, result = time.perf_counter() - started, (found.scores, found.videos, found.words)

@@ -16,6 +16,11 @@ def dtype_of(precision: Precision, device: torch.device) -> torch.dtype:
     return DTYPES[precision]
 
 
+def products_in(dtype: torch.dtype, device: torch.device) -> torch.autocast:
+    """Within the context matrix products have a dtype (autocast), unless it is float32 or larger."""
+    return torch.autocast(device.type, dtype, enabled=dtype.itemsize < 4)
+
+
 @cache
 def multiplies_bfloat16(kind: str) -> bool:
     """Whether a kind of device has instructions for bfloat16; a CPU without them emulates it."""

@@ -62,6 +62,8 @@ class Trainable(Protocol):
 
     module: nn.Module
     """Contains all weights; trained ones have `requires_grad`."""
+    products: torch.dtype
+    """The dtype of matrix products in the model's forward pass, and only there (`products_in`); set by the trainer."""
 
     def samples(self, step: int) -> range:
         """The numbers of a step's samples, counted through the run."""
@@ -111,8 +113,8 @@ class Trainer:
         self.trained = {name: p for name, p in task.module.named_parameters() if p.requires_grad}
         self.frozen, self.proven = Frozen.of(task.module), False
         self.device = next(iter(self.trained.values())).device
-        products = dtype_of(settings.precision, self.device)
-        self.optimizers = make_optimizers(self.trained.items(), settings.optimizer, products=products)
+        task.products = dtype_of(settings.precision, self.device)
+        self.optimizers = make_optimizers(self.trained.items(), settings.optimizer, products=task.products)
         for optimizer in self.optimizers:
             create_moments(optimizer)
         self.base_rates = [[float(group["lr"]) for group in o.param_groups] for o in self.optimizers]
@@ -162,11 +164,6 @@ class Trainer:
             self.frozen.check()
         self.proven = True
 
-    def arithmetic(self) -> torch.autocast:
-        """Within the context matrix products have the precision of the run (autocast)."""
-        dtype = dtype_of(self.settings.precision, self.device)
-        return torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32)
-
     def _set_rates(self) -> None:
         fraction = rate(self.step, self.settings.steps, self.settings.optimizer)
         for optimizer, rates in zip(self.optimizers, self.base_rates, strict=True):
@@ -182,8 +179,7 @@ class Trainer:
         for number, part in enumerate(parts):
             last = number == len(parts) - 1
             with nullcontext() if last else self.run.no_sync():
-                with self.arithmetic():
-                    details = self.run.loss(self.step, part)
+                details = self.run.loss(self.step, part)
                 weight = len(part) / len(samples)
                 self.scaler.scale(
                     details["loss"] * (weight * place().size)

@@ -4,10 +4,11 @@ Prompts and images are encoded once, before the first step, so that the text enc
 """
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from pydantic import Field
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 
 from refilm.checkpoints import Base
 from refilm.data.encoding import Subset
+from refilm.diffusion import Predict
 from refilm.errors import UserError
 from refilm.generation import Pipeline, Request
 from refilm.media import as_image
@@ -61,6 +63,8 @@ class SampleVideos:
     """(B, L, D), one row per prompt."""
     references: Tensor | None
     """(B, M, E); None for a model without an adapter."""
+    autocast: Callable[[], AbstractContextManager[Any]]
+    """The context of the transformer's forward pass."""
 
     def due(self, validation: int) -> bool:
         """Whether the n-th validation has videos, counted from 1."""
@@ -83,8 +87,7 @@ class SampleVideos:
             ]  # in all processes, before any of them fails
         paths, expendable = [], expendable or Expendable()
         for number, made in enumerate(latents if write else ()):
-            with torch.autocast(made.device.type, enabled=False):
-                (video,) = self.pipeline.decode(made)
+            (video,) = self.pipeline.decode(made)
             with expendable("some of its videos"):
                 self.folder.mkdir(parents=True, exist_ok=True)
                 paths += video.save(self.folder / f"step-{step:08}-{number + 1}.mp4")
@@ -95,10 +98,22 @@ class SampleVideos:
         rows, latents = slice(number, number + 1), None
         references = [None] if self.references is None else self.references[rows]
         seeds = [self.settings.seed + number]
-        for done in self.pipeline.sample(self.text[rows], references, seeds=seeds, request=self.request):
+        steps = self.pipeline.sample(
+            self.text[rows], references, seeds=seeds, request=self.request, wrap_prediction=self._autocast
+        )
+        for done in steps:
             latents = done.latents
         assert latents is not None
         return latents
+
+    def _autocast(self, predict: Predict, transformer: Transformer) -> Predict:
+        """Predict in the precision of the training."""
+
+        def predicted(latents: Tensor, timestep: int, guidance: float) -> Tensor:
+            with self.autocast():
+                return predict(latents, timestep, guidance)
+
+        return predicted
 
 
 def require_sample_videos(settings: SampleVideoSettings, base: Base) -> None:
@@ -128,6 +143,7 @@ def prepare(
     held_out: Subset,
     learned: Bucket,
     folder: Path,
+    autocast: Callable[[], AbstractContextManager[Any]],
 ) -> SampleVideos:
     """Encode prompts and images, and prepare sample videos with a transformer in training.
 
@@ -136,6 +152,7 @@ def prepare(
         held_out: validation clips, whose references are used if the settings give none.
         learned: latent frames, height and width of training clips, the default of the videos.
         folder: the run's folder.
+        autocast: the context of the transformer's forward pass in training.
 
     Raises:
         UserError: as `require_sample_videos`; the model does not support the frames or the size.
@@ -155,7 +172,7 @@ def prepare(
         else:
             clips = [held_out[clip] for clip in chosen_clips(len(held_out), count)]
             references = torch.stack([clip.references[0, 0] for clip in clips]).to(text)
-    return SampleVideos(pipeline, settings, request, folder / FOLDER, text, references)
+    return SampleVideos(pipeline, settings, request, folder / FOLDER, text, references, autocast)
 
 
 def geometry(settings: SampleVideoSettings, learned: Bucket, compression: Compression) -> dict[str, int]:

@@ -6,11 +6,10 @@ Train mode and frozen parameters make no difference. Independent of what is trai
 """
 
 from functools import partial
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torch.autograd import Variable
 from torch.utils.checkpoint import (
     CheckpointPolicy,
     SelectiveCheckpointContext,
@@ -19,7 +18,6 @@ from torch.utils.checkpoint import (
 )
 
 from refilm.model import Block, Conditioning, RunBlock, Transformer, plain
-from refilm.training.engine.quantized import parts_of
 
 Checkpointing = Literal["none", "selective", "full"]
 """What a block keeps for its backward pass: everything; its input and the attention outputs; only its input."""
@@ -35,7 +33,7 @@ _ATTENTION = (
 
 
 def apply_checkpointing(transformer: Transformer, mode: Checkpointing) -> None:
-    """Set how the transformer's blocks are run. The first backward pass checks that they are recomputed.
+    """Set how the transformer's blocks are run.
 
     Call `compile_blocks` after this: it compiles blocks together with the way they are run.
     """
@@ -44,19 +42,18 @@ def apply_checkpointing(transformer: Transformer, mode: Checkpointing) -> None:
 
 def compile_blocks(transformer: Transformer) -> None:
     """Compile every block at its first run; identical blocks share the compiled code."""
-    step = transformer.trunk.run_block
-    if isinstance(step, Recomputing) and step.selective:
-        step.compile()
+    run = transformer.trunk.run_block
+    if isinstance(run, Recomputing) and run.selective:
+        run.compile()
     else:
         for block in transformer.trunk.blocks:
             block.compile()
 
 
 class Recomputing:
-    """A trunk's `step` that recomputes, in the backward pass, what a block's forward pass does not keep.
+    """A trunk's `run_block` that recomputes, in the backward pass, what a block's forward pass does not keep.
 
-    In the first backward pass every block whose output gets a gradient must have run twice. A block without trained
-    parameters in or before it is not recomputed.
+    A block without trained parameters in or before it is not recomputed.
 
     Args:
         selective: keep the outputs of self-attention, whose computation grows with the square of the length.
@@ -65,64 +62,14 @@ class Recomputing:
     def __init__(self, *, selective: bool):
         self.selective = selective
         self._run: RunBlock = _selective if selective else _full
-        self._compiled = False
-        self._proven = False
-        self._awaited: list[_Counted] = []
 
     def __call__(self, block: Block, x: Tensor, conditioning: Conditioning) -> Tensor:
         """Run a block: (B, L, D) -> (B, L, D)."""
-        if not torch.is_grad_enabled():
-            return block(x, conditioning)
-        if self._proven:
-            return self._run(block, x, conditioning)
-        return (self._weighed if self._compiled else self._counted)(block, x, conditioning)
+        return self._run(block, x, conditioning) if torch.is_grad_enabled() else block(x, conditioning)
 
     def compile(self) -> None:
-        """Compile blocks together with the checkpointing policy, which cannot inspect compiled blocks.
-
-        Compiled blocks run no Python when they are recomputed: the check is then the number of bytes they keep.
-        """
-        self._run, self._compiled = torch.compile(self._run), True
-
-    def _counted(self, block: Block, x: Tensor, conditioning: Conditioning) -> Tensor:
-        counted = _Counted(block)
-        out = self._run(cast(Block, counted), x, conditioning)
-        if out.requires_grad:
-            out.register_hook(lambda _: self._await(counted))
-        return out
-
-    def _await(self, counted: "_Counted") -> None:
-        if not self._awaited:  # the first block in this backward pass
-            Variable._execution_engine.queue_callback(self._prove)  # pyright: ignore[reportAttributeAccessIssue]
-        self._awaited.append(counted)
-
-    def _prove(self) -> None:
-        """Check the number of runs, at the end of a backward pass."""
-        runs = [counted.runs for counted in self._awaited]
-        self._awaited = []
-        assert all(n == 2 for n in runs), f"activation checkpointing is off: the blocks ran {runs} times, not twice"
-        self._proven = True
-
-    def _weighed(self, block: Block, x: Tensor, conditioning: Conditioning) -> Tensor:
-        out = self._run(block, x, conditioning)
-        if out.requires_grad:
-            given = (x, conditioning.time, conditioning.reference)
-            most = 4 * sum(tensor.nbytes for tensor in given if tensor is not None)
-            kept = _kept(out, block)
-            assert 0 < kept <= most, f"activation checkpointing is off: a block keeps {kept} bytes, more than {most}"
-            self._proven = True
-        return out
-
-
-class _Counted:
-    """A block that counts its runs."""
-
-    def __init__(self, block: Block):
-        self.block, self.runs = block, 0
-
-    def __call__(self, x: Tensor, conditioning: Conditioning) -> Tensor:
-        self.runs += 1
-        return self.block(x, conditioning)
+        """Compile blocks together with the checkpointing policy, which cannot inspect compiled blocks."""
+        self._run = torch.compile(self._run)
 
 
 def _full(block: Block, x: Tensor, conditioning: Conditioning) -> Tensor:
@@ -146,11 +93,3 @@ def is_self_attention(op: Any, args: tuple[Any, ...]) -> bool:
 
 def _policy(context: SelectiveCheckpointContext, op: Any, *args: Any, **kwargs: Any) -> CheckpointPolicy:
     return CheckpointPolicy.MUST_SAVE if is_self_attention(op, args) else CheckpointPolicy.PREFER_RECOMPUTE
-
-
-def _kept(out: Tensor, block: Block) -> int:
-    """Bytes that a compiled block keeps for its backward pass, without its weights."""
-    weights = {part.untyped_storage().data_ptr() for weight in block.parameters() for part in parts_of(weight)}
-    saved = getattr(out.grad_fn, "saved_tensors", ())
-    storages = {tensor.untyped_storage().data_ptr(): tensor.nbytes for tensor in saved}
-    return sum(size for place, size in storages.items() if place not in weights)

@@ -1,7 +1,6 @@
 """The diffusion task: train a transformer, or an adapter on a frozen one, with the velocity loss on encoded clips."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from copy import copy
 from typing import Any, ClassVar, Literal
 
@@ -18,6 +17,7 @@ from refilm.settings import Settings
 from refilm.training.batches.stream import Batch, DropSettings, Stream, StreamSettings
 from refilm.training.engine.optimizers import OptimizerSettings
 from refilm.training.engine.parameters import ParameterTable, Part, assert_trained, table
+from refilm.training.engine.precision import products_in
 from refilm.training.engine.quantized import quantize_base
 from refilm.training.tasks.activation_checkpointing import Checkpointing, apply_checkpointing, compile_blocks
 from refilm.training.tasks.reference_usage import Usage, unused_in_a_row, usage_of
@@ -98,6 +98,8 @@ class DiffusionTask(Reporting):
         UserError: data and settings do not match.
     """
 
+    products = torch.float32
+
     def __init__(
         self,
         settings: DiffusionSettings,
@@ -171,7 +173,7 @@ class DiffusionTask(Reporting):
 
     def losses(self, batch: Batch, *, mask_fraction: float = 0.0) -> Tensor:
         """The velocity loss of each clip, (B,), without timestep weights."""
-        with self._arithmetic():
+        with self.autocast():
             prediction = self.transformer(
                 self.schedule.add_noise(batch.latents, batch.noise, batch.timesteps),
                 batch.timesteps,
@@ -189,12 +191,12 @@ class DiffusionTask(Reporting):
             mask_fraction=mask_fraction,
         )
 
-    def _arithmetic(self) -> AbstractContextManager[Any]:
-        """Autocast for a half-precision transformer with a float32 adapter, also outside of training."""
-        dtype = self.transformer.text_embedding.weight.dtype
-        if dtype.itemsize >= 4 or torch.is_autocast_enabled(self.device.type):
-            return nullcontext()
-        return torch.autocast(self.device.type, dtype)
+    def autocast(self) -> torch.autocast:
+        """The context of the transformer's forward pass. A half-precision transformer always needs it, because its
+        adapter is float32.
+        """
+        stored = self.transformer.text_embedding.weight.dtype
+        return products_in(stored if self.products == torch.float32 else self.products, self.device)
 
     def validate(self) -> dict[str, float]:
         """Losses with the right, a wrong and no reference, on the validation set; see `measure`."""
