@@ -5,13 +5,12 @@ A source reads sizes when it is opened and weights only when a part is loaded.
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 
 from refilm.backbones.cogvideox.autoencoder import AutoencoderFields, VideoAutoencoder, load_autoencoder
 from refilm.backbones.cogvideox.text import load_text_encoder
-from refilm.backbones.cogvideox.tokenizer import load_tokenizer
+from refilm.backbones.cogvideox.tokenizer import Tokenizer, load_tokenizer
 from refilm.checkpoints.diffusers_format import load_transformer, size_of
 from refilm.checkpoints.foreign import refuse_foreign
 from refilm.checkpoints.image_encoders import load_image_encoder
@@ -32,9 +31,6 @@ from refilm.model import Adapter, Transformer
 from refilm.sizes import Compression, TransformerSize
 from refilm.weights.configs import KindConfig, read_config
 from refilm.weights.tensors import TensorFiles
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
 
 POCKET = Path(__file__).parents[1] / "pocket" / "model"
 ADAPTER = ("adapter.json", "adapter.safetensors", "lora.safetensors", "README.md")
@@ -76,7 +72,7 @@ class DiffusersSource:
         places = self.folder / "text_encoder", self.folder / "tokenizer"
         return load_text_encoder(*places, length=length, dtype=dtype, device=device)
 
-    def tokenizer(self) -> "PreTrainedTokenizerBase":
+    def tokenizer(self) -> Tokenizer:
         """The text encoder's tokenizer alone."""
         return load_tokenizer(self.folder / "tokenizer")
 
@@ -118,7 +114,7 @@ class SatSource:
         """The text encoder and its tokenizer."""
         return load_text_encoder(*self._t5(), length=length, dtype=dtype, device=device)
 
-    def tokenizer(self) -> "PreTrainedTokenizerBase":
+    def tokenizer(self) -> Tokenizer:
         """The text encoder's tokenizer alone."""
         return load_tokenizer(self._t5()[1])
 

@@ -142,7 +142,7 @@ def check(
 
     source = open_source(base, weights=False)
     tokenizer = source.tokenizer()
-    counter = TokenCounter(lambda caption: len(tokenizer(caption).input_ids), base)
+    counter = TokenCounter(lambda caption: len(tokenizer([caption])[0]), base)
     settings = _settings(load_defaults(source.folder), source.size.text_length, frames, fps, size)
     workers = workers or os.cpu_count() or 1
     steps = inspect(

@@ -4,17 +4,15 @@ It is squashed to a square only for adapters that were trained that way.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import torch
 from PIL import Image
 from torch import Tensor
 
+from refilm.encoders.clip import ClipVision
+from refilm.encoders.preprocessing import ImageProcessor
 from refilm.media import border_color, pad_to_square
-
-if TYPE_CHECKING:
-    from transformers import CLIPVisionModel
-    from transformers.image_processing_utils import BaseImageProcessor
 
 Fit = Literal["pad", "squash-bilinear"]
 HiddenState = Literal["last", "penultimate"]
@@ -33,8 +31,8 @@ class ImageEncoder:
 
     def __init__(
         self,
-        processor: "BaseImageProcessor",
-        model: "CLIPVisionModel",
+        processor: ImageProcessor,
+        model: ClipVision,
         *,
         fit: Fit = "pad",
         hidden_state: HiddenState = "last",
@@ -49,18 +47,14 @@ class ImageEncoder:
     def pixels(self, images: Sequence[Image.Image]) -> Tensor:
         """Preprocess images to (B, 3, H, W): square, resized and normalized."""
         if self.fit == "squash-bilinear":
-            side = int(self.model.config.image_size)  # pyright: ignore[reportArgumentType] - one number in CLIP
+            side = self.model.config.image_size
             squashed = [image.resize((side, side), Image.Resampling.BILINEAR) for image in images]
-            return self.processor(squashed, do_resize=False, do_center_crop=False, return_tensors="pt")["pixel_values"]
-        squares = [pad_to_square(image, border_color(image)) for image in images]
-        return self.processor(squares, return_tensors="pt")["pixel_values"]
+            return self.processor.normalized(squashed)
+        return self.processor([pad_to_square(image, border_color(image)) for image in images])
 
     @torch.no_grad()
     def __call__(self, images: Sequence[Image.Image]) -> Tensor:
         """The hidden state of all tokens, class token first: (B, M, E) in the encoder's dtype."""
-        pixels = self.pixels(images).to(self.model.device, self.model.dtype)
-        if self.hidden_state == "last":
-            return self.model(pixel_values=pixels).last_hidden_state
-        states = self.model(pixel_values=pixels, output_hidden_states=True).hidden_states
-        assert states is not None
-        return states[-2]
+        weight = self.model.embeddings.class_embedding
+        pixels = self.pixels(images).to(weight.device, weight.dtype)
+        return self.model(pixels, skipped=0 if self.hidden_state == "last" else 1)

@@ -12,9 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import nn
-
 from refilm.errors import UserError
 
 
@@ -27,14 +24,6 @@ def tried(folder: Path, load: Callable[[], Any]) -> Any:
     except BaseException as error:  # of any kind: a panic in Rust code is not an Exception
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise UserError(f"{folder}: cannot be loaded: {reason[0][:200]}") from error
-
-
-def bare(folder: Path, make: Callable[[], Any]) -> Any:
-    """Create a module on the meta device, without memory for its weights."""
-    with torch.device("meta"):
-        module = tried(folder, make)
-    assert isinstance(module, nn.Module)
-    return module
 
 
 @contextmanager

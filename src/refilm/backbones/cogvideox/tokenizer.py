@@ -1,8 +1,11 @@
-"""Loading of T5's tokenizer from its vocabulary and the validated fields of its configuration files."""
+"""T5's tokenizer, loaded from its vocabulary and the validated fields of its configuration files."""
 
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
+import tokenizers
 from pydantic import Field
 
 from refilm.errors import UserError
@@ -10,10 +13,8 @@ from refilm.weights.configs import LARGEST, Config, Words, read_config, read_obj
 from refilm.weights.files import refuse_pointer
 from refilm.weights.libraries import clean_folder, tried
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
-
-_VOCABULARIES = ("tokenizer.json", "spiece.model")
+_WHOLE, _PIECES = "tokenizer.json", "spiece.model"
+_END = "</s>"
 Number = Annotated[int, Field(ge=0, le=1 << 20)]
 
 
@@ -41,6 +42,12 @@ class _SpecialTokens(Config):
     additional_special_tokens: _Tokens = None
     extra_special_tokens: _Tokens = None
 
+    @property
+    def named(self) -> list[str | _Token]:
+        """All tokens that the file names."""
+        more = [*(self.additional_special_tokens or ()), *(self.extra_special_tokens or ())]
+        return [self.eos_token, self.unk_token, self.pad_token, *more]
+
 
 class _TokenizerFields(_SpecialTokens):
     """The content of `tokenizer_config.json`."""
@@ -49,8 +56,33 @@ class _TokenizerFields(_SpecialTokens):
     extra_ids: Annotated[int, Field(ge=0, le=10_000)] = 100
     added_tokens_decoder: dict[Annotated[str, Field(pattern=r"^[0-9]{1,7}$")], _Token] | None = None
 
+    @property
+    def named(self) -> list[str | _Token]:
+        return [*super().named, *(self.added_tokens_decoder or {}).values()]
 
-def load_tokenizer(folder: Path, *, words: int | None = None) -> "PreTrainedTokenizerBase":
+
+class Tokenizer:
+    """Splits text into tokens.
+
+    Args:
+        inner: the tokenizer.
+        padding: id of the padding token.
+    """
+
+    def __init__(self, inner: tokenizers.Tokenizer, padding: int):
+        self.inner, self.padding = inner, padding
+
+    @property
+    def vocabulary(self) -> dict[str, int]:
+        """All tokens with their ids."""
+        return self.inner.get_vocab()
+
+    def __call__(self, texts: Sequence[str]) -> list[list[int]]:
+        """The token ids of each text, with the end token."""
+        return [made.ids for made in self.inner.encode_batch(list(texts))]
+
+
+def load_tokenizer(folder: Path, *, words: int | None = None) -> Tokenizer:
     """Load only a T5 tokenizer.
 
     Args:
@@ -66,25 +98,80 @@ def load_tokenizer(folder: Path, *, words: int | None = None) -> "PreTrainedToke
         ("special_tokens_map.json", _SpecialTokens),
     ):
         if (folder / name).is_file():
-            files[name] = read_config(folder / name, kind).given()
+            files[name] = read_config(folder / name, kind)
     added = folder / "added_tokens.json"
     if added.is_file():
         files[added.name] = validated(read_object(added), dict[str, Number], added)
-    for name in _VOCABULARIES:
+    for name in (_WHOLE, _PIECES):
         if (folder / name).is_file():
             files[name] = _vocabulary(folder / name)
-    if not files.keys() & set(_VOCABULARIES):
-        raise UserError(f"{folder / _VOCABULARIES[0]}: no such file; a tokenizer needs it or {_VOCABULARIES[1]}")
-    from transformers import T5Tokenizer
-
-    with clean_folder(files) as clean:
-        tokenizer = tried(folder, lambda: T5Tokenizer.from_pretrained(clean, local_files_only=True))
-        highest = tried(folder, lambda: max(tokenizer.get_vocab().values()))
-    if tokenizer.pad_token_id is None:
-        raise UserError(f"{folder}: has no padding token (pad_token); use the text encoder's own tokenizer")
+    if not files.keys() & {_WHOLE, _PIECES}:
+        raise UserError(f"{folder / _WHOLE}: no such file; a tokenizer needs it or {_PIECES}")
+    tokenizer = _read(folder, files) or _converted(folder, files)
+    highest = max(tokenizer.vocabulary.values())
     if words is not None and highest >= words:
         raise UserError(f"{folder}: has a token {highest}, the text encoder has {words} tokens; use its own tokenizer")
     return tokenizer
+
+
+def _read(folder: Path, files: Mapping[str, Any]) -> Tokenizer | None:
+    """Read `tokenizer.json`; None if it alone does not determine the tokenizer.
+
+    Then the configuration files name other tokens, or the file has another form than transformers writes for T5.
+    """
+    if _WHOLE not in files or "added_tokens.json" in files:
+        return None
+    inner = tried(folder, lambda: tokenizers.Tokenizer.from_file(str(files[_WHOLE])))
+    config = files.get("tokenizer_config.json", _TokenizerFields())
+    more = files.get("special_tokens_map.json", _SpecialTokens())
+    named = {*config.named, *more.named, *(f"<extra_id_{number}>" for number in range(config.extra_ids))}
+    content = json.loads(inner.to_str())
+    usual = _usual(inner.token_to_id(_END))
+    if (
+        named - {token["content"] for token in content["added_tokens"]}
+        or {config.eos_token, more.eos_token} != {_END}
+        or {config.unk_token, more.unk_token} != {inner.id_to_token(2)}
+        or config.pad_token != more.pad_token
+        or (content["model"]["type"], content["model"].get("unk_id")) != ("Unigram", 2)
+        or {key: content[key] for key in usual} != usual
+    ):
+        return None
+    return Tokenizer(inner, inner.token_to_id(config.pad_token))
+
+
+def _usual(end_id: int) -> dict[str, Any]:
+    """What is the same in each T5's `tokenizer.json`: text is split at spaces, and the end token is appended."""
+    parts = ("Sequence", "A"), ("SpecialToken", _END), ("Sequence", "B")
+    first, end, second = ({kind: {"id": name, "type_id": 0}} for kind, name in parts)
+    return {
+        "truncation": None,
+        "padding": None,
+        "pre_tokenizer": {
+            "type": "Sequence",
+            "pretokenizers": [
+                {"type": "WhitespaceSplit"},
+                {"type": "Metaspace", "replacement": "\u2581", "prepend_scheme": "always", "split": True},
+            ],
+        },
+        "post_processor": {
+            "type": "TemplateProcessing",
+            "single": [first, end],
+            "pair": [first, end, second, end],
+            "special_tokens": {_END: {"id": _END, "ids": [end_id], "tokens": [_END]}},
+        },
+    }
+
+
+def _converted(folder: Path, files: Mapping[str, Any]) -> Tokenizer:
+    """Load with transformers, which takes seconds to import."""
+    from transformers import T5Tokenizer
+
+    given = {name: file.given() if isinstance(file, Config) else file for name, file in files.items()}
+    with clean_folder(given) as clean:
+        loaded = tried(folder, lambda: T5Tokenizer.from_pretrained(clean, local_files_only=True))
+    if loaded.pad_token_id is None:
+        raise UserError(f"{folder}: has no padding token (pad_token); use the text encoder's own tokenizer")
+    return Tokenizer(loaded.backend_tokenizer, loaded.pad_token_id)
 
 
 def _vocabulary(path: Path) -> Path:
