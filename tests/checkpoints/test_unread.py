@@ -40,7 +40,7 @@ def test_no_number_is_read(base, part):
 def test_they_are_told_apart_as_those_in_memory_are(base, dtype):
     encoders = encoders_of(base, dtype)
     loaded: Any = SimpleNamespace(**{part: getattr(encoders, part) for part in PARTS})
-    assert {loaded.text.model.dtype, loaded.image.model.dtype, loaded.autoencoder.model.dtype} == {dtype}
+    assert {next(part.model.parameters()).dtype for part in (loaded.text, loaded.image, loaded.autoencoder)} == {dtype}
     loaded.unread = loaded
     assert identify(encoders, fingerprint) == identify(loaded, fingerprint)
 

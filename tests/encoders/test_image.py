@@ -2,15 +2,17 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModel
 
 from refilm.encoders import ImageEncoder
+from refilm.encoders.clip import ClipConfig, ClipVision
+from refilm.encoders.preprocessing import ImageProcessor, Sides
+from refilm.errors import UserError
 from refilm.media import border_color
 
 
 def encoder():
     torch.manual_seed(0)
-    config = CLIPVisionConfig(
+    config = ClipConfig(
         hidden_size=16,
         intermediate_size=32,
         num_hidden_layers=2,
@@ -18,7 +20,8 @@ def encoder():
         image_size=32,
         patch_size=8,
     )
-    return ImageEncoder(CLIPImageProcessor(size={"shortest_edge": 32}, crop_size=32), CLIPVisionModel(config).eval())
+    processor = ImageProcessor(size=Sides(shortest_edge=32), crop_size=Sides(height=32, width=32))
+    return ImageEncoder(processor, ClipVision(config).eval())
 
 
 def test_a_image_keeps_its_shape():
@@ -51,3 +54,12 @@ def test_the_border_color_is_the_median_of_the_outermost_pixels():
     image.putpixel((0, 0), (255, 255, 255))
     image.putpixel((4, 2), (200, 0, 0))
     assert border_color(image) == (10, 20, 30)
+
+
+@pytest.mark.parametrize(
+    ("values", "size"), [({"crop_size": {"height": 32, "width": 24}}, "32 x 24"), ({"do_resize": False}, "any x any")]
+)
+def test_a_processor_of_another_size_is_refused(values, size):
+    processor = ImageProcessor(**{"do_center_crop": "crop_size" in values, **values})
+    with pytest.raises(UserError, match=f"makes images of {size} pixels, the image encoder takes 32 x 32"):
+        ImageEncoder(processor, encoder().model)

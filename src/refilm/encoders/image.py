@@ -12,6 +12,7 @@ from torch import Tensor
 
 from refilm.encoders.clip import ClipVision
 from refilm.encoders.preprocessing import ImageProcessor
+from refilm.errors import UserError
 from refilm.media import border_color, pad_to_square
 
 Fit = Literal["pad", "squash-bilinear"]
@@ -27,6 +28,9 @@ class ImageEncoder:
         fit: how an image becomes a square: `pad` pads it with its border color; `squash-bilinear` stretches it, as in
             the SAT fork with reference cross-attention.
         hidden_state: the hidden state used as tokens: `last` (output of the last layer) or `penultimate`.
+
+    Raises:
+        UserError: the processor's images do not have the size that the vision tower takes.
     """
 
     def __init__(
@@ -37,6 +41,13 @@ class ImageEncoder:
         fit: Fit = "pad",
         hidden_state: HiddenState = "last",
     ):
+        side = model.config.image_size
+        if fit == "pad" and processor.result != (side, side):
+            made = " x ".join(str(one or "any") for one in processor.result)
+            raise UserError(
+                f"the image processor makes images of {made} pixels, the image encoder takes {side} x {side}; use the "
+                "processor that belongs to the encoder"
+            )
         self.processor, self.model, self.fit, self.hidden_state = processor, model, fit, hidden_state
 
     @property

@@ -71,6 +71,15 @@ class ImageProcessor(Config):
             raise UserError("crop_size: must have height and width")
         return self
 
+    @property
+    def result(self) -> tuple[int | None, int | None]:
+        """Height and width of the result for a square image; None: as the image."""
+        if self.do_center_crop:
+            return self.crop_size.height, self.crop_size.width
+        if not self.do_resize:
+            return None, None
+        return self.size.shortest_edge or self.size.height, self.size.shortest_edge or self.size.width
+
     def to_dict(self) -> dict[str, Any]:
         """All values, in the form in which transformers writes them."""
         values = self.model_dump(mode="json", exclude={"feature_extractor_type"}, exclude_none=True)

@@ -7,21 +7,25 @@ critters, the data set, but nothing of the training loop.
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import numpy as np
-import sentencepiece
 import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
-from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModel, T5Config, T5EncoderModel, T5Tokenizer
 
 from refilm.data import critters
+from refilm.encoders.preprocessing import ImageProcessor, Sides
 from refilm.errors import UserError
+from refilm.files import write_json
 from refilm.settings import Seed, Settings
 from refilm.training.distributed.parallel import place
 from refilm.training.engine.precision import products_in
 from refilm.training.tasks.task import Reporting
+
+if TYPE_CHECKING:
+    from transformers import CLIPVisionModel, T5EncoderModel, T5Tokenizer
 
 
 class EncodersSettings(Settings):
@@ -49,8 +53,11 @@ class EncodersSettings(Settings):
     """Seed of the weights, the tokenizer's captions and the training pairs."""
 
 
-def train_tokenizer(folder: Path, settings: EncodersSettings) -> T5Tokenizer:
+def train_tokenizer(folder: Path, settings: EncodersSettings) -> "T5Tokenizer":
     """Train a sentencepiece tokenizer on the captions' words and single letters, and save it as T5 tokenizers are."""
+    import sentencepiece
+    from transformers import T5Tokenizer
+
     captions = [critters.story(settings.seed, i, "train").appearance_caption for i in range(4000)]
     words = sorted({word for caption in captions for word in caption.replace(",", "").split()})
     model = BytesIO()
@@ -75,8 +82,10 @@ def train_tokenizer(folder: Path, settings: EncodersSettings) -> T5Tokenizer:
     return tokenizer
 
 
-def make_text_encoder(tokens: int, settings: EncodersSettings) -> T5EncoderModel:
+def make_text_encoder(tokens: int, settings: EncodersSettings) -> "T5EncoderModel":
     """A fresh text encoder in T5's class."""
+    from transformers import T5Config, T5EncoderModel
+
     return T5EncoderModel(
         T5Config(
             vocab_size=tokens,
@@ -91,8 +100,10 @@ def make_text_encoder(tokens: int, settings: EncodersSettings) -> T5EncoderModel
     )
 
 
-def make_image_encoder(settings: EncodersSettings) -> CLIPVisionModel:
+def make_image_encoder(settings: EncodersSettings) -> "CLIPVisionModel":
     """A fresh image encoder in CLIP's class."""
+    from transformers import CLIPVisionConfig, CLIPVisionModel
+
     model = CLIPVisionModel(
         CLIPVisionConfig(
             hidden_size=settings.width,
@@ -110,7 +121,7 @@ def make_image_encoder(settings: EncodersSettings) -> CLIPVisionModel:
 class Pair(nn.Module):
     """Both encoders, each with a projection that is used only in training."""
 
-    def __init__(self, text: T5EncoderModel, image: CLIPVisionModel, width: int):
+    def __init__(self, text: "T5EncoderModel", image: "CLIPVisionModel", width: int):
         super().__init__()
         self.text, self.image = text, image
         self.text_out = nn.Linear(width, width, bias=False)
@@ -141,11 +152,11 @@ class EncodersTask(Reporting):
         self.kept = TemporaryDirectory()
         """Folder of what is made before the first step and delivered after the last: `tokenizer`, `image_processor`."""
         self.tokenizer = train_tokenizer(Path(self.kept.name) / "tokenizer", settings)
-        self.processor = CLIPImageProcessor(
-            size={"shortest_edge": settings.image_size},
-            crop_size=settings.image_size,
-        )
-        self.processor.save_pretrained(Path(self.kept.name) / "image_processor")
+        side = settings.image_size
+        self.processor = ImageProcessor(size=Sides(shortest_edge=side), crop_size=Sides(height=side, width=side))
+        folder = Path(self.kept.name) / "image_processor"
+        folder.mkdir()
+        write_json(folder / "preprocessor_config.json", self.processor.to_dict())
         torch.manual_seed(settings.seed)
         text = make_text_encoder(len(self.tokenizer), settings)
         self.module = Pair(text, make_image_encoder(settings), settings.width)

@@ -19,7 +19,6 @@ T = TypeVar("T")
 LARGEST = 1 << 26  # maximum bytes of a configuration file
 Words = Annotated[str, Field(min_length=0, max_length=200)]
 Small = Annotated[float, Field(gt=0, le=1)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 class Config(BaseModel):
