@@ -14,7 +14,7 @@ Width = Annotated[int, Field(strict=True, ge=1, le=1 << 16)]
 """Number of channels, tokens, or pixels per side."""
 Divisor = Annotated[float, Field(strict=True, gt=0, le=1e6)]
 Flag = Annotated[bool, Field(strict=True)]
-_STRICT = {"extra": "forbid", "allow_inf_nan": False}
+_STRICT = {"extra": "forbid", "allow_inf_nan": False, "use_attribute_docstrings": True}
 
 
 class Grid(NamedTuple):
@@ -36,24 +36,32 @@ class TransformerSize:
 
     __pydantic_config__: ClassVar = _STRICT
 
-    layers: Layers
-    heads: Heads
+    layers: Annotated[Layers, Field(examples=[30])]
+    """Number of blocks."""
+    heads: Annotated[Heads, Field(examples=[30])]
+    """Number of attention heads."""
     head_dim: Heads = 64
+    """Channels of an attention head."""
     channels: Width = 16
     """Latent channels."""
     patch: Annotated[int, Field(strict=True, ge=1, le=64)] = 2
     """A token covers patch x patch latent pixels."""
     text_dim: Width = 4096
+    """Channels of the text encoder's tokens."""
     text_length: Width = 226
+    """Text tokens per prompt; shorter prompts are padded."""
     time_dim: Width = 512
+    """Channels of the timestep embedding."""
     position: Literal["sincos", "rotary"] = "sincos"
     """A fixed table added to the video tokens (2B), or rotations of queries and keys (5B)."""
     base_height: Width = 60
     """Height of the training videos in latent pixels; rotary positions are scaled to it."""
     base_width: Width = 90
+    """Width of the training videos in latent pixels; rotary positions are scaled to it."""
     spatial_interpolation: Divisor = 1.875
     """Divisor of the spatial positions in the table."""
     temporal_interpolation: Divisor = 1.0
+    """Divisor of the temporal positions in the table."""
     head_norm_eps: Annotated[float, Field(strict=True, gt=0, le=1)] = 1e-5
     """Epsilon of the modulated norm in the head: 1e-5 in diffusers, 1e-6 in SAT."""
 

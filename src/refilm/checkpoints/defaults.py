@@ -25,11 +25,17 @@ class Defaults(Settings):
     """Generation defaults of a base model. The values here are those of CogVideoX-2B."""
 
     fps: float = Field(default=8.0, gt=0, le=1000)
+    """Frame rate, in frames per second."""
     frames: int = Field(default=49, ge=1, le=10_000)
+    """Number of video frames."""
     height: int = Field(default=480, ge=1, le=2**14)
+    """Video height in pixels."""
     width: int = Field(default=720, ge=1, le=2**14)
+    """Video width in pixels."""
     steps: int = Field(default=50, ge=1, le=999)
+    """Number of sampler steps."""
     guidance: float = Field(default=6.0, ge=0, le=50)
+    """Classifier-free guidance scale; 1 disables guidance."""
     decode_frames: int | None = Field(default=2, ge=0, le=10_000)
     """Latent frames decoded at a time; 0 decodes all at once."""
     domain: Domain | None = None

@@ -47,6 +47,7 @@ class Commands(LazyGroup):
     places: ClassVar = {
         "generate": "refilm.cli.generate:generate",
         "train": "refilm.cli.train:train",
+        "recipe": "refilm.cli.recipe:recipe",
         "demo": "refilm.cli.demo:demo",
         "convert": "refilm.cli.weights:convert",
         "info": "refilm.cli.weights:info",

@@ -28,9 +28,9 @@ Channels = Annotated[int, Field(ge=1, le=2**16)]
 class CropLesson(Lesson):
     """A lesson on crops of stills or clips."""
 
-    frames: int = Field(ge=1, le=10_000)
+    frames: int = Field(ge=1, le=10_000, examples=[9])
     """Frames of a crop: 1, 9, 17 or another 8k + 1, so that the decoder takes the latents in one pass."""
-    crop: int = Field(ge=8, le=2**14)
+    crop: int = Field(ge=8, le=2**14, examples=[32])
     """Height and width of a crop in pixels."""
     objective: Literal["detail", "rms", "psnr"] = "detail"
     """Reconstruction loss. `detail`: absolute and squared errors, weighted more where there is detail. `rms`: the root

@@ -5,7 +5,7 @@ from pathlib import Path
 from shutil import copytree
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from refilm.backbones.cogvideox.autoencoder import save_autoencoder
 from refilm.data.encoding import EncodeProgress
@@ -26,7 +26,8 @@ class AutoencoderRecipe(Settings):
     """Trains the video autoencoder on critters."""
 
     stage: Literal["autoencoder"]
-    out: Path
+    """What is trained; selects the settings of this file."""
+    out: Path = Field(examples=["base"])
     """Folder of the base model; the autoencoder is written to its `vae/`."""
     autoencoder: AutoencoderSettings
     loop: LoopSettings
@@ -59,7 +60,8 @@ class EncodersRecipe(Settings):
     """Trains the text and image encoders on critters."""
 
     stage: Literal["encoders"]
-    out: Path
+    """What is trained; selects the settings of this file."""
+    out: Path = Field(examples=["base"])
     """Folder of the base model; the encoders are written to its `text_encoder/`, `tokenizer/`, `image_encoder/` and
     `image_processor/`."""
     encoders: EncodersSettings

@@ -99,7 +99,8 @@ class BaseRecipe(Settings):
     RENAMED: ClassVar = {"begin_from": "init_from"}
 
     stage: Literal["base"]
-    base: Path
+    """What is trained; selects the settings of this file."""
+    base: Path = Field(examples=["base"])
     """Folder of the base model: contains the encoders and the noise schedule; transformer/ is written to it."""
     size: TransformerSize
     init_from: str | None = None
@@ -172,9 +173,10 @@ class AdapterRecipe(Settings):
     RENAMED: ClassVar = {"begin_from": "init_from", "films": "videos"}
 
     stage: Literal["adapter"]
+    """What is trained; selects the settings of this file."""
     base: str = "pocket"
     """Base model: `pocket`, a folder or a Hub id."""
-    out: Path
+    out: Path = Field(examples=["adapter"])
     """Output folder of the adapter; with train.what = "all", of a complete base model that contains the adapter."""
     query_norm: bool = True
     """Normalize video tokens before the reference attention. An adapter with this norm cannot be converted to SAT."""

@@ -12,9 +12,9 @@ from refilm.settings import Settings
 class Lesson(Settings):
     """One stage of a curriculum."""
 
-    until: int = Field(ge=1)
+    until: int = Field(ge=1, examples=[1000])
     """Training step at which the lesson ends; the last lesson continues to the end of the run."""
-    batch: int = Field(ge=1, le=10**6)
+    batch: int = Field(ge=1, le=10**6, examples=[16])
     """Batch size: samples per step, over all processes together."""
 
 

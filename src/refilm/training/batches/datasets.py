@@ -4,7 +4,7 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import asdict
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_serializer, model_validator
 
@@ -17,7 +17,7 @@ from refilm.data.samples import Critters, Files, Source
 from refilm.encoders import Encoders
 from refilm.errors import UserError
 from refilm.files import require_writable
-from refilm.settings import Settings
+from refilm.settings import DefaultsFrom, Settings
 from refilm.sizes import TransformerSize
 from refilm.training.distributed.parallel import place, wait_for_all
 
@@ -25,12 +25,13 @@ SPLITS: dict[str, tuple[Split, Split]] = {
     "subjects": ("train", "held_out"),
     "combinations": ("train_combinations", "held_out_combinations"),
 }
+OF_BASE = ("frames", "fps", "height", "width")  # settings of encoding whose defaults are the base model's
 
 
 class DataSettings(Settings):
     """Sources of the clips, and the folder of their encodings."""
 
-    cache: Path
+    cache: Path = Field(examples=["cache"])
     """Cache folder: written by `refilm data encode`, or filled before the first step from `manifest` or `clips`."""
     held_out: Path | None = None
     """Cache folder of the validation set. Default: at least a tenth of the clips, split by subject."""
@@ -45,7 +46,7 @@ class DataSettings(Settings):
     `combinations`: whole combinations of shape, colors and pattern."""
     classes: bool = False
     """Add a third caption to critters that names the subject's shape, as a caption would name the kind of subject."""
-    encode: EncodeSettings = EncodeSettings()
+    encode: Annotated[EncodeSettings, DefaultsFrom("the base model's", OF_BASE)] = EncodeSettings()
     """How clips are encoded; frames, fps, height and width default to the base model's."""
     seed: int = Field(default=0, ge=0, lt=2**63 - 1)
     """Random seed of the critters."""
@@ -74,7 +75,7 @@ class DataSettings(Settings):
             UserError: clips are unchecked or unusable; a cache is incomplete without a source to complete it, or is
                 not writable; a complete cache was made by other encoders.
         """
-        videos = defaults.model_dump(include={"frames", "fps", "height", "width"})
+        videos = defaults.model_dump(include=set(OF_BASE))
         settings = EncodeSettings.model_validate(videos | self.encode.model_dump(exclude_unset=True))
         found = encoders.unread
         _ = found.text, found.image, found.autoencoder  # open each encoder, so that errors occur now

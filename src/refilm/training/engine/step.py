@@ -42,7 +42,7 @@ from refilm.training.engine.precision import Precision, dtype_of
 class StepSettings(Settings):
     """How a step is computed."""
 
-    steps: int = Field(ge=1, le=10**9)
+    steps: int = Field(ge=1, le=10**9, examples=[1000])
     """Total number of optimizer steps."""
     precision: Precision = "auto"
     """Precision of matrix products, also those of the optimizer (with fp16, the optimizer's are fp32 and the loss is

@@ -1,23 +1,19 @@
-"""Typed, strict settings, read from and written to TOML. Values are validated when a settings object is created.
+"""The base class of settings, and how they are read from and written to TOML."""
 
-Contains no settings itself: each package declares its own by deriving from `Settings`.
-"""
-
-import difflib
 import json
 import logging
 import tomllib
-from collections.abc import Iterator, Mapping
-from dataclasses import fields, is_dataclass
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Self, get_args
+from typing import Annotated, Any, ClassVar, Self
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from refilm.errors import UserError
 from refilm.files import read_text
+from refilm.settings.names import explain, tables_in
 
 logger = logging.getLogger("refilm")
 LARGEST = 1 << 22  # bytes of a settings file; a larger file (weights, given by mistake) is rejected before it is read
@@ -101,7 +97,7 @@ def renamed(kind: type[Settings], values: Mapping[str, Any]) -> dict[str, Any]:
                 raise UserError(f"{old}: was renamed to {new}, and both are given; remove {old}")
             _warn_of(old, new)
     now = {kind.RENAMED.get(name, name): value for name, value in values.items()}
-    inner = {name: next(_tables_in(field.annotation), None) for name, field in kind.model_fields.items()}
+    inner = {name: next(tables_in(field.annotation), None) for name, field in kind.model_fields.items()}
     return {name: _renamed_in(inner.get(name), value) for name, value in now.items()}
 
 
@@ -133,67 +129,6 @@ def read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # thousands of digits in a number raise a plain ValueError
         raise UserError(f"{path}: not TOML: {error}") from error
-
-
-def explain(
-    error: ValidationError, kind: type[Settings] | None = None, *, names: Mapping[str, str] | None = None
-) -> str:
-    """Pydantic's errors in one line: each setting's dotted name, what is wrong, and the value received.
-
-    Args:
-        error: the validation error.
-        kind: the validated settings class; with it, the message for an unknown setting suggests a similar one.
-        names: the user's names of settings that have other names in code.
-    """
-    faults = sorted(error.errors(), key=lambda fault: fault["type"] != "extra_forbidden")  # a typo explains the rest
-    return "; ".join(_explained(fault, kind, names or {}) for fault in faults)
-
-
-def _explained(fault: Any, kind: type[Settings] | None, names: Mapping[str, str]) -> str:
-    name = ".".join(str(names.get(str(part), part)) for part in fault["loc"]) or "settings"
-    if fault["type"] == "extra_forbidden":
-        known = meant(name, names_of(kind)) if kind else None
-        return f"{name}: unknown" + (f"; did you mean {known}?" if known else f" (received {fault['input']!r:.100})")
-    return f"{name}: {fault['msg']} (received {fault['input']!r:.100})"
-
-
-def names_of(kind: type) -> list[str]:
-    """The dotted names of all settings of a class; each table before its contents."""
-    return [name for name, _ in _annotated(kind)]
-
-
-def meant(name: str, known: list[str]) -> str | None:
-    """The most similar known dotted name: in the same table if there is one, otherwise in any table."""
-    place, _, last = name.rpartition(".")
-    table = ".".join(part for part in place.split(".") if not part.isdigit())  # positions in a list do not matter
-    beside: dict[str, str] = {}
-    elsewhere: dict[str, str] = {}
-    for each in reversed(known):
-        where, _, own = each.rpartition(".")
-        elsewhere[own] = each
-        if where == table:
-            beside[own] = f"{place}.{own}" if place else own
-    for names, likeness in ((beside, 0.6), (elsewhere, 0.8)):
-        if close := difflib.get_close_matches(last, names, n=1, cutoff=likeness):
-            return names[close[0]]
-    return None
-
-
-def _annotated(kind: type, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
-    own = {name: field.annotation for name, field in kind.model_fields.items()} if issubclass(kind, Settings) else {}
-    if is_dataclass(kind):
-        own = {field.name: field.type for field in fields(kind)}
-    for name, annotation in own.items():
-        yield ".".join((*path, name)), annotation
-        for inner in _tables_in(annotation):
-            yield from _annotated(inner, (*path, name))
-
-
-def _tables_in(annotation: Any) -> Iterator[type]:
-    if isinstance(annotation, type) and (is_dataclass(annotation) or issubclass(annotation, Settings)):
-        yield annotation
-    for part in get_args(annotation):
-        yield from _tables_in(part)
 
 
 def _plain(value: Any) -> str:

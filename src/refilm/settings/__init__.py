@@ -1,0 +1,12 @@
+"""Typed, strict settings. Values are validated when a settings object is created.
+
+Type, range, default and sentence of a setting are declared once, in its class; errors, the options of commands,
+templates of recipes and the documentation are made from them. This package contains no settings itself: each package
+declares its own by deriving from `Settings`.
+"""
+
+from refilm.settings.base import Seed, Settings, read_toml, renamed
+from refilm.settings.described import DefaultsFrom
+from refilm.settings.names import explain, meant, names_of
+
+__all__ = ["DefaultsFrom", "Seed", "Settings", "explain", "meant", "names_of", "read_toml", "renamed"]
