@@ -11,13 +11,11 @@ from typing import get_args
 
 import pytest
 import torch
-import typer
 from pydantic import ValidationError
 
 import refilm
 from refilm.backbones.cogvideox.autoencoder import Autoencoder, AutoencoderSize, VideoAutoencoder
 from refilm.checkpoints import Defaults
-from refilm.cli.app import app
 from refilm.data.critters.files import write_clips
 from refilm.diffusion import Schedule
 from refilm.encoders import Encoders
@@ -28,12 +26,16 @@ from refilm.sizes import TransformerSize
 from refilm.training.recipes import AdapterRecipe
 from refilm.training.tasks.diffusion import DiffusionTask
 
+from ..command_tree import commands, options
+
 ROOT = Path(__file__).parents[2]
 PAGES = ("names", "differences")
 ROOMS = ("backbones", "checkpoints", "data", "diffusion", "encoders", "generation", "media", "model", "sizes",
          "training")  # fmt: skip
 CLASSES = {"Pipeline": refilm.Pipeline, "DiffusionTask": DiffusionTask, "Schedule": Schedule, "refilm": refilm}
 VALUES = {*get_args(SamplerName), *get_args(GuidanceScheduleName), *get_args(KernelName), ""}
+
+KNOWN = dict(commands())
 
 
 def ours():
@@ -76,9 +78,9 @@ def test_what_does_not_exist_is_noticed(name, tmp_path):
 def exists(name: str, folder: Path) -> bool:
     """Whether refilm has something with this name."""
     if name.startswith("-"):
-        return name.split()[0] in options(group())
+        return name.split()[0] in set().union(*map(options, KNOWN.values()))
     if name.startswith("refilm "):
-        return name.split()[1] in group().commands
+        return " ".join(name.split()[:2]) in KNOWN
     if name == "torchrun":
         return Path(sys.executable).with_name("torchrun").exists()
     if name.endswith(("/", ".json", ".safetensors")):
@@ -217,15 +219,3 @@ def files(folder: Path) -> set[str]:
         folder / "clips",
     )
     return {path.name for place in places for path in place.iterdir()}
-
-
-@cache
-def group():
-    return typer.main.get_command(app)
-
-
-def options(command) -> set[str]:
-    command = getattr(command, "loaded", command)
-    below = getattr(command, "commands", {}).values()
-    own = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
-    return own.union(*map(options, below))

@@ -64,7 +64,8 @@ def psnr(a: ArrayLike, b: ArrayLike, *, peak: float = 255.0) -> float:
     """Peak signal-to-noise ratio in dB over all elements; infinite for equal arrays.
 
     Args:
-        a, b: images or videos of the same shape.
+        a: an image or a video.
+        b: another one of the same shape.
         peak: the range of their values: 255 for uint8, 1 for 0..1, 2 for -1..1.
 
     Raises:

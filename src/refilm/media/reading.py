@@ -29,8 +29,9 @@ def open_video(
     HDR is tone-mapped (see `media.color`). MP4, MOV, MKV, WebM, AVI and GIF are recognized by their content.
 
     Args:
-        start, end: seconds from the first frame. The part starts with the frame nearest to `start` and ends before the
-            frame nearest to `end`, so adjacent parts neither overlap nor miss a frame.
+        start: seconds from the first frame. The part starts with the nearest frame.
+        end: seconds from the first frame. The part ends before the nearest frame, so adjacent parts neither overlap nor
+            miss a frame.
         frames: maximum number of frames, counted from the start of the part. The rate of a GIF is then that of these
             frames.
 
