@@ -72,7 +72,7 @@ class Session:
             if block.kind == "toml":
                 Path(block.title).write_text(block.code)
             elif block.kind == "sh":
-                for line in block.lines:
+                for line in block.code.replace("\\\n   ", "").splitlines():
                     self.command(line)
             elif block.kind == "python" and not block.title:
                 exec(compile(block.code, page, "exec"), names)
