@@ -28,7 +28,7 @@ from refilm.settings import Settings
 from refilm.sizes import AdapterSize
 from refilm.weights.configs import read_object, validated
 from refilm.weights.pickles import SUFFIXES
-from refilm.weights.tensors import NAMES, DtypeName, Piece, TensorFiles, fill, is_finite, save_tensors
+from refilm.weights.tensors import NAMES, DtypeName, Piece, TensorFiles, fill, is_finite, save_tensors, unfilled
 
 FORMAT = 1
 CARD, WEIGHTS, LORA, README = ADAPTER
@@ -153,7 +153,7 @@ def load_adapter(
         )
     files, lora = TensorFiles([folder / WEIGHTS]), None if card.lora is None else TensorFiles([folder / LORA])
     files.require_layers(card.size.layers)
-    with torch.device("meta"):
+    with unfilled():
         if card.lora is None or lora is None:
             adapter = Adapter(card.size)
         else:

@@ -26,7 +26,7 @@ from refilm.errors import UserError
 from refilm.model import Adapter, Transformer
 from refilm.sizes import Compression, TransformerSize
 from refilm.weights.fingerprints import fingerprint
-from refilm.weights.tensors import DTYPES, unread
+from refilm.weights.tensors import DTYPES, unfilled, unread
 
 logger = logging.getLogger("refilm")
 
@@ -169,7 +169,7 @@ class Base:
         """
         if self.attached is not None:
             raise UserError("the transformer already has an adapter; detach it first")
-        with torch.device("meta"):
+        with unfilled():
             adapter.attach(Transformer(self.size))  # checks the sizes only
         self.attached = adapter
         if "transformer" in self._parts:

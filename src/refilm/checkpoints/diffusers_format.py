@@ -20,7 +20,7 @@ from refilm.sizes import TransformerSize
 from refilm.weights.configs import Config, read_config, read_object, validated
 from refilm.weights.files import weight_files
 from refilm.weights.fingerprints import base_weights
-from refilm.weights.tensors import Piece, TensorFiles, fill, is_finite, saving
+from refilm.weights.tensors import Piece, TensorFiles, fill, is_finite, saving, unfilled
 
 WEIGHTS = "diffusion_pytorch_model"
 
@@ -133,7 +133,7 @@ def _filled(
     size: TransformerSize, files: TensorFiles, *, dtype: torch.dtype | None, device: torch.device | str
 ) -> Transformer:
     files.require_layers(size.layers)
-    with torch.device("meta"):
+    with unfilled():
         transformer = Transformer(size)
     files.drop(_POSITIONS)
     fill(transformer, files, layout(size.layers), dtype=dtype, device=device)

@@ -10,7 +10,7 @@ from refilm.encoders.clip import ClipConfig, ClipVision
 from refilm.encoders.preprocessing import ImageProcessor
 from refilm.weights.configs import Config, read_config
 from refilm.weights.files import weight_files
-from refilm.weights.tensors import Piece, TensorFiles, fill
+from refilm.weights.tensors import Piece, TensorFiles, fill, unfilled
 
 
 class _Kind(Config):
@@ -39,7 +39,7 @@ def load_image_encoder(
     config = read_config(path, ClipConfig, within=within)
     files = TensorFiles(weight_files(folder, "model", "pytorch_model"))
     files.require_layers(config.num_hidden_layers)
-    with torch.device("meta"):
+    with unfilled():
         model = ClipVision(config)
     others = ("text_model.", "text_projection.", "visual_projection.", "logit_scale")
     files.drop(*[key for key in files if key.startswith(others) or key.endswith("position_ids")])

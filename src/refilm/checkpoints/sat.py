@@ -22,7 +22,7 @@ from refilm.sizes import AdapterSize, Grid, TransformerSize
 from refilm.weights.configs import validated
 from refilm.weights.fingerprints import base_weights
 from refilm.weights.pickles import SUFFIXES
-from refilm.weights.tensors import Layout, Piece, TensorFiles, fill, save_tensors, saving
+from refilm.weights.tensors import Layout, Piece, TensorFiles, fill, save_tensors, saving, unfilled
 
 PREFIX = "model.diffusion_model."
 PROJECTION = "conditioner.embedders.1.image_proj"  # the default key in SAT
@@ -129,7 +129,7 @@ class SatFile:
             UserError: a key, shape or value is invalid; names the file and the key.
         """
         assert self.sizes is not None
-        with torch.device("meta"):
+        with unfilled():
             transformer = Transformer(self.sizes.size)
         names = transformer_names(self.sizes.size.layers)
         fill(transformer, self.base, self._layout(names), dtype=dtype, device=device)
@@ -145,7 +145,7 @@ class SatFile:
         """
         size = self.adapter_size
         assert size is not None
-        with torch.device("meta"):
+        with unfilled():
             adapter = Adapter(size)
         layout = dict(self._layout(adapter_names(size.layers)))
         if self.projection is None:

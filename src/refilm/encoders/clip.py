@@ -43,7 +43,7 @@ class Embeddings(nn.Module):
 
     def __init__(self, config: ClipConfig):
         super().__init__()
-        self.class_embedding = nn.Parameter(torch.randn(config.hidden_size))
+        self.class_embedding = nn.Parameter(torch.zeros(config.hidden_size))
         patch = config.patch_size
         self.patch_embedding = nn.Conv2d(3, config.hidden_size, patch, stride=patch, bias=False)
         self.position_embedding = nn.Embedding((config.image_size // patch) ** 2 + 1, config.hidden_size)

@@ -13,12 +13,13 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from refilm.errors import UserError
 from refilm.weights.files import refuse_pointer
@@ -174,6 +175,22 @@ class TensorFiles:
         return tensor.chunk(piece.parts)[piece.part] if piece.parts > 1 else tensor
 
 
+class _Uninitialized(TorchFunctionMode):
+    """Skips the functions of `torch.nn.init`; on the meta device some of them import PyTorch's compiler."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **(kwargs or {}))
+
+
+@contextmanager
+def unfilled() -> Iterator[None]:
+    """Context manager in which modules are created without memory and values for their weights; see `fill`."""
+    with torch.device("meta"), _Uninitialized():
+        yield
+
+
 def fill(
     module: nn.Module,
     files: TensorFiles,
@@ -186,7 +203,7 @@ def fill(
     """Load the weights of a module on the meta device one by one, so that they are in memory only once.
 
     Args:
-        module: the module; all its weights are in `layout`.
+        module: the module, created within `unfilled`; all its weights are in `layout`.
         files: files with exactly the tensors in `layout`.
         layout: the pieces of each weight.
         dtype: dtype of the weights in memory. Default: as stored.

@@ -11,7 +11,7 @@ from refilm.backbones.t5 import T5Config, T5Encoder
 from refilm.errors import UserError
 from refilm.weights.configs import read_config
 from refilm.weights.files import weight_files
-from refilm.weights.tensors import Piece, TensorFiles, fill
+from refilm.weights.tensors import Piece, TensorFiles, fill, unfilled
 
 _EMBEDDING = ("shared.weight", "encoder.embed_tokens.weight")  # one tensor; files use either name or both
 
@@ -69,7 +69,7 @@ def load_text_encoder(
     config = read_config(folder / "config.json", T5Config)
     files = TensorFiles(weight_files(folder, "model", "pytorch_model"))
     files.require_layers(config.num_layers)
-    with torch.device("meta"):
+    with unfilled():
         model = T5Encoder(config)
     files.drop(*[key for key in files if key.startswith(("decoder.", "lm_head."))])
     here = [key for key in _EMBEDDING if key in files] or [_EMBEDDING[0]]

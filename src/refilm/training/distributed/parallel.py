@@ -1,11 +1,11 @@
-"""Data parallelism: every process computes a part of the batch, and gradients are averaged (DDP or FSDP2).
+"""Data parallelism: every process computes a part of the batch, and gradients are averaged (DDP; FSDP2 in `sharding`).
 
 Under `torchrun` a run uses all its processes; otherwise there is a single one. Independent of what is trained.
 """
 
 import gc
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import timedelta
 from typing import Any, NamedTuple, Protocol
@@ -13,9 +13,6 @@ from typing import Any, NamedTuple, Protocol
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
-from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from refilm.errors import UserError
@@ -106,7 +103,7 @@ class HasLoss(Protocol):
 
 
 class SingleProcess:
-    """A task in a single process. The two subclasses below have the same interface for several processes."""
+    """A task in a single process. Its subclasses `Replicated` and `sharding.Sharded` do it in several processes."""
 
     sharded = False
 
@@ -136,38 +133,6 @@ class Replicated(SingleProcess):
         return self.module.no_sync()
 
 
-class Sharded(SingleProcess):
-    """Every process stores a shard of every weight, gradient and moment (FSDP2): for whole models.
-
-    Args:
-        task: computes the loss.
-        modules: FSDP units, inner modules first and the whole module last. Their weights become DTensors.
-        dtype: of gathered weights on a GPU, where autocast converts norms back to float32; None: unchanged. Gradients
-            are then summed in float32.
-    """
-
-    sharded = True
-
-    def __init__(self, task: HasLoss, modules: Sequence[nn.Module], *, dtype: torch.dtype | None):
-        super().__init__(task)
-        device = own_device().type
-        mesh, gathered = init_device_mesh(device, (place().size,)), dtype if device == "cuda" else None
-        summed = torch.float32 if gathered else None
-        policy = MixedPrecisionPolicy(param_dtype=gathered, reduce_dtype=summed, cast_forward_inputs=False)
-        for module in modules:
-            fully_shard(module, mesh=mesh, mp_policy=policy)
-        self.whole = modules[-1]
-
-    @contextmanager
-    def no_sync(self) -> Iterator[None]:
-        assert isinstance(self.whole, FSDPModule)
-        self.whole.set_requires_gradient_sync(False)
-        try:
-            yield
-        finally:
-            self.whole.set_requires_gradient_sync(True)
-
-
 class _Losses(nn.Module):
     """A module whose forward is the task's loss, as DDP requires."""
 
@@ -177,15 +142,3 @@ class _Losses(nn.Module):
 
     def forward(self, step: int, samples: range) -> dict[str, Tensor]:
         return self.task.loss(step, samples)
-
-
-def like(tensor: Tensor, other: Tensor) -> Tensor:
-    """Shard a tensor that all processes have in the same way as `other`."""
-    if isinstance(other, DTensor) and not isinstance(tensor, DTensor):
-        return distribute_tensor(tensor.to(other.device), other.device_mesh, other.placements)
-    return tensor
-
-
-def whole(tensor: Tensor) -> Tensor:
-    """The whole tensor, gathered from all processes if it is sharded."""
-    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor

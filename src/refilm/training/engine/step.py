@@ -15,17 +15,8 @@ from torch import Tensor, nn
 from refilm.errors import NotFiniteError, UserError
 from refilm.settings import Settings
 from refilm.training.distributed.consensus import agreed
-from refilm.training.distributed.parallel import (
-    Replicated,
-    Sharded,
-    SingleProcess,
-    like,
-    own_device,
-    place,
-    split_batch,
-    total,
-    whole,
-)
+from refilm.training.distributed.parallel import Replicated, SingleProcess, own_device, place, split_batch, total
+from refilm.training.distributed.sharding import Sharded, like, whole
 from refilm.training.engine.frozen import Frozen, finite
 from refilm.training.engine.optimizers import (
     MovingAverage,

@@ -15,7 +15,7 @@ from refilm.files import atomic_folder, write_json
 from refilm.sizes import Layers, Width
 from refilm.weights.configs import Config, read_config
 from refilm.weights.files import weight_files
-from refilm.weights.tensors import Piece, TensorFiles, fill, saving
+from refilm.weights.tensors import Piece, TensorFiles, fill, saving, unfilled
 
 WEIGHTS = "diffusion_pytorch_model"
 _CLASS = "AutoencoderKLCogVideoX"
@@ -99,7 +99,7 @@ def filled(
     Raises:
         UserError: a key, shape or dtype is wrong, or a value is not finite; names the file and the key.
     """
-    with torch.device("meta"):
+    with unfilled():
         model = Autoencoder(fields.size, scaling_factor=fields.scaling_factor)
     layout = {own: (Piece(name(own)),) for own in model.state_dict()}
     fill(model, files, layout, dtype=dtype, device=device)
