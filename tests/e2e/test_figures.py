@@ -36,9 +36,8 @@ NOT_MEASURED = {
     "docs/study.md": [
         "Chance is 12.5 for colors",
         "A 95 % interval",
-        "ahead of 5 % each",
         "with 10 % each",
-        "in 5 % each",
+        "in 5 % of the clips each",
         "dropped 5 % each",
     ],
     "docs/training.md": ["in 5 % of the clips each"],
