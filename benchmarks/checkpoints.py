@@ -19,10 +19,10 @@ from pathlib import Path
 import torch
 from record import RESULTS, add_out, target, write
 
-from refilm import sizes
+from refilm.backbones.cogvideox import sizes
+from refilm.backbones.cogvideox.sat import save_sat
+from refilm.backbones.cogvideox.transformer import Transformer
 from refilm.checkpoints import load_denoiser, save_transformer
-from refilm.checkpoints.sat import save_sat
-from refilm.model import Transformer
 
 RESULT = RESULTS / "checkpoints.json"
 LOADS = [("diffusers", None), ("diffusers", "float16"), ("diffusers", "float32"), ("sat", None), ("sat", "float16")]

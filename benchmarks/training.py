@@ -45,8 +45,8 @@ from refilm.data.encoding import EncodedSet, EncodeSettings, encode, identify
 from refilm.data.examples import Example
 from refilm.data.manifest import read_examples
 from refilm.data.samples import Files
+from refilm.geometry import AdapterSize
 from refilm.model import Adapter
-from refilm.sizes import AdapterSize
 from refilm.training.batches.stream import Batch, ClipLesson
 from refilm.training.engine.optimizers import OptimizerSettings
 from refilm.training.engine.step import StepSettings, Trainer

@@ -22,14 +22,16 @@ import torch
 from record import RESULTS, add_out, target, write
 from torch import Tensor
 
-from refilm import sizes
+from refilm.backbones.cogvideox import sizes
+from refilm.backbones.cogvideox.sizes import TransformerSize
+from refilm.backbones.cogvideox.transformer import Transformer
 from refilm.data.encoding import EncodedSet, EncoderIdentity, EncodeSettings, Entry
 from refilm.data.encoding.index import write_index
 from refilm.data.encoding.keys import digest
 from refilm.data.encoding.shards import KINDS, read_shards, write_shard
 from refilm.diffusion import scaled_linear
-from refilm.model import Adapter, Transformer
-from refilm.sizes import AdapterSize, TransformerSize
+from refilm.geometry import AdapterSize
+from refilm.model import Adapter
 from refilm.training.batches.stream import ClipLesson
 from refilm.training.engine.optimizers import OptimizerSettings
 from refilm.training.engine.step import StepSettings, Trainer

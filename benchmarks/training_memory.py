@@ -33,9 +33,11 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selective_checkpoint_contexts
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
-from refilm import sizes
-from refilm.model import Adapter, JointAttention, ReferenceAttention, RunBlock, Transformer, freeze_all_but
-from refilm.sizes import AdapterSize
+from refilm.backbones.cogvideox import sizes
+from refilm.backbones.cogvideox.attention import JointAttention
+from refilm.backbones.cogvideox.transformer import Transformer
+from refilm.geometry import AdapterSize
+from refilm.model import Adapter, ReferenceAttention, RunBlock, freeze_all_but
 from refilm.training.engine.quantized import parts_of, quantize_base
 from refilm.training.tasks.activation_checkpointing import Checkpointing, apply_checkpointing
 

@@ -11,11 +11,13 @@ import torch
 from torch import nn
 from transformers import CLIPImageProcessor
 
-from refilm import sizes
+from refilm.backbones.cogvideox import sizes
 from refilm.backbones.cogvideox.autoencoder import Autoencoder, save_autoencoder
+from refilm.backbones.cogvideox.transformer import Transformer
 from refilm.checkpoints import Defaults, create_base, fingerprint, save_adapter, save_transformer
 from refilm.data import critters
-from refilm.model import Adapter, Transformer
+from refilm.geometry import AdapterSize
+from refilm.model import Adapter
 from refilm.pocket.autoencoder import AutoencoderSettings, make_autoencoder
 from refilm.pocket.contrastive import EncodersSettings, make_image_encoder, make_text_encoder, train_tokenizer
 
@@ -37,9 +39,9 @@ def make_base(folder: Path) -> Path:
     size = replace(sizes.pocket(), layers=2, heads=2)
     transformer = Transformer(size)
     save_transformer(transformer, folder / "transformer")
-    create_base(folder, DEFAULTS, snr_shift=1.0)
+    create_base(folder, DEFAULTS, size, snr_shift=1.0)
 
-    adapter = Adapter(sizes.AdapterSize.of(size, reference_dim=settings.width))
+    adapter = Adapter(AdapterSize.of(size, reference_dim=settings.width))
     for layer in adapter.layers:
         nn.init.normal_(layer.out.weight, std=0.1)  # a fresh one would add nothing
     save_adapter(adapter, folder / "adapter", base_fingerprint=fingerprint(transformer), facts={})

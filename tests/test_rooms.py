@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from refilm.checkpoints import convert, describe, load_adapter, load_autoencoder, load_transformer, read_card
+from refilm.backbones.cogvideox.autoencoder import load_autoencoder
+from refilm.checkpoints import convert, describe, load_adapter, load_transformer, read_card
 from refilm.data import list_examples, read_examples
 from refilm.diffusion import StepCache, min_snr_weights, scaled_linear
 from refilm.evaluation import accuracy, wilson

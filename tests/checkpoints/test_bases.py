@@ -18,13 +18,14 @@ from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, T5Config, T5
 
 import refilm
 from refilm.backbones.cogvideox.autoencoder import load_autoencoder
+from refilm.backbones.cogvideox.sat import save_sat
+from refilm.backbones.cogvideox.sizes import TransformerSize
 from refilm.backbones.cogvideox.text import load_text_encoder
 from refilm.checkpoints import Base, load_adapter, load_base, load_denoiser, read_card, save_adapter
 from refilm.checkpoints.image_encoders import load_image_encoder
-from refilm.checkpoints.sat import save_sat
+from refilm.geometry import AdapterSize
 from refilm.media import as_image
 from refilm.model import Adapter
-from refilm.sizes import AdapterSize, TransformerSize
 
 from ..model.tiny import wild
 from ..parity.test_autoencoder import FIXTURES
@@ -292,10 +293,10 @@ SAT_SIZE = TransformerSize(
 
 def sat_base(folder):
     """A SAT folder at a tiny size."""
-    from refilm.model import Transformer
+    from refilm.backbones.cogvideox.transformer import Transformer
 
     adapter = wild(Adapter(AdapterSize.of(SAT_SIZE, reference_dim=16)), seed=1)
-    save_sat(folder / "transformer", wild(Transformer(SAT_SIZE)), adapter, latent_frames=3)
+    save_sat(folder / "transformer", wild(Transformer(SAT_SIZE)), adapter, frames=9)
     (folder / "vae").mkdir()
     shutil.copyfile(FIXTURES / "3d-vae.pt", folder / "vae" / "3d-vae.pt")
     t5(T5EncoderModel, folder / "t5-v1_1-xxl")

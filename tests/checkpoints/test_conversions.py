@@ -7,17 +7,17 @@ import torch
 from safetensors.torch import load_file
 
 import refilm
+from refilm.backbones.cogvideox.autoencoder import load_autoencoder
+from refilm.backbones.cogvideox.sat import PREFIX, PROJECTION, save_sat
 from refilm.checkpoints import (
     convert,
     describe,
     fingerprint,
     load_adapter,
-    load_autoencoder,
     load_denoiser,
     read_card,
     save_adapter,
 )
-from refilm.checkpoints.sat import PREFIX, PROJECTION, save_sat
 
 from ..model.tiny import REFERENCE_DIM, ROTARY, SINCOS, adapter, inputs, transformer
 from ..parity.test_autoencoder import FIXTURES as AUTOENCODER
@@ -72,7 +72,7 @@ def test_to_diffusers_and_back_bit_by_bit(tmp_path):
 @pytest.mark.parametrize("size", [SIZE, replace(ROTARY, head_norm_eps=1e-6)])
 def test_every_precision_and_position_comes_back(tmp_path, dtype, size, caplog):
     model, made = transformer(size).to(dtype), adapter(size).to(dtype)
-    save_sat(tmp_path / "a.pt", model, made, latent_frames=3)
+    save_sat(tmp_path / "a.pt", model, made, frames=9)
     if size.position == "rotary":
         tensors = module(tmp_path / "a.pt") | {f"{PREFIX}mixins.pos_embed.freqs_cos": torch.ones(3, 3)}
         torch.save({"module": tensors}, tmp_path / "a.pt")
@@ -86,7 +86,7 @@ def test_every_precision_and_position_comes_back(tmp_path, dtype, size, caplog):
 
 
 def test_an_adapter_there_and_back(tmp_path):
-    save_sat(tmp_path / "s.pt", transformer(SIZE), adapter(SIZE), latent_frames=3)
+    save_sat(tmp_path / "s.pt", transformer(SIZE), adapter(SIZE), frames=9)
     done = convert(tmp_path / "s.pt", tmp_path / "adapter", only="adapter")
     assert done.written == (tmp_path / "adapter",)
     card = read_card(tmp_path / "adapter")
@@ -109,7 +109,7 @@ def test_an_adapter_there_and_back(tmp_path):
 
 
 def test_an_adapter_alone_needs_its_base(tmp_path):
-    save_sat(tmp_path / "s.pt", transformer(SIZE), latent_frames=3)
+    save_sat(tmp_path / "s.pt", transformer(SIZE), frames=9)
     save_sat(tmp_path / "alone.pt", None, adapter(SIZE))
     with pytest.raises(
         ValueError, match=r"alone\.pt: the number of heads of this adapter is unknown; pass its base model"
@@ -122,7 +122,7 @@ def test_an_adapter_alone_needs_its_base(tmp_path):
     adapter(SIZE).attach(model)
     assert torch.equal(ours(*given), model(*given))
     other = transformer(replace(SIZE, heads=4, head_dim=16))
-    save_sat(tmp_path / "other.pt", other, latent_frames=3)
+    save_sat(tmp_path / "other.pt", other, frames=9)
     with pytest.raises(
         ValueError, match=f"trained on the base model {fingerprint(model)}, does not fit the base model"
     ):
@@ -130,8 +130,8 @@ def test_an_adapter_alone_needs_its_base(tmp_path):
 
 
 def test_a_published_adapter_alone_is_for_any_base_of_its_size(tmp_path):
+    from refilm.geometry import AdapterSize
     from refilm.model import Adapter
-    from refilm.sizes import AdapterSize
 
     small = Adapter(AdapterSize(1, 30, 64, 8))
     torch.nn.init.normal_(small.layers[0].out.weight)

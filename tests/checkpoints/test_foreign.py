@@ -8,8 +8,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from refilm.backbones.cogvideox.sat import PREFIX, save_sat
 from refilm.checkpoints import convert, describe, load_adapter, load_base, load_denoiser, load_transformer, read_card
-from refilm.checkpoints.sat import PREFIX, save_sat
 
 from ..disk import limited_files
 from ..model.tiny import SINCOS, adapter, transformer
@@ -48,8 +48,8 @@ def test_peft_writes_a_config(tmp_path):
 
 def test_remedies_are_told_where_they_fit(tmp_path, tiny_base):
     """The hint names `convert` only for files that it supports."""
-    save_sat(tmp_path / "s.pt", transformer(SINCOS), adapter(SINCOS), latent_frames=3)
-    save_sat(tmp_path / "sat", transformer(SINCOS), adapter(SINCOS), latent_frames=3)
+    save_sat(tmp_path / "s.pt", transformer(SINCOS), adapter(SINCOS), frames=9)
+    save_sat(tmp_path / "sat", transformer(SINCOS), adapter(SINCOS), frames=9)
     save_file({"x": torch.ones(1)}, tmp_path / "plain.safetensors")
     for path in (tmp_path / "s.pt", tmp_path / "sat"):
         with pytest.raises(ValueError, match="convert it with: refilm convert"):
@@ -129,7 +129,7 @@ def test_a_cut_file_is_called_cut(folder, keep):
 
 
 def test_a_checkpoint_of_sat_needs_no_latest(tmp_path):
-    save_sat(tmp_path / "sat", transformer(SINCOS), adapter(SINCOS), latent_frames=3)
+    save_sat(tmp_path / "sat", transformer(SINCOS), adapter(SINCOS), frames=9)
     (tmp_path / "sat" / "latest").unlink()
     assert load_denoiser(tmp_path / "sat").adapter is not None
     shutil.copytree(tmp_path / "sat" / "1", tmp_path / "sat" / "2000")

@@ -16,9 +16,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from refilm.backbones.cogvideox.sat import PREFIX, save_sat
 from refilm.backbones.cogvideox.text import load_text_encoder
 from refilm.checkpoints import convert, describe, load_adapter, load_denoiser, save_adapter, save_transformer
-from refilm.checkpoints.sat import PREFIX, save_sat
 
 from ..model.tiny import SINCOS, adapter, transformer
 
@@ -71,8 +71,8 @@ def in_numpy(marker):
 def good(tmp_path_factory):
     """A valid checkpoint and valid folders, to be damaged."""
     folder = tmp_path_factory.mktemp("good")
-    save_sat(folder / "s.pt", transformer(SIZE), adapter(SIZE), latent_frames=3)
-    save_sat(folder / "s.safetensors", transformer(SIZE), adapter(SIZE), latent_frames=3)
+    save_sat(folder / "s.pt", transformer(SIZE), adapter(SIZE), frames=9)
+    save_sat(folder / "s.safetensors", transformer(SIZE), adapter(SIZE), frames=9)
     save_transformer(transformer(), folder / "transformer")
     save_adapter(adapter(), folder / "adapter", base_fingerprint="feed", facts={})
     return folder

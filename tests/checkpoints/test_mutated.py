@@ -13,19 +13,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from refilm.backbones.cogvideox.autoencoder import load_autoencoder
+from refilm.backbones.cogvideox.sat import save_sat
+from refilm.backbones.cogvideox.sat_autoencoder import load_sat_autoencoder
+from refilm.backbones.cogvideox.schedules import load_schedule
 from refilm.backbones.cogvideox.text import load_text_encoder
 from refilm.checkpoints import (
     describe,
     load_adapter,
-    load_autoencoder,
     load_denoiser,
-    load_schedule,
     load_transformer,
 )
 from refilm.checkpoints.defaults import load_defaults
 from refilm.checkpoints.image_encoders import load_image_encoder
-from refilm.checkpoints.sat import save_sat
-from refilm.checkpoints.sat_autoencoder import load_sat_autoencoder
 from refilm.checkpoints.sources import POCKET, DiffusersSource
 from refilm.weights.pickles import pickled_tensors
 
@@ -191,7 +191,7 @@ def weights(tmp_path_factory):
     """A SAT checkpoint in both formats."""
     folder = tmp_path_factory.mktemp("sat")
     for suffix in ("pt", "safetensors"):
-        save_sat(folder / f"s.{suffix}", transformer(SINCOS), adapter(SINCOS), latent_frames=3)
+        save_sat(folder / f"s.{suffix}", transformer(SINCOS), adapter(SINCOS), frames=9)
     return folder
 
 

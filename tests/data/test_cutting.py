@@ -12,8 +12,8 @@ from PIL import Image
 from refilm.data.augmentation import AugmentationSettings
 from refilm.data.cutting import AugmentJob, CutClip, augmented_images, cut_clip, fitted, nearest_size, pooled
 from refilm.data.samples import ClipFile, ImageFile, StillFile, hashed
+from refilm.geometry import Compression
 from refilm.media import Video, open_video
-from refilm.sizes import Compression
 
 SMALL = Compression(space=4)
 WHITE = (255, 255, 255)

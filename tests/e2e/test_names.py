@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 import refilm
 from refilm.backbones.cogvideox.autoencoder import Autoencoder, AutoencoderSize, VideoAutoencoder
+from refilm.backbones.cogvideox.sizes import TransformerSize
 from refilm.checkpoints import Defaults
 from refilm.data.critters.files import write_clips
 from refilm.diffusion import Schedule
@@ -22,7 +23,6 @@ from refilm.encoders import Encoders
 from refilm.generation import Request
 from refilm.generation.request import GuidanceScheduleName, KernelName, SamplerName
 from refilm.settings import Settings
-from refilm.sizes import TransformerSize
 from refilm.training.recipes import AdapterRecipe
 from refilm.training.tasks.diffusion import DiffusionTask
 
@@ -193,7 +193,7 @@ def words() -> dict:
     attributes = {name for owner in owners for name in (*dir(owner), *getattr(owner, "__annotations__", ()))}
     fields = {*Request.model_fields, *Defaults.model_fields, *TransformerSize.__dataclass_fields__}
     alone = {
-        *import_module("refilm.model.transformer").__dict__,
+        *import_module("refilm.backbones.cogvideox.transformer").__dict__,
         *leaves(settings(AdapterRecipe)),
     }
     lesson = {"batch"}  # of a curriculum's lessons

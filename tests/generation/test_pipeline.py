@@ -8,10 +8,12 @@ from PIL import Image
 from torch import nn
 
 import refilm
+from refilm.backbones.cogvideox.attention import JointAttention
+from refilm.backbones.cogvideox.transformer import Transformer
 from refilm.data import critters
 from refilm.diffusion import GUIDANCE_SCHEDULES, SAMPLERS, Condition, by_timestep, gaussian, guided, run
 from refilm.generation import Pipeline, request
-from refilm.model import KERNELS, JointAttention, ReferenceAttention, Transformer, eager, fused, swapped
+from refilm.model import KERNELS, ReferenceAttention, eager, fused, swapped
 
 
 @pytest.fixture(scope="module")

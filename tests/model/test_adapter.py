@@ -3,9 +3,10 @@
 import pytest
 import torch
 
+from refilm.backbones.cogvideox.sizes import cogvideox_2b
+from refilm.geometry import AdapterSize
 from refilm.model import Adapter, freeze_all_but
 from refilm.model.adapter import trained_parameters
-from refilm.sizes import AdapterSize, cogvideox_2b
 
 from .tiny import ROTARY, SINCOS, adapter, inputs, transformer
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from refilm.geometry import Grid
 from refilm.model import Conditioning
-from refilm.sizes import Grid
 
 ROTARY = (torch.ones(6, 4), torch.zeros(6, 4))
 

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from refilm.model import JointAttention, ReferenceAttention, eager, fused, swapped
+from refilm.backbones.cogvideox.attention import JointAttention
+from refilm.model import ReferenceAttention, eager, fused, swapped
 
 from .tiny import ROTARY, SINCOS, adapter, inputs, transformer
 

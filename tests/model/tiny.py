@@ -4,8 +4,10 @@ from dataclasses import replace
 
 import torch
 
-from refilm.model import Adapter, Transformer
-from refilm.sizes import AdapterSize, TransformerSize
+from refilm.backbones.cogvideox.sizes import TransformerSize
+from refilm.backbones.cogvideox.transformer import Transformer
+from refilm.geometry import AdapterSize
+from refilm.model import Adapter
 
 SINCOS = TransformerSize(
     layers=2, heads=2, head_dim=32, text_dim=24, text_length=5, time_dim=16, base_height=8, base_width=12

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from refilm.backbones.cogvideox.autoencoder import Autoencoder, VideoAutoencoder
-from refilm.checkpoints.sat_autoencoder import SCALES, load_sat_autoencoder, sat_autoencoder_name
+from refilm.backbones.cogvideox.sat_autoencoder import SCALES, load_sat_autoencoder, sat_autoencoder_name
 
 FIXTURES = Path(__file__).parent / "fixtures" / "vae"
 

@@ -9,11 +9,12 @@ import torch
 from diffusers.models.embeddings import get_timestep_embedding
 from safetensors.torch import load_file
 
+from refilm.backbones.cogvideox.position import sincos_table, timestep_embedding
+from refilm.backbones.cogvideox.sat import PREFIX, adapter_names
+from refilm.backbones.cogvideox.sizes import TransformerSize
 from refilm.checkpoints import load_denoiser
-from refilm.checkpoints.sat import PREFIX, adapter_names
 from refilm.diffusion import scaled_linear, velocity_loss
-from refilm.model.position import sincos_table, timestep_embedding
-from refilm.sizes import Grid, TransformerSize
+from refilm.geometry import Grid
 
 FIXTURES = Path(__file__).parent / "fixtures"
 CHECKPOINT = FIXTURES / "sat_ckpt"

@@ -7,8 +7,7 @@ import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
 
-from refilm.backbones.cogvideox.autoencoder import Autoencoder
-from refilm.checkpoints import load_autoencoder
+from refilm.backbones.cogvideox.autoencoder import Autoencoder, load_autoencoder
 from refilm.data import critters
 from refilm.evaluation import metrics
 from refilm.pocket.autoencoder import AutoencoderSettings, AutoencoderTask, CropLesson, psnr

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 import refilm
+from refilm.backbones.cogvideox.sizes import TransformerSize
 from refilm.recipes import read_recipe, recipe_of
 from refilm.settings import Seed, Settings
-from refilm.sizes import TransformerSize
 
 RECIPE = """
 stage = "adapter"

@@ -7,8 +7,8 @@ import torch
 from refilm.checkpoints import fingerprint, load_adapter, load_base
 from refilm.data.encoding import EncodedSet, EncodeSettings, Subset, encode, identify
 from refilm.data.samples import Critters, Source
+from refilm.geometry import AdapterSize
 from refilm.model import Adapter
-from refilm.sizes import AdapterSize
 from refilm.training.batches.stream import ClipLesson
 from refilm.training.tasks.diffusion import DiffusionSettings, DiffusionTask, TrainSettings
 from refilm.training.tasks.validation import ValidationSettings

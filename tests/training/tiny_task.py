@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 from refilm.diffusion import scaled_linear
+from refilm.geometry import AdapterSize
 from refilm.model import Adapter
-from refilm.sizes import AdapterSize
 from refilm.training.batches.stream import Batch, ClipLesson
 from refilm.training.engine.optimizers import OptimizerSettings
 from refilm.training.engine.step import StepSettings

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import torch
 
+from refilm.backbones.cogvideox.transformer import Transformer
 from refilm.checkpoints import base_weights, fingerprint, load_transformer, save_transformer
-from refilm.model import Transformer
 
 from ..model.tiny import ROTARY, SINCOS, adapter, transformer, wild
 

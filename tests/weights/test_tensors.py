@@ -9,10 +9,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from refilm import sizes
+from refilm.backbones.cogvideox import sizes
+from refilm.backbones.cogvideox.sat import save_sat
+from refilm.backbones.cogvideox.transformer import Transformer
 from refilm.checkpoints import save_transformer
-from refilm.checkpoints.sat import save_sat
-from refilm.model import Transformer
 from refilm.weights.files import weight_files
 from refilm.weights.tensors import Piece, TensorFiles, is_finite
 

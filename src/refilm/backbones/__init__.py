@@ -1,1 +1,18 @@
-"""Model families: each package contains what only one family has."""
+"""Model families: each is a folder here and a name in `table.NAMES`, through which the rest of refilm reaches it."""
+
+from refilm.backbones.family import Family, NativeFile, NativeFormat, Source
+from refilm.backbones.sizes import BackboneSize
+from refilm.backbones.table import families, family, family_in, family_of, native_family
+
+__all__ = [
+    "BackboneSize",
+    "Family",
+    "NativeFile",
+    "NativeFormat",
+    "Source",
+    "families",
+    "family",
+    "family_in",
+    "family_of",
+    "native_family",
+]

@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from refilm.errors import UserError
-from refilm.sizes import Heads, Layers, Width
+from refilm.geometry import Heads, Layers, Width
 from refilm.weights.configs import Config, Small
 
 

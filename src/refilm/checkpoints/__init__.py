@@ -1,6 +1,5 @@
 """Loading and saving of weights. Damaged files raise a `UserError` that names the file and the key."""
 
-from refilm.backbones.cogvideox.autoencoder import load_autoencoder
 from refilm.checkpoints.adapters import (
     AdapterCard,
     adapter_files,
@@ -15,10 +14,9 @@ from refilm.checkpoints.conversions import Conversion, convert
 from refilm.checkpoints.defaults import Defaults, create_base
 from refilm.checkpoints.denoisers import Denoiser, load_denoiser
 from refilm.checkpoints.descriptions import Description, describe
-from refilm.checkpoints.diffusers_format import load_transformer, save_transformer
 from refilm.checkpoints.lora import LoraSettings, TunedAdapter
-from refilm.checkpoints.schedules import load_schedule, save_schedule
 from refilm.checkpoints.sources import copy_base, image_encoder_of, open_source, whole_base
+from refilm.checkpoints.transformers import load_transformer, save_transformer
 from refilm.hub import push
 from refilm.weights.fingerprints import base_weights, fingerprint
 
@@ -43,17 +41,14 @@ __all__ = [
     "fingerprint",
     "image_encoder_of",
     "load_adapter",
-    "load_autoencoder",
     "load_base",
     "load_denoiser",
     "load_encoders",
-    "load_schedule",
     "load_transformer",
     "open_source",
     "push",
     "read_card",
     "save_adapter",
-    "save_schedule",
     "save_transformer",
     "whole_base",
 ]

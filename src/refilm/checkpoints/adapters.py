@@ -14,18 +14,18 @@ from pydantic import ConfigDict, JsonValue, PositiveInt
 from torch import Tensor
 
 from refilm.arguments import checked
+from refilm.backbones import native_family
 from refilm.checkpoints.foreign import refuse_foreign
 from refilm.checkpoints.lora import LoraSettings, TunedAdapter
 from refilm.checkpoints.model_card import model_card
-from refilm.checkpoints.sat import has_sat_keys, is_sat
 from refilm.checkpoints.sources import ADAPTER, POCKET
 from refilm.encoders import Fit, HiddenState
 from refilm.errors import UserError
 from refilm.files import atomic_folder, write_text
+from refilm.geometry import AdapterSize
 from refilm.hub import fetched, is_hub_id
 from refilm.model import Adapter
 from refilm.settings import Settings
-from refilm.sizes import AdapterSize
 from refilm.weights.configs import read_object, validated
 from refilm.weights.pickles import SUFFIXES
 from refilm.weights.tensors import NAMES, DtypeName, Piece, TensorFiles, fill, is_finite, save_tensors, unfilled
@@ -222,7 +222,7 @@ def _refuse(folder: Path) -> None:
     if (folder / "adapter" / CARD).is_file():
         raise UserError(f"{folder}: is the folder of a base model; its adapter is {folder / 'adapter'}")
     file = folder.is_file() and folder.suffix in (".safetensors", *SUFFIXES)
-    if is_sat(folder) if folder.is_dir() else file and has_sat_keys(TensorFiles([folder])):
+    if (folder.is_dir() or file) and native_family(folder) is not None:
         raise UserError(f"{folder}: is not an adapter's folder; convert it with: refilm convert {folder} FOLDER")
     if folder.is_file():
         raise UserError(f"{folder}: is not an adapter's folder, which contains {CARD} and {WEIGHTS}")

@@ -18,13 +18,14 @@ from typing import Any, Literal
 import torch
 
 from refilm.arguments import checked
+from refilm.backbones import Source, family_of
 from refilm.checkpoints.defaults import load_defaults
-from refilm.checkpoints.sources import DiffusersSource, SatSource, open_image_encoder, open_source
+from refilm.checkpoints.sources import DiffusersSource, open_image_encoder, open_source
 from refilm.diffusion import Schedule
 from refilm.encoders import Encoders, Fit, HiddenState, ImageEncoder, LatentCodec, TextEncoder
 from refilm.errors import UserError
-from refilm.model import Adapter, Transformer
-from refilm.sizes import Compression, TransformerSize
+from refilm.geometry import Compression, Geometry
+from refilm.model import Adapter, Backbone
 from refilm.weights.fingerprints import fingerprint
 from refilm.weights.tensors import DTYPES, unfilled, unread
 
@@ -98,7 +99,7 @@ class Base:
 
     def __init__(
         self,
-        source: DiffusersSource | SatSource,
+        source: Source,
         *,
         name: str,
         device: torch.device,
@@ -107,7 +108,7 @@ class Base:
     ):
         self.source, self.name = source, name
         """The source of its parts, and its name."""
-        self.size: TransformerSize = source.size
+        self.size: Geometry = source.size
         self.compression: Compression = source.compression(self.size.patch)
         """Compression factors from pixels to latents and tokens."""
         self.schedule: Schedule = source.schedule()
@@ -122,7 +123,7 @@ class Base:
         self._fingerprint: str | None = None
         self._images: tuple[str | None, Fit, HiddenState] = None, "pad", "last"
 
-        def transformer() -> Transformer:
+        def transformer() -> Backbone:
             loaded = source.transformer(dtype, device).eval()
             if self.attached is not None:
                 self.attached.attach(loaded)
@@ -151,11 +152,15 @@ class Base:
                 _ = self._parts[part]
 
     @property
-    def transformer(self) -> Transformer:
+    def transformer(self) -> Backbone:
         """The transformer with its attached adapter."""
         return self._parts["transformer"]
 
-    def compute_with(self, transformer: Transformer, adapter: Adapter | None) -> None:
+    def create(self) -> Backbone:
+        """A new transformer of this size."""
+        return family_of(self.size).create(self.size)
+
+    def compute_with(self, transformer: Backbone, adapter: Adapter | None) -> None:
         """Use another transformer of this size, for example one in training, with its attached adapter."""
         self._parts.free("transformer")
         self._parts.loaders["transformer"] = lambda: transformer
@@ -170,7 +175,7 @@ class Base:
         if self.attached is not None:
             raise UserError("the transformer already has an adapter; detach it first")
         with unfilled():
-            adapter.attach(Transformer(self.size))  # checks the sizes only
+            adapter.attach(self.create())  # checks the sizes only
         self.attached = adapter
         if "transformer" in self._parts:
             adapter.attach(self.transformer)
@@ -224,14 +229,14 @@ def load_base(
     return Base(open_source(source), name=str(source), device=place, dtype=numbers, memory=memory)
 
 
-def load_encoders(folder: Path, *, text_length: int, device: torch.device, dtype: torch.dtype) -> Encoders:
-    """The text encoder, image encoder and autoencoder of a folder in diffusers' layout.
+def load_encoders(folder: Path, size: Geometry, *, device: torch.device, dtype: torch.dtype) -> Encoders:
+    """The text encoder, image encoder and autoencoder of a folder in diffusers' layout, for a transformer of that size.
 
     Each is loaded on first access, which raises a UserError if it is missing or damaged.
     """
-    source, decode_frames = DiffusersSource(folder), load_defaults(folder).decode_frames or None
+    source, decode_frames = DiffusersSource(folder, family_of(size)), load_defaults(folder).decode_frames or None
     loaders = {
-        "text": lambda: source.text(text_length, dtype, device),
+        "text": lambda: source.text(size.text_length, dtype, device),
         "image": lambda: open_image_encoder(None, folder, dtype=dtype, device=device),
         "autoencoder": lambda: source.autoencoder(dtype, device, decode_frames=decode_frames),
     }

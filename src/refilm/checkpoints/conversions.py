@@ -1,10 +1,10 @@
-"""Conversion of weights between SAT checkpoints, diffusers' layout and adapters.
+"""Conversion of weights between native checkpoints (SAT for CogVideoX), diffusers' layout and adapters.
 
 Tensors are copied bit-exactly unless another dtype is given. Output is written atomically.
 """
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -13,18 +13,15 @@ import torch
 from torch import nn
 
 from refilm.arguments import checked
-from refilm.backbones.cogvideox.autoencoder import save_autoencoder
+from refilm.backbones import Family, NativeFile, families, family, family_of, native_family
 from refilm.checkpoints.adapters import CARD, AdapterCard, load_adapter, read_card, save_adapter
 from refilm.checkpoints.defaults import Defaults, create_base
 from refilm.checkpoints.denoisers import load_denoiser
-from refilm.checkpoints.diffusers_format import frames_of, load_transformer, save_transformer
 from refilm.checkpoints.foreign import refuse_foreign
-from refilm.checkpoints.sat import SatFile, has_sat_keys, is_sat, open_sat, save_sat
-from refilm.checkpoints.sat_autoencoder import SCALES, find_sat_autoencoder, is_sat_autoencoder, load_sat_autoencoder
-from refilm.checkpoints.sources import CLIP, SNR_SHIFTS, find_t5, located
+from refilm.checkpoints.sources import CLIP, located
+from refilm.checkpoints.transformers import load_transformer, save_transformer
 from refilm.errors import UserError
 from refilm.files import atomic_folder, require_empty
-from refilm.sizes import Compression
 from refilm.weights.fingerprints import fingerprint
 from refilm.weights.pickles import SUFFIXES
 from refilm.weights.tensors import DTYPES, TensorFiles
@@ -81,58 +78,65 @@ def convert(
     require_empty(target)
     kind = None if dtype is None else DTYPES[dtype]
     if (source / CARD).is_file():
-        return _adapter_to_sat(source, target, kind)
-    if source.is_dir() and not is_sat(source):
-        return _transformer_to_sat(source, target, kind)
+        return _from_adapter(source, target, kind)
     if source.is_file() and source.suffix not in (".safetensors", *SUFFIXES):
         raise UserError(f"{source}: is neither a folder nor a weights file (.safetensors, {', '.join(SUFFIXES)})")
-    files = None if source.is_dir() else TensorFiles([source])
-    if files is not None and is_sat_autoencoder(files):
-        return _autoencoder(source, target, kind)
-    if files is not None and not has_sat_keys(files):
-        refuse_foreign(source)
-        raise UserError(f"{source}: unknown weights format (its first key is {next(iter(files))})")
-    return _sat(source, target, only=only, base=base, dtype=kind)
+    if source.is_file():
+        files = TensorFiles([source])
+        for known in families():
+            if known.native.is_autoencoder(files):
+                return _autoencoder(source, known, target, kind)
+    known = native_family(source)
+    if known is not None:
+        return _from_native(source, known, target, only=only, base=base, dtype=kind)
+    if source.is_dir():
+        return _from_transformer(source, target, kind)
+    refuse_foreign(source)
+    raise UserError(f"{source}: unknown weights format (its first key is {next(iter(TensorFiles([source])))})")
 
 
-def _sat(
-    source: Path, target: Path, *, only: str | None, base: str | Path | None, dtype: torch.dtype | None
+def _from_native(
+    source: Path,
+    known: Family,
+    target: Path,
+    *,
+    only: str | None,
+    base: str | Path | None,
+    dtype: torch.dtype | None,
 ) -> Conversion:
     model = None if base is None else load_denoiser(base, adapter=None).transformer
-    file = open_sat(source, size=None if model is None else model.size)
-    notes = _ignored_notes(file)
-    if file.sizes is None or only == "adapter":
+    native = known.native
+    file = native.open_file(source, size=None if model is None else model.size)
+    notes = file.notes()
+    if file.size is None or only == "adapter":
         if file.adapter_size is None:
             raise UserError(f"{file.path}: contains no adapter (none of its keys has cross_attention)")
-        model = model if file.sizes is None else file.transformer()
-        known = None if model is None else fingerprint(model)
-        if known is None:
+        model = model if file.size is None else file.transformer()
+        base_fingerprint = None if model is None else fingerprint(model)
+        if base_fingerprint is None:
             notes.append("the base model is unknown: the adapter will be accepted by any base model of its size")
-        notes += _write_adapter(file, target, base_fingerprint=known, dtype=dtype)
-        return Conversion("SAT checkpoint -> adapter", (target,), tuple(notes))
+        notes += _write_adapter(file, target, base_fingerprint=base_fingerprint, dtype=dtype)
+        return Conversion(f"{native.NAME} checkpoint -> adapter", (target,), tuple(notes))
     with atomic_folder(target, *_PARTS) as folder:
-        notes += _write_base(file, source, folder, dtype)
+        notes += _write_base(file, known, source, folder, dtype)
         written = tuple(target / path.name for path in sorted(folder.iterdir()))
-    return Conversion("SAT checkpoint -> base model in diffusers' layout", written, tuple(notes))
+    return Conversion(f"{native.NAME} checkpoint -> base model in diffusers' layout", written, tuple(notes))
 
 
-def _write_base(file: SatFile, source: Path, folder: Path, dtype: torch.dtype | None) -> list[str]:
-    assert file.sizes is not None
-    size, notes = file.sizes.size, []
-    pixels = {"height": size.base_height * 8, "width": size.base_width * 8}
-    videos = {} if file.sizes.latent_frames is None else {"frames": Compression().frames(file.sizes.latent_frames)}
-    defaults = Defaults(**pixels, **videos)  # pyright: ignore[reportArgumentType]
-    create_base(folder, defaults, snr_shift=SNR_SHIFTS[size.position])
+def _write_base(file: NativeFile, known: Family, source: Path, folder: Path, dtype: torch.dtype | None) -> list[str]:
+    assert file.size is not None
+    native = known.native
+    defaults, notes = Defaults(**file.defaults()), []  # pyright: ignore[reportArgumentType]
+    create_base(folder, defaults, file.size)
     transformer = file.transformer()
     save_transformer(transformer, folder / "transformer", dtype=dtype, frames=defaults.frames)
     if file.adapter_size is not None:
         notes += _write_adapter(file, folder / "adapter", base_fingerprint=fingerprint(transformer), dtype=dtype)
     place = source if source.is_dir() else source.parent
-    autoencoder, text = find_sat_autoencoder(place), find_t5(place)
+    autoencoder, text = native.find_autoencoder(place), native.find_text_encoder(place)
     if autoencoder is not None:
-        scale = SCALES[size.position]
-        model = load_sat_autoencoder(autoencoder, scaling_factor=scale, dtype=dtype)
-        save_autoencoder(model, folder / "vae")
+        model, _ = native.autoencoder(autoencoder, file.size, dtype=dtype)
+        known.save_autoencoder(model, folder / "vae")
     else:
         notes.append("no autoencoder was found next to it: copy the published vae/ into the folder")
     if text is not None:
@@ -143,9 +147,9 @@ def _write_base(file: SatFile, source: Path, folder: Path, dtype: torch.dtype | 
 
 
 def _write_adapter(
-    file: SatFile, target: Path, *, base_fingerprint: str | None, dtype: torch.dtype | None
+    file: NativeFile, target: Path, *, base_fingerprint: str | None, dtype: torch.dtype | None
 ) -> list[str]:
-    """Write the adapter with the image preprocessing of SAT; return notes."""
+    """Write the adapter with the image preprocessing of the original; return notes."""
     adapter, encoder, notes = file.adapter(), CLIP, []
     if file.projection is None:
         encoder = None
@@ -162,22 +166,6 @@ def _write_adapter(
     return notes
 
 
-def _ignored_notes(file: SatFile) -> list[str]:
-    """Notes about keys that are not converted."""
-    unused = [key for key in file.ignored if "post_cross_attention_layernorm" in key]
-    engine = [key for key in file.ignored if key not in unused and not key.startswith(f"{file.prefix}mixins.")]
-    notes = []
-    if unused:
-        notes.append(f"ignored, because SAT never calls them: {_counted(unused)}")
-    if engine:
-        notes.append(f"ignored, because they are not part of transformer or adapter: {_counted(engine)}")
-    return notes
-
-
-def _counted(keys: Sequence[str]) -> str:
-    return keys[0] + (f" and {len(keys) - 1} more" if len(keys) > 1 else "")
-
-
 def _copy_text_encoder(model: Path, tokenizer: Path, folder: Path) -> None:
     for source, target, patterns in (
         (model, folder / "text_encoder", ("config.json", "*.safetensors", "*.safetensors.index.json", "*.bin*")),
@@ -188,17 +176,18 @@ def _copy_text_encoder(model: Path, tokenizer: Path, folder: Path) -> None:
             shutil.copyfile(path, target / path.name)
 
 
-def _autoencoder(source: Path, target: Path, dtype: torch.dtype | None) -> Conversion:
-    model = load_sat_autoencoder(source, scaling_factor=SCALES["sincos"], dtype=dtype)
-    save_autoencoder(model, target)
-    note = f"scaling_factor is CogVideoX-2B's, {SCALES['sincos']}; for 5B write {SCALES['rotary']} into config.json"
-    return Conversion("SAT autoencoder -> autoencoder in diffusers' layout", (target,), (note,))
+def _autoencoder(source: Path, known: Family, target: Path, dtype: torch.dtype | None) -> Conversion:
+    model, note = known.native.autoencoder(source, None, dtype=dtype)
+    known.save_autoencoder(model, target)
+    what = f"{known.native.NAME} autoencoder -> autoencoder in diffusers' layout"
+    return Conversion(what, (target,), (note,))
 
 
-def _adapter_to_sat(source: Path, target: Path, dtype: torch.dtype | None) -> Conversion:
-    save_sat(target, None, load_adapter(source), dtype=dtype)
+def _from_adapter(source: Path, target: Path, dtype: torch.dtype | None) -> Conversion:
+    native = family("cogvideox").native  # an adapter's folder does not name the family of its base model
+    native.save(target, None, load_adapter(source), dtype=dtype)
     notes = tuple(_preprocessing_notes(read_card(source)))
-    return Conversion("adapter -> SAT checkpoint of the adapter alone", (target,), notes)
+    return Conversion(f"adapter -> {native.NAME} checkpoint of the adapter alone", (target,), notes)
 
 
 def _preprocessing_notes(card: AdapterCard) -> Iterator[str]:
@@ -209,14 +198,13 @@ def _preprocessing_notes(card: AdapterCard) -> Iterator[str]:
         yield "the adapter was trained on the penultimate hidden state; SAT uses the last"
 
 
-def _transformer_to_sat(source: Path, target: Path, dtype: torch.dtype | None) -> Conversion:
+def _from_transformer(source: Path, target: Path, dtype: torch.dtype | None) -> Conversion:
     folder = source / "transformer" if (source / "transformer").is_dir() else source
     if not (folder / "config.json").is_file():
         refuse_foreign(folder)
-    transformer, notes = load_transformer(folder), []
-    if transformer.size.head_norm_eps != 1e-6:
-        notes.append("the last norm has epsilon 1e-6 in SAT and 1e-5 in diffusers: outputs differ by about 1e-5")
-    frames, adapter = frames_of(folder / "config.json"), None
+    transformer, adapter = load_transformer(folder), None
+    known = family_of(transformer)
+    notes = known.native.differences(transformer)
     if (source / "adapter" / CARD).is_file():
         card = read_card(source / "adapter")
         if card.size.query_norm:
@@ -224,5 +212,7 @@ def _transformer_to_sat(source: Path, target: Path, dtype: torch.dtype | None) -
         else:
             adapter = load_adapter(source / "adapter", base_fingerprint=fingerprint(transformer))
             notes += _preprocessing_notes(card)
-    save_sat(target, transformer, adapter, dtype=dtype, latent_frames=Compression().latent_frames(frames))
-    return Conversion("transformer in diffusers' layout -> SAT checkpoint", (target,), tuple(notes))
+    frames = known.frames_of(folder / "config.json")
+    known.native.save(target, transformer, adapter, dtype=dtype, frames=frames)
+    what = f"transformer in diffusers' layout -> {known.native.NAME} checkpoint"
+    return Conversion(what, (target,), tuple(notes))

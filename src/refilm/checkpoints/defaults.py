@@ -5,20 +5,12 @@ from typing import Any
 
 from pydantic import Field
 
+from refilm.backbones import family_of
 from refilm.checkpoints.domain import Domain
-from refilm.checkpoints.schedules import save_schedule
-from refilm.files import write_json, write_text
+from refilm.files import write_text
+from refilm.geometry import Geometry
 from refilm.settings import Settings
 from refilm.weights.configs import read_config
-
-_INDEX = {
-    "_class_name": "CogVideoXPipeline",
-    "scheduler": ["diffusers", "CogVideoXDPMScheduler"],
-    "text_encoder": ["transformers", "T5EncoderModel"],
-    "tokenizer": ["transformers", "T5Tokenizer"],
-    "transformer": ["diffusers", "CogVideoXTransformer3DModel"],
-    "vae": ["diffusers", "AutoencoderKLCogVideoX"],
-}
 
 
 class Defaults(Settings):
@@ -46,15 +38,21 @@ class Defaults(Settings):
         return self.model_dump(include={"frames", "height", "width", "steps", "guidance"})
 
 
-def create_base(folder: Path, defaults: Defaults, *, snr_shift: float) -> None:
-    """Write the files besides the weights: noise schedule, defaults, and the index of diffusers."""
+def create_base(folder: Path, defaults: Defaults, size: Geometry, *, snr_shift: float | None = None) -> None:
+    """Write the files besides the weights: noise schedule, defaults, and the index of diffusers.
+
+    Args:
+        folder: the base model's folder.
+        defaults: generation defaults.
+        size: sizes of the transformer.
+        snr_shift: SNR shift of the noise schedule. Default: that of the published model of this kind.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    save_schedule(folder / "scheduler", snr_shift=snr_shift)
+    family_of(size).create_layout(folder, size, snr_shift=snr_shift)
     write_text(
         folder / "refilm.json",
         defaults.model_dump_json(indent=2, exclude=None if defaults.domain else {"domain"}) + "\n",
     )
-    write_json(folder / "model_index.json", _INDEX)
 
 
 def load_defaults(folder: Path) -> Defaults:

@@ -11,17 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from refilm.arguments import checked
+from refilm.backbones import Family, families, family_in, family_of, native_family
 from refilm.checkpoints.adapters import load_adapter
 from refilm.checkpoints.bases import choose_device, choose_dtype
-from refilm.checkpoints.diffusers_format import load_transformer, load_transformer_file
-from refilm.checkpoints.sat import has_sat_keys, is_sat, open_sat
 from refilm.checkpoints.sources import located
 from refilm.errors import UserError
-from refilm.model import Adapter, Transformer, swapped
-from refilm.sizes import TransformerSize
+from refilm.geometry import Geometry
+from refilm.model import Adapter, Backbone, swapped
 from refilm.weights.fingerprints import fingerprint
-from refilm.weights.pickles import SUFFIXES
-from refilm.weights.tensors import TensorFiles
 
 
 class Denoiser:
@@ -32,7 +29,7 @@ class Denoiser:
         adapter: the attached adapter, if any; `adapter.layers[i]` is the reference attention of block i.
     """
 
-    def __init__(self, transformer: Transformer, adapter: Adapter | None):
+    def __init__(self, transformer: Backbone, adapter: Adapter | None):
         self.transformer, self.adapter = transformer, adapter
         if adapter is not None:
             adapter.attach(transformer)
@@ -64,14 +61,13 @@ class Denoiser:
         Raises:
             UserError: a reference was given without an adapter, or the latents do not fit the patch size.
         """
-        weight = self.transformer.text_embedding.weight
-        place = {"device": weight.device, "dtype": weight.dtype}
+        place = {"device": self.transformer.device, "dtype": self.transformer.dtype}
         projection = self.transformer.reference_projection
         through = nn.Identity() if projected and projection is not None else projection
-        with swapped(self.transformer, Transformer, reference_projection=lambda _: through):
+        with swapped(self.transformer, Backbone, reference_projection=lambda _: through):
             return self.transformer(
                 latents.to(**place),
-                timesteps.to(weight.device),
+                timesteps.to(self.transformer.device),
                 text.to(**place),
                 None if reference is None else reference.to(**place),
                 reference_scale=reference_scale,
@@ -82,7 +78,7 @@ class Denoiser:
 def load_denoiser(
     source: str | Path,
     *,
-    size: TransformerSize | None = None,
+    size: Geometry | None = None,
     adapter: Literal["default"] | str | Path | None = "default",
     dtype: torch.dtype | str | None = None,
     device: torch.device | str = "cpu",
@@ -106,9 +102,10 @@ def load_denoiser(
     device = choose_device(device)
     dtype = None if dtype is None else choose_dtype(dtype, device)
     folder = located(source)
-    if _is_sat(folder):
-        file = open_sat(folder, size=size)
-        if file.sizes is None:
+    known = native_family(folder)
+    if known is not None:
+        file = known.native.open_file(folder, size=size)
+        if file.size is None:
             raise UserError(f"{file.path}: contains an adapter but no transformer; use a complete checkpoint")
         transformer = file.transformer(dtype=dtype, device=device)
         own = None if file.adapter_size is None else file.adapter
@@ -123,28 +120,24 @@ def load_denoiser(
     return Denoiser(transformer, made)
 
 
-def _is_sat(path: Path) -> bool:
-    if path.is_dir():
-        return is_sat(path)
-    if path.suffix not in (".safetensors", *SUFFIXES):
-        raise UserError(f"{path}: use a folder or a weights file (.safetensors, {', '.join(SUFFIXES)})")
-    return has_sat_keys(TensorFiles([path]))
-
-
-def _diffusers(
-    path: Path, size: TransformerSize | None, *, dtype: torch.dtype | None, device: torch.device | str
-) -> Transformer:
+def _diffusers(path: Path, size: Geometry | None, *, dtype: torch.dtype | None, device: torch.device | str) -> Backbone:
     if path.is_file():
-        return load_transformer_file(path, size=size, dtype=dtype, device=device)
+        known = family_of(size) if size is not None else _beside(path)
+        return known.load_transformer_file(path, size=size, dtype=dtype, device=device)
     folder = path / "transformer" if (path / "transformer").is_dir() else path
-    transformer = load_transformer(folder, dtype=dtype, device=device)
+    transformer = family_in(folder).load_transformer(folder, dtype=dtype, device=device)
     if size is not None and size != transformer.size:
         raise UserError(f"{folder / 'config.json'}: has {transformer.size}, not {size}; omit the size")
     return transformer
 
 
+def _beside(path: Path) -> Family:
+    """The family that a `config.json` next to a weights file names; the first one where there is none."""
+    return family_in(path.parent) if path.with_name("config.json").is_file() else families()[0]
+
+
 def _adapter(
-    folder: str | Path, transformer: Transformer, dtype: torch.dtype | None, device: torch.device | str
+    folder: str | Path, transformer: Backbone, dtype: torch.dtype | None, device: torch.device | str
 ) -> Adapter:
-    dtype = dtype or transformer.text_embedding.weight.dtype
+    dtype = dtype or transformer.dtype
     return load_adapter(folder, dtype=dtype, base_fingerprint=fingerprint(transformer)).to(device)

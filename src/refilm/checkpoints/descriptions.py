@@ -7,14 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from refilm.arguments import checked
+from refilm.backbones import NativeFormat, families, native_family
 from refilm.checkpoints.adapters import CARD, WEIGHTS, read_card
-from refilm.checkpoints.diffusers_format import size_of
 from refilm.checkpoints.foreign import foreign_kind
-from refilm.checkpoints.sat import has_sat_keys, is_sat, open_sat
-from refilm.checkpoints.sat_autoencoder import find_sat_autoencoder, is_sat_autoencoder, sat_autoencoder_fields
-from refilm.checkpoints.sources import find_t5, located
+from refilm.checkpoints.sources import located
 from refilm.errors import UserError
-from refilm.sizes import AdapterSize, TransformerSize
+from refilm.geometry import AdapterSize, Geometry
 from refilm.weights.configs import KindConfig, read_config
 from refilm.weights.files import weight_files
 from refilm.weights.pickles import SUFFIXES
@@ -31,7 +29,7 @@ class Description:
     path: Path
     kind: str
     """Its format, such as "adapter" or "CogVideoX transformer, diffusers' layout"."""
-    size: TransformerSize | AdapterSize | None
+    size: Geometry | AdapterSize | None
     """Sizes of a transformer or an adapter."""
     parameters: int
     dtypes: dict[str, int]
@@ -61,8 +59,8 @@ def describe(source: str | Path) -> Description:
     if (path / "model_index.json").is_file() or (path / "transformer" / "config.json").is_file():
         parts = tuple(describe(path / name) for name in _PARTS if (path / name).is_dir())
         return _whole(path, "base model, diffusers' layout", parts)
-    if path.is_dir() and is_sat(path):
-        return _sat_folder(path)
+    if path.is_dir() and (known := native_family(path)) is not None:
+        return _native_folder(path, known.native)
     if path.is_dir() and (foreign := foreign_kind(path)) is not None:
         files = [file for file in sorted(path.glob("*.safetensors")) if file.is_file()]
         return Description(path, foreign, None, *_counts(files))
@@ -83,48 +81,50 @@ def _model(path: Path) -> Description:
     kind = read_config(path / "config.json", KindConfig).kind
     stem = next((stem for stem in _STEMS if any(path.glob(f"{stem[0]}*")) or any(path.glob(f"{stem[1]}*"))), _STEMS[0])
     counts = _counts(weight_files(path, *stem))
-    if kind != "CogVideoXTransformer3DModel":
+    known = next((known for known in families() if kind == known.TRANSFORMER), None)
+    if known is None:
         return Description(path, kind, None, *counts)
-    return Description(path, "CogVideoX transformer, diffusers' layout", size_of(path / "config.json"), *counts)
+    size = known.size_of(path / "config.json")
+    return Description(path, f"{known.NAME} transformer, diffusers' layout", size, *counts)
 
 
-def _sat_folder(path: Path) -> Description:
-    parts, autoencoder, text = [_sat(path)], find_sat_autoencoder(path), find_t5(path)
+def _native_folder(path: Path, native: NativeFormat) -> Description:
+    parts = [_native(path, native)]
+    autoencoder, text = native.find_autoencoder(path), native.find_text_encoder(path)
     if autoencoder is not None:
         parts.append(_file(autoencoder))
     if text is not None:
         parts.append(_model(text[0]))
-    return parts[0] if len(parts) == 1 else _whole(path, "base model, SAT layout", tuple(parts))
+    return parts[0] if len(parts) == 1 else _whole(path, f"base model, {native.NAME} layout", tuple(parts))
 
 
-def _sat(path: Path) -> Description:
-    file = open_sat(path)
-    transformer, adapter = file.sizes, file.adapter_size
+def _native(path: Path, native: NativeFormat) -> Description:
+    file = native.open_file(path)
+    transformer, adapter = file.size, file.adapter_size
     facts: dict[str, Any] = {"ignored keys": list(file.ignored)}
     if adapter is not None:
         facts["adapter"] = adapter
         facts["image projection"] = file.projection
     kind = "adapter alone" if transformer is None else "transformer" if adapter is None else "transformer and adapter"
-    size = adapter if transformer is None else transformer.size
-    tensors = [part.tensor(key) for part in (file.base, file.cross_attention) for key in part]
-    return Description(file.path, f"SAT checkpoint: {kind}", size, *_count(tensors), facts=facts)
+    size = transformer or adapter
+    return Description(file.path, f"{native.NAME} checkpoint: {kind}", size, *_count(file.tensors()), facts=facts)
 
 
 def _file(path: Path) -> Description:
     files = TensorFiles([path])
-    if is_sat_autoencoder(files):
-        facts = sat_autoencoder_fields(files, scaling_factor=1.0).given()
-        del facts["scaling_factor"]  # not stored in the file
-        return Description(path, "SAT autoencoder", None, *_counts([path]), facts=facts)
-    if has_sat_keys(files):
-        return _sat(path)
+    for native in (known.native for known in families()):
+        if native.is_autoencoder(files):
+            facts = native.describe_autoencoder(files)
+            return Description(path, f"{native.NAME} autoencoder", None, *_counts([path]), facts=facts)
+        if native.has_keys(files):
+            return _native(path, native)
     kind = foreign_kind(path) or "weights by name"
     return Description(path, kind, None, *_counts([path]), facts={"first key": next(iter(files), None)})
 
 
 def _whole(path: Path, kind: str, parts: tuple[Description, ...]) -> Description:
     dtypes = sum((Counter(part.dtypes) for part in parts), Counter())
-    size = next((part.size for part in parts if isinstance(part.size, TransformerSize)), None)
+    size = next((part.size for part in parts if isinstance(part.size, Geometry)), None)
     return Description(path, kind, size, sum(part.parameters for part in parts), dict(dtypes), parts=parts)
 
 

@@ -10,9 +10,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from refilm.errors import UserError
-from refilm.model import Adapter, Transformer
+from refilm.geometry import AdapterSize
+from refilm.model import Adapter, Backbone
 from refilm.settings import Settings
-from refilm.sizes import AdapterSize
 
 
 class LoraSettings(Settings):
@@ -46,7 +46,7 @@ class TunedAdapter(Adapter):
         self.weights = weights
         """LoRA weights by name: as given, or the trainable weights in the transformer it was last attached to."""
 
-    def attach(self, transformer: Transformer) -> None:
+    def attach(self, transformer: Backbone) -> None:
         """Fill the reference slots, and inject the LoRA.
 
         Raises:
@@ -63,14 +63,14 @@ class TunedAdapter(Adapter):
             self.weights = fresh
 
     @staticmethod
-    def detach(transformer: Transformer) -> None:
+    def detach(transformer: Backbone) -> None:
         """Empty the reference slots and restore the bare linear layers."""
         Adapter.detach(transformer)
         for name, module in list(transformer.named_modules()):
             if hasattr(module, "lora_A"):
                 transformer.set_submodule(name, module.get_submodule("base_layer"))
 
-    def _targets(self, transformer: Transformer) -> list[str]:
+    def _targets(self, transformer: Backbone) -> list[str]:
         linear = [n for n, module in transformer.named_modules() if isinstance(module, nn.Linear)]
         for end in self.lora.targets:
             if not any(f".{name}".endswith(f".{end}") for name in linear):
@@ -102,7 +102,7 @@ class TunedAdapter(Adapter):
                 parameter.copy_(weights[name])
 
 
-def _inject(transformer: Transformer, lora: LoraSettings, layers: list[str]) -> None:
+def _inject(transformer: Backbone, lora: LoraSettings, layers: list[str]) -> None:
     try:
         from peft import LoraConfig, inject_adapter_in_model
     except ImportError as error:

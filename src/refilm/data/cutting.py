@@ -15,8 +15,8 @@ from PIL import Image, ImageOps
 from refilm.data.augmentation import AugmentationSettings, augment
 from refilm.data.samples import Clip, ImageSource
 from refilm.errors import UserError
+from refilm.geometry import Compression
 from refilm.media.images import Color, border_color
-from refilm.sizes import Compression
 
 Size = tuple[int, int]
 """Height and width."""

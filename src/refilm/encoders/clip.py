@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from refilm.errors import UserError
-from refilm.sizes import Layers, Width
+from refilm.geometry import Layers, Width
 from refilm.weights.configs import Config, Small
 
 

@@ -6,7 +6,15 @@ from typing import Protocol
 from torch import Tensor, nn
 
 from refilm.encoders.image import ImageEncoder
-from refilm.sizes import Compression
+from refilm.geometry import Compression
+
+
+class Tokenizer(Protocol):
+    """Splits text into tokens."""
+
+    def __call__(self, texts: Sequence[str], /) -> list[list[int]]:
+        """The token ids of each text, with the end token."""
+        ...
 
 
 class TextEncoder(Protocol):

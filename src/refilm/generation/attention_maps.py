@@ -12,7 +12,7 @@ from torch import Tensor
 
 from refilm.diffusion import Predict
 from refilm.errors import UserError
-from refilm.model import Kernel, ReferenceAttention, Transformer, swapped
+from refilm.model import Backbone, Kernel, ReferenceAttention, swapped
 
 
 class AttentionMaps:
@@ -30,7 +30,7 @@ class AttentionMaps:
         self._sums: dict[int, Tensor] = {}
         self._counts: dict[int, int] = {}
 
-    def __call__(self, predict: Predict, transformer: Transformer) -> Predict:
+    def __call__(self, predict: Predict, transformer: Backbone) -> Predict:
         """Return the same prediction with recording."""
         indices = itertools.count()
 

@@ -39,16 +39,7 @@ from refilm.generation.embeddings import require_embeddings
 from refilm.generation.explain import Explanation
 from refilm.generation.request import Prompt, Request, Text
 from refilm.media import Video, as_image
-from refilm.model import (
-    KERNELS,
-    Adapter,
-    JointAttention,
-    ReferenceAttention,
-    Transformer,
-    Trunk,
-    require_finite,
-    swapped,
-)
+from refilm.model import KERNELS, Adapter, Attention, Backbone, Trunk, require_finite, swapped
 from refilm.names import known_elsewhere
 from refilm.settings import Seed
 
@@ -57,7 +48,7 @@ logger = logging.getLogger("refilm")
 ImageLike = Annotated[Path | str | Image.Image | np.ndarray, PlainValidator(lambda value: value)]
 """Any value that `as_image` accepts; it validates the type."""
 
-WrapPrediction = Callable[[Predict, Transformer], Predict]
+WrapPrediction = Callable[[Predict, Backbone], Predict]
 """A wrapper of every step's prediction. It can record the prediction, or change the transformer during it."""
 
 
@@ -268,7 +259,7 @@ class Pipeline(DiffusersHints):
     def _text(self, prompts: Sequence[str]) -> Tensor:
         return require_finite(self.base.encoders.text(prompts), maker="the text encoder")
 
-    def _model(self, transformer: Transformer, reference_scale: float):
+    def _model(self, transformer: Backbone, reference_scale: float):
         dtype = self.base.dtype
 
         def model(latents: Tensor, timesteps: Tensor, text: Tensor, reference: Tensor | None, /) -> Tensor:
@@ -277,7 +268,7 @@ class Pipeline(DiffusersHints):
         return model
 
     def _configured(
-        self, predict: Predict, transformer: Transformer, request: Request, cache: StepCache | None
+        self, predict: Predict, transformer: Backbone, request: Request, cache: StepCache | None
     ) -> Predict:
         """The same prediction with the model configured by the request; the model is restored between steps."""
         if cache is not None and transformer.trunk.wrap_blocks is not None:
@@ -290,15 +281,13 @@ class Pipeline(DiffusersHints):
         return configured
 
     @contextmanager
-    def _swapped(self, transformer: Transformer, request: Request, cache: StepCache | None) -> Iterator[None]:
-        kinds = [JointAttention] if self.adapter is None else [JointAttention, ReferenceAttention]
+    def _swapped(self, transformer: Backbone, request: Request, cache: StepCache | None) -> Iterator[None]:
         with ExitStack() as stack:
             if self.adapter is not None:  # references are already projected, see `_conditions`
-                stack.enter_context(swapped(transformer, Transformer, reference_projection=lambda _: nn.Identity()))
+                stack.enter_context(swapped(transformer, Backbone, reference_projection=lambda _: nn.Identity()))
             if request.kernel is not None:
                 kernel = KERNELS[request.kernel]
-                for kind in kinds:
-                    stack.enter_context(swapped(transformer, kind, kernel=lambda _: kernel))
+                stack.enter_context(swapped(transformer, Attention, kernel=lambda _: kernel))
             if cache is not None:
                 stack.enter_context(swapped(transformer, Trunk, wrap_blocks=lambda _: cache))
             yield

@@ -5,8 +5,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from refilm.geometry import Compression
 from refilm.settings import Settings
-from refilm.sizes import Compression
 
 SamplerName = Literal["dpmpp-2m-sde", "ddim", "sat"]
 GuidanceScheduleName = Literal["constant", "rising", "by-timestep"]

@@ -1,22 +1,23 @@
-"""The transformer and its adapter. Depends on torch only."""
+"""The parts of a model that all families share, and the adapter. Depends on torch only."""
 
 from refilm.model.adapter import Adapter, ReferenceAttention, freeze_all_but
-from refilm.model.attention import KERNELS, JointAttention, Kernel, eager, fused
+from refilm.model.attention import KERNELS, Attention, Kernel, eager, fused
+from refilm.model.backbone import Backbone
 from refilm.model.conditioning import Conditioning
 from refilm.model.finite import require_finite
 from refilm.model.patching import swapped
-from refilm.model.transformer import Block, RunBlock, Transformer, Trunk, WrapBlocks, plain
+from refilm.model.trunk import Block, RunBlock, Trunk, WrapBlocks, plain
 
 __all__ = [
     "KERNELS",
     "Adapter",
+    "Attention",
+    "Backbone",
     "Block",
     "Conditioning",
-    "JointAttention",
     "Kernel",
     "ReferenceAttention",
     "RunBlock",
-    "Transformer",
     "Trunk",
     "WrapBlocks",
     "eager",

@@ -8,18 +8,16 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from refilm.errors import UserError
-from refilm.model.attention import Kernel, fused
-from refilm.model.transformer import Transformer
-from refilm.sizes import AdapterSize
+from refilm.geometry import AdapterSize
+from refilm.model.attention import Attention
+from refilm.model.backbone import Backbone
 
 
-class ReferenceAttention(nn.Module):
+class ReferenceAttention(Attention):
     """Cross-attention from video tokens to reference tokens. `out` is initialized to zero: a new layer adds nothing."""
 
     def __init__(self, size: AdapterSize):
-        super().__init__()
-        self.heads = size.heads
-        self.kernel: Kernel = fused
+        super().__init__(size.heads)
         self.norm = nn.LayerNorm(size.width, elementwise_affine=False) if size.query_norm else nn.Identity()
         self.query = nn.Linear(size.width, size.width)
         self.key_value = nn.Linear(size.width, 2 * size.width)
@@ -43,7 +41,7 @@ class Adapter(nn.Module):
         self.projection = nn.Linear(size.reference_dim, size.width)
         self.layers = nn.ModuleList(ReferenceAttention(size) for _ in range(size.layers))
 
-    def attach(self, transformer: Transformer) -> None:
+    def attach(self, transformer: Backbone) -> None:
         """Fill the transformer's reference slots with this adapter's layers.
 
         Raises:
@@ -63,14 +61,14 @@ class Adapter(nn.Module):
             block.reference = layer
 
     @staticmethod
-    def detach(transformer: Transformer) -> None:
+    def detach(transformer: Backbone) -> None:
         """Empty the transformer's reference slots, which restores the bare model."""
         transformer.reference_projection = None
         for block in transformer.trunk.blocks:
             block.reference = None  # pyright: ignore[reportArgumentType]
 
 
-def freeze_all_but(adapter: Adapter, transformer: Transformer) -> None:
+def freeze_all_but(adapter: Adapter, transformer: Backbone) -> None:
     """Make only the adapter's parameters trainable. The transformer's weights are frozen; its mode does not change."""
     transformer.requires_grad_(False)
     adapter.requires_grad_(True)

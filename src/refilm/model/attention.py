@@ -1,4 +1,4 @@
-"""Joint attention over text and video, and the kernels that compute it.
+"""The kernels that compute attention, and the base class of the layers that use one.
 
 Letters: B samples, H heads, L tokens, D channels per head.
 """
@@ -7,12 +7,10 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from einops import rearrange
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from refilm.errors import UserError
-from refilm.model.position import rotate
 
 Kernel = Callable[[Tensor, Tensor, Tensor], Tensor]
 """(q, k, v) -> out, all (B, H, L, D); the length of k and v may differ from that of q."""
@@ -68,21 +66,10 @@ def _through(backend: SDPBackend, name: str, q: Tensor, k: Tensor, v: Tensor) ->
         ) from error
 
 
-class JointAttention(nn.Module):
-    """Self-attention over [text, video] with queries and keys normalized per head. `kernel` can be replaced."""
+class Attention(nn.Module):
+    """Base class of attention layers: `kernel` can be replaced, for a while by `swapped`."""
 
-    def __init__(self, width: int, heads: int):
+    def __init__(self, heads: int):
         super().__init__()
         self.heads = heads
         self.kernel: Kernel = fused
-        self.query_key_value = nn.Linear(width, 3 * width)
-        self.query_norm = nn.LayerNorm(width // heads, eps=1e-6)
-        self.key_norm = nn.LayerNorm(width // heads, eps=1e-6)
-        self.out = nn.Linear(width, width)
-
-    def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor] | None = None) -> Tensor:
-        q, k, v = rearrange(self.query_key_value(x), "b l (three h d) -> three b h l d", three=3, h=self.heads)
-        q, k = self.query_norm(q).to(v.dtype), self.key_norm(k).to(v.dtype)
-        if rotary is not None:
-            q, k = rotate(q, *rotary), rotate(k, *rotary)
-        return self.out(rearrange(self.kernel(q, k, v), "b h l d -> b l (h d)"))

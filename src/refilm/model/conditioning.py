@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from refilm.sizes import Grid
+from refilm.geometry import Grid
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,10 @@ from typing import Literal
 import torch
 from torch import nn
 
+from refilm.backbones import family_of
 from refilm.files import require_writable
-from refilm.model import Adapter, Transformer
-from refilm.sizes import TransformerSize
+from refilm.geometry import Geometry
+from refilm.model import Adapter
 from refilm.training.batches.curriculum import Lesson
 from refilm.training.distributed.parallel import own_device, split_batch
 from refilm.training.engine.optimizers import make_optimizers
@@ -41,13 +42,13 @@ def require_steps(loop: StepSettings, lessons: Sequence[Lesson]) -> None:
     make_optimizers([("weight", nn.Parameter(torch.zeros(1, device=own_device())))], loop.optimizer)
 
 
-def require_fitting(adapter: Adapter, size: TransformerSize, base_dtype: Literal["fp32", "bf16", "int8"]) -> None:
+def require_fitting(adapter: Adapter, size: Geometry, base_dtype: Literal["fp32", "bf16", "int8"]) -> None:
     """Check that an adapter, with its LoRA, fits a transformer stored in `base_dtype`. Call it on device `meta`.
 
     Raises:
         UserError: a layer or a library is missing.
     """
-    transformer = Transformer(size).requires_grad_(False)
+    transformer = family_of(size).create(size).requires_grad_(False)
     if base_dtype == "int8":
         quantize_base(transformer)
     adapter.attach(transformer)

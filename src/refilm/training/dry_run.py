@@ -21,8 +21,7 @@ from torch.utils._pytree import tree_map_only
 
 from refilm.errors import UserError
 from refilm.hub import must_be_fetched
-from refilm.model import JointAttention, ReferenceAttention, Transformer, eager, fused, swapped
-from refilm.sizes import Grid
+from refilm.model import Attention, eager, fused, swapped
 from refilm.training.batches.curriculum import samples_at
 from refilm.training.batches.stream import Batch, Bucket, ClipLesson
 from refilm.training.distributed.parallel import own_device, split_batch
@@ -131,13 +130,6 @@ def _without_lora(recipe: AdapterRecipe | BaseRecipe) -> AdapterRecipe | BaseRec
     return recipe.model_copy(update={"train": recipe.train.model_copy(update={"lora": None})})
 
 
-def _cache_positions(transformer: Transformer, grid: Grid) -> None:
-    """Compute the position tables of a grid, which the model keeps: fake ones would outlive the dry run."""
-    token = torch.zeros(1, 1, transformer.size.width)
-    transformer.position(token, grid)
-    transformer.position.rotary(grid, token)
-
-
 def saved_bytes(task: DiffusionTask, settings: StepSettings, lesson: ClipLesson) -> int:
     """Bytes that the forward pass of one process's part of a batch keeps for the backward pass, without weights."""
     frames, height, width = max(task.train.buckets, key=math.prod)
@@ -145,7 +137,8 @@ def saved_bytes(task: DiffusionTask, settings: StepSettings, lesson: ClipLesson)
     frames = min(frames, lesson.latent_frames or frames)
     with unset_fake_temporarily(), torch.device("cpu"):
         clip = task.train[0]  # reading compares checksums, which needs real tensors
-        _cache_positions(task.transformer, task.transformer.size.grid(frames, height, width))
+        # fake tables would outlive the dry run
+        task.transformer.compute_positions(task.transformer.size.grid(frames, height, width))
     latents = torch.empty(count, frames, clip.mean.shape[1], height, width)
     ones = torch.ones(count)
     batch = Batch(
@@ -179,8 +172,7 @@ def saved_bytes(task: DiffusionTask, settings: StepSettings, lesson: ClipLesson)
     task.products = dtype_of(settings.precision, task.device)
     kernel = fused if torch.cuda.is_available() else eager  # as in `use_eager_attention`
     with ExitStack() as stack:
-        for kind in (JointAttention, ReferenceAttention)[: 2 if task.adapter else 1]:
-            stack.enter_context(swapped(task.transformer, kind, kernel=lambda _: kernel))
+        stack.enter_context(swapped(task.transformer, Attention, kernel=lambda _: kernel))
         stack.enter_context(saved_tensors_hooks(keep, lambda tensor: tensor))
         stack.enter_context(Found())
         loss = task.losses(batch).mean()

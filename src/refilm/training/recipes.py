@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal, Protocol, Self, TypeVar
 import torch
 from pydantic import Field, model_validator
 
+from refilm.backbones import BackboneSize, family_of
 from refilm.checkpoints import (
     Base,
     Defaults,
@@ -26,9 +27,9 @@ from refilm.data.encoding import EncodeProgress
 from refilm.diffusion import scaled_linear
 from refilm.encoders import HiddenState
 from refilm.errors import UserError
-from refilm.model import Adapter, Transformer
+from refilm.geometry import AdapterSize, Geometry
+from refilm.model import Adapter, Backbone
 from refilm.settings import Settings
-from refilm.sizes import AdapterSize, TransformerSize
 from refilm.training.batches.datasets import DataSettings
 from refilm.training.checks import require_delivery, require_fitting, require_steps
 from refilm.training.distributed.parallel import own_device, place, wait_for_all
@@ -102,7 +103,7 @@ class BaseRecipe(Settings):
     """What is trained; selects the settings of this file."""
     base: Path = Field(examples=["base"])
     """Folder of the base model: contains the encoders and the noise schedule; transformer/ is written to it."""
-    size: TransformerSize
+    size: BackboneSize
     init_from: str | None = None
     """Base model whose transformer initializes this one: `pocket`, a folder or a Hub id. Default: random weights."""
     snr_shift: float = Field(default=1.0, gt=0, le=1000)
@@ -122,13 +123,12 @@ class BaseRecipe(Settings):
         require_delivery(self.base / "transformer")
         require_steps(self.loop, self.diffusion.curriculum)
         self._require_initial()
-        length = self.size.text_length
-        encoders = load_encoders(self.base, text_length=length, device=own_device(), dtype=torch.float32)
-        return self._laid_out(self.data.prepare(encoders, self.defaults, tokens=length))
+        encoders = load_encoders(self.base, self.size, device=own_device(), dtype=torch.float32)
+        return self._laid_out(self.data.prepare(encoders, self.defaults, tokens=self.size.text_length))
 
     def _laid_out(self, encodings: Generator[EncodeProgress, None, None]) -> Generator[EncodeProgress, None, None]:
         if place().first:
-            create_base(self.base, self.defaults, snr_shift=self.snr_shift)
+            create_base(self.base, self.defaults, self.size, snr_shift=self.snr_shift)
         wait_for_all()
         yield from encodings
 
@@ -139,7 +139,7 @@ class BaseRecipe(Settings):
         train, held_out = self.data.encoded(self.size)
         schedule = scaled_linear(snr_shift=self.snr_shift)  # as the folder has it once it is laid out
         with within or nullcontext():
-            transformer = Transformer(self.size) if within else self._initial().to(own_device())
+            transformer = family_of(self.size).create(self.size) if within else self._initial().to(own_device())
             return DiffusionTask(
                 self.diffusion,
                 transformer,
@@ -150,8 +150,8 @@ class BaseRecipe(Settings):
                 base_source=str(self.base),
             )
 
-    def _initial(self) -> Transformer:
-        return Transformer(self.size) if self.init_from is None else initial_transformer(self.init_from)
+    def _initial(self) -> Backbone:
+        return family_of(self.size).create(self.size) if self.init_from is None else initial_transformer(self.init_from)
 
     def _require_initial(self) -> None:
         if self.init_from is not None:
@@ -257,7 +257,7 @@ class AdapterRecipe(Settings):
     def _initial(self, size: AdapterSize) -> Adapter:
         return self._fresh(size) if self.init_from is None else initial_adapter(self.init_from, size)
 
-    def _require_initial(self, size: TransformerSize) -> None:
+    def _require_initial(self, size: Geometry) -> None:
         if self.init_from is not None:
             require_adapter(
                 self.init_from,
@@ -271,7 +271,7 @@ class AdapterRecipe(Settings):
         """What generates the videos of the setting `videos`."""
         if not self.videos.prompts:
             return None
-        dtype = str(task.transformer.text_embedding.weight.dtype).removeprefix("torch.")
+        dtype = str(task.transformer.dtype).removeprefix("torch.")
         return prepare(
             self.videos,
             self.open_base(dtype, task.device),
@@ -305,9 +305,9 @@ class AdapterRecipe(Settings):
         return self.out
 
 
-def _shape(base: Base) -> Transformer:
+def _shape(base: Base) -> Backbone:
     """A transformer of the base's size and dtype, without reading its weights. Fake modules do not support `.to`."""
-    transformer = Transformer(base.size)
+    transformer = base.create()
     for weight in transformer.parameters():
         weight.data = weight.data.to(base.dtype)
     return transformer

@@ -12,7 +12,7 @@ from refilm.data.encoding.buckets import sizes
 from refilm.data.encoding.index import write_index
 from refilm.data.encoding.keys import digest
 from refilm.data.encoding.shards import read_shards, write_shard
-from refilm.sizes import Compression
+from refilm.geometry import Compression
 
 
 def make(folder, subjects: list[str | None]) -> EncodedSet:

@@ -13,10 +13,10 @@ from torch._subclasses.fake_tensor import FakeTensor
 
 from refilm.cli.run_display import LineDisplay
 from refilm.data.encoding import EncodeProgress
+from refilm.geometry import Compression
 from refilm.media import open_video
 from refilm.model import position
 from refilm.recipes import read_recipe, recipe_of
-from refilm.sizes import Compression
 from refilm.training.dry_run import dry_run_of, saved_bytes
 from refilm.training.engine.loop import Progress
 from refilm.training.monitor.run_record import RunRecord

@@ -5,7 +5,8 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from refilm.model import JointAttention, ReferenceAttention, eager, freeze_all_but, fused, swapped
+from refilm.backbones.cogvideox.attention import JointAttention
+from refilm.model import ReferenceAttention, eager, freeze_all_but, fused, swapped
 from refilm.training.tasks.activation_checkpointing import apply_checkpointing, compile_blocks
 
 from ...model.tiny import adapter, inputs, transformer

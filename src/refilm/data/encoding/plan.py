@@ -10,7 +10,7 @@ from refilm.data.encoding.keys import EncoderIdentity, latents_key, references_k
 from refilm.data.encoding.settings import EncodeSettings
 from refilm.data.samples import Sample, Source
 from refilm.errors import UserError
-from refilm.sizes import Compression
+from refilm.geometry import Compression
 
 Job = TypeVar("Job")
 

@@ -17,8 +17,8 @@ from refilm.data.samples import Critters, Files, Source
 from refilm.encoders import Encoders
 from refilm.errors import UserError
 from refilm.files import require_writable
+from refilm.geometry import Geometry
 from refilm.settings import DefaultsFrom, Settings
-from refilm.sizes import TransformerSize
 from refilm.training.distributed.parallel import place, wait_for_all
 
 SPLITS: dict[str, tuple[Split, Split]] = {
@@ -142,7 +142,7 @@ class DataSettings(Settings):
         folders = (self.cache, self.held_out) if self.clips is None else self._critters()
         return [folder for folder in folders if folder is not None]
 
-    def encoded(self, size: TransformerSize) -> tuple[Subset, Subset]:
+    def encoded(self, size: Geometry) -> tuple[Subset, Subset]:
         """The encoded training set and validation set.
 
         Args:
@@ -159,7 +159,7 @@ class DataSettings(Settings):
         return train, held_out
 
 
-def _check(clips: Subset, size: TransformerSize, name: str) -> None:
+def _check(clips: Subset, size: Geometry, name: str) -> None:
     """Check that encoded clips have the shapes that a transformer reads."""
     if not len(clips):
         raise UserError(f"{name}: contains no clips; encode some")

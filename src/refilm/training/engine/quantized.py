@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from refilm.errors import UserError
-from refilm.model import Block, Transformer
+from refilm.model import Backbone, Block
 
 
-def quantize_base(transformer: Transformer) -> int:
+def quantize_base(transformer: Backbone) -> int:
     """Quantize the frozen linear layers of the blocks, in place; trained layers and the adapter are unchanged.
 
     Returns:

@@ -19,10 +19,10 @@ from refilm.data.encoding import Subset
 from refilm.diffusion import Predict
 from refilm.errors import UserError
 from refilm.generation import Pipeline, Request
+from refilm.geometry import Compression
 from refilm.media import as_image
-from refilm.model import Adapter, Transformer
+from refilm.model import Adapter, Backbone
 from refilm.settings import Seed, Settings
-from refilm.sizes import Compression
 from refilm.training.batches.stream import Bucket
 from refilm.training.batches.validation_set import chosen_clips
 from refilm.training.monitor.expendable import Expendable
@@ -106,7 +106,7 @@ class SampleVideos:
         assert latents is not None
         return latents
 
-    def _autocast(self, predict: Predict, transformer: Transformer) -> Predict:
+    def _autocast(self, predict: Predict, transformer: Backbone) -> Predict:
         """Predict in the precision of the training."""
 
         def predicted(latents: Tensor, timestep: int, guidance: float) -> Tensor:
@@ -137,7 +137,7 @@ def require_sample_videos(settings: SampleVideoSettings, base: Base) -> None:
 def prepare(
     settings: SampleVideoSettings,
     base: Base,
-    transformer: Transformer,
+    transformer: Backbone,
     *,
     adapter: Adapter | None,
     held_out: Subset,

@@ -17,7 +17,7 @@ from torch.utils.checkpoint import (
     create_selective_checkpoint_contexts,
 )
 
-from refilm.model import Block, Conditioning, RunBlock, Transformer, plain
+from refilm.model import Backbone, Block, Conditioning, RunBlock, plain
 
 Checkpointing = Literal["none", "selective", "full"]
 """What a block keeps for its backward pass: everything; its input and the attention outputs; only its input."""
@@ -32,7 +32,7 @@ _ATTENTION = (
 )
 
 
-def apply_checkpointing(transformer: Transformer, mode: Checkpointing) -> None:
+def apply_checkpointing(transformer: Backbone, mode: Checkpointing) -> None:
     """Set how the transformer's blocks are run.
 
     Call `compile_blocks` after this: it compiles blocks together with the way they are run.
@@ -40,7 +40,7 @@ def apply_checkpointing(transformer: Transformer, mode: Checkpointing) -> None:
     transformer.trunk.run_block = plain if mode == "none" else Recomputing(selective=mode == "selective")
 
 
-def compile_blocks(transformer: Transformer) -> None:
+def compile_blocks(transformer: Backbone) -> None:
     """Compile every block at its first run; identical blocks share the compiled code."""
     run = transformer.trunk.run_block
     if isinstance(run, Recomputing) and run.selective:

@@ -8,11 +8,12 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
+from refilm.backbones import family_of
 from refilm.checkpoints import LoraSettings
 from refilm.data.encoding import Subset
 from refilm.diffusion import Schedule, min_snr_weights, velocity_loss
 from refilm.errors import UserError
-from refilm.model import Adapter, JointAttention, ReferenceAttention, Transformer, eager
+from refilm.model import Adapter, Attention, Backbone, eager
 from refilm.settings import Settings
 from refilm.training.batches.stream import Batch, DropSettings, Stream, StreamSettings
 from refilm.training.engine.optimizers import OptimizerSettings
@@ -103,7 +104,7 @@ class DiffusionTask(Reporting):
     def __init__(
         self,
         settings: DiffusionSettings,
-        transformer: Transformer,
+        transformer: Backbone,
         schedule: Schedule,
         *,
         adapter: Adapter | None,
@@ -136,9 +137,9 @@ class DiffusionTask(Reporting):
         if settings.compile:
             compile_blocks(transformer)
 
-    def _take(self, transformer: Transformer, adapter: Adapter | None) -> None:
+    def _take(self, transformer: Backbone, adapter: Adapter | None) -> None:
         self.transformer, self.adapter = transformer, adapter
-        self.device = transformer.text_embedding.weight.device
+        self.device = transformer.device
         if adapter is not None:
             if adapter.projection.weight.device != self.device:
                 adapter.to(self.device)
@@ -195,7 +196,7 @@ class DiffusionTask(Reporting):
         """The context of the transformer's forward pass. A half-precision transformer always needs it, because its
         adapter is float32.
         """
-        stored = self.transformer.text_embedding.weight.dtype
+        stored = self.transformer.dtype
         return products_in(stored if self.products == torch.float32 else self.products, self.device)
 
     def validate(self) -> dict[str, float]:
@@ -269,7 +270,7 @@ class DiffusionTask(Reporting):
     def gathered(self, weights: Mapping[str, Tensor]) -> None:
         """Replace sharded weights by whole ones, given by their names in `module`."""
         with torch.device("meta"):
-            transformer = Transformer(self.transformer.size)
+            transformer = family_of(self.transformer).create(self.transformer.size)
             adapter = None if self.adapter is None else Adapter(self.adapter.size)
         for prefix, module in (("transformer.", transformer), ("adapter.", adapter)):
             if module is not None:
@@ -289,8 +290,8 @@ def _part(name: str) -> str:
     return PARTS[2] if ".lora_" in name else TRANSFORMER
 
 
-def use_eager_attention(transformer: Transformer) -> None:
+def use_eager_attention(transformer: Backbone) -> None:
     """Use unfused attention: on a CPU it trains faster than the fused kernel, whose backward pass is slow."""
     for module in transformer.modules():
-        if isinstance(module, JointAttention | ReferenceAttention):
+        if isinstance(module, Attention):
             module.kernel = eager

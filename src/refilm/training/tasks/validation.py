@@ -16,7 +16,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from refilm.errors import NotFiniteError
-from refilm.model import Block, Transformer, swapped
+from refilm.model import Backbone, Block, swapped
 from refilm.settings import Settings
 from refilm.training.batches.stream import Batch
 from refilm.training.batches.validation_set import ValidationSamples
@@ -105,7 +105,7 @@ def _summary(losses: Mapping[str, Tensor]) -> dict[str, float]:
 
 
 @contextmanager
-def added_ratios(transformer: Transformer, into: list[Tensor], *, wanted: bool = True) -> Iterator[None]:
+def added_ratios(transformer: Backbone, into: list[Tensor], *, wanted: bool = True) -> Iterator[None]:
     """Within the context every forward pass appends to `into` how much each layer's adapter adds: (layers, B)."""
     if not wanted:
         yield

@@ -13,11 +13,11 @@ import torch
 from refilm.checkpoints import LoraSettings, load_adapter, open_source, read_card
 from refilm.encoders import Fit, HiddenState
 from refilm.errors import UserError
-from refilm.model import Adapter, Transformer
-from refilm.sizes import AdapterSize, TransformerSize
+from refilm.geometry import AdapterSize, Geometry
+from refilm.model import Adapter, Backbone
 
 
-def require_transformer(base: str, size: TransformerSize) -> None:
+def require_transformer(base: str, size: Geometry) -> None:
     """Check that a base model's transformer has the recipe's size.
 
     Raises:
@@ -26,7 +26,7 @@ def require_transformer(base: str, size: TransformerSize) -> None:
     _require_same(base, asdict(open_source(base).size), asdict(size), table="size.")
 
 
-def initial_transformer(base: str) -> Transformer:
+def initial_transformer(base: str) -> Backbone:
     """Load a base model's transformer as a starting point, in float32 on the CPU.
 
     Raises:
@@ -36,7 +36,7 @@ def initial_transformer(base: str) -> Transformer:
 
 
 def require_adapter(
-    folder: Path, size: TransformerSize, *, query_norm: bool, hidden_state: HiddenState, lora: LoraSettings | None
+    folder: Path, size: Geometry, *, query_norm: bool, hidden_state: HiddenState, lora: LoraSettings | None
 ) -> None:
     """Check that an adapter fits a transformer's size and the recipe's adapter settings.
 

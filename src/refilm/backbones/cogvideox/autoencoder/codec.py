@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from refilm.backbones.cogvideox.autoencoder.model import Autoencoder
+from refilm.geometry import Compression
 from refilm.model import require_finite
-from refilm.sizes import Compression
 
 
 class VideoAutoencoder:

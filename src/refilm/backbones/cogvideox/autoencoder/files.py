@@ -12,7 +12,7 @@ from refilm.arguments import checked
 from refilm.backbones.cogvideox.autoencoder.model import ActivationName, Autoencoder, AutoencoderSize
 from refilm.errors import UserError
 from refilm.files import atomic_folder, write_json
-from refilm.sizes import Layers, Width
+from refilm.geometry import Layers, Width
 from refilm.weights.configs import Config, read_config
 from refilm.weights.files import weight_files
 from refilm.weights.tensors import Piece, TensorFiles, fill, saving, unfilled

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from refilm.backbones.cogvideox.autoencoder.blocks import Blocks, DownBlocks, UpBlocks
 from refilm.backbones.cogvideox.autoencoder.convolutions import CausalConv3d, Past
 from refilm.backbones.cogvideox.autoencoder.norms import EPS, GroupNorm, LatentNorm
-from refilm.sizes import Compression
+from refilm.geometry import Compression
 
 ActivationName = Literal["swish", "silu", "mish", "gelu", "relu"]
 _ACTIVATIONS = {"swish": F.silu, "silu": F.silu, "mish": F.mish, "gelu": F.gelu, "relu": F.relu}

@@ -7,14 +7,15 @@ import pytest
 import torch
 from torch import nn
 
+from refilm.backbones.cogvideox.position import sincos_table
+from refilm.backbones.cogvideox.sat import PREFIX, PROJECTION, open_sat, sat_path, save_sat
+from refilm.backbones.cogvideox.sat_sizes import TABLE, geometry_of
+from refilm.backbones.cogvideox.sizes import cogvideox_2b
 from refilm.checkpoints import load_denoiser
-from refilm.checkpoints.sat import PREFIX, PROJECTION, open_sat, sat_path, save_sat
-from refilm.checkpoints.sat_sizes import TABLE, geometry_of
+from refilm.geometry import AdapterSize, Grid
 from refilm.model import Adapter
-from refilm.model.position import sincos_table
-from refilm.sizes import AdapterSize, Grid, cogvideox_2b
 
-from ..model.tiny import ROTARY, SINCOS, adapter, inputs, transformer
+from ...model.tiny import ROTARY, SINCOS, adapter, inputs, transformer
 
 SIZE = replace(SINCOS, head_norm_eps=1e-6)
 PATCHES = f"{PREFIX}mixins.patch_embed.proj.weight"
@@ -22,7 +23,7 @@ PATCHES = f"{PREFIX}mixins.patch_embed.proj.weight"
 
 def states(path, change=None, wrapper="module", **beside):
     """A checkpoint file with a transformer and an adapter; `change` can change its weights; `beside` adds files."""
-    save_sat(path, transformer(SIZE), adapter(SIZE), latent_frames=3)
+    save_sat(path, transformer(SIZE), adapter(SIZE), frames=9)
     weights = torch.load(path, weights_only=True)["module"]
     if change is not None:
         change(weights)
@@ -37,7 +38,7 @@ def table(weights):
 @pytest.mark.parametrize("name", ["folder", "file.pt", "file.safetensors"])
 def test_saved_and_loaded_is_the_same(tmp_path, name):
     model, made, given = transformer(SIZE), adapter(SIZE), inputs(SIZE)
-    save_sat(tmp_path / name, model, made, latent_frames=3)
+    save_sat(tmp_path / name, model, made, frames=9)
     loaded = load_denoiser(tmp_path / name)
     assert loaded.transformer.size == SIZE
     assert loaded.adapter.size == made.size
@@ -143,9 +144,9 @@ def test_without_a_table_published_shapes_decide(tmp_path, caplog):
 
 
 def test_published_sizes_are_known():
-    from refilm.checkpoints.sat import transformer_names
-    from refilm.checkpoints.sat_sizes import read_sizes
-    from refilm.model import Transformer
+    from refilm.backbones.cogvideox.sat import transformer_names
+    from refilm.backbones.cogvideox.sat_sizes import read_sizes
+    from refilm.backbones.cogvideox.transformer import Transformer
 
     for size in (cogvideox_2b(), replace(cogvideox_2b(), layers=42, heads=48, position="rotary")):
         with torch.device("meta"):
@@ -196,7 +197,7 @@ def test_other_models_are_refused(tmp_path, kind):
 
 
 def test_folders(tmp_path):
-    save_sat(tmp_path / "c" / "transformer", transformer(SIZE), latent_frames=3)
+    save_sat(tmp_path / "c" / "transformer", transformer(SIZE), frames=9)
     file = tmp_path / "c" / "transformer" / "1" / "mp_rank_00_model_states.pt"
     for place in (tmp_path / "c", tmp_path / "c" / "transformer", file.parent, file):
         assert sat_path(place) == file

@@ -15,9 +15,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from refilm.backbones.cogvideox.position import sincos_table
+from refilm.backbones.cogvideox.sizes import TransformerSize, cogvideox_2b, cogvideox_5b
 from refilm.errors import UserError
-from refilm.model.position import sincos_table
-from refilm.sizes import Grid, TransformerSize, cogvideox_2b, cogvideox_5b
+from refilm.geometry import Grid
 from refilm.weights.configs import validated
 from refilm.weights.tensors import DTYPES, TensorFiles, is_finite
 

@@ -6,11 +6,12 @@ All tensors are copied unchanged; only names differ. Sizes are inferred from the
 import re
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from refilm.backbones.cogvideox.autoencoder import Autoencoder, AutoencoderFields, filled
-from refilm.checkpoints.sat_sizes import layers_in
+from refilm.backbones.cogvideox.sat_sizes import layers_in
 from refilm.weights.configs import validated
 from refilm.weights.pickles import SUFFIXES
 from refilm.weights.tensors import TensorFiles
@@ -70,6 +71,13 @@ def sat_autoencoder_fields(files: TensorFiles, *, scaling_factor: float) -> Auto
         "scaling_factor": scaling_factor,
     }
     return validated(found, AutoencoderFields, Path(files.name))
+
+
+def describe_sat_autoencoder(files: TensorFiles) -> dict[str, Any]:
+    """The facts in the file, as in `config.json`; the scaling factor is not one of them."""
+    facts = sat_autoencoder_fields(files, scaling_factor=1.0).given()
+    del facts["scaling_factor"]
+    return facts
 
 
 def is_sat_autoencoder(files: TensorFiles) -> bool:

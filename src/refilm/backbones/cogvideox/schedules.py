@@ -1,16 +1,34 @@
 """Loading and saving of the noise schedule in diffusers' layout, without the diffusers package."""
 
 from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from refilm.arguments import checked
-from refilm.checkpoints.fields import ScheduleFields
 from refilm.diffusion import Schedule, scaled_linear
 from refilm.errors import UserError
 from refilm.files import atomic_folder, write_json
-from refilm.weights.configs import read_config
+from refilm.weights.configs import Config, Small, read_config
 
+SNR_SHIFTS = {"sincos": 3.0, "rotary": 1.0}
+"""Published SNR shifts of CogVideoX-2B and 5B."""
 _SCHEDULE = "scheduler_config.json"
 _PROCESS = {"prediction_type": "v_prediction", "beta_schedule": "scaled_linear"}
+
+
+class ScheduleFields(Config):
+    """A noise schedule."""
+
+    class_name: Literal["CogVideoXDPMScheduler", "CogVideoXDDIMScheduler"] = Field(alias="_class_name")
+    prediction_type: Literal["v_prediction"]
+    beta_schedule: Literal["scaled_linear"]
+    trained_betas: None = None
+    num_train_timesteps: Annotated[int, Field(ge=2, le=100_000)]
+    rescale_betas_zero_snr: bool
+    beta_start: Small
+    beta_end: Small
+    snr_shift_scale: Annotated[float, Field(gt=0, le=1e6)]
 
 
 @checked

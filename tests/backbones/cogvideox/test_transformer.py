@@ -7,12 +7,12 @@ import torch
 from diffusers import CogVideoXPipeline, CogVideoXTransformer3DModel
 from diffusers.models.embeddings import get_timestep_embedding
 
+from refilm.backbones.cogvideox.position import timestep_embedding
+from refilm.backbones.cogvideox.sizes import cogvideox_2b, cogvideox_5b
+from refilm.backbones.cogvideox.transformer import Transformer
 from refilm.checkpoints import load_transformer
-from refilm.model import Transformer
-from refilm.model.position import timestep_embedding
-from refilm.sizes import cogvideox_2b, cogvideox_5b
 
-from .tiny import ROTARY, SINCOS, inputs, transformer, wild
+from ...model.tiny import ROTARY, SINCOS, inputs, transformer, wild
 
 
 @pytest.fixture(scope="module", params=["2b", "5b"])

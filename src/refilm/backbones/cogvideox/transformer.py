@@ -5,42 +5,33 @@ L = S + N; M reference tokens; D channels per token, E channels of the time embe
 Depends on torch only: no files, no models of other libraries.
 """
 
-from collections.abc import Callable
-from typing import cast
-
 import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from refilm.backbones.cogvideox.attention import JointAttention
+from refilm.backbones.cogvideox.position import RotaryPosition, SincosPosition, timestep_embedding
+from refilm.backbones.cogvideox.sizes import TransformerSize
 from refilm.errors import UserError
-from refilm.model.attention import JointAttention
-from refilm.model.conditioning import Conditioning
-from refilm.model.position import RotaryPosition, SincosPosition, timestep_embedding
-from refilm.sizes import Grid, TransformerSize
-
-WrapBlocks = Callable[[Callable[[Tensor, Conditioning], Tensor], Tensor, Conditioning], Tensor]
-"""A wrapper of the trunk, (run, x, conditioning) -> x. It may skip the run."""
-
-RunBlock = Callable[["Block", Tensor, Conditioning], Tensor]
-"""A function that runs one block of the trunk, (block, x, conditioning) -> x."""
-
-Reference = Callable[[Tensor, Tensor], Tensor]
-"""Type of a block's reference slot: (video (B, N, D), reference (B, M, D)) -> the term to add to the video."""
+from refilm.geometry import Grid
+from refilm.model import Backbone, Block, Conditioning, Trunk
 
 
-class Transformer(nn.Module):
+class Transformer(Backbone):
     """Predicts the velocity of latents from a text and, with an attached adapter, a reference image."""
+
+    family = "cogvideox"
+    size: TransformerSize
 
     def __init__(self, size: TransformerSize):
         super().__init__()
-        self.size = size
+        self.size = size  # pyright: ignore[reportIncompatibleVariableOverride] - the family's own sizes
         self.patch_embedding = PatchEmbedding(size)
         self.text_embedding = nn.Linear(size.text_dim, size.width)
         self.position = SincosPosition(size) if size.position == "sincos" else RotaryPosition(size)
         self.time_embedding = TimeEmbedding(size.width, size.time_dim)
-        self.reference_projection: nn.Module | None = None
-        self.trunk = Trunk(size)
+        self.trunk = Trunk(CogVideoXBlock(size) for _ in range(size.layers))
         self.head = Head(size)
 
     def forward(
@@ -52,18 +43,6 @@ class Transformer(nn.Module):
         *,
         reference_scale: Tensor | float = 1.0,
     ) -> Tensor:
-        """The velocity of noisy latents.
-
-        Args:
-            latents: (B, T, C, h, w).
-            timestep: (B,), 0..999.
-            text: (B, S, text_dim) from the text encoder; zeros for samples whose text is dropped.
-            reference: (B, M, reference_dim) from the image encoder, or None.
-            reference_scale: factor on the output of the reference attention; (B,) sets it per sample.
-
-        Raises:
-            UserError: a reference was given without an attached adapter, or the latents do not fit the patch size.
-        """
         if reference is not None:
             if self.reference_projection is None:
                 raise UserError("a reference was given, but no adapter is attached to this transformer")
@@ -83,6 +62,11 @@ class Transformer(nn.Module):
         )
         x = self.trunk(torch.cat([text, video], dim=1), conditioning)  # (B, L, D)
         return self.head(x, conditioning)  # (B, T, C, h, w)
+
+    def compute_positions(self, grid: Grid) -> None:
+        token = torch.zeros(1, 1, self.size.width)
+        self.position(token, grid)
+        self.position.rotary(grid, token)
 
 
 class PatchEmbedding(nn.Module):
@@ -112,31 +96,7 @@ class TimeEmbedding(nn.Module):
         return self.out(F.silu(self.hidden(sinusoids)))
 
 
-def plain(block: "Block", x: Tensor, conditioning: Conditioning) -> Tensor:
-    """Run a block and store all activations that its backward needs."""
-    return block(x, conditioning)
-
-
-class Trunk(nn.Module):
-    """The sequence of blocks. `wrap_blocks`, if set, controls whether and how they run; `run_block` runs each one."""
-
-    def __init__(self, size: TransformerSize):
-        super().__init__()
-        self.blocks = nn.ModuleList(Block(size) for _ in range(size.layers))
-        self.wrap_blocks: WrapBlocks | None = None
-        self.run_block: RunBlock = plain
-
-    def forward(self, x: Tensor, conditioning: Conditioning) -> Tensor:
-        return self.run(x, conditioning) if self.wrap_blocks is None else self.wrap_blocks(self.run, x, conditioning)
-
-    def run(self, x: Tensor, conditioning: Conditioning) -> Tensor:
-        """Run all blocks in sequence."""
-        for block in self.blocks:
-            x = self.run_block(cast(Block, block), x, conditioning)
-        return x
-
-
-class Block(nn.Module):
+class CogVideoXBlock(Block):
     """Joint attention over text and video, reference attention on the video, MLP; time modulates and gates them."""
 
     def __init__(self, size: TransformerSize):
@@ -145,23 +105,14 @@ class Block(nn.Module):
         self.modulation = nn.Linear(size.time_dim, 12 * width)
         self.attention_norm = nn.LayerNorm(width, eps=1e-5)
         self.attention = JointAttention(width, size.heads)
-        self.reference: nn.Module | None = None
         self.mlp_norm = nn.LayerNorm(width, eps=1e-5)
         self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(approximate="tanh"), nn.Linear(4 * width, width))
 
     def forward(self, x: Tensor, conditioning: Conditioning) -> Tensor:
         attention, mlp = self.modulations(conditioning)
         x = x + attention.gated(self.attention(attention.shifted(self.attention_norm(x)), conditioning.rotary))
-        if self.reference is not None and conditioning.reference is not None:
-            x = self.attend_to_reference(x, conditioning)
+        x = self.attend_to_reference(x, conditioning)
         return x + mlp.gated(self.mlp(mlp.shifted(self.mlp_norm(x))))
-
-    def attend_to_reference(self, x: Tensor, conditioning: Conditioning) -> Tensor:
-        """Add the output of the reference attention to the video tokens."""
-        assert self.reference is not None
-        text, video = x[:, : conditioning.text_length], x[:, conditioning.text_length :]
-        found = self.reference(video, conditioning.reference)
-        return torch.cat([text, video + conditioning.reference_scale * found], dim=1)
 
     def modulations(self, conditioning: Conditioning) -> tuple["Modulation", "Modulation"]:
         """The modulations of attention and MLP; in the weights the values for video come before those for text."""

@@ -6,19 +6,21 @@ same values in the same order as in refilm: only names differ.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from refilm.checkpoints.sat_sizes import ROTATIONS, TABLE, SatSizes, StoredPosition, layers_in, read_sizes
+from refilm.backbones.cogvideox.position import sincos_table
+from refilm.backbones.cogvideox.sat_sizes import ROTATIONS, TABLE, SatSizes, StoredPosition, layers_in, read_sizes
+from refilm.backbones.cogvideox.sizes import TransformerSize
+from refilm.backbones.cogvideox.transformer import Transformer
 from refilm.errors import UserError
 from refilm.files import atomic_file, atomic_folder, read_text, write_text
-from refilm.model import Adapter, Transformer
-from refilm.model.position import sincos_table
-from refilm.sizes import AdapterSize, Grid, TransformerSize
+from refilm.geometry import AdapterSize, Compression, Grid
+from refilm.model import Adapter
 from refilm.weights.configs import validated
 from refilm.weights.fingerprints import base_weights
 from refilm.weights.pickles import SUFFIXES
@@ -101,6 +103,33 @@ class SatFile:
     """Keys that are not used, or are read elsewhere."""
 
     @property
+    def size(self) -> TransformerSize | None:
+        """Sizes of the transformer. None: the file has no transformer."""
+        return None if self.sizes is None else self.sizes.size
+
+    def defaults(self) -> dict[str, int]:
+        """Height, width and, if known, number of frames of the training videos."""
+        assert self.sizes is not None
+        size, frames, compression = self.sizes.size, self.sizes.latent_frames, Compression()
+        pixels = {"height": size.base_height * compression.space, "width": size.base_width * compression.space}
+        return pixels if frames is None else pixels | {"frames": compression.frames(frames)}
+
+    def tensors(self) -> Iterator[Tensor]:
+        """The tensors of transformer and adapter, mapped."""
+        return (part.tensor(key) for part in (self.base, self.cross_attention) for key in part)
+
+    def notes(self) -> list[str]:
+        """Notes about keys that are not converted."""
+        unused = [key for key in self.ignored if _NEVER_CALLED in key]
+        engine = [key for key in self.ignored if key not in unused and not key.startswith(f"{self.prefix}mixins.")]
+        notes = []
+        if unused:
+            notes.append(f"ignored, because SAT never calls them: {_counted(unused)}")
+        if engine:
+            notes.append(f"ignored, because they are not part of transformer or adapter: {_counted(engine)}")
+        return notes
+
+    @property
     def adapter_size(self) -> AdapterSize | None:
         """The size of the adapter in the file, if there is one.
 
@@ -157,6 +186,10 @@ class SatFile:
 
     def _layout(self, names: Mapping[str, str]) -> Layout:
         return {ours: (Piece(self.prefix + theirs),) for ours, theirs in names.items()}
+
+
+def _counted(keys: Sequence[str]) -> str:
+    return keys[0] + (f" and {len(keys) - 1} more" if len(keys) > 1 else "")
 
 
 def open_sat(source: Path, *, size: TransformerSize | None = None) -> SatFile:
@@ -243,7 +276,7 @@ def save_sat(
     adapter: Adapter | None = None,
     *,
     dtype: torch.dtype | None = None,
-    latent_frames: int = 13,
+    frames: int = 49,
 ) -> None:
     """Write a SAT checkpoint atomically.
 
@@ -252,7 +285,7 @@ def save_sat(
         transformer: the transformer, written with its position table, if it has one.
         adapter: the adapter, written with its projection.
         dtype: dtype of the weights in the file. Default: unchanged.
-        latent_frames: number of latent frames in the position table.
+        frames: number of video frames; the position table covers their latent frames.
 
     Raises:
         UserError: the adapter normalizes its queries, which SAT does not support.
@@ -261,7 +294,7 @@ def save_sat(
     if transformer is not None:
         own, names = base_weights(transformer), transformer_names(transformer.size.layers)
         weights |= {PREFIX + theirs: own[ours] for ours, theirs in names.items()}
-        table = _table(transformer, latent_frames)
+        table = _table(transformer, Compression().latent_frames(frames))
         if table is not None:
             weights[PREFIX + TABLE] = table.to(weights[f"{PREFIX}mixins.patch_embed.proj.weight"].dtype)
     if adapter is not None:

@@ -12,11 +12,11 @@ from pydantic import Field
 from torch import Tensor
 
 from refilm.arguments import checked
+from refilm.backbones.cogvideox.position import RotaryPosition, SincosPosition
+from refilm.backbones.cogvideox.sizes import TransformerSize
+from refilm.backbones.cogvideox.transformer import Transformer
 from refilm.errors import UserError
 from refilm.files import atomic_folder, write_json
-from refilm.model import Transformer
-from refilm.model.position import RotaryPosition, SincosPosition
-from refilm.sizes import TransformerSize
 from refilm.weights.configs import Config, read_config, read_object, validated
 from refilm.weights.files import weight_files
 from refilm.weights.fingerprints import base_weights
@@ -29,7 +29,8 @@ class _Frames(Config):
     sample_frames: Annotated[int, Field(ge=1, le=100_000)] = 49
 
 
-_CLASS = "CogVideoXTransformer3DModel"
+TRANSFORMER = "CogVideoXTransformer3DModel"
+"""Its class in diffusers."""
 _POSITIONS = "patch_embed.pos_embedding"  # a table in some old files; refilm computes it
 
 _OURS = "head_norm_eps"  # written only if it is not diffusers' 1e-5; diffusers then warns about an unknown key
@@ -224,9 +225,9 @@ def frames_of(path: Path) -> int:
 
 
 def _refuse_others(config: dict[str, Any], path: Path) -> None:
-    kind = config.get("_class_name", _CLASS)
-    if kind != _CLASS:
-        raise UserError(f"{path}: is the config of a {kind!r:.60}; refilm supports {_CLASS}")
+    kind = config.get("_class_name", TRANSFORMER)
+    if kind != TRANSFORMER:
+        raise UserError(f"{path}: is the config of a {kind!r:.60}; refilm supports {TRANSFORMER}")
     which = "refilm supports text-to-video models of the first generation, CogVideoX-2B and 5B"
     patch = config.get("patch_size_t")
     if patch is not None or config.get("ofs_embed_dim"):
@@ -245,7 +246,7 @@ def _refuse_others(config: dict[str, Any], path: Path) -> None:
 def config_of(size: TransformerSize, *, frames: int = 49) -> dict[str, Any]:
     """The content of `config.json` for the given sizes."""
     config = {
-        "_class_name": _CLASS,
+        "_class_name": TRANSFORMER,
         **{key: getattr(size, field) for key, field in _SIZES.items()},
         **_FIXED,
         "out_channels": size.channels,

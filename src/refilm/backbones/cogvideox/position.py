@@ -10,7 +10,8 @@ import torch
 from einops import repeat
 from torch import Tensor, nn
 
-from refilm.sizes import Grid, TransformerSize
+from refilm.backbones.cogvideox.sizes import TransformerSize
+from refilm.geometry import Grid
 
 
 def timestep_embedding(timesteps: Tensor, width: int) -> Tensor:

@@ -8,11 +8,12 @@ import torch
 from diffusers import CogVideoXDDIMScheduler, CogVideoXDPMScheduler, CogVideoXTransformer3DModel
 from safetensors.torch import load_file, save_file
 
-from refilm.checkpoints import base_weights, load_schedule, load_transformer, save_schedule, save_transformer
+from refilm.backbones.cogvideox.schedules import load_schedule, save_schedule
+from refilm.backbones.cogvideox.sizes import cogvideox_2b
+from refilm.checkpoints import base_weights, load_transformer, save_transformer
 from refilm.diffusion import scaled_linear
-from refilm.sizes import cogvideox_2b
 
-from ..model.tiny import ROTARY, SINCOS, adapter, transformer
+from ...model.tiny import ROTARY, SINCOS, adapter, transformer
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 INDEX = f"{WEIGHTS}.index.json"
@@ -103,7 +104,7 @@ def test_the_published_config_of_2b(folder):
         "out_channels": 16, "patch_size": 2, "sample_frames": 49, "sample_height": 60, "sample_width": 90,
         "spatial_interpolation_scale": 1.875, "temporal_compression_ratio": 4, "temporal_interpolation_scale": 1.0,
         "text_embed_dim": 4096, "time_embed_dim": 512, "timestep_activation_fn": "silu"}""")
-    from refilm.checkpoints.diffusers_format import size_of
+    from refilm.backbones.cogvideox.diffusers_format import size_of
 
     (folder / "config.json").write_text(json.dumps(published))
     assert size_of(folder / "config.json") == cogvideox_2b()

@@ -1,7 +1,7 @@
-"""Model sizes, and the conversion between pixels, latents and tokens."""
+"""Conversion between pixels, latents and tokens, and the sizes that it depends on; nothing about one model family."""
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal, NamedTuple
+from typing import Annotated, ClassVar, NamedTuple
 
 from pydantic import Field
 
@@ -12,9 +12,9 @@ Layers = Annotated[int, Field(strict=True, ge=1, le=1000)]
 Heads = Annotated[int, Field(strict=True, ge=1, le=1024)]
 Width = Annotated[int, Field(strict=True, ge=1, le=1 << 16)]
 """Number of channels, tokens, or pixels per side."""
-Divisor = Annotated[float, Field(strict=True, gt=0, le=1e6)]
+Patch = Annotated[int, Field(strict=True, ge=1, le=64)]
 Flag = Annotated[bool, Field(strict=True)]
-_STRICT = {"extra": "forbid", "allow_inf_nan": False, "use_attribute_docstrings": True}
+STRICT = {"extra": "forbid", "allow_inf_nan": False, "use_attribute_docstrings": True}
 
 
 class Grid(NamedTuple):
@@ -31,48 +31,27 @@ class Grid(NamedTuple):
 
 
 @dataclass(frozen=True)
-class TransformerSize:
-    """All sizes that determine the weights and the arithmetic of a transformer."""
+class Geometry:
+    """The sizes that all transformers have; each family adds its own."""
 
-    __pydantic_config__: ClassVar = _STRICT
+    __pydantic_config__: ClassVar = STRICT
+    family: ClassVar[str]
+    """Name of the model family, see `refilm.backbones.table`."""
 
     layers: Annotated[Layers, Field(examples=[30])]
     """Number of blocks."""
     heads: Annotated[Heads, Field(examples=[30])]
     """Number of attention heads."""
-    head_dim: Heads = 64
+    head_dim: Heads
     """Channels of an attention head."""
-    channels: Width = 16
+    channels: Width
     """Latent channels."""
-    patch: Annotated[int, Field(strict=True, ge=1, le=64)] = 2
+    patch: Patch
     """A token covers patch x patch latent pixels."""
-    text_dim: Width = 4096
+    text_dim: Width
     """Channels of the text encoder's tokens."""
-    text_length: Width = 226
+    text_length: Width
     """Text tokens per prompt; shorter prompts are padded."""
-    time_dim: Width = 512
-    """Channels of the timestep embedding."""
-    position: Literal["sincos", "rotary"] = "sincos"
-    """A fixed table added to the video tokens (2B), or rotations of queries and keys (5B)."""
-    base_height: Width = 60
-    """Height of the training videos in latent pixels; rotary positions are scaled to it."""
-    base_width: Width = 90
-    """Width of the training videos in latent pixels; rotary positions are scaled to it."""
-    spatial_interpolation: Divisor = 1.875
-    """Divisor of the spatial positions in the table."""
-    temporal_interpolation: Divisor = 1.0
-    """Divisor of the temporal positions in the table."""
-    head_norm_eps: Annotated[float, Field(strict=True, gt=0, le=1)] = 1e-5
-    """Epsilon of the modulated norm in the head: 1e-5 in diffusers, 1e-6 in SAT."""
-
-    def __post_init__(self):
-        name, turned = ("head_dim", self.head_dim) if self.position == "rotary" else ("heads x head_dim", self.width)
-        if turned % 16:  # a quarter encodes time, in pairs of sines and cosines
-            raise UserError(f"{name}: must be a multiple of 16 (received {turned})")
-        if self.width > 1 << 16:
-            raise UserError(f"heads x head_dim: must be at most {1 << 16} (received {self.width})")
-        if min(self.base_height, self.base_width) < self.patch:
-            raise UserError(f"patch: {self.patch} is larger than {self.base_height} x {self.base_width} latents")
 
     @property
     def width(self) -> int:
@@ -95,7 +74,7 @@ class TransformerSize:
 class AdapterSize:
     """All sizes that determine the weights of an adapter: reference attention layers and image projection."""
 
-    __pydantic_config__: ClassVar = _STRICT
+    __pydantic_config__: ClassVar = STRICT
 
     layers: Layers
     heads: Heads
@@ -111,7 +90,7 @@ class AdapterSize:
         return self.heads * self.head_dim
 
     @classmethod
-    def of(cls, size: TransformerSize, *, reference_dim: int = 1024, query_norm: bool = False) -> "AdapterSize":
+    def of(cls, size: Geometry, *, reference_dim: int = 1024, query_norm: bool = False) -> "AdapterSize":
         """The adapter size for a transformer."""
         return cls(size.layers, size.heads, size.head_dim, reference_dim, query_norm)
 
@@ -156,27 +135,3 @@ class Compression:
                 f"for instance height {near[0]}, width {near[1]}"
             )
         return height // self.space, width // self.space
-
-
-def cogvideox_2b() -> TransformerSize:
-    """CogVideoX-2B: 1,693,783,872 parameters."""
-    return TransformerSize(layers=30, heads=30)
-
-
-def cogvideox_5b() -> TransformerSize:
-    """CogVideoX-5B: 5,570,283,072 parameters."""
-    return TransformerSize(layers=42, heads=48, position="rotary")
-
-
-def pocket() -> TransformerSize:
-    """The small model included in refilm: 64 x 64 pixels, 8 x 8 latents."""
-    return TransformerSize(
-        layers=8,
-        heads=3,
-        text_dim=128,
-        text_length=24,
-        time_dim=128,
-        base_height=8,
-        base_width=8,
-        spatial_interpolation=1.0,
-    )
