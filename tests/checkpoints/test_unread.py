@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from refilm.backbones.cogvideox.sizes import pocket
 from refilm.checkpoints import fingerprint, load_encoders
 from refilm.data.encoding import identify
 
@@ -16,7 +17,7 @@ PARTS = {"text": "text_encoder", "image": "image_encoder", "autoencoder": "vae"}
 
 
 def encoders_of(base: Path, dtype: torch.dtype = torch.float32):
-    return load_encoders(base, text_length=24, device=torch.device("cpu"), dtype=dtype)
+    return load_encoders(base, pocket(), device=torch.device("cpu"), dtype=dtype)
 
 
 @pytest.fixture

@@ -68,7 +68,7 @@ def test_it_exists(name, tmp_path):
         "Pipeline.run",
         "schedule.clean(noisy, velocity, timesteps, more)",
         "refilm.load(..., memory='tiny')",
-        "sizes.cogvideox_9b()",
+        "backbones.cogvideox.sizes.cogvideox_9b()",
     ],
 )
 def test_what_does_not_exist_is_noticed(name, tmp_path):

@@ -31,7 +31,7 @@ class Transformer(Backbone):
         self.text_embedding = nn.Linear(size.text_dim, size.width)
         self.position = SincosPosition(size) if size.position == "sincos" else RotaryPosition(size)
         self.time_embedding = TimeEmbedding(size.width, size.time_dim)
-        self.trunk = Trunk(CogVideoXBlock(size) for _ in range(size.layers))
+        self.trunk = Trunk(TransformerBlock(size) for _ in range(size.layers))
         self.head = Head(size)
 
     def forward(
@@ -96,7 +96,7 @@ class TimeEmbedding(nn.Module):
         return self.out(F.silu(self.hidden(sinusoids)))
 
 
-class CogVideoXBlock(Block):
+class TransformerBlock(Block):
     """Joint attention over text and video, reference attention on the video, MLP; time modulates and gates them."""
 
     def __init__(self, size: TransformerSize):
