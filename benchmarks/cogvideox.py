@@ -23,10 +23,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from training_gpu import CLIPS, write_cache
 from transformers import CLIPConfig, CLIPModel, CLIPVisionConfig, CLIPVisionModel, T5Config, T5EncoderModel
 
-from refilm import sizes
+from refilm.backbones.cogvideox import sizes
 from refilm.backbones.cogvideox.autoencoder import Autoencoder
-from refilm.model import Adapter, Transformer
-from refilm.sizes import AdapterSize
+from refilm.backbones.cogvideox.transformer import Transformer
+from refilm.geometry import AdapterSize
+from refilm.model import Adapter
 from refilm.training.engine.optimizers import OptimizerSettings
 from refilm.training.engine.parameters import state_bytes, weight_bytes
 
