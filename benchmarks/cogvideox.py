@@ -141,7 +141,8 @@ def forward_tflop() -> dict[str, float]:
         text, reference = torch.empty(1, size.text_length, size.text_dim), torch.empty(1, 257, 1024)
 
         def run(frames: int) -> None:
-            transformer(torch.empty(1, frames, size.channels, *LATENTS[1:]), torch.zeros(1), text, reference)
+            latents = torch.empty(1, frames, size.channels, *LATENTS[1:])
+            transformer(latents, torch.zeros(1), text, adapter.references(reference))
 
         return {name: flops(partial(run, frames)) for name, frames in {"still": 1, "clip": LATENTS[0]}.items()}
 

@@ -257,7 +257,8 @@ def plain_model(transformer: nn.Module, adapter: Adapter | None) -> tuple[nn.Mod
     adapter.attach(transformer)  # pyright: ignore[reportArgumentType]
 
     def predict(noisy: Tensor, batch: Batch) -> Tensor:
-        return transformer(noisy, batch.timesteps, batch.text, batch.reference, reference_scale=batch.reference_scale)
+        references = adapter.references(batch.reference, scale=batch.reference_scale)
+        return transformer(noisy, batch.timesteps, batch.text, references)
 
     return adapter, predict
 

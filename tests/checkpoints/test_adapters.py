@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from refilm.checkpoints import fingerprint, load_adapter, read_card, save_adapter
 from refilm.model import Adapter
 
-from ..model.tiny import ROTARY, SINCOS, adapter, inputs, transformer
+from ..model.tiny import ROTARY, SINCOS, adapter, conditioned, transformer
 
 CARD, WEIGHTS, KEY = "adapter.json", "adapter.safetensors", "layers.1.key_value.weight"
 BASE = "0123456789abcdef"
@@ -45,7 +45,7 @@ def test_the_same_adapter_comes_back(tmp_path, size, options):
     model, made = transformer(size), adapter(size, **options)
     base = fingerprint(model)
     made.attach(model)
-    given = inputs(size)
+    given = conditioned(made, size)
     seen = model(*given)
     facts = {"steps": 3, "recipe": {"lr": 1e-4, "names": ["a", None]}, "psnr": math.inf}
     save(made, tmp_path / "a", base_fingerprint=base, facts=facts, image_encoder="clip", dtype=None)

@@ -44,6 +44,16 @@ def test_the_video_is_the_librarys(generate, fox, tiny_base):
     assert np.array_equal(np.stack(frames), video.frames)
 
 
+def test_prompt_and_reference_have_scales_of_their_own(generate, fox):
+    def frames(name, *scales):
+        generate("--reference", fox, "-o", f"{name}.png", "--seed", 3, "--guidance", 2, *scales)
+        return np.stack([np.asarray(Image.open(f"{name}-{n:03}.png")) for n in range(17)]).astype(int)
+
+    together = frames("together")
+    assert np.abs(frames("same", "--reference-guidance", 2) - together).max() <= 1
+    assert np.abs(frames("other", "--reference-guidance", 6) - together).max() > 8
+
+
 def test_a_random_seed_is_printed_and_reproduces_the_video(generate):
     seed = re.search(r"seed (\d+),", generate("-o", "one.png", "--frames", 1))
     generate("-o", "two.png", "--frames", 1, "--seed", seed[1])

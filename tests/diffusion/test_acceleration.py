@@ -1,28 +1,32 @@
 """The step cache on a complete tiny transformer."""
 
+from typing import get_args
+
 import pytest
 import torch
 
 from refilm.diffusion import Condition, StepCache, constant, gaussian, guided, run, scaled_linear
-from refilm.model import Trunk, swapped
+from refilm.model import Branch, References, Row, Trunk, swapped
 
 from ..model.tiny import adapter, inputs, transformer
+
+ADAPTER = adapter().requires_grad_(False)
 
 
 @pytest.fixture(scope="module")
 def model():
     made = transformer()
-    adapter().attach(made)
+    ADAPTER.attach(made)
     return made.requires_grad_(False)
 
 
 def sample(model, cache, seeds=(1,), steps=8):
     """The final latents of a batch of videos with guidance."""
     _, _, text, reference = inputs(batch=max(seeds) + 1)
-    text, reference = text[list(seeds)], reference[list(seeds)]
-    nothing = Condition(torch.zeros_like(text), torch.zeros_like(reference))
+    text, references = text[list(seeds)], ADAPTER.references(reference[list(seeds)])
+    nothing = Condition(torch.zeros_like(text), References(torch.zeros_like(references.tokens)))
     draw = gaussian((len(seeds), 3, 16, 8, 12), [torch.Generator().manual_seed(seed) for seed in seeds])
-    predict = guided(model, Condition(text, reference), unconditional=nothing, guidance=constant(3.0))
+    predict = guided(model, Condition(text, references), unconditional=nothing, guidance=constant(3.0))
     with swapped(model, Trunk, wrap_blocks=lambda _: cache):
         *_, last = run("ddim", predict, schedule=scaled_linear(), steps=steps, draw=draw)
     return last.latents
@@ -47,13 +51,19 @@ def test_a_higher_threshold_skips_more_and_strays_further(model):
 def test_branches_share_nothing_and_reuse_what_was_added(model):
     latents, timestep, text, reference = inputs()
     later = latents + 0.01 * inputs(seed=5)[0]
-    branches = [(text, reference), (text, None), (text, reference.flip(0)), (text.flip(0), reference)]
+    conditions = [(text, ADAPTER.references(reference)), (text, None), (torch.zeros_like(text), None)]
+    branches = dict(zip(get_args(Branch), conditions, strict=True))
+
+    def run_as(branch, latents):
+        rows = [Row(branch, sample) for sample in range(2)]
+        return model(latents, timestep, *branches[branch], rows=rows)
+
     cache = StepCache(0.1)
     with swapped(model, Trunk, wrap_blocks=lambda _: cache):
-        first = [model(latents, timestep, *condition) for condition in branches]
-        again = [model(later, timestep, *condition) for condition in branches]
-    assert (cache.calls, cache.skipped) == (16, 8)
-    for condition, out, reused in zip(branches, first, again, strict=True):
+        first = [run_as(branch, latents) for branch in branches]
+        again = [run_as(branch, later) for branch in branches]
+    assert (cache.calls, cache.skipped) == (12, 6)
+    for condition, out, reused in zip(branches.values(), first, again, strict=True):
         assert torch.equal(out, model(latents, timestep, *condition))
         added = adds(model, latents, timestep, condition)
         with swapped(model, Trunk, wrap_blocks=lambda _, added=added: added):
@@ -82,7 +92,8 @@ def test_videos_side_by_side_skip_each_by_itself(model):
     def all_three(rows):
         cache = StepCache(0.1)
         with swapped(model, Trunk, wrap_blocks=lambda _: cache):
-            outs = [model(x[rows], timestep[rows], text[rows], reference[rows]) for x in (latents, later, last)]
+            given = timestep[rows], text[rows], ADAPTER.references(reference[rows])
+            outs = [model(x[rows], *given) for x in (latents, later, last)]
         return torch.stack(outs, dim=1), cache.skipped
 
     together, skipped = all_three([0, 1])

@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from refilm.diffusion import Condition, by_timestep, constant, guided, rising
+from refilm.model import References
 
 LATENTS = torch.randn(2, 2, 4, 2, 2)
 
@@ -12,18 +13,20 @@ class Toy:
     """Velocity = latents + text + reference + timestep; every call is recorded."""
 
     def __init__(self):
-        self.calls = []
+        self.calls, self.rows = [], []
 
-    def __call__(self, latents, timesteps, text, reference):
-        self.calls.append((len(latents), reference is not None))
+    def __call__(self, latents, timesteps, text, references, *, rows):
+        assert len(rows) == len(latents)
+        self.calls.append((len(latents), references is not None))
+        self.rows.append(rows)
         total = text.mean((1, 2)) + timesteps / 1000
-        total = total if reference is None else total + reference.mean((1, 2))
+        total = total if references is None else total + references.tokens.mean((1, 2, 3))
         return latents + total.view(-1, 1, 1, 1, 1)
 
 
 def condition(text, reference=None):
-    tokens = None if reference is None else torch.full((1, 5, 6), float(reference))
-    return Condition(torch.full((1, 3, 4), float(text)), tokens)
+    references = None if reference is None else References(torch.full((1, 1, 5, 6), float(reference)))
+    return Condition(torch.full((1, 3, 4), float(text)), references)
 
 
 @pytest.mark.parametrize(
@@ -46,6 +49,15 @@ def test_what_is_added_and_how_it_is_batched(empty, likeness, expected, calls):
     )
     torch.testing.assert_close(predict(LATENTS, 500, 0.5), LATENTS + 0.5 + expected, rtol=0, atol=1e-4)
     assert model.calls == calls
+
+
+def test_every_row_is_named_by_its_branch_and_sample():
+    model = Toy()
+    guidance = {"guidance": constant(4.0), "reference_guidance": constant(2.0)}
+    guided(model, condition(1, 10), unconditional=condition(0), **guidance)(LATENTS, 500, 0.5)
+    without, conditional = model.rows
+    assert without == (("unconditional", 0), ("unconditional", 1), ("text only", 0), ("text only", 1))
+    assert conditional == (("conditional", 0), ("conditional", 1))
 
 
 @given(scale=st.floats(-2, 12))

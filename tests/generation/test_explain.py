@@ -47,8 +47,8 @@ def test_recording_leaves_the_video_unchanged_and_sees_the_conditional_branch(pi
     watched = generated(pipeline, image, maps, count=2, sampler=sampler)
     assert torch.equal(watched, generated(pipeline, image, count=2, sampler=sampler))
     seen = maps.blocks()
-    assert seen.shape == (2, 2, 5 * 4 * 4, 65)  # blocks, videos, video tokens, reference tokens
-    torch.testing.assert_close(seen.sum(dim=-1), torch.ones(2, 2, 80))
+    assert seen.shape == (2, 2, 1, 5 * 4 * 4, 65)  # blocks, videos, subjects, video tokens, reference tokens
+    torch.testing.assert_close(seen.sum(dim=-1), torch.ones(2, 2, 1, 80))
     assert seen.std(dim=-1).min() > 1e-4  # attention to zeros would be uniform
     generated(pipeline, image, some, count=2, sampler=sampler)
     assert not torch.equal(some.blocks(), seen)
@@ -122,11 +122,11 @@ def test_attention_covers_the_patches_without_the_class_token(pipeline, image):
     """Video token n attends to patch 3 n of 64, and twice as much to the class token, which has no position."""
     video = Video(np.zeros((17, 32, 32, 3), np.uint8), 8.0)
     places = 3 * torch.arange(80) % 64
-    weights = torch.zeros(1, 80, 65)
+    weights = torch.zeros(1, 80, 65)  # of one subject
     weights[0, :, 0] = 2 / 3
     weights[0, torch.arange(80), 1 + places] = 1 / 3
     maps = AttentionMaps()
-    maps._sums, maps._counts = {0: weights}, {0: 1}
+    maps._sums, maps._counts = {(0, 0): weights}, {(0, 0): 1}
     attention = pipeline.explain(maps, video, image).attention
     for t, y, x in ((0, 0, 0), (0, 0, 1), (0, 3, 2), (4, 3, 3)):
         place = int(places[16 * t + 4 * y + x])

@@ -5,15 +5,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import nn
 
 import refilm
 from refilm.backbones.cogvideox.attention import JointAttention
-from refilm.backbones.cogvideox.transformer import Transformer
 from refilm.data import critters
 from refilm.diffusion import GUIDANCE_SCHEDULES, SAMPLERS, Condition, by_timestep, gaussian, guided, run
 from refilm.generation import Pipeline, request
-from refilm.model import KERNELS, ReferenceAttention, eager, fused, swapped
+from refilm.model import KERNELS, ReferenceAttention, References, eager, fused
 
 
 @pytest.fixture(scope="module")
@@ -70,12 +68,12 @@ def test_sat_is_the_research_code_with_zeros_after_the_projection(pipeline, imag
     *_, last = pipeline.sample([PROMPT], [image], seeds=[7], request=asked)
 
     text, transformer = pipeline.base.encoders.text, pipeline.base.transformer
-    reference = pipeline.adapter.projection(pipeline.encode_references([image]))
-    nothing = Condition(text.dropped(1), torch.zeros_like(reference))
+    references = pipeline.adapter.references(pipeline.encode_references([image]))
+    nothing = Condition(text.dropped(1), References(torch.zeros_like(references.tokens)))
     shape = (1, *asked.latent_shape(transformer.size.channels, pipeline.base.compression))
-    predict = guided(transformer, Condition(text([PROMPT]), reference), unconditional=nothing, guidance=by_timestep(3))
+    predict = guided(transformer, Condition(text([PROMPT]), references), unconditional=nothing, guidance=by_timestep(3))
     draw = gaussian(shape, torch.Generator().manual_seed(7))
-    with torch.no_grad(), swapped(transformer, Transformer, reference_projection=lambda _: nn.Identity()):
+    with torch.no_grad():
         *_, expected = run("sat", predict, schedule=pipeline.base.schedule, steps=3, draw=draw)
     torch.testing.assert_close(last.latents, expected.latents, rtol=0, atol=1e-5)
     *_, other = pipeline.sample([PROMPT], [image], seeds=[7], request=asked.model_copy(update={"sampler": "ddim"}))

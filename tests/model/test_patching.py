@@ -7,13 +7,14 @@ from torch import nn
 from refilm.backbones.cogvideox.attention import JointAttention
 from refilm.model import ReferenceAttention, eager, fused, swapped
 
-from .tiny import ROTARY, SINCOS, adapter, inputs, transformer
+from .tiny import ROTARY, SINCOS, adapter, conditioned, inputs, transformer
 
 
 @pytest.mark.parametrize("size", [SINCOS, ROTARY])
 def test_eager_is_fused(size):
-    model, given = transformer(size), inputs(size)
-    adapter(size).attach(model)
+    model, trained = transformer(size), adapter(size)
+    given = conditioned(trained, size)
+    trained.attach(model)
     quick = model(*given)
     with (
         swapped(model, JointAttention, kernel=lambda _: eager),

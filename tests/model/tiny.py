@@ -42,7 +42,7 @@ def adapter(size=SINCOS, *, trained=True, **options):
 
 
 def inputs(size=SINCOS, *, batch=2, frames=3, height=8, width=12, seed=2):
-    """Latents, timestep, text and reference."""
+    """Latents, timestep, text and the image encoder's tokens."""
     draw = torch.Generator().manual_seed(seed)
     return (
         torch.randn(batch, frames, size.channels, height, width, generator=draw),
@@ -50,3 +50,9 @@ def inputs(size=SINCOS, *, batch=2, frames=3, height=8, width=12, seed=2):
         torch.randn(batch, size.text_length, size.text_dim, generator=draw),
         torch.randn(batch, 6, REFERENCE_DIM, generator=draw),
     )
+
+
+def conditioned(adapter, size=SINCOS, *, scale=1.0, **options):
+    """Latents, timestep, text and the references that an adapter makes of the tokens."""
+    *rest, tokens = inputs(size, **options)
+    return (*rest, adapter.references(tokens, scale=scale))

@@ -11,10 +11,11 @@ from .test_transformer import model
 @pytest.mark.parametrize("steps", [5, 10])
 def test_sat(steps):
     theirs = fixture(f"sampler_{steps}")
-    given = Condition(theirs["cond_context"], theirs["cond_ref_image"])
+    denoiser = model()
+    given = Condition(theirs["cond_context"], denoiser.references(theirs["cond_ref_image"]))
     draws = iter([theirs["start"], *theirs["draws"]])
     count = 0
-    for step in denoise("sat", model(), given, schedule=scaled_linear(), steps=steps, draw=lambda: next(draws)):
+    for step in denoise("sat", denoiser, given, schedule=scaled_linear(), steps=steps, draw=lambda: next(draws)):
         close(step.clean, theirs[f"denoised_step{step.index}"], 5e-4)
         close(step.latents, theirs[f"x_after_step{step.index}"], 5e-4)
         count += 1

@@ -65,8 +65,9 @@ FORWARDS = [
 def test_forward(out, frames, reference, scale):
     given = fixture("forward")
     given["zeros"] = torch.zeros_like(given["ref_image"])
-    image = None if reference is None else given[reference]
-    ours = model()(given["x"][:, :frames], given["timesteps"], given["context"], image, reference_scale=scale)
+    denoiser = model()
+    references = None if reference is None else denoiser.references(given[reference], scale=scale)
+    ours = denoiser(given["x"][:, :frames], given["timesteps"], given["context"], references)
     close(ours, given[out], 5e-5)
 
 
@@ -89,7 +90,8 @@ def test_epsilons(probe):
 
 
 def test_every_step_on_the_way():
-    given, tiny, seen = fixture("forward"), model().transformer, {}
+    given, denoiser, seen = fixture("forward"), model(), {}
+    tiny = denoiser.transformer
     blocks, head = tiny.trunk.blocks, tiny.head
     watched = {
         "emb": tiny.time_embedding,
@@ -113,7 +115,7 @@ def test_every_step_on_the_way():
     for name, module in watched.items():
         module.register_forward_hook(partial(keep, name))
     tiny.trunk.register_forward_pre_hook(lambda module, inputs: seen.update(embedded_plus_pos=inputs[0]))
-    tiny(given["x"], given["timesteps"], given["context"], given["ref_image"])
+    denoiser(given["x"], given["timesteps"], given["context"], given["ref_image"])
     assert set(seen) == {name.removeprefix("inter.") for name in given if name.startswith("inter.")}
     for name, ours in seen.items():
         close(ours.reshape(given[f"inter.{name}"].shape), given[f"inter.{name}"], 5e-5)

@@ -85,10 +85,10 @@ def inputs(transformer):
 
 
 @torch.no_grad()
-def said(transformer, *, bare: bool = False):
+def said(transformer, adapter=None):
     use_eager_attention(transformer)  # as in training
     *given, reference = inputs(transformer)
-    return transformer(*given, None if bare else reference)
+    return transformer(*given, None if adapter is None else adapter.references(reference))
 
 
 @torch.no_grad()
@@ -105,7 +105,7 @@ def test_low_rank_changes_come_back_with_the_adapter(trained, tiny_base):
     assert rows["LoRA"].trains
     assert not rows["transformer"].trains
     base = load_base(tiny_base, device="cpu", dtype="float32")
-    before = said(base.transformer, bare=True)
+    before = said(base.transformer)
     assert fingerprint(task.transformer) == base.fingerprint()
     weights = load_file(out / "lora.safetensors")
     assert weights["trunk.blocks.1.mlp.2.lora_A.weight"].shape == (4, 4 * base.size.width)
@@ -114,10 +114,10 @@ def test_low_rank_changes_come_back_with_the_adapter(trained, tiny_base):
     loaded = load_adapter(out, dtype=torch.float32, base_fingerprint=base.fingerprint())
     base.attach(loaded)
     stored(task.module)
-    assert torch.equal(said(base.transformer), said(task.transformer))
-    assert not torch.equal(said(base.transformer, bare=True), before)
+    assert torch.equal(said(base.transformer, base.attached), said(task.transformer, task.adapter))
+    assert not torch.equal(said(base.transformer), before)
     base.detach()
-    assert torch.equal(said(base.transformer, bare=True), before)
+    assert torch.equal(said(base.transformer), before)
     assert not any("lora" in name for name, _ in base.transformer.named_parameters())
 
 
@@ -139,7 +139,7 @@ def test_an_adapter_starts_from_another(trained, tiny_base, tmp_path):
     base = load_base(tiny_base, device="cpu", dtype="float32")
     base.attach(load_adapter(first, dtype=torch.float32))
     begun = read_recipe(tmp_path / "recipe.toml", onward).task()
-    assert torch.equal(said(begun.transformer), said(base.transformer))
+    assert torch.equal(said(begun.transformer, begun.adapter), said(base.transformer, base.attached))
 
     _, second = trained(lora, **onward)
     for file in ("adapter.safetensors", "lora.safetensors"):
@@ -157,13 +157,13 @@ def test_a_transformer_starts_from_another(tiny_base, cache, tmp_path):
     for _ in recipe.prepare():
         pass
     task = recipe.task()
-    assert torch.equal(said(task.transformer, bare=True), said(begun.transformer, bare=True))
+    assert torch.equal(said(task.transformer), said(begun.transformer))
     for _ in fit(task, recipe.loop, tmp_path / "run"):
         pass
     recipe.deliver(task, {})
     stored(task.module)
     onward = load_base(tmp_path / "base", device="cpu", dtype="float32")
-    assert torch.equal(said(onward.transformer, bare=True), said(task.transformer, bare=True))
+    assert torch.equal(said(onward.transformer), said(task.transformer))
     assert onward.fingerprint() != begun.fingerprint()
 
     with pytest.raises(ValueError, match=r"init_from: \S+ has size\.layers = 2, this recipe 3"):
@@ -204,7 +204,8 @@ def test_training_can_start_from_the_pocket_adapter(cache, tmp_path):
         pass
     base = load_base("pocket", device="cpu", dtype="float32")
     base.attach(load_adapter(POCKET / "adapter", dtype=torch.float32))
-    assert torch.equal(said(recipe.task().transformer), said(base.transformer))
+    task = recipe.task()
+    assert torch.equal(said(task.transformer, task.adapter), said(base.transformer, base.attached))
 
 
 def test_a_layer_that_is_not_there_is_refused(trained):
@@ -225,7 +226,7 @@ def test_all_of_a_model_is_delivered_as_a_base_with_its_adapter(trained, tiny_ba
     assert all(moved)
     base.attach(load_adapter(out / "adapter", dtype=torch.float32, base_fingerprint=base.fingerprint()))
     stored(task.module)
-    assert torch.equal(said(base.transformer), said(task.transformer))
+    assert torch.equal(said(base.transformer, base.attached), said(task.transformer, task.adapter))
     assert refilm.load(out, device="cpu").generate("a critter", fox, seed=1).frames.shape == (17, 32, 32, 3)
 
 
@@ -261,8 +262,8 @@ def test_an_adapter_is_used_with_the_hidden_state_of_its_training(trained, tiny_
     pipeline = refilm.load(tiny_base, adapter=out, dtype="float32")
     tokens, encoder = pipeline.encode_references([image]), pipeline.base.encoders.image
     with torch.no_grad():
-        states = encoder.model(encoder.pixels([image]), output_hidden_states=True).hidden_states
-    assert torch.equal(tokens, states[place])
+        expected = encoder.model(encoder.pixels([image]), skipped=-1 - place)
+    assert torch.equal(tokens, expected)
     assert torch.allclose(task.train[0].references[0, 0].float(), tokens[0], atol=2e-3, rtol=2e-3)  # kept in half
     with pytest.raises(
         ValueError, match=r"its references come from other encoders .* the recipe's --base and --hidden-state"

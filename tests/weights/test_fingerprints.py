@@ -1,11 +1,12 @@
 """Fingerprints: independent of storage and adapters, and different for other models."""
 
 from dataclasses import replace
+from typing import ClassVar
 
 import torch
 
 from refilm.backbones.cogvideox.transformer import Transformer
-from refilm.checkpoints import base_weights, fingerprint, load_transformer, save_transformer
+from refilm.checkpoints import base_weights, fingerprint, load_base, load_transformer, read_card, save_transformer
 
 from ..model.tiny import ROTARY, SINCOS, adapter, transformer, wild
 
@@ -73,3 +74,25 @@ def test_every_sampled_value_counts():
             assert fingerprint(model) != before, (name, index)
             values[index] *= -1
     assert fingerprint(model) == before
+
+
+def test_a_renamed_module_keeps_the_fingerprint():
+    class Renamed(Transformer):
+        CANONICAL: ClassVar = {"final.": "head."}
+
+        def __init__(self, size):
+            super().__init__(size)
+            self.final = self.head
+            del self.head
+
+    model = transformer()
+    renamed = Renamed(SINCOS)
+    renamed.load_state_dict({name.replace("head.", "final."): w for name, w in model.state_dict().items()})
+    assert fingerprint(renamed) == fingerprint(model)
+    Renamed.CANONICAL = {}
+    assert fingerprint(renamed) != fingerprint(model)
+
+
+def test_the_shipped_adapter_still_fits_its_base():
+    """Its adapter.json was written by 0.1: the names in fingerprints must never change."""
+    assert read_card("pocket").base_fingerprint == load_base("pocket", device="cpu", dtype="float32").fingerprint()

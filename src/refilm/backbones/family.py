@@ -101,6 +101,7 @@ class NativeFile(Protocol):
         ...
 
 
+@runtime_checkable
 class NativeFormat(Protocol):
     """A family's own format of checkpoints, other than diffusers' layout."""
 

@@ -4,11 +4,12 @@ It is meant for research and comparisons. The samplers of `refilm.diffusion` acc
 they accept any such callable.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from refilm.arguments import checked
 from refilm.backbones import Family, families, family_in, family_of, native_family
@@ -17,7 +18,7 @@ from refilm.checkpoints.bases import choose_device, choose_dtype
 from refilm.checkpoints.sources import located
 from refilm.errors import UserError
 from refilm.geometry import Geometry
-from refilm.model import Adapter, Backbone, swapped
+from refilm.model import Adapter, Backbone, References, Row
 from refilm.weights.fingerprints import fingerprint
 
 
@@ -39,39 +40,46 @@ class Denoiser:
         latents: Tensor,
         timesteps: Tensor,
         text: Tensor,
-        reference: Tensor | None = None,
+        references: Tensor | References | None = None,
         *,
-        reference_scale: Tensor | float = 1.0,
-        projected: bool = False,
+        rows: Sequence[Row] | None = None,
     ) -> Tensor:
-        """The velocity of noisy latents. Inputs are moved to the model's device and dtype.
+        """The velocity of noisy latents, (B, T, C, h, w). Inputs are moved to the model's device and dtype.
 
         Args:
             latents: (B, T, C, h, w).
             timesteps: (B,), 0..999.
             text: (B, S, text_dim); zeros for samples whose text is dropped.
-            reference: (B, M, E), the input of the image projection; or (B, M, D), already projected, if the file has
-                no projection. None disables the reference attention, which differs from zeros.
-            reference_scale: factor on the output of the reference attention; (B,) sets it per sample.
-            projected: the reference is already projected. Projected zeros are the image-free branch of SAT.
-
-        Returns:
-            (B, T, C, h, w).
+            references: from `references`; or the image encoder's tokens, (B, M, E), with a scale of 1. None disables
+                the reference attention, which differs from zeros.
+            rows: the branch of guidance and the sample of each row.
 
         Raises:
-            UserError: a reference was given without an adapter, or the latents do not fit the patch size.
+            UserError: references were given without an adapter, or the latents do not fit the patch size.
         """
+        if isinstance(references, Tensor):
+            references = self.references(references)
         place = {"device": self.transformer.device, "dtype": self.transformer.dtype}
-        projection = self.transformer.reference_projection
-        through = nn.Identity() if projected and projection is not None else projection
-        with swapped(self.transformer, Backbone, reference_projection=lambda _: through):
-            return self.transformer(
-                latents.to(**place),
-                timesteps.to(self.transformer.device),
-                text.to(**place),
-                None if reference is None else reference.to(**place),
-                reference_scale=reference_scale,
-            )
+        timesteps = timesteps.to(self.transformer.device)
+        return self.transformer(latents.to(**place), timesteps, text.to(**place), references, rows=rows)
+
+    def references(self, tokens: Tensor, *, scale: Tensor | float = 1.0, projected: bool = False) -> References:
+        """The references that the transformer reads, of one subject per sample.
+
+        Args:
+            tokens: (B, M, E), the input of the image projection; or (B, M, D), already projected.
+            scale: factor on the output of the reference attention; (B,) sets it per sample.
+            projected: the tokens are already projected. Projected zeros are the image-free branch of SAT.
+
+        Raises:
+            UserError: there is no adapter.
+        """
+        if self.adapter is None:
+            raise UserError("a reference was given, but no adapter is attached to this transformer")
+        tokens = tokens.to(self.transformer.device, self.transformer.dtype)
+        if not projected:
+            return self.adapter.references(tokens, scale=scale)
+        return References(tokens[:, None], scale=scale[:, None] if isinstance(scale, Tensor) else scale)
 
 
 @checked

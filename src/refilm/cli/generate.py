@@ -40,6 +40,7 @@ def generate(
     seed: Seed = None,
     steps: Annotated[int | None, setting("steps")] = None,
     guidance: Annotated[float | None, setting("guidance")] = None,
+    reference_guidance: Annotated[float | None, setting("reference_guidance")] = None,
     guidance_schedule: Annotated[GuidanceScheduleName | None, setting("guidance_schedule")] = None,
     negative_prompt: Annotated[str | None, setting("negative_prompt")] = None,
     reference_scale: Annotated[float | None, setting("reference_scale")] = None,
@@ -108,6 +109,7 @@ def generate(
     request = pipeline.request(
         steps=steps,
         guidance=guidance,
+        reference_guidance=reference_guidance,
         guidance_schedule=guidance_schedule,
         negative_prompt=negative_prompt,
         reference_scale=reference_scale,

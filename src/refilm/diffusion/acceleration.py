@@ -12,9 +12,7 @@ from torch import Tensor
 
 from refilm.arguments import checked
 from refilm.errors import UserError
-from refilm.model import Conditioning
-
-BRANCHES = 4  # more than guidance has; each cached branch takes as much memory as the tokens
+from refilm.model import Conditioning, Row
 
 
 class StepCache:
@@ -25,9 +23,9 @@ class StepCache:
     tokens are compared without timestep modulation and without a polynomial fitted to the model, so the best
     threshold has to be found by experiment.
 
-    Every sample has its own sum, so that a video does not depend on the rest of the batch. Guidance branches are cached
-    separately; a branch is identified by its text and reference tokens, which are constant during a run. Use one cache
-    per run, or call `reset` between runs.
+    Every sample has its own sum, so that a video does not depend on the rest of the batch. Batches are told apart by
+    what their rows are, the branches of guidance and the samples; each takes as much memory as its tokens. Use one
+    cache per run, or call `reset` between runs.
 
     Args:
         threshold: sum of relative changes below which the trunk is skipped. 0 disables the cache; at 0.2 the trunk is
@@ -47,52 +45,40 @@ class StepCache:
     def reset(self) -> None:
         """Clear the cache and its counters."""
         self.calls, self.skipped = 0, 0
-        self._branches: list[_Branch] = []
+        self._batches: dict[tuple[Row, ...], _Batch] = {}
 
     def __call__(self, run: Callable[[Tensor, Conditioning], Tensor], x: Tensor, conditioning: Conditioning) -> Tensor:
         """For use as `trunk.wrap_blocks`: (B, L, D) -> (B, L, D)."""
         self.calls += len(x)
-        text, video = x[:, : conditioning.text_length], x[:, conditioning.text_length :]
-        branch = self._find(text, conditioning.reference)
-        if branch is None:
+        video, batch = x[:, conditioning.text_length :], self._batches.get(conditioning.rows)
+        if batch is None:
             out = run(x, conditioning)
-            fresh = _Branch(text.clone(), conditioning.reference, video, video.new_zeros(len(x)).float(), out - x)
-            self._branches = [*self._branches[1 - BRANCHES :], fresh]
+            self._batches[conditioning.rows] = _Batch(video, video.new_zeros(len(x)).float(), out - x)
             return out
-        runs = branch.must_run(video, self.threshold)
+        runs = batch.must_run(video, self.threshold)
         count = int(runs.sum())
         self.skipped += len(x) - count
         if count == len(x):
             out = run(x, conditioning)
-            branch.added = out - x
+            batch.added = out - x
             return out
-        out = x + branch.added
+        out = x + batch.added
         if count:
-            out[runs] = run(x[runs], conditioning.rows(runs))
-            branch.added[runs] = out[runs] - x[runs]
+            out[runs] = run(x[runs], conditioning.select(runs))
+            batch.added[runs] = out[runs] - x[runs]
         return out
-
-    def _find(self, text: Tensor, reference: Tensor | None) -> "_Branch | None":
-        return next((branch for branch in self._branches if branch.matches(text, reference)), None)
 
 
 @dataclass(eq=False)
-class _Branch:
-    text: Tensor
-    """(B, S, D), the same at every step."""
-    reference: Tensor | None
-    """(B, M, D), the same at every step."""
+class _Batch:
+    """The state of rows that run together."""
+
     video: Tensor
     """(B, N, D) at the last step."""
     moved: Tensor
     """Accumulated change of each sample's video since its last run: (B,) float32."""
     added: Tensor
     """Residual of the trunk at the last run: (B, L, D)."""
-
-    def matches(self, text: Tensor, reference: Tensor | None) -> bool:
-        if reference is None or self.reference is None:
-            return reference is self.reference and torch.equal(text, self.text)
-        return torch.equal(text, self.text) and torch.equal(reference, self.reference)
 
     def must_run(self, video: Tensor, threshold: float) -> Tensor:
         """Which samples have changed too much, (B,) bool; their sums are reset."""

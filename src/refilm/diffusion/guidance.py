@@ -8,12 +8,13 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 from refilm.arguments import checked
+from refilm.model import Branch, References, Row
 
 Predict = Callable[[Tensor, int, float], Tensor]
 """The function a sampler calls: (latents, timestep, fraction of the steps done) -> velocity after guidance."""
@@ -23,10 +24,19 @@ GuidanceScale = Callable[[float, int], float]
 
 
 class Model(Protocol):
-    """A video model as used by guidance. With `reference` None there is no reference attention."""
+    """A video model as used by guidance. With `references` None there is no reference attention."""
 
-    def __call__(self, latents: Tensor, timesteps: Tensor, text: Tensor, reference: Tensor | None, /) -> Tensor:
-        """(B, T, C, H, W), (B,), (B, L, D), (B, N, E) -> velocity (B, T, C, H, W)."""
+    def __call__(
+        self,
+        latents: Tensor,
+        timesteps: Tensor,
+        text: Tensor,
+        references: References | None,
+        /,
+        *,
+        rows: Sequence[Row] | None = None,
+    ) -> Tensor:
+        """(B, T, C, H, W), (B,), (B, L, D) -> velocity (B, T, C, H, W); `rows` names what each row of the batch is."""
         ...
 
 
@@ -36,8 +46,8 @@ class Condition:
 
     text: Tensor
     """The prompt's embedding, (B or 1, L, D)."""
-    reference: Tensor | None = None
-    """The reference image's tokens, (B or 1, N, E)."""
+    references: References | None = None
+    """The projected references, of one row or one row per sample."""
 
 
 @checked
@@ -89,46 +99,58 @@ def guided(
     sizes run as one batch, unconditional first; a condition without a reference runs separately.
 
     Args:
-        model: (latents, timesteps, text, reference) -> velocity; it receives the latents in the dtype of sampling.
+        model: (latents, timesteps, text, references) -> velocity; it receives the latents in the dtype of sampling.
         conditional: the prompt and the image.
         unconditional: the condition that replaces them when dropped.
         guidance: the scale of text and image together, or of the text if `reference_guidance` is given.
         reference_guidance: the scale of the image.
     """
-    text_only = Condition(conditional.text, unconditional.reference)
+    text_only = Condition(conditional.text, unconditional.references)
 
     def predict(latents: Tensor, timestep: int, fraction: float) -> Tensor:
         scale = guidance(fraction, timestep)
         if reference_guidance is None:
-            branches = [(unconditional, 1 - scale), (conditional, scale)]
+            parts = [_Part("unconditional", unconditional, 1 - scale), _Part("conditional", conditional, scale)]
         else:
             likeness = reference_guidance(fraction, timestep)
-            branches = [(unconditional, 1 - scale), (text_only, scale - likeness), (conditional, likeness)]
-        return _weighted_sum(model, latents, timestep, [branch for branch in branches if branch[1]])
+            parts = [
+                _Part("unconditional", unconditional, 1 - scale),
+                _Part("text only", text_only, scale - likeness),
+                _Part("conditional", conditional, likeness),
+            ]
+        return _weighted_sum(model, latents, timestep, [part for part in parts if part.weight])
 
     return predict
 
 
-def _weighted_sum(model: Model, latents: Tensor, timestep: int, branches: Sequence[tuple[Condition, float]]) -> Tensor:
-    batches: dict[tuple[object, ...], list[tuple[Condition, float]]] = defaultdict(list)
-    for condition, weight in branches:
-        reference = condition.reference
-        sizes = condition.text.shape[1:], None if reference is None else reference.shape[1:]
-        batches[sizes].append((condition, weight))
+class _Part(NamedTuple):
+    """One branch of the weighted sum."""
+
+    branch: Branch
+    condition: Condition
+    weight: float
+
+
+def _weighted_sum(model: Model, latents: Tensor, timestep: int, parts: Sequence[_Part]) -> Tensor:
+    batches: dict[tuple[object, ...], list[_Part]] = defaultdict(list)
+    for part in parts:
+        references = part.condition.references
+        layout = part.condition.text.shape[1:], None if references is None else references.layout
+        batches[layout].append(part)
     total = torch.zeros_like(latents)
     for batch in batches.values():
-        velocities = _run(model, latents, timestep, [condition for condition, _ in batch])
-        for velocity, (_, weight) in zip(velocities, batch, strict=True):
-            total = total + weight * velocity.to(latents.dtype)
+        for velocity, part in zip(_run(model, latents, timestep, batch), batch, strict=True):
+            total = total + part.weight * velocity.to(latents.dtype)
     return total
 
 
-def _run(model: Model, latents: Tensor, timestep: int, conditions: Sequence[Condition]) -> tuple[Tensor, ...]:
-    """Run the model once on conditions of the same sizes and return one velocity per condition."""
-    rows = len(latents)
-    text = torch.cat([condition.text.expand(rows, -1, -1) for condition in conditions])  # (N * B, L, D)
-    references = [c.reference.expand(rows, -1, -1) for c in conditions if c.reference is not None]
-    reference = torch.cat(references) if references else None
+def _run(model: Model, latents: Tensor, timestep: int, parts: Sequence[_Part]) -> tuple[Tensor, ...]:
+    """Run the model once on branches whose conditions have the same sizes, and return one velocity per branch."""
+    batch, conditions = len(latents), [part.condition for part in parts]
+    text = torch.cat([condition.text.expand(batch, -1, -1) for condition in conditions])  # (N * B, L, D)
+    given = [c.references.expand(batch) for c in conditions if c.references is not None]
+    references = References.joined(given) if given else None
     timesteps = torch.full((len(text),), timestep, device=latents.device)
-    velocities = model(latents.repeat(len(conditions), 1, 1, 1, 1), timesteps, text, reference)
-    return velocities.chunk(len(conditions))
+    rows = tuple(Row(part.branch, sample) for part in parts for sample in range(batch))
+    velocities = model(latents.repeat(len(parts), 1, 1, 1, 1), timesteps, text, references, rows=rows)
+    return velocities.chunk(len(parts))

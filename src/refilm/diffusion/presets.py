@@ -1,9 +1,10 @@
 """Complete sampling runs by name: a sampler with its timesteps, guidance schedule and null condition.
 
-A model is any function of plain tensors (latents, timesteps, text, reference).
+A model is any function (latents, timesteps, text, references), see `guidance.Model`.
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import torch
 
@@ -38,13 +39,12 @@ def denoise(
     """Sample from a model with the complete preset of a sampler.
 
     `sat` reproduces the SAT fork with reference cross-attention: its sampler, its guidance by the timestep, and zeros
-    for text and reference in its unconditional branch. Its zeros replace the projected reference, so pass a reference
-    that is already projected, and a model that accepts one (for example `load_denoiser(...)` with `projected=True`).
+    for text and reference in its unconditional branch.
 
     Args:
         sampler: one of `SAMPLERS`, or `sat`.
-        model: (latents, timesteps, text, reference) -> velocity.
-        condition: the text's embedding and the reference.
+        model: (latents, timesteps, text, references) -> velocity.
+        condition: the text's embedding and the references.
         schedule: the noise schedule of training.
         steps: number of steps.
         draw: returns noise; the first sample is the start of the run.
@@ -68,8 +68,10 @@ def null_condition(sampler: str, condition: Condition) -> Condition:
     With `sat` the projected reference is zeros, as in SAT. This differs from no reference: the reference attention
     still runs and adds a constant that the model never saw in training.
     """
-    text, reference = torch.zeros_like(condition.text), condition.reference
-    return Condition(text, None if reference is None or sampler != "sat" else torch.zeros_like(reference))
+    text, references = torch.zeros_like(condition.text), condition.references
+    if references is None or sampler != "sat":
+        return Condition(text)
+    return Condition(text, replace(references, tokens=torch.zeros_like(references.tokens)))
 
 
 @checked

@@ -1,10 +1,11 @@
 """Attention maps from video tokens to reference tokens, recorded during sampling without changing the video.
 
-Letters: B videos, N video tokens, M reference tokens, H heads, D channels per head.
+Letters: B videos, S subjects, N video tokens, M reference tokens, H heads, D channels per head.
 This module records weights only; `explain` draws heat maps from them.
 """
 
 import itertools
+from collections import Counter
 from collections.abc import Container
 
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from refilm.diffusion import Predict
 from refilm.errors import UserError
-from refilm.model import Backbone, Kernel, ReferenceAttention, swapped
+from refilm.model import Backbone, Block, Conditioning, Kernel, ReferenceAttention, RunBlock, Trunk, swapped
 
 
 class AttentionMaps:
@@ -27,8 +28,10 @@ class AttentionMaps:
 
     def __init__(self, *, steps: Container[int] | None = None):
         self.steps = steps
-        self._sums: dict[int, Tensor] = {}
-        self._counts: dict[int, int] = {}
+        self._sums: dict[tuple[int, int], Tensor] = {}
+        self._counts: Counter[tuple[int, int]] = Counter()
+        self._conditional: dict[int, int] = {}  # row of the batch that runs -> its sample
+        self._subjects = 1
 
     def __call__(self, predict: Predict, transformer: Backbone) -> Predict:
         """Return the same prediction with recording."""
@@ -38,17 +41,16 @@ class AttentionMaps:
             index, blocks = next(indices), itertools.count()
             if self.steps is not None and index not in self.steps:
                 return predict(latents, timestep, fraction)
-            with swapped(
-                transformer,
-                ReferenceAttention,
-                kernel=lambda kernel: self._recording(kernel, next(blocks), len(latents)),
+            with (
+                swapped(transformer, Trunk, run_block=self._noting),
+                swapped(transformer, ReferenceAttention, kernel=lambda kernel: self._recording(kernel, next(blocks))),
             ):
                 return predict(latents, timestep, fraction)
 
         return recorded
 
     def blocks(self) -> Tensor:
-        """Attention weights per block, averaged over steps: (blocks, B, N, M) float32; rows sum to 1.
+        """Attention weights per block and subject, averaged over steps: (blocks, B, S, N, M) float32; rows sum to 1.
 
         Raises:
             UserError: no reference attention was recorded.
@@ -57,25 +59,41 @@ class AttentionMaps:
             raise UserError(
                 "no reference attention was recorded: use a reference, a reference_scale above 0, and existing steps"
             )
-        return torch.stack([self._sums[block] / self._counts[block] for block in sorted(self._sums)])
+        means = {key: self._sums[key] / self._counts[key] for key in sorted(self._sums)}
+        blocks, samples = (sorted({key[axis] for key in means}) for axis in (0, 1))
+        return torch.stack([torch.stack([means[block, sample] for sample in samples]) for block in blocks])
 
-    def _recording(self, kernel: Kernel, block: int, videos: int) -> Kernel:
-        def recording(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-            weights = attention_weights(q[-videos:], k[-videos:]).cpu()  # guidance puts the conditional branch last
-            self._sums[block] = self._sums[block] + weights if block in self._sums else weights
-            self._counts[block] = self._counts.get(block, 0) + 1
-            return kernel(q, k, v)
+    def _noting(self, run_block: RunBlock) -> RunBlock:
+        """The same with a note of which rows are the conditional branch."""
+
+        def noting(block: Block, x: Tensor, conditioning: Conditioning) -> Tensor:
+            rows = enumerate(conditioning.rows)
+            self._subjects = 1 if conditioning.references is None else conditioning.references.subjects
+            self._conditional = {index: row.sample for index, row in rows if row.branch == "conditional"}
+            return run_block(block, x, conditioning)
+
+        return noting
+
+    def _recording(self, kernel: Kernel, block: int) -> Kernel:
+        def recording(q: Tensor, k: Tensor, v: Tensor, *bias: Tensor) -> Tensor:
+            for row, sample in self._conditional.items():
+                subjects = slice(row * self._subjects, (row + 1) * self._subjects)
+                weights = attention_weights(q[subjects], k[subjects], *(b[subjects] for b in bias)).cpu()
+                self._sums[block, sample] = self._sums.get((block, sample), 0) + weights
+                self._counts[block, sample] += 1
+            return kernel(q, k, v, *bias)
 
         return recording
 
 
-def attention_weights(q: Tensor, k: Tensor) -> Tensor:
+def attention_weights(q: Tensor, k: Tensor, bias: Tensor | None = None) -> Tensor:
     """Attention weights as in `model.eager`, averaged over heads one by one to save memory.
 
-    (B, H, N, D), (B, H, M, D) -> (B, N, M) float32.
+    (B, H, N, D), (B, H, M, D), bias (B, 1, 1, M) -> (B, N, M) float32.
     """
+    added = 0 if bias is None else bias[:, 0].float()  # (B, 1, M)
     scores = (head_q.float() @ head_k.float().mT for head_q, head_k in zip(q.unbind(1), k.unbind(1), strict=True))
-    total = sum(torch.softmax(score * q.shape[-1] ** -0.5, dim=-1) for score in scores)
+    total = sum(torch.softmax(score * q.shape[-1] ** -0.5 + added, dim=-1) for score in scores)
     assert isinstance(total, Tensor)
     return total / q.shape[1]
 

@@ -16,13 +16,14 @@ import numpy as np
 import torch
 from PIL import Image
 from pydantic import PlainValidator
-from torch import Tensor, nn
+from torch import Tensor
 
 from refilm.arguments import checked, plain
 from refilm.checkpoints import Base
 from refilm.diffusion import (
     GUIDANCE_SCHEDULES,
     Condition,
+    Model,
     Predict,
     SamplerStep,
     StepCache,
@@ -39,7 +40,7 @@ from refilm.generation.embeddings import require_embeddings
 from refilm.generation.explain import Explanation
 from refilm.generation.request import Prompt, Request, Text
 from refilm.media import Video, as_image
-from refilm.model import KERNELS, Adapter, Attention, Backbone, Trunk, require_finite, swapped
+from refilm.model import KERNELS, Adapter, Attention, Backbone, References, Row, Trunk, require_finite, swapped
 from refilm.names import known_elsewhere
 from refilm.settings import Seed
 
@@ -141,7 +142,7 @@ class Pipeline(DiffusersHints):
     def sample(
         self,
         prompts: Sequence[Text] | Tensor,
-        references: Sequence[ImageLike | None] | Tensor,
+        references: Sequence[ImageLike | None] | Tensor | References,
         *,
         seeds: Sequence[Seed],
         request: Request,
@@ -151,7 +152,8 @@ class Pipeline(DiffusersHints):
 
         Args:
             prompts: one per video; or their embeddings, (B, L, text_dim).
-            references: one image per video, or None for all; or the images' tokens, (B, M, reference_dim).
+            references: one image per video, or None for all; or the images' tokens, (B, M, reference_dim); or
+                projected `References` with weights, masks and scales, which reference_scale multiplies.
             seeds: one per video.
             request: the settings.
             wrap_prediction: a wrapper of every step's prediction that records or changes it, such as `AttentionMaps`.
@@ -167,16 +169,19 @@ class Pipeline(DiffusersHints):
             )
         require_embeddings("prompts", prompts, width=self.base.size.text_dim)
         width = None if self.adapter is None else self.adapter.size.reference_dim
-        require_embeddings("references", references, width=width)
+        if not isinstance(references, References):
+            require_embeddings("references", references, width=width)
         shape = request.latent_shape(self.base.size.channels, self.base.compression)
         self._check(request)
         condition, unconditional = self._conditions(prompts, references, request)
         transformer = self.base.transformer
+        schedule, of_reference = GUIDANCE_SCHEDULES[request.guidance_schedule], request.reference_guidance
         predict = guided(
-            self._model(transformer, request.reference_scale),
+            self._model(transformer),
             condition,
             unconditional=unconditional,
-            guidance=GUIDANCE_SCHEDULES[request.guidance_schedule](request.guidance, request.steps),
+            guidance=schedule(request.guidance, request.steps),
+            reference_guidance=None if of_reference is None else schedule(of_reference, request.steps),
         )
         if wrap_prediction is not None:
             predict = wrap_prediction(predict, transformer)
@@ -212,7 +217,9 @@ class Pipeline(DiffusersHints):
         ]
 
     @checked
-    def explain(self, maps: AttentionMaps, video: Video, reference: ImageLike, *, index: int = 0) -> Explanation:
+    def explain(
+        self, maps: AttentionMaps, video: Video, reference: ImageLike, *, index: int = 0, subject: int = 0
+    ) -> Explanation:
         """Heat maps of the attention from a video to its reference image.
 
         Args:
@@ -220,12 +227,13 @@ class Pipeline(DiffusersHints):
             video: the video.
             reference: its image.
             index: index of the video in its batch.
+            subject: index of the subject that the image shows.
 
         Raises:
             UserError: no reference attention was recorded, or the reference tokens are not a class token and a square
                 of patches.
         """
-        weights = maps.blocks()[:, index].mean(dim=0)  # (N, M)
+        weights = maps.blocks()[:, index, subject].mean(dim=0)  # (N, M)
         side = math.isqrt(weights.shape[1] - 1)
         if side**2 != weights.shape[1] - 1:
             raise UserError(f"{weights.shape[1]} reference tokens are not a class token and a square of patches")
@@ -242,28 +250,48 @@ class Pipeline(DiffusersHints):
 
     @torch.no_grad()
     def _conditions(
-        self, prompts: Sequence[str] | Tensor, references: Sequence[ImageLike | None] | Tensor, request: Request
+        self,
+        prompts: Sequence[str] | Tensor,
+        references: Sequence[ImageLike | None] | Tensor | References,
+        request: Request,
     ) -> tuple[Condition, Condition]:
         """The conditional and the unconditional condition. References are projected here."""
-        reference = self.encode_references(references)
-        if reference is not None:
-            assert self.adapter is not None
-            require_finite(reference, maker="the image encoder")
-            reference = self.adapter.projection(reference) if request.reference_scale else None  # (B, M, D)
-        conditional = Condition(prompts if isinstance(prompts, Tensor) else self._text(prompts), reference)
+        projected = self._projected(references, request.reference_scale)
+        conditional = Condition(prompts if isinstance(prompts, Tensor) else self._text(prompts), projected)
         unconditional = null_condition(request.sampler, conditional)
         if request.negative_prompt is not None:
             unconditional = replace(unconditional, text=self._text([request.negative_prompt]))
         return conditional, unconditional
 
+    def _projected(
+        self, references: Sequence[ImageLike | None] | Tensor | References, scale: float
+    ) -> References | None:
+        """The references as the blocks read them; None without references, or at scale 0."""
+        if isinstance(references, References):
+            return replace(references, scale=scale * references.scale) if scale else None
+        tokens = self.encode_references(references)
+        if tokens is None:
+            return None
+        assert self.adapter is not None
+        require_finite(tokens, maker="the image encoder")
+        return self.adapter.references(tokens, scale=scale) if scale else None
+
     def _text(self, prompts: Sequence[str]) -> Tensor:
         return require_finite(self.base.encoders.text(prompts), maker="the text encoder")
 
-    def _model(self, transformer: Backbone, reference_scale: float):
+    def _model(self, transformer: Backbone) -> Model:
         dtype = self.base.dtype
 
-        def model(latents: Tensor, timesteps: Tensor, text: Tensor, reference: Tensor | None, /) -> Tensor:
-            return transformer(latents.to(dtype), timesteps, text, reference, reference_scale=reference_scale)
+        def model(
+            latents: Tensor,
+            timesteps: Tensor,
+            text: Tensor,
+            references: References | None,
+            /,
+            *,
+            rows: Sequence[Row] | None = None,
+        ) -> Tensor:
+            return transformer(latents.to(dtype), timesteps, text, references, rows=rows)
 
         return model
 
@@ -283,8 +311,6 @@ class Pipeline(DiffusersHints):
     @contextmanager
     def _swapped(self, transformer: Backbone, request: Request, cache: StepCache | None) -> Iterator[None]:
         with ExitStack() as stack:
-            if self.adapter is not None:  # references are already projected, see `_conditions`
-                stack.enter_context(swapped(transformer, Backbone, reference_projection=lambda _: nn.Identity()))
             if request.kernel is not None:
                 kernel = KERNELS[request.kernel]
                 stack.enter_context(swapped(transformer, Attention, kernel=lambda _: kernel))

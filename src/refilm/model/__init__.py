@@ -3,9 +3,10 @@
 from refilm.model.adapter import Adapter, ReferenceAttention, freeze_all_but
 from refilm.model.attention import KERNELS, Attention, Kernel, eager, fused
 from refilm.model.backbone import Backbone
-from refilm.model.conditioning import Conditioning
+from refilm.model.conditioning import Branch, Conditioning, Row, conditional_rows
 from refilm.model.finite import require_finite
 from refilm.model.patching import swapped
+from refilm.model.references import References
 from refilm.model.trunk import Block, RunBlock, Trunk, WrapBlocks, plain
 
 __all__ = [
@@ -14,12 +15,16 @@ __all__ = [
     "Attention",
     "Backbone",
     "Block",
+    "Branch",
     "Conditioning",
     "Kernel",
     "ReferenceAttention",
+    "References",
+    "Row",
     "RunBlock",
     "Trunk",
     "WrapBlocks",
+    "conditional_rows",
     "eager",
     "freeze_all_but",
     "fused",

@@ -1,6 +1,7 @@
 """The adapter: a reference attention layer for every block and the image projection. It owns all trained weights.
 
-Letters: B samples, N video tokens, M reference tokens, D channels of a token, H heads.
+Letters: B samples, S subjects, N video tokens, M reference tokens, D channels of a token, H heads; E channels of the
+image encoder.
 """
 
 import torch
@@ -11,6 +12,7 @@ from refilm.errors import UserError
 from refilm.geometry import AdapterSize
 from refilm.model.attention import Attention
 from refilm.model.backbone import Backbone
+from refilm.model.references import References
 
 
 class ReferenceAttention(Attention):
@@ -25,11 +27,15 @@ class ReferenceAttention(Attention):
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
 
-    def forward(self, video: Tensor, reference: Tensor) -> Tensor:
-        """The term to add to the video tokens: (B, N, D), (B, M, D) -> (B, N, D)."""
+    def forward(self, video: Tensor, references: References) -> Tensor:
+        """The term to add to the video tokens: (B, N, D) -> (B, N, D). Subjects attend one by one, as a batch."""
         q = rearrange(self.query(self.norm(video)), "b n (h d) -> b h n d", h=self.heads)
-        k, v = rearrange(self.key_value(reference), "b m (two h d) -> two b h m d", two=2, h=self.heads)
-        return self.out(rearrange(self.kernel(q, k, v), "b h n d -> b n (h d)"))
+        q = q.repeat_interleave(references.subjects, dim=0) if references.subjects > 1 else q  # (B S, H, N, d)
+        tokens = references.tokens.flatten(0, 1)  # (B S, M, D)
+        k, v = rearrange(self.key_value(tokens), "b m (two h d) -> two b h m d", two=2, h=self.heads)
+        bias = references.bias()
+        found = self.kernel(q, k, v) if bias is None else self.kernel(q, k, v, bias)
+        return references.combined(self.out(rearrange(found, "b h n d -> b n (h d)")))
 
 
 class Adapter(nn.Module):
@@ -40,6 +46,31 @@ class Adapter(nn.Module):
         self.size = size
         self.projection = nn.Linear(size.reference_dim, size.width)
         self.layers = nn.ModuleList(ReferenceAttention(size) for _ in range(size.layers))
+
+    def references(
+        self,
+        tokens: Tensor,
+        *,
+        weight: Tensor | None = None,
+        where: Tensor | None = None,
+        scale: Tensor | float = 1.0,
+    ) -> References:
+        """Project the tokens of the image encoder.
+
+        Args:
+            tokens: (B, M, E) of one subject per sample, or (B, S, M, E) of several.
+            weight: (B, S, M), see `References`.
+            where: (B, S, N), see `References`.
+            scale: factor on the output of the reference attention; (B,) sets it per sample, (B, S) per subject,
+                (blocks, B, S) per block too.
+
+        Raises:
+            UserError: the shapes do not match.
+        """
+        projected = self.projection(tokens)
+        if isinstance(scale, Tensor) and scale.ndim == 1:
+            scale = scale[:, None]
+        return References(projected if tokens.ndim == 4 else projected[:, None], weight, where, scale)
 
     def attach(self, transformer: Backbone) -> None:
         """Fill the transformer's reference slots with this adapter's layers.
@@ -54,16 +85,14 @@ class Adapter(nn.Module):
                 f"an adapter with {given[0]} layers, {given[1]} channels does not fit "
                 f"a transformer with {wanted[0]} layers, {wanted[1]} channels"
             )
-        if transformer.reference_projection is not None:
+        if transformer.has_adapter:
             raise UserError("the transformer already has an adapter; detach it first")
-        transformer.reference_projection = self.projection
         for block, layer in zip(blocks, self.layers, strict=True):
             block.reference = layer
 
     @staticmethod
     def detach(transformer: Backbone) -> None:
         """Empty the transformer's reference slots, which restores the bare model."""
-        transformer.reference_projection = None
         for block in transformer.trunk.blocks:
             block.reference = None  # pyright: ignore[reportArgumentType]
 

@@ -12,39 +12,41 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from refilm.errors import UserError
 
-Kernel = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""(q, k, v) -> out, all (B, H, L, D); the length of k and v may differ from that of q."""
+Kernel = Callable[..., Tensor]
+"""(q, k, v) or (q, k, v, bias) -> out: q, k, v and out are (B, H, L, D), where the length of k and v may differ from
+that of q; bias is added to the scores, broadcast to (B, H, Lq, Lk). Only reference attention passes a bias, and only
+for references with weights."""
 
 
-def fused(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+def fused(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tensor:
     """PyTorch's automatic choice of a fused kernel. This is the default."""
-    return F.scaled_dot_product_attention(q, k, v)
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
 
 
-def eager(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """softmax(q k^T / sqrt(D)) v in plain PyTorch, the reference for `fused` (Vaswani et al. 2017, eq. 1)."""
-    weights = torch.softmax(q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5, dim=-1)
-    return weights @ v
+def eager(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tensor:
+    """softmax(q k^T / sqrt(D) + bias) v in plain PyTorch, the twin of `fused` (Vaswani et al. 2017, eq. 1)."""
+    scores = q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5
+    return torch.softmax(scores if bias is None else scores + bias, dim=-1) @ v
 
 
-def flash(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+def flash(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tensor:
     """FlashAttention (Dao et al. 2022, arXiv:2205.14135) in PyTorch. Raises UserError where it cannot run."""
-    return _through(SDPBackend.FLASH_ATTENTION, "flash", q, k, v)
+    return _through(SDPBackend.FLASH_ATTENTION, "flash", q, k, v, bias)
 
 
-def efficient(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+def efficient(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tensor:
     """Memory-efficient attention (Rabe and Staats 2021, arXiv:2112.05682) in PyTorch. Raises as `flash` does."""
-    return _through(SDPBackend.EFFICIENT_ATTENTION, "efficient", q, k, v)
+    return _through(SDPBackend.EFFICIENT_ATTENTION, "efficient", q, k, v, bias)
 
 
-def cudnn(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+def cudnn(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tensor:
     """NVIDIA's cuDNN kernel through PyTorch. Raises as `flash` does."""
-    return _through(SDPBackend.CUDNN_ATTENTION, "cudnn", q, k, v)
+    return _through(SDPBackend.CUDNN_ATTENTION, "cudnn", q, k, v, bias)
 
 
-def math(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+def math(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tensor:
     """PyTorch's unfused implementation: runs everywhere, and materializes all attention weights as `eager` does."""
-    return _through(SDPBackend.MATH, "math", q, k, v)
+    return _through(SDPBackend.MATH, "math", q, k, v, bias)
 
 
 KERNELS: dict[str, Kernel] = {
@@ -53,16 +55,17 @@ KERNELS: dict[str, Kernel] = {
 """Kernels by the names that settings use."""
 
 
-def _through(backend: SDPBackend, name: str, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+def _through(backend: SDPBackend, name: str, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
     try:
         with sdpa_kernel(backend):
-            return F.scaled_dot_product_attention(q, k, v)
+            return F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
     except RuntimeError as error:
         if not str(error).startswith(("No available kernel", "No viable backend")):
             raise
         raise UserError(
             f"attention kernel {name!r} cannot run here, on {q.device.type} in {str(q.dtype).removeprefix('torch.')} "
-            f"with heads of {q.shape[-1]} channels: use 'fused', which selects a kernel that can"
+            f"with heads of {q.shape[-1]} channels{'' if bias is None else ' and weighted tokens'}: use 'fused', which "
+            "selects a kernel that can"
         ) from error
 
 

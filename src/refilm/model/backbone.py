@@ -1,12 +1,15 @@
 """The interface of a video diffusion transformer, which every model family in `refilm.backbones` implements."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from refilm.errors import UserError
 from refilm.geometry import Geometry, Grid
+from refilm.model.conditioning import Row
+from refilm.model.references import References
 from refilm.model.trunk import Trunk
 
 
@@ -17,39 +20,49 @@ class Backbone(nn.Module):
     """Name of the model family, see `refilm.backbones.table`."""
     size: Geometry
     trunk: Trunk
-    canonical: ClassVar[Mapping[str, str]] = {}
-    """Names for fingerprints: prefix of a module's name -> its prefix when the family was added. Fingerprints stay the
-    same when a module is renamed and listed here."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.reference_projection: nn.Module | None = None
+    CANONICAL: ClassVar[Mapping[str, str]] = {}
+    """Renamed modules: the start of a weight's name -> its start when the family was added. Fingerprints contain the
+    latter, so that a renamed module keeps the fingerprints of all models."""
 
     def forward(
         self,
         latents: Tensor,
         timestep: Tensor,
         text: Tensor,
-        reference: Tensor | None = None,
+        references: References | None = None,
         *,
-        reference_scale: Tensor | float = 1.0,
+        rows: Sequence[Row] | None = None,
     ) -> Tensor:
-        """The prediction for noisy latents: the velocity, or what else its process defines.
+        """The prediction for noisy latents, (B, T, C, h, w): their velocity.
 
         Args:
             latents: (B, T, C, h, w).
             timestep: (B,), 0..999.
             text: (B, S, text_dim) from the text encoder; zeros for samples whose text is dropped.
-            reference: (B, M, reference_dim) from the image encoder, or None.
-            reference_scale: factor on the output of the reference attention; (B,) sets it per sample.
+            references: from `Adapter.references`; None skips the reference attention, which differs from zeros.
+            rows: the branch of guidance and the sample of each row. Default: conditional, one sample per row.
 
         Raises:
-            ValueError: a reference was given without an attached adapter, or the latents do not fit the patch size.
+            UserError: references were given without an attached adapter, or the latents do not fit the patch size.
         """
         raise NotImplementedError
 
     def compute_positions(self, grid: Grid) -> None:
         """Compute the position tables of a grid that the model keeps, if any."""
+
+    def require_adapter(self, references: References | None) -> None:
+        """Check that there is something that reads the references.
+
+        Raises:
+            UserError: references were given, but all slots are empty.
+        """
+        if references is not None and not self.has_adapter:
+            raise UserError("a reference was given, but no adapter is attached to this transformer")
+
+    @property
+    def has_adapter(self) -> bool:
+        """Whether a block's reference slot is filled."""
+        return any(block.reference is not None for block in self.trunk.blocks)
 
     @property
     def device(self) -> torch.device:

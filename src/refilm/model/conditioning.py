@@ -1,15 +1,33 @@
 """The inputs of a block besides its tokens."""
 
 from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple
 
+import torch
 from torch import Tensor
 
 from refilm.geometry import Grid
+from refilm.model.references import References
+
+Branch = Literal["conditional", "text only", "unconditional"]
+"""A branch of guidance: with text and reference, without the reference, without both."""
 
 
-@dataclass(frozen=True)
+class Row(NamedTuple):
+    """What a row of a batch is: one branch of one sample."""
+
+    branch: Branch
+    sample: int
+
+
+def conditional_rows(batch: int) -> tuple[Row, ...]:
+    """The rows of a batch without guidance."""
+    return tuple(Row("conditional", sample) for sample in range(batch))
+
+
+@dataclass(frozen=True, eq=False)
 class Conditioning:
-    """The conditions of one forward. B samples, M reference tokens, D channels, E channels of the time embedding."""
+    """The conditions of one forward. B rows, E channels of the time embedding."""
 
     time: Tensor
     """(B, E)"""
@@ -17,19 +35,25 @@ class Conditioning:
     """Number of text tokens; they come first."""
     grid: Grid
     """Grid of the video tokens, which follow the text tokens in (frame, row, column) order."""
+    rows: tuple[Row, ...]
+    """What each row is: the branch of guidance and the sample."""
     rotary: tuple[Tensor, Tensor] | None = None
     """Cosines and sines for the video tokens' queries and keys, (N, head_dim) each."""
-    reference: Tensor | None = None
-    """(B, M, D), projected. None: blocks skip their reference attention."""
-    reference_scale: Tensor | float = 1.0
-    """Factor on the output of the reference attention; (B, 1, 1) sets it per sample. 0 is the same as no reference."""
+    references: References | None = None
+    """None: blocks skip their reference attention."""
 
-    def rows(self, which: Tensor) -> "Conditioning":
-        """The conditions of a subset of the samples: `which` contains their indices, or is a boolean mask."""
-        scale = self.reference_scale
+    def select(self, which: Tensor) -> "Conditioning":
+        """The conditions of a subset of the rows: `which` contains their indices, or is a boolean mask."""
+        indices = torch.arange(len(self.rows), device=which.device)[which].tolist()
         return replace(
             self,
             time=self.time[which],
-            reference=None if self.reference is None else self.reference[which],
-            reference_scale=scale[which] if isinstance(scale, Tensor) else scale,
+            rows=tuple(self.rows[index] for index in indices),
+            references=None if self.references is None else self.references.select(which),
         )
+
+    def in_block(self, index: int) -> "Conditioning":
+        """The same conditions with the references' scale of one block."""
+        if self.references is None or self.references.in_block(index) is self.references:
+            return self
+        return replace(self, references=self.references.in_block(index))

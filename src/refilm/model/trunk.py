@@ -1,6 +1,6 @@
 """The trunk of a backbone: its blocks, each with a slot for reference attention, and how they are run.
 
-Letters: B samples, L = S + N tokens, S of the text and N of the video; M reference tokens; D channels per token.
+Letters: B rows, L = S + N tokens, S of the text and N of the video; D channels per token.
 """
 
 from collections.abc import Callable, Iterable
@@ -24,19 +24,18 @@ class Block(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.reference: nn.Module | None = None
-        """The reference slot: (video (B, N, D), reference (B, M, D)) -> the term to add to the video."""
+        """The reference slot: (video (B, N, D), `References`) -> the term to add to the video, (B, N, D)."""
 
     def forward(self, x: Tensor, conditioning: Conditioning) -> Tensor:
         """(B, L, D) -> (B, L, D)"""
         raise NotImplementedError
 
-    def attend_to_reference(self, x: Tensor, conditioning: Conditioning) -> Tensor:
+    def attend_to_references(self, x: Tensor, conditioning: Conditioning) -> Tensor:
         """Add the output of the reference attention to the video tokens."""
-        if self.reference is None or conditioning.reference is None:
+        if self.reference is None or conditioning.references is None:
             return x
         text, video = x[:, : conditioning.text_length], x[:, conditioning.text_length :]
-        found = self.reference(video, conditioning.reference)
-        return torch.cat([text, video + conditioning.reference_scale * found], dim=1)
+        return torch.cat([text, video + self.reference(video, conditioning.references)], dim=1)
 
 
 def plain(block: Block, x: Tensor, conditioning: Conditioning) -> Tensor:
@@ -58,6 +57,6 @@ class Trunk(nn.Module):
 
     def run(self, x: Tensor, conditioning: Conditioning) -> Tensor:
         """Run all blocks in sequence."""
-        for block in self.blocks:
-            x = self.run_block(cast(Block, block), x, conditioning)
+        for index, block in enumerate(self.blocks):
+            x = self.run_block(cast(Block, block), x, conditioning.in_block(index))
         return x

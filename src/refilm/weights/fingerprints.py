@@ -6,6 +6,7 @@ a checksum: a value that is not sampled, or keeps its sign, can change without c
 """
 
 import hashlib
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -18,18 +19,27 @@ def base_weights(module: nn.Module) -> dict[str, Tensor]:
     return {
         name.replace(".base_layer.", "."): parameter.detach()
         for name, parameter in module.named_parameters()
-        if not name.startswith("reference_projection.") and ".reference." not in name and ".lora_" not in name
+        if ".reference." not in name and ".lora_" not in name
     }
 
 
+def canonical(name: str, renamed: Mapping[str, str]) -> str:
+    """A weight's name in fingerprints: `renamed` maps the start of a name to its start when fingerprints began."""
+    start = next((start for start in renamed if name.startswith(start)), "")
+    return renamed.get(start, "") + name.removeprefix(start)
+
+
 def fingerprint(module: nn.Module) -> str:
-    """The fingerprint of a model, 16 hexadecimal digits: sha256 of every weight's name, shape and sampled signs.
+    """The fingerprint of a model, 16 hexadecimal digits: sha256 of every weight's canonical name, shape and sampled
+    signs.
 
     Up to 4096 evenly spaced values per tensor are sampled. An attached adapter and settings without weights
     (interpolation, epsilon) are not included. Compute it before quantization, which turns small weights into zeros.
     """
     digest = hashlib.sha256()
-    for name, weight in sorted(base_weights(module).items()):
+    renamed = getattr(module, "CANONICAL", {})
+    weights = {canonical(name, renamed): weight for name, weight in base_weights(module).items()}
+    for name, weight in sorted(weights.items()):
         digest.update(f"{name} {list(weight.shape)}\n".encode())
         values = weight.flatten()
         digest.update(torch.signbit(values[:: -(-len(values) // _SAMPLES)]).cpu().numpy().tobytes())

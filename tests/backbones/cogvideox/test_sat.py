@@ -15,7 +15,7 @@ from refilm.checkpoints import load_denoiser
 from refilm.geometry import AdapterSize, Grid
 from refilm.model import Adapter
 
-from ...model.tiny import ROTARY, SINCOS, adapter, inputs, transformer
+from ...model.tiny import ROTARY, SINCOS, adapter, conditioned, inputs, transformer
 
 SIZE = replace(SINCOS, head_norm_eps=1e-6)
 PATCHES = f"{PREFIX}mixins.patch_embed.proj.weight"
@@ -43,7 +43,7 @@ def test_saved_and_loaded_is_the_same(tmp_path, name):
     assert loaded.transformer.size == SIZE
     assert loaded.adapter.size == made.size
     made.attach(model)
-    assert torch.equal(loaded(*given), model(*given))
+    assert torch.equal(loaded(*given), model(*conditioned(made, SIZE)))
     assert torch.equal(loaded(*given[:3]), model(*given[:3]))
 
 
@@ -52,8 +52,9 @@ def test_a_projected_reference_is_not_projected_again(tmp_path):
     latents, timesteps, text, reference = inputs(SIZE)
     projected = loaded.adapter.projection(reference)
     expected = loaded(latents, timesteps, text, reference)
-    assert torch.equal(loaded(latents, timesteps, text, projected, projected=True), expected)
-    zeros = loaded(latents, timesteps, text, torch.zeros_like(projected), projected=True)
+    assert torch.equal(loaded(latents, timesteps, text, loaded.references(projected, projected=True)), expected)
+    nothing = loaded.references(torch.zeros_like(projected), projected=True)
+    zeros = loaded(latents, timesteps, text, nothing)
     assert not torch.allclose(zeros, loaded(latents, timesteps, text))
 
 

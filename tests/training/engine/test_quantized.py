@@ -11,7 +11,7 @@ from refilm.model import freeze_all_but
 from refilm.training.engine.quantized import quantize_base
 from refilm.training.tasks.activation_checkpointing import apply_checkpointing
 
-from ...model.tiny import adapter, inputs, transformer
+from ...model.tiny import adapter, conditioned, transformer
 
 
 def pair():
@@ -23,7 +23,7 @@ def pair():
 
 def gradient(model, trained):
     trained.zero_grad()
-    model(*inputs()).square().mean().backward()
+    model(*conditioned(trained)).square().mean().backward()
     return torch.cat([weight.grad.flatten() for weight in trained.parameters()])
 
 
@@ -34,11 +34,11 @@ def distance(one, other):
 def test_outputs_and_gradients_stay_close():
     model, trained = pair()
     with torch.no_grad():
-        velocity = model(*inputs())
+        velocity = model(*conditioned(trained))
     plain = gradient(model, trained)
     assert quantize_base(model) < sum(p.nbytes for p in model.trunk.parameters()) / 3
     with torch.no_grad():
-        assert 0 < distance(model(*inputs()), velocity) < 0.01
+        assert 0 < distance(model(*conditioned(trained)), velocity) < 0.01
     assert 0 < distance(gradient(model, trained), plain) < 0.015
 
 

@@ -6,10 +6,10 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from refilm.backbones.cogvideox.attention import JointAttention
-from refilm.model import ReferenceAttention, eager, freeze_all_but, fused, swapped
+from refilm.model import Adapter, ReferenceAttention, eager, freeze_all_but, fused, swapped
 from refilm.training.tasks.activation_checkpointing import apply_checkpointing, compile_blocks
 
-from ...model.tiny import adapter, inputs, transformer
+from ...model.tiny import adapter, conditioned, transformer
 
 MODES = ("selective", "full")
 
@@ -28,7 +28,7 @@ def gradients(model, module, *, autocast=False):
     """Of a loss, by the parameters' names, with the loss itself and the state that random draws are left in."""
     torch.manual_seed(0)
     with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
-        loss = model(*inputs()).float().square().mean()
+        loss = model(*conditioned(module if isinstance(module, Adapter) else adapter())).float().square().mean()
     loss.backward()
     found = {name: p.grad.clone() for name, p in module.named_parameters() if p.grad is not None}
     module.zero_grad()
@@ -107,10 +107,10 @@ def test_a_block_that_no_gradient_reaches_has_nothing_to_compute_again(mode):
 
 
 def test_without_gradients_nothing_is_kept_or_computed_again():
-    model, _ = frozen("full")
+    model, trained = frozen("full")
     runs = runs_of(model)
     with torch.no_grad():
-        model(*inputs())
+        model(*conditioned(trained))
     assert runs == [1, 1]
 
 
@@ -172,7 +172,7 @@ def test_compiled_blocks_keep_little_more_than_their_input():
     """Compiled blocks run no Python when they are recomputed, so their runs cannot be counted."""
     sizes = {}
     for mode in ("none", "selective"):
-        model, _ = frozen(mode)
+        model, trained = frozen(mode)
         compile_blocks(model)
         compiled, outputs = model.trunk.run_block, []
 
@@ -181,7 +181,7 @@ def test_compiled_blocks_keep_little_more_than_their_input():
             return outputs[-1][1]
 
         model.trunk.run_block = run
-        model(*inputs())
+        model(*conditioned(trained))
         x, out = outputs[-1]
         sizes[mode] = kept(out, model) / x.nbytes
     assert 0 < sizes["selective"] <= 4 < sizes["none"]

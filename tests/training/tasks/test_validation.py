@@ -52,7 +52,7 @@ def test_scores_match_their_names(clips, tiny_base):
 
 def test_a_layer_that_adds_twice_its_tokens_has_a_ratio_of_two(clips, tiny_base):
     class Doubling(torch.nn.Module):
-        def forward(self, video, reference):
+        def forward(self, video, references):
             return -2 * video
 
     task = task_on(clips, tiny_base, "own")

@@ -5,6 +5,8 @@ L = S + N; M reference tokens; D channels per token, E channels of the time embe
 Depends on torch only: no files, no models of other libraries.
 """
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from einops import rearrange
@@ -13,9 +15,8 @@ from torch import Tensor, nn
 from refilm.backbones.cogvideox.attention import JointAttention
 from refilm.backbones.cogvideox.position import RotaryPosition, SincosPosition, timestep_embedding
 from refilm.backbones.cogvideox.sizes import TransformerSize
-from refilm.errors import UserError
 from refilm.geometry import Grid
-from refilm.model import Backbone, Block, Conditioning, Trunk
+from refilm.model import Backbone, Block, Conditioning, References, Row, Trunk, conditional_rows
 
 
 class Transformer(Backbone):
@@ -39,16 +40,11 @@ class Transformer(Backbone):
         latents: Tensor,
         timestep: Tensor,
         text: Tensor,
-        reference: Tensor | None = None,
+        references: References | None = None,
         *,
-        reference_scale: Tensor | float = 1.0,
+        rows: Sequence[Row] | None = None,
     ) -> Tensor:
-        if reference is not None:
-            if self.reference_projection is None:
-                raise UserError("a reference was given, but no adapter is attached to this transformer")
-            reference = self.reference_projection(reference)  # (B, M, D)
-        if isinstance(reference_scale, Tensor):
-            reference_scale = reference_scale[:, None, None]
+        self.require_adapter(references)
         grid = self.size.grid(latents.shape[1], *latents.shape[-2:])
         text = self.text_embedding(text)  # (B, S, D)
         video = self.position(self.patch_embedding(latents), grid)  # (B, N, D)
@@ -56,9 +52,9 @@ class Transformer(Backbone):
             time=self.time_embedding(timestep).to(video.dtype),  # (B, E)
             text_length=text.shape[1],
             grid=grid,
+            rows=conditional_rows(len(latents)) if rows is None else tuple(rows),
             rotary=self.position.rotary(grid, video),
-            reference=reference,
-            reference_scale=reference_scale,
+            references=references,
         )
         x = self.trunk(torch.cat([text, video], dim=1), conditioning)  # (B, L, D)
         return self.head(x, conditioning)  # (B, T, C, h, w)
@@ -111,7 +107,7 @@ class TransformerBlock(Block):
     def forward(self, x: Tensor, conditioning: Conditioning) -> Tensor:
         attention, mlp = self.modulations(conditioning)
         x = x + attention.gated(self.attention(attention.shifted(self.attention_norm(x)), conditioning.rotary))
-        x = self.attend_to_reference(x, conditioning)
+        x = self.attend_to_references(x, conditioning)
         return x + mlp.gated(self.mlp(mlp.shifted(self.mlp_norm(x))))
 
     def modulations(self, conditioning: Conditioning) -> tuple["Modulation", "Modulation"]:

@@ -17,7 +17,7 @@ class Sharded(SingleProcess):
 
     Args:
         task: computes the loss.
-        modules: FSDP units, inner modules first and the whole module last. Their weights become DTensors.
+        modules: FSDP units, inner modules before those that contain them. Their weights become DTensors.
         dtype: of gathered weights on a GPU, where autocast converts norms back to float32; None: unchanged. Gradients
             are then summed in float32.
     """
@@ -32,16 +32,17 @@ class Sharded(SingleProcess):
         policy = MixedPrecisionPolicy(param_dtype=gathered, reduce_dtype=summed, cast_forward_inputs=False)
         for module in modules:
             fully_shard(module, mesh=mesh, mp_policy=policy)
-        self.whole = modules[-1]
+        self.units = [module for module in modules if isinstance(module, FSDPModule)]
 
     @contextmanager
     def no_sync(self) -> Iterator[None]:
-        assert isinstance(self.whole, FSDPModule)
-        self.whole.set_requires_gradient_sync(False)
+        for unit in self.units:
+            unit.set_requires_gradient_sync(False)
         try:
             yield
         finally:
-            self.whole.set_requires_gradient_sync(True)
+            for unit in self.units:
+                unit.set_requires_gradient_sync(True)
 
 
 def like(tensor: Tensor, other: Tensor) -> Tensor:

@@ -74,7 +74,7 @@ class Shardable(Protocol):
     """A task whose weights can be sharded over processes."""
 
     def shards(self) -> Sequence[nn.Module]:
-        """The FSDP units, and last the module that contains them all."""
+        """The FSDP units, inner modules before those that contain them."""
         ...
 
     def gathered(self, weights: Mapping[str, Tensor]) -> None:

@@ -179,8 +179,7 @@ class DiffusionTask(Reporting):
                 self.schedule.add_noise(batch.latents, batch.noise, batch.timesteps),
                 batch.timesteps,
                 batch.text * batch.text_scale[:, None, None],
-                batch.reference if self.adapter else None,
-                reference_scale=batch.reference_scale,
+                self.adapter and self.adapter.references(batch.reference, scale=batch.reference_scale),
             )
         return velocity_loss(
             prediction,
@@ -252,7 +251,7 @@ class DiffusionTask(Reporting):
         return table(self.parts(), optimizer or OptimizerSettings())
 
     def shards(self) -> Sequence[nn.Module]:
-        """FSDP units: the blocks, then the whole transformer, which contains the adapter's layers.
+        """FSDP units: the blocks, the image projection, then the transformer, which contains the adapter's layers.
 
         Raises:
             UserError: a part of it is frozen, or its blocks cannot be sharded.
@@ -265,7 +264,8 @@ class DiffusionTask(Reporting):
             raise UserError(
                 "loop.shard: does not work with compile and checkpointing = 'selective'; use 'full' or 'none'"
             )
-        return [*self.transformer.trunk.blocks, self.transformer]
+        projection = [] if self.adapter is None else [self.adapter.projection]
+        return [*self.transformer.trunk.blocks, *projection, self.transformer]
 
     def gathered(self, weights: Mapping[str, Tensor]) -> None:
         """Replace sharded weights by whole ones, given by their names in `module`."""

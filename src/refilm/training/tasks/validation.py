@@ -16,7 +16,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from refilm.errors import NotFiniteError
-from refilm.model import Backbone, Block, swapped
+from refilm.model import Backbone, Block, References, swapped
 from refilm.settings import Settings
 from refilm.training.batches.stream import Batch
 from refilm.training.batches.validation_set import ValidationSamples
@@ -126,8 +126,8 @@ class Measured(nn.Module):
         super().__init__()
         self.layer, self.ratios = layer, ratios
 
-    def forward(self, video: Tensor, reference: Tensor) -> Tensor:
-        found = self.layer(video, reference)  # (B, N, D)
+    def forward(self, video: Tensor, references: References) -> Tensor:
+        found = self.layer(video, references)  # (B, N, D)
         lengths = found.float().norm(dim=-1) / video.float().norm(dim=-1)
         self.ratios.append(lengths.mean(dim=1))
         return found
