@@ -39,8 +39,7 @@ class Request(Settings):
     guidance: float = Field(ge=0, le=50)
     """Classifier-free guidance scale; higher follows prompt and image more strongly. 1 disables guidance."""
     reference_guidance: float | None = Field(default=None, ge=0, le=50)
-    """Guidance scale of the reference image alone; guidance is then that of the prompt alone, and every step runs the
-    transformer on one more branch. Default: guidance drops prompt and image together."""
+    """Guidance scale of the reference image alone; guidance is then the prompt's. Default: one scale for both."""
     guidance_schedule: GuidanceScheduleName = "constant"
     """Guidance schedule: constant, rising from 1 to 1 + guidance, or by-timestep, the published CogVideoX formula."""
     negative_prompt: Text | None = None
