@@ -97,7 +97,7 @@ def test_kept_latents_stay_close_to_those_of_the_small_one(tmp_path):
     for weight in (0.0, 30.0):
         kept = recipe(tmp_path / "grown", grown_from=folder, kept_latents=weight).autoencoder
         task = AutoencoderTask(kept)
-        loop = LoopSettings(steps=25, optimizer=OptimizerSettings(warm_up=0, learning_rate=3e-3, ema=0))
+        loop = LoopSettings(steps=12, optimizer=OptimizerSettings(warm_up=0, learning_rate=3e-3, ema=0))
         list(fit(task, loop, tmp_path / f"run-{weight}"))
         watched = AutoencoderTask(kept.model_copy(update={"kept_latents": 1.0}))
         watched.module = task.module

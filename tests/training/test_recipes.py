@@ -254,15 +254,15 @@ def test_clips_of_another_kind_of_model_are_refused(trained, cache):
         DataSettings(cache=cache / "train").encoded(other)
 
 
-@pytest.mark.parametrize(("state", "place", "other"), [("last", -1, "penultimate"), ("penultimate", -2, "last")])
-def test_an_adapter_is_used_with_the_hidden_state_of_its_training(trained, tiny_base, cache, state, place, other):
+@pytest.mark.parametrize(("state", "skipped", "other"), [("last", 0, "penultimate"), ("penultimate", 1, "last")])
+def test_an_adapter_is_used_with_the_hidden_state_of_its_training(trained, tiny_base, cache, state, skipped, other):
     size = load_base(tiny_base, device="cpu", memory="low").defaults.height
     image = Critters(6, size=size)[0].references[0].load((0, 0, 0))
     task, out = trained("", hidden_state=state)
     pipeline = refilm.load(tiny_base, adapter=out, dtype="float32")
     tokens, encoder = pipeline.encode_references([image]), pipeline.base.encoders.image
     with torch.no_grad():
-        expected = encoder.model(encoder.pixels([image]), skipped=-1 - place)
+        expected = encoder.model(encoder.pixels([image]), skipped=skipped)
     assert torch.equal(tokens, expected)
     assert torch.allclose(task.train[0].references[0, 0].float(), tokens[0], atol=2e-3, rtol=2e-3)  # kept in half
     with pytest.raises(
