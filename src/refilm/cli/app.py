@@ -22,7 +22,7 @@ from refilm.errors import UserError
 from refilm.files import system_errors
 from refilm.names import unknown_option
 
-QUIET = {"TRANSFORMERS_VERBOSITY": "error", "DIFFUSERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+QUIET = {"TRANSFORMERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
 
 
 class DataCommands(LazyGroup):
@@ -119,7 +119,7 @@ def main() -> None:
         app.rich_markup_mode = None  # usage errors and help are plain text in a pipe
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # warnings of libraries are meant for programmers
-        for name in ("torchao", "torch.utils._pytree"):  # diffusers imports torchao where it is installed
+        for name in ("torchao", "torch.utils._pytree"):  # transformers imports torchao where it is installed
             logging.getLogger(name).setLevel(logging.CRITICAL)
     keep_freed_memory()
     let_waiting_threads_sleep()
