@@ -31,8 +31,8 @@ def folder(tmp_path, monkeypatch) -> Path:
         ("--frames 10", "10 frames: the number must be 4k + 1, for instance 9 or 13"),
         ("--size 30x32", "both must be multiples of 8"),
         ("--size large", "--size 'large': give width x height in pixels, for instance 720x480"),
-        ("--steps 0", "steps: Input should be greater than or equal to 1 (received 0)"),
-        ("--guidance nan", "guidance: "),
+        ("--steps 0", "--steps: Input should be greater than or equal to 1 (received 0)"),
+        ("--guidance nan", "--guidance: "),
         ("--base giant", "unknown base model 'giant': use 'pocket', a folder in diffusers' layout"),
         ("--adapter giant", "giant/adapter.json: no such file"),
         ("--explain", "--explain shows which parts of a reference image were used: give one with --reference"),
@@ -115,7 +115,7 @@ def test_generate_refuses_a_prompt_that_is_not_utf8(refilm, folder, tiny_base):
     words = ("generate", "caf\udce9", "-o", "video.mp4", "--base", tiny_base)
     refused(refilm(*words), "prompts[0]: contains bytes that are not UTF-8; enter the text in UTF-8")
     words = ("generate", PROMPT, "--negative-prompt", "caf\udce9", "-o", "video.mp4", "--base", tiny_base)
-    refused(refilm(*words), "negative_prompt: contains bytes that are not UTF-8")
+    refused(refilm(*words), "--negative-prompt: contains bytes that are not UTF-8")
 
 
 def test_data_refuses_a_folder_that_holds_something(refilm, folder):

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
 from refilm.data import critters
-from refilm.data.augmentation import AugmentationSettings, augment, cut_out
+from refilm.data.augmentation import augment, cut_out
+from refilm.data.settings import AugmentationSettings
 from refilm.media import border_color
 
 GROUND = (12, 200, 90)

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from refilm.data.augmentation import AugmentationSettings
 from refilm.data.cutting import AugmentJob, CutClip, augmented_images, cut_clip, fitted, nearest_size, pooled
 from refilm.data.samples import ClipFile, ImageFile, StillFile, hashed
+from refilm.data.settings import AugmentationSettings
 from refilm.geometry import Compression
 from refilm.media import Video, open_video
 

@@ -8,15 +8,12 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
 import typer
 from rich.console import Console
 
 from refilm.printable import printable
-
-if TYPE_CHECKING:
-    from refilm.settings import Settings
 
 ENDLESS = 2**31  # columns
 
@@ -34,13 +31,6 @@ def screen() -> Console:
     if is_terminal(sys.stdout):
         return Console()
     return Console(width=ENDLESS, force_terminal=False, no_color=True)
-
-
-def help_of(settings: "type[Settings]", name: str) -> str:
-    """A setting's docstring, as the help text of its option."""
-    sentence = settings.model_fields[name].description
-    assert sentence, f"{settings.__name__}.{name} has no docstring"
-    return sentence
 
 
 def print_line(*words: str) -> None:

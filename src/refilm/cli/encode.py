@@ -7,110 +7,86 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from refilm.cli.console import bar, print_error, print_line, terminal
-from refilm.cli.options import Base, Device, ImageEncoder, size_of
+from refilm.cli.options import (
+    BaseOption,
+    Device,
+    ImageEncoderOption,
+    ManifestOptions,
+    Size,
+    chosen,
+    clip_settings,
+    given,
+    with_options,
+)
 from refilm.cli.run_display import LineDisplay, LiveDisplay, RunDisplay
+from refilm.data.settings import AugmentationSettings, EncodeSettings
+from refilm.settings import Settings
 
 if TYPE_CHECKING:
+    from refilm.data.checking import CheckedSet
     from refilm.data.encoding import EncodeProgress
 
 
-def encode(
-    manifest: Annotated[Path, typer.Argument(help="A checked manifest or folder of clips.", show_default=False)],
-    out: Annotated[
-        Path, typer.Option(help="Cache folder; encodings that it already has are kept.", show_default=False)
-    ],
-    base: Base = "pocket",
-    image_encoder: ImageEncoder = None,
-    frames: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Frames per clip.", show_default="the base model's")
-    ] = None,
-    fps: Annotated[
-        float | None,
-        typer.Option(
-            metavar="RATE",
-            min=0.01,
-            max=1000,
-            help="Frames per second; the nearest frames of the video are used.",
-            show_default="the base model's",
-        ),
-    ] = None,
-    size: Annotated[
-        str | None, typer.Option(metavar="WxH", help="Width x height in pixels.", show_default="the base model's")
-    ] = None,
-    buckets: Annotated[
-        bool,
-        typer.Option(
-            "--buckets",
-            help="Keep roughly the clips' aspect ratio at the area of --size, and allow fewer frames than --frames.",
-        ),
-    ] = False,
-    hidden_state: Annotated[
-        Literal["last", "penultimate"],
-        typer.Option(help="Hidden state of the image encoder that becomes the reference tokens."),
-    ] = "penultimate",
-    views: Annotated[int, typer.Option(metavar="N", min=0, help="Number of augmented versions of each reference.")] = 0,
-    flip: Annotated[bool, typer.Option("--flip", help="Mirror half of the augmented versions.")] = False,
-    batch: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Clips encoded at once.", show_default="chosen by clip size")
-    ] = None,
-    workers: Annotated[int, typer.Option(metavar="N", min=1, help="Number of processes that read files.")] = 2,
-    patience: Annotated[float, typer.Option(metavar="SECONDS", min=1, help="Time limit for reading one file.")] = 120.0,
-    allow_outside: Annotated[
-        bool, typer.Option("--allow-outside", help="Allow paths outside of the manifest's folder.")
-    ] = False,
-    device: Device = None,
-) -> None:
+class EncodeOptions(Device, ImageEncoderOption, BaseOption, ManifestOptions):
+    """What is encoded, and with which encoders."""
+
+    out: Path
+    """Cache folder; encodings that it already has are kept."""
+    hidden_state: Literal["last", "penultimate"] = "penultimate"
+    """Hidden state of the image encoder that becomes the reference tokens."""
+    size: Size = None
+    """Width x height of a clip in pixels; with --buckets, they define the area."""
+
+
+Clips = given(EncodeSettings, "buckets", "batch", "workers", "patience", of_base=("frames", "fps"))
+Views = given(AugmentationSettings, "count", "flip", count=typer.Option("--views"))
+
+
+@with_options(EncodeOptions, Clips, Views)
+def encode(options: EncodeOptions, clips: Settings, views: Settings) -> None:
     """Encode clips, captions and references once, for all epochs of training.
 
     If interrupted, run it again to continue. Under torchrun every process encodes a part.
     """
     from refilm.checkpoints import fingerprint, load_base
-    from refilm.data.augmentation import AugmentationSettings
     from refilm.data.checking import require_checked
-    from refilm.data.encoding import EncodedSet, EncodeSettings, identify
+    from refilm.data.encoding import EncodedSet, identify
     from refilm.data.encoding import encode as encodings
     from refilm.data.samples import Files
     from refilm.training.distributed.heartbeats import heartbeats
     from refilm.training.distributed.parallel import joined, wait_for_all
 
-    height, width = size_of(size)
-    checked = require_checked(manifest, allow_outside=allow_outside)
+    checked = require_checked(options.manifest, allow_outside=options.allow_outside)
     with joined() as here, heartbeats():
-        loaded = load_base(base, device=device, memory="low")
-        loaded.read_images_with(image_encoder, hidden_state=hidden_state)
-        own, tokens = loaded.defaults, loaded.size.text_length
-        checked.require_tokens(manifest, tokens)
-        if checked.long_captions and checked.settings.tokens == tokens and here.first:
-            print_error(
-                f"{manifest}: {checked.long_captions} captions have more than {tokens} tokens and are truncated"
-            )
+        base = load_base(options.base, device=options.device, memory="low")
+        base.read_images_with(options.image_encoder, hidden_state=options.hidden_state)
+        checked.require_tokens(options.manifest, base.size.text_length)
+        if here.first:
+            _report_truncated(options.manifest, checked, base.size.text_length)
         settings = EncodeSettings.of(
-            frames=own.frames if frames is None else frames,
-            fps=own.fps if fps is None else fps,
-            height=height or own.height,
-            width=width or own.width,
-            buckets=buckets,
-            views=AugmentationSettings.of(count=views, flip=flip),
-            batch=batch,
-            workers=workers,
-            patience=patience,
+            **clip_settings(base.defaults, clips, options.size), views=AugmentationSettings.of(**chosen(views))
         )
         steps = encodings(
             Files(checked.examples, checked.hashes),
-            loaded.encoders,
-            out,
+            base.encoders,
+            options.out,
             settings=settings,
-            encoder_identity=identify(loaded.encoders, fingerprint),
+            encoder_identity=identify(base.encoders, fingerprint),
             rank=here.rank,
             ranks=here.size,
             wait=wait_for_all,
-            on_wait=lambda: print_error(f"waiting for another command that writes to {out}"),
+            on_wait=lambda: print_error(f"waiting for another command that writes to {options.out}"),
         )
         made = _shown(steps, first=here.first)
         if here.first:
-            clips = EncodedSet(out)
+            cache = EncodedSet(options.out)
             news = f"newly encoded: {', '.join(made)}" if made else "everything was already encoded"
-            print_line(f"{out}: {len(clips)} clips in {len(clips.buckets)} sizes; {news}")
+            print_line(f"{options.out}: {len(cache)} clips in {len(cache.buckets)} sizes; {news}")
+
+
+def _report_truncated(manifest: Path, checked: "CheckedSet", tokens: int) -> None:
+    if checked.long_captions and checked.settings.tokens == tokens:
+        print_error(f"{manifest}: {checked.long_captions} captions have more than {tokens} tokens and are truncated")
 
 
 def verify(

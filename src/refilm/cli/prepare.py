@@ -4,120 +4,62 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from PIL import ImageColor
+from pydantic import Field
 
 from refilm.cli.console import bar, print_error, print_line, working
-from refilm.cli.data import AllowOutside, Manifest
-from refilm.cli.options import Base
-from refilm.errors import UserError
+from refilm.cli.options import BaseOption, ManifestOptions, chosen, given, with_options
+from refilm.cli.parsing import color_of
+from refilm.data.settings import PrepareSettings
+from refilm.settings import Settings
 
 
-def prepare(
-    manifest: Manifest,
-    out: Annotated[
-        Path, typer.Option(help="The new manifest; images are written to references/ beside it.", show_default=False)
-    ],
-    base: Base = "pocket",
-    frames: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            min=1,
-            help="Frames that training reads from the start of each clip; references are taken from other frames.",
-            show_default="the base model's",
-        ),
-    ] = None,
-    fps: Annotated[
-        float | None,
-        typer.Option(
-            metavar="RATE", min=0.01, max=1000, help="Frames per second in training.", show_default="the base model's"
-        ),
-    ] = None,
-    min_distance: Annotated[
-        float,
-        typer.Option(
-            metavar="SECONDS",
-            min=0,
-            help="Minimum distance between a clip's first frame and a reference from the same video.",
-        ),
-    ] = 1.0,
-    candidates: Annotated[
-        int,
-        typer.Option(
-            metavar="N", min=2, max=64, help="Number of candidate frames per reference; the sharpest is used."
-        ),
-    ] = 8,
-    cut_out: Annotated[
-        bool,
-        typer.Option(
-            "--cut-out",
-            help="Cut out subjects that have a mask (of the clip or the reference) and place them on a plain "
-            "background.",
-        ),
-    ] = False,
-    remove_background: Annotated[
-        bool,
-        typer.Option("--remove-background", help="Segment frames without a mask with rembg (an optional package)."),
-    ] = False,
-    model: Annotated[str, typer.Option(help="rembg's model; rembg downloads it on first use.")] = "u2net",
-    background: Annotated[
-        str, typer.Option(help="Background color of --cut-out and --remove-background: a name or #rrggbb.")
-    ] = "white",
-    leave_out: Annotated[
-        bool, typer.Option("--leave-out", help="Omit clips without a reference from the new manifest.")
-    ] = False,
-    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Random seed of the choice of frames.")] = 0,
-    workers: Annotated[
-        int | None,
-        typer.Option(metavar="N", min=1, help="Number of processes that read videos.", show_default="one per core"),
-    ] = None,
-    patience: Annotated[float, typer.Option(metavar="SECONDS", min=1, help="Time limit for one image.")] = 120.0,
-    allow_outside: AllowOutside = False,
-) -> None:
+class PrepareOptions(BaseOption, ManifestOptions):
+    """Where references are written, and how the command works."""
+
+    out: Path
+    """The new manifest; images are written to references/ beside it."""
+    remove_background: bool = False
+    """Segment frames without a mask with rembg (an optional package)."""
+    model: str = "u2net"
+    """rembg's model; rembg downloads it on first use."""
+    background: Annotated[str, typer.Option(metavar="COLOR")] = "white"
+    """Background color of --cut-out and --remove-background: a name or #rrggbb."""
+    leave_out: bool = False
+    """Omit clips without a reference from the new manifest."""
+    workers: int | None = Field(default=None, ge=1)
+    """Number of processes that read videos. Default: one per core."""
+    patience: float = Field(default=120.0, gt=0)
+    """Time limit for one image, in seconds."""
+
+
+Frames = given(PrepareSettings, "min_distance", "candidates", "cut_out", "seed", of_base=("frames", "fps"))
+
+
+@with_options(PrepareOptions, Frames)
+def prepare(options: PrepareOptions, frames: Settings) -> None:
     """Create references for clips without any: frames from other moments, optionally on a plain background."""
     from refilm.checkpoints.defaults import load_defaults
     from refilm.checkpoints.sources import open_source
     from refilm.data.manifest import read_examples
-    from refilm.data.preparing import PrepareSettings, background_remover, plan
+    from refilm.data.preparing import background_remover, plan
     from refilm.data.preparing import prepare as steps
 
-    own = load_defaults(open_source(base, weights=False).folder)
-    settings = PrepareSettings.of(
-        min_distance=min_distance,
-        frames=frames or own.frames,
-        fps=fps or own.fps,
-        candidates=candidates,
-        cut_out=cut_out,
-        background=color_of(background),
-        seed=seed,
-    )
+    own = load_defaults(open_source(options.base, weights=False).folder)
+    chosen_frames = {"frames": own.frames, "fps": own.fps} | chosen(frames)
+    settings = PrepareSettings.of(**chosen_frames, background=color_of(options.background))
+    outside = options.allow_outside
     with working("reading the manifest"):
-        examples = read_examples(manifest, allow_outside=allow_outside)
-        remover = background_remover(model) if remove_background else None
-        planned = plan(examples, out, settings, remover=remover, allow_outside=allow_outside)
+        examples = read_examples(options.manifest, allow_outside=outside)
+        remover = background_remover(options.model) if options.remove_background else None
+        planned = plan(examples, options.out, settings, remover=remover, allow_outside=outside)
     faults = 0
     with bar("making references", len(planned.jobs)) as advance:
-        for fault in steps(planned, workers=workers, patience=patience, leave_out=leave_out):
+        for fault in steps(planned, workers=options.workers, patience=options.patience, leave_out=options.leave_out):
             advance("making references")
             if fault is not None:
                 faults += 1
                 print_error(f"no reference: {fault}")
-    clips = len(read_examples(out, allow_outside=allow_outside))
+    clips = len(read_examples(options.out, allow_outside=outside))
     made, new = planned.made - faults, len(planned.jobs) - faults
-    print_line(f"{out}: {clips} of {len(examples)} clips, {made} references made, {new} of them new")
-    print_line(f"run: refilm data check {out}")
-
-
-def color_of(text: str) -> tuple[int, int, int]:
-    """Red, green and blue, from a color's name or "#rrggbb".
-
-    Raises:
-        UserError: the text is not a color.
-    """
-    try:
-        red, green, blue, *_ = ImageColor.getrgb(text)
-    except ValueError as error:
-        raise UserError(
-            f"--background {text!r}: is not a color; give a name, or red, green and blue as #rrggbb"
-        ) from error
-    return red, green, blue
+    print_line(f"{options.out}: {clips} of {len(examples)} clips, {made} references made, {new} of them new")
+    print_line(f"run: refilm data check {options.out}")

@@ -1,5 +1,6 @@
 """`refilm train --dry-run` and `--overfit`: check a recipe without training, or test it on a few clips."""
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,7 +48,7 @@ def _line(event: "OverfitProgress") -> str:
 
 
 def report_dry_run(
-    recipe: Path, folder: Path, *, changes: dict[str, Any], resume: bool | Path, allow_changes: list[str]
+    recipe: Path, folder: Path, *, changes: dict[str, Any], resume: bool | Path, allow_changes: Collection[str]
 ) -> None:
     """Print what a run would do, and how much memory it would need."""
     from refilm.recipes import read_recipe

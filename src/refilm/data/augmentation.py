@@ -4,43 +4,16 @@ An augmentation is one affine resampling and one affine map of the colors. Does 
 """
 
 import math
-from typing import Annotated, Self
 
 import numpy as np
 from PIL import Image
-from pydantic import Field, model_validator
 
+from refilm.data.settings import AugmentationSettings
 from refilm.errors import UserError
 from refilm.media.images import Color
-from refilm.settings import Settings
 
 LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601, as Pillow's "L"
 HUE = 36.0  # degrees of hue rotation at color = 1; small, because colors identify the subject
-
-Positive = Annotated[float, Field(gt=0, le=10)]
-
-
-class AugmentationSettings(Settings):
-    """Strength of the augmentation of reference images."""
-
-    count: int = Field(default=0, ge=0)
-    """Number of augmented versions of each reference, in addition to the unchanged image."""
-    scale: tuple[Positive, Positive] = (0.8, 1.5)
-    """Smallest and largest scale factor; sampled uniformly on a logarithmic scale."""
-    shift: float = Field(default=0.1, ge=0, le=0.5)
-    """Largest shift, as a fraction of each side; an image that is scaled down stays within its frame."""
-    rotation: float = Field(default=15.0, ge=0, le=180)
-    """Largest rotation in either direction, in degrees."""
-    color: float = Field(default=0.1, ge=0, lt=1)
-    """Largest relative change of brightness, contrast and saturation; the hue rotates by up to 36 degrees times it."""
-    flip: bool = False
-    """Mirror half of the augmented images. Leave it off if left and right matter, for example with writing."""
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        if self.scale[0] > self.scale[1]:
-            raise UserError(f"scale must be the smallest and then the largest factor, received {self.scale}")
-        return self
 
 
 def augment(

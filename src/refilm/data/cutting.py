@@ -12,8 +12,9 @@ import numpy as np
 from einops import reduce
 from PIL import Image, ImageOps
 
-from refilm.data.augmentation import AugmentationSettings, augment
+from refilm.data.augmentation import augment
 from refilm.data.samples import Clip, ImageSource
+from refilm.data.settings import AugmentationSettings
 from refilm.errors import UserError
 from refilm.geometry import Compression
 from refilm.media.images import Color, border_color

@@ -14,10 +14,10 @@ import torch
 from PIL import Image
 
 from refilm.data import critters
-from refilm.data.augmentation import AugmentationSettings
 from refilm.data.cutting import AugmentJob, augmented_images, pooled
 from refilm.data.encoding import EncodedSet
 from refilm.data.samples import Critters, Files
+from refilm.data.settings import AugmentationSettings
 from refilm.media import Video, open_image, open_video
 
 from .clips import SETTINGS, contents

@@ -287,7 +287,7 @@ def test_the_command(tmp_path, refilm):
     assert len(made(tmp_path / "new.jsonl")) == 2
     for option, complaint in {
         ("--background", "mauve-ish"): "--background 'mauve-ish': is not a color; give a name",
-        ("--min-distance", "inf"): r"min_distance: .* \(received inf\)",
+        ("--min-distance", "inf"): r"--min-distance: .* \(received inf\)",
     }.items():
         result = refilm(*command, *option)
         assert result.exit_code == 2

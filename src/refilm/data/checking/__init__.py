@@ -2,8 +2,9 @@
 
 from refilm.data.checking.check import TokenCounter, check
 from refilm.data.checking.checked import CheckedSet, keep_usable, read_report, require_checked
-from refilm.data.checking.findings import CheckSettings, ClipReport, Finding, Report
+from refilm.data.checking.findings import ClipReport, Finding, Report
 from refilm.data.checking.places import report_paths
+from refilm.data.settings import CheckSettings
 
 __all__ = [
     "CheckSettings",

@@ -11,13 +11,14 @@ from pathlib import Path
 from tempfile import TemporaryFile
 
 from refilm.data.checking.file_list import FileList, Inspections
-from refilm.data.checking.findings import CheckSettings, ClipReport, Finding, Kind, Report
+from refilm.data.checking.findings import ClipReport, Finding, Kind, Report
 from refilm.data.checking.inspecting import ImageToInspect, Inspected, InspectedFile, VideoToInspect, inspect_file
 from refilm.data.checking.page import page
 from refilm.data.checking.places import home_of, identity_of, name_of, report_paths
 from refilm.data.checking.repeats import repeated_clips, repeated_images
 from refilm.data.examples import Example, Fault, Listed
 from refilm.data.manifest import is_utf8, list_examples
+from refilm.data.settings import CheckSettings
 from refilm.data.workers import Failure, in_workers
 from refilm.errors import UserError
 from refilm.files import write_text

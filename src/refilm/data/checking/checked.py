@@ -5,10 +5,11 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from refilm.data.checking.findings import CheckSettings, FileRecord, Report
+from refilm.data.checking.findings import FileRecord, Report
 from refilm.data.checking.places import home_of, identity_of, name_of, report_paths
 from refilm.data.examples import Example
 from refilm.data.manifest import list_examples, read_examples, write_manifest
+from refilm.data.settings import CheckSettings
 from refilm.errors import UserError
 from refilm.files import sha256_of
 

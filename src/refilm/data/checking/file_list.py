@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from refilm.data.checking.findings import CheckSettings, FileRecord, Finding
+from refilm.data.checking.findings import FileRecord, Finding
 from refilm.data.checking.hashes import ImageHash
 from refilm.data.checking.inspecting import ClipPart, ImageToInspect, Inspected, InspectedFile, VideoToInspect
 from refilm.data.examples import VIDEOS, Example, Listed
+from refilm.data.settings import CheckSettings
 
 THUMBNAILS = 64 * 2**20  # bytes of thumbnails that are kept for the page
 

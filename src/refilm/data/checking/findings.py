@@ -4,6 +4,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import AfterValidator, Field
 
+from refilm.data.settings import CheckSettings
 from refilm.printable import printable
 from refilm.settings import Settings
 
@@ -43,21 +44,6 @@ WARNINGS: tuple[WarningKind, ...] = get_args(WarningKind)
 
 Printable = Annotated[str, AfterValidator(printable)]
 """Text that may contain file names with arbitrary bytes, escaped so that every program can read the report."""
-
-
-class CheckSettings(Settings):
-    """Requirements on clips. The defaults are those of CogVideoX-2B."""
-
-    frames: int = Field(default=49, ge=1)
-    """Number of frames that a clip must have; shorter clips cannot be used."""
-    fps: float = Field(default=8.0, gt=0, le=1000)
-    """Frame rate at which clips are sampled, in frames per second; the frames nearest in time are used."""
-    height: int = Field(default=480, ge=1)
-    """Height in pixels to which clips are scaled and cropped."""
-    width: int = Field(default=720, ge=1)
-    """Width in pixels to which clips are scaled and cropped."""
-    tokens: int = Field(default=226, ge=1)
-    """Maximum number of tokens of a caption, including the end token."""
 
 
 class Finding(Settings):

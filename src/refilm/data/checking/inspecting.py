@@ -8,8 +8,9 @@ import numpy as np
 from PIL import Image
 
 from refilm.data.checking.declared import declared_by_image, declared_by_video
-from refilm.data.checking.findings import CheckSettings, FileRecord, Finding
+from refilm.data.checking.findings import FileRecord, Finding
 from refilm.data.checking.hashes import ImageHash, image_hashes, similar
+from refilm.data.settings import CheckSettings
 from refilm.errors import UserError
 from refilm.files import sha256_of
 from refilm.media.containers import CutShortError

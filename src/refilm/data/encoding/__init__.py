@@ -4,8 +4,8 @@ from refilm.data.encoding.encode import EncodeProgress, encode
 from refilm.data.encoding.index import Entry
 from refilm.data.encoding.keys import EncoderIdentity, identify
 from refilm.data.encoding.reading import EncodedClip, EncodedSet, Subset
-from refilm.data.encoding.settings import EncodeSettings
 from refilm.data.encoding.verify import Verification, verify
+from refilm.data.settings import EncodeSettings
 
 __all__ = [
     "EncodeProgress",

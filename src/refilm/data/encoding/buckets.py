@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 
-from refilm.data.encoding.settings import EncodeSettings
+from refilm.data.settings import EncodeSettings
 from refilm.geometry import Compression
 
 SLIMMEST = 2.5  # largest ratio of the longer side to the shorter side

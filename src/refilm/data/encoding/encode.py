@@ -23,9 +23,9 @@ from refilm.data.encoding.index import missing, write_index
 from refilm.data.encoding.keys import EncoderIdentity
 from refilm.data.encoding.lock import only_writer
 from refilm.data.encoding.plan import EncodePlan, plan
-from refilm.data.encoding.settings import EncodeSettings
 from refilm.data.encoding.shards import ShardWriter, read_shards, tidy
 from refilm.data.samples import Source
+from refilm.data.settings import EncodeSettings
 from refilm.data.workers import Failure, in_workers
 from refilm.encoders import Encoders
 from refilm.errors import UserError

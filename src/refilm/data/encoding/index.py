@@ -20,12 +20,13 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from refilm.data.encoding.keys import EncoderIdentity, digest
-from refilm.data.encoding.settings import PACE, EncodeSettings
 from refilm.data.encoding.shards import Bucket, Count, Sha256, Shard, bucket_of
+from refilm.data.settings import EncodeSettings
 from refilm.errors import UserError
 from refilm.files import describe, read_json, write_bytes
 from refilm.settings import Settings, explain
 
+PACE = ("batch", "shard", "workers", "patience")  # settings that do not affect the encodings
 INDEX = "index.json"
 FORMAT = 1
 AGAIN = "run refilm data encode again"

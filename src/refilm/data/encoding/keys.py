@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from refilm.data.encoding.settings import EncodeSettings
 from refilm.data.samples import Clip, ImageSource
+from refilm.data.settings import EncodeSettings
 from refilm.encoders import Encoders
 
 VERSION = 2  # version of the encoding procedure; changing it invalidates all encodings

@@ -7,8 +7,8 @@ from refilm.data.cutting import AugmentJob, CutClip
 from refilm.data.encoding.buckets import sizes
 from refilm.data.encoding.index import Entry
 from refilm.data.encoding.keys import EncoderIdentity, latents_key, references_key, text_key
-from refilm.data.encoding.settings import EncodeSettings
 from refilm.data.samples import Sample, Source
+from refilm.data.settings import EncodeSettings
 from refilm.errors import UserError
 from refilm.geometry import Compression
 

@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from pydantic import Field
 
 from refilm.data.augmentation import cut_out
 from refilm.data.checking.places import name_of
@@ -23,32 +22,11 @@ from refilm.data.preparing.choosing import FrameRequest
 from refilm.data.preparing.making import Job, MaskedReference, UncutFrame, make, write_image
 from refilm.data.preparing.moments import RelatedClips, places
 from refilm.data.preparing.removing import Remover
+from refilm.data.settings import OTHER_CLIPS, PrepareSettings
 from refilm.data.workers import Failure, in_workers
 from refilm.errors import UserError
 from refilm.files import sha256_of
-from refilm.media.images import WHITE, Color
-from refilm.settings import Settings
-
-OTHER_CLIPS = 2  # number of other clips of the subject that frames are taken from
-
-
-class PrepareSettings(Settings):
-    """How references are created for clips that have none."""
-
-    min_distance: float = Field(default=1.0, ge=0, allow_inf_nan=False)
-    """Minimum distance between a clip's first frame and a reference from the same video, in seconds."""
-    frames: int = Field(default=49, ge=1)
-    """Number of frames that training uses from the start of each clip; references avoid this part if possible."""
-    fps: float = Field(default=8.0, gt=0, le=1000)
-    """Frame rate of training, in frames per second."""
-    candidates: int = Field(default=8, ge=OTHER_CLIPS, le=64)
-    """Number of candidate frames for a reference; the sharpest is used."""
-    cut_out: bool = False
-    """Put subjects that have a mask (of their clip or of their reference) on a plain background."""
-    background: Color = WHITE
-    """The background color: red, green and blue, 0 to 255."""
-    seed: int = Field(default=0, ge=0)
-    """Random seed; the same seed selects the same frames."""
+from refilm.media.images import Color
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,79 @@
+"""Options whose text has a form of its own: sizes, ranges of steps, colors, and settings with values."""
+
+import re
+import tomllib
+from collections.abc import Sequence
+from typing import Any
+
+from refilm.errors import UserError
+
+
+def size_of(text: str | None) -> tuple[int | None, int | None]:
+    """Height and width, from "WIDTHxHEIGHT"; (None, None) for None.
+
+    Raises:
+        UserError: the text has another form.
+    """
+    if text is None:
+        return None, None
+    match = re.fullmatch(r"(\d+)\s*[xX×]\s*(\d+)", text.strip())
+    if match is None:
+        raise UserError(f"--size {text!r}: give width x height in pixels, for instance 720x480")
+    width, height = map(int, match.groups())
+    return height, width
+
+
+def steps_of(text: str | None, steps: int) -> range | None:
+    """A range of sampler steps, from "FIRST-LAST", both counted from 1; None for None.
+
+    Raises:
+        UserError: the text has another form, or the steps do not exist.
+    """
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d+)-(\d+)", text.strip())
+    if match is None or not 1 <= int(match[1]) <= int(match[2]) <= steps:
+        raise UserError(
+            f"--explain-steps {text!r}: give the first and the last of {steps} steps, for instance 1-{steps}"
+        )
+    return range(int(match[1]) - 1, int(match[2]))
+
+
+def changes_of(texts: Sequence[str]) -> dict[str, Any]:
+    """Settings from "name=value". The value is parsed as TOML, or taken as a string if it is not TOML.
+
+    Raises:
+        UserError: the name or the "=" is missing.
+    """
+    changes = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not all(name.split(".")):
+            raise UserError(f"--set {text!r}: give a setting's dotted name and its value, for instance loop.steps=10")
+        changes[name.strip()] = _value(value)
+    return changes
+
+
+def _value(text: str) -> Any:
+    try:
+        table = tomllib.loads(f"value = {text}")
+    except (ValueError, RecursionError):
+        return text
+    return table["value"] if len(table) == 1 else text
+
+
+def color_of(text: str) -> tuple[int, int, int]:
+    """Red, green and blue, from a color's name or "#rrggbb".
+
+    Raises:
+        UserError: the text is not a color.
+    """
+    try:
+        from PIL import ImageColor
+
+        red, green, blue, *_ = ImageColor.getrgb(text)
+    except ValueError as error:
+        raise UserError(
+            f"--background {text!r}: is not a color; give a name, or red, green and blue as #rrggbb"
+        ) from error
+    return red, green, blue
