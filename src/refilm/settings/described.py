@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Sequence
 from copy import copy
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -93,12 +93,15 @@ def _fields(kind: type) -> dict[str, FieldInfo]:
     """The fields of a settings class, or of a dataclass that pydantic validates."""
     if issubclass(kind, BaseModel):
         return kind.model_fields
-    hints, described = get_type_hints(kind, include_extras=True), TypeAdapter(kind).json_schema()["properties"]
+    hints, sentences = get_type_hints(kind, include_extras=True), {}
+    for parent in reversed([each for each in kind.__mro__ if is_dataclass(each)]):
+        properties = TypeAdapter(parent).json_schema()["properties"]
+        sentences |= {name: own["description"] for name, own in properties.items() if "description" in own}
     found = {}
     for field in fields(kind):
         default = PydanticUndefined if field.default is MISSING else field.default
         found[field.name] = FieldInfo.from_annotated_attribute(hints[field.name], default)
-        found[field.name].description = described[field.name].get("description")
+        found[field.name].description = sentences.get(field.name)
     return found
 
 
