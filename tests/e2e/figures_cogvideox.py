@@ -1,5 +1,11 @@
 """The sentences and tables with figures of docs/cogvideox-2b.md, generated from result files."""
 
+import tomllib
+from itertools import pairwise
+
+from refilm.recipes import recipe_of
+
+from ..docs.pages import blocks
 from .results import result
 
 NAMES = {
@@ -8,8 +14,6 @@ NAMES = {
     "autoencoder": "autoencoder",
     "image encoder": "CLIP ViT-L/14, the image encoder",
 }
-STILLS, CLIPS, STILL_BATCH, CLIP_BATCH = 1000, 3000, 32, 8
-"""Steps and batch sizes of the page's recipe."""
 
 
 def cogvideox() -> list[str]:
@@ -55,14 +59,14 @@ def _time(counted) -> list[str]:
     forward, encode = counted["forward_tflop"], counted["encoding_tflop"]
     step = result("training_memory")["steps"]["adapter, autocast, selective"]["tflop"]
     still = step * forward["still"] / forward["clip"]
-    run = 1e-6 * (STILLS * STILL_BATCH * still + CLIPS * CLIP_BATCH * step)
+    run = sum(samples * (still if stills else step) for stills, samples in _lessons())
     clip = encode["latents"] + encode["text"] + 3 * encode["references"]
     video = 50 * 2 * forward["clip"] + encode["decode"] + encode["text"]
     work = {
         "encode 1,000 clips": 1000 * clip,
         "1,000 training samples, stills": 1000 * still,
         "1,000 training samples, whole clips": 1000 * step,
-        "the recipe above": 1e6 * run,
+        "the recipe above": run,
         "one video, 50 steps with guidance": video,
     }
     rates = {name: counted["utilization"] * rate for name, rate in counted["gpus"].items()}
@@ -73,6 +77,18 @@ def _time(counted) -> list[str]:
             f"| {what} | {tflop / 1000:,.0f} PFLOP | {' | '.join(_duration(tflop / rate) for rate in rates.values())} |"
             for what, tflop in work.items()
         ),
+    ]
+
+
+def _lessons() -> list[tuple[bool, int]]:
+    """The lessons of the page's recipe: whether they are on stills, and their number of samples."""
+    (block,) = (block for block in blocks("cogvideox-2b.md") if block.kind == "toml")
+    recipe = recipe_of(tomllib.loads(block.code))
+    lessons = recipe.diffusion.curriculum
+    ends = [0, *(lesson.until for lesson in lessons[:-1]), recipe.loop.steps]
+    return [
+        (lesson.latent_frames == 1, lesson.batch * (end - start))
+        for lesson, (start, end) in zip(lessons, pairwise(ends), strict=True)
     ]
 
 
