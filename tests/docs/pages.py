@@ -88,13 +88,14 @@ class Session:
         assert program == "refilm", line
         more = next((more for start, more in FASTER.items() if line.startswith(start)), ())
         result = self.refilm(*words, *more)
-        assert result.exit_code == (1 if line in self.fails else 0), f"{line}: {result.output}"
+        assert result.exit_code == (1 if line in self.fails else 0), f"{line}: {result.output}{result.exception!r}"
 
 
 def edit(block: Block, root: Path) -> None:
     """Apply a titled block to a copy of the repository: a diff replaces, Python is a new file or is appended."""
     path = root / block.title
     if block.kind == "python":
+        path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a", encoding="utf-8") as file:
             file.write(f"\n\n{block.code}" if path.stat().st_size else block.code)
         return
