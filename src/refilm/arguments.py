@@ -88,7 +88,7 @@ def _strictly(hint: Any) -> Any:
         return Annotated[list[_strictly(*get_args(hint))], BeforeValidator(_listed)]
     if not isinstance(hint, type) or hint in (str, bool, type(None)) or get_origin(hint):
         return hint
-    if getattr(hint, "_is_protocol", False):
+    if getattr(hint, "_is_protocol", False) and "__call__" in vars(hint):
         return Callable[..., Any]
     return Annotated[Any, GetPydanticSchema(lambda *_: core_schema.is_instance_schema(hint))]
 

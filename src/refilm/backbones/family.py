@@ -10,7 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import torch
 
-from refilm.diffusion import Schedule
+from refilm.diffusion import Process
 from refilm.encoders import LatentCodec, TextEncoder, Tokenizer
 from refilm.geometry import AdapterSize, Compression, Geometry
 from refilm.model import Adapter, Backbone
@@ -36,7 +36,7 @@ class Source(Protocol):
         """Compression factors of the autoencoder, with a transformer of that patch size."""
         ...
 
-    def schedule(self) -> Schedule:
+    def schedule(self) -> Process:
         """The noise schedule."""
         ...
 
@@ -238,7 +238,7 @@ class Family(Protocol):
         """Compression factors of an autoencoder's folder, with a transformer of that patch size."""
         ...
 
-    def load_schedule(self, folder: Path, /) -> Schedule:
+    def load_schedule(self, folder: Path, /) -> Process:
         """Load a noise schedule."""
         ...
 

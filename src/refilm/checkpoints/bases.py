@@ -21,7 +21,7 @@ from refilm.arguments import checked
 from refilm.backbones import Source, family_of
 from refilm.checkpoints.defaults import load_defaults
 from refilm.checkpoints.sources import DiffusersSource, open_image_encoder, open_source
-from refilm.diffusion import Schedule
+from refilm.diffusion import Process
 from refilm.encoders import Encoders, Fit, HiddenState, ImageEncoder, LatentCodec, TextEncoder
 from refilm.errors import UserError
 from refilm.geometry import Compression, Geometry
@@ -111,7 +111,7 @@ class Base:
         self.size: Geometry = source.size
         self.compression: Compression = source.compression(self.size.patch)
         """Compression factors from pixels to latents and tokens."""
-        self.schedule: Schedule = source.schedule()
+        self.schedule: Process = source.schedule()
         self.defaults = load_defaults(source.folder)
         self.device, self.dtype = device, dtype
         """Device and dtype of its parts."""

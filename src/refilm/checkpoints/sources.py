@@ -10,7 +10,7 @@ import torch
 from refilm.backbones import Family, Source, family_in, native_family
 from refilm.checkpoints.foreign import refuse_foreign
 from refilm.checkpoints.image_encoders import load_image_encoder
-from refilm.diffusion import Schedule
+from refilm.diffusion import Process
 from refilm.encoders import Fit, HiddenState, ImageEncoder, LatentCodec, TextEncoder, Tokenizer
 from refilm.errors import UserError
 from refilm.files import atomic_file, link_or_copy
@@ -49,7 +49,7 @@ class DiffusersSource:
         """Compression factors of the autoencoder."""
         return self.family.compression_of(self.folder / "vae", patch)
 
-    def schedule(self) -> Schedule:
+    def schedule(self) -> Process:
         """The noise schedule."""
         return self.family.load_schedule(self.folder / "scheduler")
 

@@ -13,6 +13,7 @@ from refilm.diffusion.guidance import (
 )
 from refilm.diffusion.loss import min_snr_weights, velocity_loss
 from refilm.diffusion.presets import GUIDANCE_SCHEDULES, denoise, null_condition, run
+from refilm.diffusion.process import Process
 from refilm.diffusion.samplers import SAMPLERS, Draw, Sampler, SamplerStep, ddim, dpmpp_2m_sde, gaussian
 from refilm.diffusion.sat import sat
 from refilm.diffusion.schedule import Schedule, scaled_linear
@@ -25,6 +26,7 @@ __all__ = [
     "GuidanceScale",
     "Model",
     "Predict",
+    "Process",
     "Sampler",
     "SamplerStep",
     "Schedule",

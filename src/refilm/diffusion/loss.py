@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from refilm.arguments import checked
-from refilm.diffusion.schedule import Schedule
+from refilm.diffusion.process import Process
 from refilm.errors import UserError
 
 
@@ -14,7 +14,7 @@ def velocity_loss(
     *,
     noise: Tensor,
     timesteps: Tensor,
-    schedule: Schedule,
+    schedule: Process,
     mask: Tensor | None = None,
     mask_fraction: float = 0.0,
 ) -> Tensor:
@@ -46,11 +46,11 @@ def velocity_loss(
 
 
 @checked
-def min_snr_weights(timesteps: Tensor, schedule: Schedule, *, gamma: float) -> Tensor:
+def min_snr_weights(timesteps: Tensor, schedule: Process, *, gamma: float) -> Tensor:
     """Min-SNR weight of each sample's loss: (B,) integers -> (B,) float32.
 
-    min(SNR, gamma) / (SNR + 1), which for the velocity is equivalent to min(SNR, gamma) for the clean estimate
-    (Hang et al. 2023, arXiv:2303.09556, section 3.4). It keeps timesteps with little noise from dominating the loss.
+    min(SNR, gamma) for the clean estimate, whose error is sigma times the velocity's (Hang et al. 2023,
+    arXiv:2303.09556, section 3.4). It keeps timesteps with little noise from dominating the loss.
 
     Raises:
         UserError: `gamma` is not above 0.
@@ -58,5 +58,5 @@ def min_snr_weights(timesteps: Tensor, schedule: Schedule, *, gamma: float) -> T
     if not gamma > 0:
         raise UserError(f"gamma must be above 0 (received {gamma})")
     alpha, sigma = (factor.flatten() for factor in schedule.alpha_sigma(timesteps, dtype=torch.float64))
-    # over sigma^2, SNR = alpha^2 / sigma^2, and alpha^2 + sigma^2 = 1
+    # SNR = alpha^2 / sigma^2, times sigma^2
     return torch.minimum(alpha.square(), gamma * sigma.square()).float()

@@ -10,6 +10,7 @@ import torch
 
 from refilm.arguments import checked
 from refilm.diffusion.guidance import Condition, GuidanceScale, Model, Predict, by_timestep, constant, guided, rising
+from refilm.diffusion.process import Process
 from refilm.diffusion.samplers import SAMPLERS, Draw, SamplerStep
 from refilm.diffusion.sat import sat
 from refilm.diffusion.schedule import Schedule
@@ -30,7 +31,7 @@ def denoise(
     model: Model,
     condition: Condition,
     *,
-    schedule: Schedule,
+    schedule: Process,
     steps: int,
     draw: Draw,
     guidance: float | GuidanceScale = 6.0,
@@ -75,7 +76,7 @@ def null_condition(sampler: str, condition: Condition) -> Condition:
 
 
 @checked
-def run(sampler: str, predict: Predict, *, schedule: Schedule, steps: int, draw: Draw) -> Iterator[SamplerStep]:
+def run(sampler: str, predict: Predict, *, schedule: Process, steps: int, draw: Draw) -> Iterator[SamplerStep]:
     """Sample from noise with the named sampler at its own timesteps.
 
     Args:
@@ -90,6 +91,8 @@ def run(sampler: str, predict: Predict, *, schedule: Schedule, steps: int, draw:
         NotFiniteError: during the run, if the latents are not finite; names the step.
     """
     if sampler == "sat":
+        if not isinstance(schedule, Schedule):
+            raise UserError("sampler: sat needs the noise schedule of v-prediction; use another sampler")
         return _finite(sat(predict, draw(), schedule=schedule, steps=steps, draw=draw))
     if sampler not in SAMPLERS:
         raise UserError(f"sampler: must be {', '.join(SAMPLERS)} or sat (received {sampler!r})")

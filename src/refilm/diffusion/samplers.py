@@ -15,7 +15,7 @@ from torch import Tensor
 
 from refilm.arguments import checked
 from refilm.diffusion.guidance import Predict
-from refilm.diffusion.schedule import Schedule
+from refilm.diffusion.process import Process
 from refilm.errors import UserError
 
 Draw = Callable[[], Tensor]
@@ -42,10 +42,10 @@ class SamplerStep:
 
 
 class Sampler(Protocol):
-    """Runs over `timesteps` (noise first, see `Schedule.spaced`) from `start`, which it does not modify."""
+    """Runs over `timesteps` (noise first, see `Process.spaced`) from `start`, which it does not modify."""
 
     def __call__(
-        self, predict: Predict, start: Tensor, *, schedule: Schedule, timesteps: Sequence[int], draw: Draw
+        self, predict: Predict, start: Tensor, *, schedule: Process, timesteps: Sequence[int], draw: Draw
     ) -> Iterator[SamplerStep]: ...
 
 
@@ -82,7 +82,7 @@ def gaussian(
 @checked
 @torch.no_grad()
 def dpmpp_2m_sde(
-    predict: Predict, start: Tensor, *, schedule: Schedule, timesteps: Sequence[int], draw: Draw
+    predict: Predict, start: Tensor, *, schedule: Process, timesteps: Sequence[int], draw: Draw
 ) -> Iterator[SamplerStep]:
     """DPM-Solver++(2M) SDE on the variance-preserving process (Lu et al. 2022, arXiv:2211.01095, SDE-DPM-Solver++(2M)).
 
@@ -129,7 +129,7 @@ def dpmpp_2m_sde_step(
 @checked
 @torch.no_grad()
 def ddim(
-    predict: Predict, start: Tensor, *, schedule: Schedule, timesteps: Sequence[int], draw: Draw | None = None
+    predict: Predict, start: Tensor, *, schedule: Process, timesteps: Sequence[int], draw: Draw | None = None
 ) -> Iterator[SamplerStep]:
     """DDIM with eta 0 (Song et al. 2021, arXiv:2010.02502, eq. 12): deterministic, `draw` is never called.
 
@@ -150,7 +150,7 @@ SAMPLERS: dict[str, Sampler] = {"dpmpp-2m-sde": dpmpp_2m_sde, "ddim": ddim}
 """Samplers by the names used in settings."""
 
 
-def _levels(schedule: Schedule, timesteps: Sequence[int]) -> Levels:
+def _levels(schedule: Process, timesteps: Sequence[int]) -> Levels:
     alphas, sigmas = schedule.alpha_sigma(torch.tensor(timesteps), dtype=torch.float64)
     return [*zip(alphas.flatten().tolist(), sigmas.flatten().tolist(), strict=True), (1.0, 0.0)]
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from refilm.backbones import family_of
 from refilm.checkpoints import LoraSettings
 from refilm.data.encoding import Subset
-from refilm.diffusion import Schedule, min_snr_weights, velocity_loss
+from refilm.diffusion import Process, min_snr_weights, velocity_loss
 from refilm.errors import UserError
 from refilm.model import Adapter, Attention, Backbone, eager
 from refilm.settings import Settings
@@ -105,7 +105,7 @@ class DiffusionTask(Reporting):
         self,
         settings: DiffusionSettings,
         transformer: Backbone,
-        schedule: Schedule,
+        schedule: Process,
         *,
         adapter: Adapter | None,
         train: Subset,

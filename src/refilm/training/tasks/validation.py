@@ -9,20 +9,19 @@ import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from refilm.data.encoding import Subset
+from refilm.diffusion import Process
 from refilm.errors import NotFiniteError
-from refilm.model import Backbone, Block, References, swapped
+from refilm.model import Adapter, Backbone, Block, References, swapped
 from refilm.settings import Settings
-from refilm.training.batches.stream import Batch
+from refilm.training.batches.stream import Batch, StreamSettings
 from refilm.training.batches.validation_set import ValidationSamples
-
-if TYPE_CHECKING:
-    from refilm.training.tasks.diffusion import DiffusionTask
 
 QUARTERS = ("q1", "q2", "q3", "q4")
 """Quarters of the timesteps, from the least noise to the most."""
@@ -40,8 +39,27 @@ class ValidationSettings(Settings):
     """End the run after this many consecutive validations that find that the reference is not used; 0 never ends it."""
 
 
+class Measurable(Protocol):
+    """What validation needs of the diffusion task."""
+
+    transformer: Backbone
+    adapter: Adapter | None
+    schedule: Process
+    held_out: Subset
+    device: torch.device
+
+    @property
+    def settings(self) -> StreamSettings:
+        """How samples are drawn."""
+        ...
+
+    def losses(self, batch: Batch) -> Tensor:
+        """The loss of each clip, (B,)."""
+        ...
+
+
 @torch.no_grad()
-def measure(task: "DiffusionTask", settings: ValidationSettings) -> dict[str, float]:
+def measure(task: Measurable, settings: ValidationSettings) -> dict[str, float]:
     """Scores of the current weights on the validation set.
 
     Returns:
