@@ -11,7 +11,6 @@ from huggingface_hub import save_torch_state_dict
 from pydantic import Field
 from torch import Tensor
 
-from refilm.arguments import checked
 from refilm.backbones.cogvideox.position import RotaryPosition, SincosPosition
 from refilm.backbones.cogvideox.sizes import TransformerSize
 from refilm.backbones.cogvideox.transformer import Transformer
@@ -90,22 +89,15 @@ _BLOCK: dict[str, tuple[Piece, ...]] = {
 }
 
 
-@checked
 def load_transformer(
-    folder: Path | str, *, dtype: torch.dtype | None = None, device: torch.device | str = "cpu"
+    folder: Path, *, dtype: torch.dtype | None = None, device: torch.device | str = "cpu"
 ) -> Transformer:
-    """Load a transformer from a folder with `config.json` and safetensors weights, one file or several.
-
-    Args:
-        folder: the transformer's folder; in a pipeline's folder it is `transformer`.
-        dtype: dtype of the weights in memory. Default: as stored.
-        device: device of the weights.
+    """Load a transformer, see `refilm.checkpoints.load_transformer`.
 
     Raises:
         UserError: a file is missing or damaged, a key or shape does not match the config, or the model is not a
             text-to-video CogVideoX of the first generation; names the file and the key.
     """
-    folder = Path(folder)
     size = size_of(folder / "config.json")
     return _filled(size, TensorFiles(weight_files(folder, WEIGHTS)), dtype=dtype, device=device)
 
@@ -141,23 +133,15 @@ def _filled(
     return transformer
 
 
-@checked
 def save_transformer(
     transformer: Transformer,
-    folder: Path | str,
+    folder: Path,
     *,
     dtype: torch.dtype | None = None,
     frames: int = 49,
     max_shard_size: str = "10GB",
 ) -> None:
-    """Write a transformer atomically, for diffusers and `load_transformer`.
-
-    An attached adapter is not written. An existing transformer in the folder is replaced; other files are kept.
-
-    Args:
-        dtype: dtype of the weights in the file. Default: unchanged.
-        frames: default number of video frames in diffusers' pipeline.
-        max_shard_size: maximum size of a file; larger checkpoints are sharded.
+    """Write a transformer, see `refilm.checkpoints.save_transformer`.
 
     Raises:
         UserError: the transformer has a custom position table, which diffusers' layout does not support; or a weight
@@ -172,9 +156,9 @@ def save_transformer(
             raise UserError(f"{folder}: {name} contains NaN, infinity or values beyond {stored.dtype}; nothing saved")
         for piece, rows in zip(of, stored.chunk(len(of)), strict=True):
             theirs.setdefault(piece.key, [rows] * piece.parts)[piece.part] = rows
-    with atomic_folder(Path(folder), "config.json", f"{WEIGHTS}*") as temporary:
+    with atomic_folder(folder, "config.json", f"{WEIGHTS}*") as temporary:
         write_json(temporary / "config.json", config_of(transformer.size, frames=frames))
-        with saving(Path(folder)):
+        with saving(folder):
             save_torch_state_dict(
                 {key: torch.cat(rows) if _is_part(rows[0]) else rows[0] for key, rows in theirs.items()},
                 temporary,
