@@ -1,4 +1,6 @@
-"""One case of `test_bombs`, in a process whose memory nothing else has used: python unpacked.py CASE PART.
+"""The cases of `test_bombs`. As a script it reads one, in a process whose memory nothing else has used.
+
+    python unpacked.py CASE
 
 Prints the error that ends it, or what was read.
 """
@@ -77,11 +79,14 @@ CASES = {
     "hub": (hub_folder, read_hub),
 }
 
+
+def prepare(case: str) -> None:
+    """Write the files of a case to the current folder."""
+    CASES[case][0]()
+
+
 if __name__ == "__main__":
-    prepare, read = CASES[sys.argv[1]]
-    if sys.argv[2] == "prepare":  # which leaves no free memory to the process that reads
-        prepare()
-        sys.exit()
+    _, read = CASES[sys.argv[1]]
     bombs.MOST, before = 100 * MIB, resource.getrlimit(resource.RLIMIT_DATA)
     try:
         said = read()
