@@ -11,11 +11,11 @@ from safetensors.torch import load_file, save_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch._subclasses.fake_tensor import FakeTensor
 
+from refilm.backbones.cogvideox import position
 from refilm.cli.run_display import LineDisplay
 from refilm.data.encoding import EncodeProgress
 from refilm.geometry import Compression
 from refilm.media import open_video
-from refilm.model import position
 from refilm.recipes import read_recipe, recipe_of
 from refilm.training.dry_run import dry_run_of, saved_bytes
 from refilm.training.engine.loop import Progress
