@@ -36,7 +36,7 @@ def pipeline_of(recipe: AdapterRecipe | BaseRecipe, run: Path) -> tuple[refilm.P
     trainer.take_average()
     base = load_base(recipe.base, device="cpu", dtype="float32", memory="low")
     if isinstance(recipe, AdapterRecipe):
-        base.read_images_with(hidden_state=recipe.hidden_state)
+        base.read_images_with(recipe.preprocessing)
     base.compute_with(task.transformer.eval(), task.adapter)
     return refilm.Pipeline(base, task.adapter), trainer.step
 

@@ -35,6 +35,7 @@ from refilm.data.encoding import EncodeSettings, encode, identify
 from refilm.data.samples import Critters, ImageFile, Sample, Source, hashed
 from refilm.encoders import HiddenState
 from refilm.evaluation import accuracy
+from refilm.media.preprocessing import ImagePreprocessing
 from refilm.pocket.judge import ATTRIBUTES, Judge, Judgement
 from refilm.recipes import read_recipe
 from refilm.training.checkpoint.checkpoints import checkpoints
@@ -173,7 +174,7 @@ def prepare(folder: Path) -> None:
         first = folder / f"portraits{'-held-out' if 'held-out' in name else ''}"
         if not (folder / name).exists() and name != first.name:
             shutil.copytree(first, folder / name)
-        base.read_images_with(hidden_state=state)
+        base.read_images_with(ImagePreprocessing(hidden_state=state))
         identity = identify(base.encoders, fingerprint)
         steps = encode(source, base.encoders, folder / name, settings=settings, encoder_identity=identity)
         for step in steps:

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from refilm.checkpoints import fingerprint, load_adapter, read_card, save_adapter
+from refilm.media.preprocessing import ImagePreprocessing
 from refilm.model import Adapter
 
 from ..model.tiny import ROTARY, SINCOS, adapter, conditioned, transformer
@@ -48,7 +49,14 @@ def test_the_same_adapter_comes_back(tmp_path, size, options):
     given = conditioned(made, size)
     seen = model(*given)
     facts = {"steps": 3, "recipe": {"lr": 1e-4, "names": ["a", None]}, "psnr": math.inf}
-    save(made, tmp_path / "a", base_fingerprint=base, facts=facts, image_encoder="clip", dtype=None)
+    save(
+        made,
+        tmp_path / "a",
+        base_fingerprint=base,
+        facts=facts,
+        preprocessing=ImagePreprocessing(image_encoder="clip"),
+        dtype=None,
+    )
     loaded = load_adapter(tmp_path / "a", base_fingerprint=base)
     assert loaded.size == made.size
     Adapter.detach(model)

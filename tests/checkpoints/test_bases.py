@@ -25,6 +25,7 @@ from refilm.checkpoints import Base, load_adapter, load_base, load_denoiser, rea
 from refilm.checkpoints.image_encoders import load_image_encoder
 from refilm.geometry import AdapterSize
 from refilm.media import as_image
+from refilm.media.preprocessing import ImagePreprocessing
 from refilm.model import Adapter
 
 from ..model.tiny import wild
@@ -179,7 +180,7 @@ def test_a_published_base_takes_the_image_encoder_of_the_adapters_card(tiny_base
     for name in ("Owner/Clip", None):
         save_adapter(
             wild(Adapter(size)), tmp_path / "a", base_fingerprint=bare.base.fingerprint(), facts={},
-            image_encoder=name, image_fit="squash-bilinear",
+            preprocessing=ImagePreprocessing(image_encoder=name, image_fit="squash-bilinear", hidden_state="last"),
         )  # fmt: skip
         ours = refilm.load(folder, adapter=tmp_path / "a")
         wanted = name or "openai/clip-vit-large-patch14"

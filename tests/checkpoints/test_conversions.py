@@ -18,6 +18,7 @@ from refilm.checkpoints import (
     read_card,
     save_adapter,
 )
+from refilm.checkpoints.sources import SAT_PREPROCESSING
 
 from ..model.tiny import REFERENCE_DIM, ROTARY, SINCOS, adapter, conditioned, inputs, transformer
 from ..parity.test_autoencoder import FIXTURES as AUTOENCODER
@@ -146,9 +147,9 @@ def test_a_published_adapter_alone_is_for_any_base_of_its_size(tmp_path):
 
 def test_back_to_the_research_code_it_is_told_what_that_does_otherwise(tmp_path):
     reads = {"base_fingerprint": None, "facts": {}}
-    save_adapter(adapter(SIZE), tmp_path / "same", image_fit="squash-bilinear", **reads)
+    save_adapter(adapter(SIZE), tmp_path / "same", preprocessing=SAT_PREPROCESSING, **reads)
     assert convert(tmp_path / "same", tmp_path / "same.pt").notes == ()
-    save_adapter(adapter(SIZE), tmp_path / "other", hidden_state="penultimate", **reads)
+    save_adapter(adapter(SIZE), tmp_path / "other", **reads)
     padded, penultimate = convert(tmp_path / "other", tmp_path / "other.pt").notes
     assert "squashes" in padded
     assert "the penultimate hidden state; SAT uses the last" in penultimate

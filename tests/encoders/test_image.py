@@ -8,6 +8,7 @@ from refilm.encoders.clip import ClipConfig, ClipVision
 from refilm.encoders.preprocessing import ImageProcessor, Sides
 from refilm.errors import UserError
 from refilm.media import border_color
+from refilm.media.preprocessing import ImagePreprocessing
 
 
 def encoder():
@@ -41,11 +42,12 @@ def test_a_image_keeps_its_shape():
 def test_tokens_are_a_hidden_state_class_token_first(state, place):
     encode = encoder()
     image = Image.new("RGB", (32, 32), (200, 100, 50))
-    tokens = ImageEncoder(encode.processor, encode.model, hidden_state=state)([image, image])
+    ours = ImageEncoder(encode.processor, encode.model, ImagePreprocessing(hidden_state=state))
+    tokens = ours([image, image])
     assert tokens.shape == (2, 17, 16)
     found = []
     encode.model.encoder.layers[place - 1].register_forward_hook(lambda *of: found.append(of[-1]))
-    encode([image])
+    ours([image])
     assert torch.allclose(tokens[:1], found[0], atol=1e-6)
 
 

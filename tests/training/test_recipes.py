@@ -12,6 +12,7 @@ import refilm
 from refilm.checkpoints import base_weights, copy_base, fingerprint, load_adapter, load_base, read_card, save_adapter
 from refilm.checkpoints.sources import POCKET
 from refilm.data.samples import Critters
+from refilm.media.preprocessing import ImagePreprocessing
 from refilm.recipes import read_recipe
 from refilm.training.engine.loop import fit
 from refilm.training.tasks.diffusion import use_eager_attention
@@ -190,7 +191,13 @@ def test_training_cannot_start_from_an_adapter_of_another_kind(trained, tmp_path
 
 def test_training_cannot_start_from_an_adapter_with_other_image_preprocessing(trained, tmp_path):
     task, first = trained("")
-    save_adapter(task.adapter, first, base_fingerprint=None, facts={}, image_fit="squash-bilinear")
+    save_adapter(
+        task.adapter,
+        first,
+        base_fingerprint=None,
+        facts={},
+        preprocessing=ImagePreprocessing(image_fit="squash-bilinear", hidden_state="last"),
+    )
     recipe = read_recipe(tmp_path / "recipe.toml", {"init_from": str(first), "hidden_state": "last"})
     with pytest.raises(ValueError, match="has image_fit = 'squash-bilinear', this recipe 'pad'"):
         next(recipe.prepare())
@@ -277,7 +284,7 @@ def test_a_cache_that_other_encoders_made_is_refused(trained, cache, tiny_base, 
 
     def prepared(folder: Path) -> list:
         base = load_base(folder, device="cpu")
-        base.read_images_with(hidden_state="penultimate")  # as a recipe that says nothing else
+        base.read_images_with(ImagePreprocessing())
         data = DataSettings(cache=cache / "train", held_out=cache / "held_out")
         return list(data.prepare(base.encoders, base.defaults, tokens=24))
 

@@ -19,11 +19,11 @@ from refilm.checkpoints.foreign import refuse_foreign
 from refilm.checkpoints.lora import LoraSettings, TunedAdapter
 from refilm.checkpoints.model_card import model_card
 from refilm.checkpoints.sources import ADAPTER, POCKET
-from refilm.encoders import Fit, HiddenState
 from refilm.errors import UserError
 from refilm.files import atomic_folder, write_text
 from refilm.geometry import AdapterSize
 from refilm.hub import fetched, is_hub_id
+from refilm.media.preprocessing import DEFAULT_PREPROCESSING, Fit, HiddenState, ImagePreprocessing
 from refilm.model import Adapter
 from refilm.settings import Settings
 from refilm.weights.configs import read_object, validated
@@ -50,15 +50,20 @@ class AdapterCard(Settings):
     image_encoder: str | None
     """Hub id or folder of its image encoder. None: the image encoder of the base model."""
     image_fit: Fit = "pad"
-    """How an image becomes a square for the image encoder."""
+    """How an image becomes a square for the image encoder. The default is for adapters that do not say it."""
     hidden_state: HiddenState = "last"
-    """Hidden state of the image encoder that it uses as tokens."""
+    """Hidden state of the image encoder that it uses as tokens. The default is for adapters that do not say it."""
     lora: LoraSettings | None = None
     """Settings of its LoRA. None: it has no LoRA."""
     dtype: DtypeName
     """Dtype of the weights in the file."""
     facts: dict[str, JsonValue]
     """Free-form facts about the training."""
+
+    @property
+    def preprocessing(self) -> ImagePreprocessing:
+        """How it reads images."""
+        return ImagePreprocessing.within(self)
 
     @property
     def base_name(self) -> str | None:
@@ -75,9 +80,7 @@ def save_adapter(
     *,
     base_fingerprint: str | None,
     facts: dict[str, Any],
-    image_encoder: str | None = None,
-    image_fit: Fit = "pad",
-    hidden_state: HiddenState = "last",
+    preprocessing: ImagePreprocessing = DEFAULT_PREPROCESSING,
     dtype: torch.dtype | None = torch.float16,
 ) -> None:
     """Write an adapter atomically. An existing adapter in the folder is replaced; other files are kept.
@@ -85,9 +88,7 @@ def save_adapter(
     Args:
         base_fingerprint: `fingerprint` of the transformer it was trained on, if known.
         facts: facts about its training, as JSON values.
-        image_encoder: Hub id or folder of its image encoder. Default: the image encoder of the base model.
-        image_fit: how an image becomes a square, see `ImageEncoder`.
-        hidden_state: hidden state of the image encoder that it uses as tokens.
+        preprocessing: how it reads images.
         dtype: dtype of the weights in the file. None: unchanged.
 
     Raises:
@@ -101,9 +102,7 @@ def save_adapter(
         format=FORMAT,
         size=adapter.size,
         base_fingerprint=base_fingerprint,
-        image_encoder=image_encoder,
-        image_fit=image_fit,
-        hidden_state=hidden_state,
+        **dict(preprocessing),
         lora=lora,
         dtype=NAMES[weights["projection.weight"].dtype],
         facts=facts,

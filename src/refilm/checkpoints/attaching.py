@@ -5,7 +5,7 @@ from pathlib import Path
 from refilm.arguments import checked
 from refilm.checkpoints.adapters import adapter_folder, load_adapter, read_card
 from refilm.checkpoints.bases import Base
-from refilm.checkpoints.sources import CLIP
+from refilm.checkpoints.sources import SAT_PREPROCESSING
 from refilm.model import Adapter
 
 
@@ -30,12 +30,12 @@ def attach_adapter(
     if source is not None:
         folder = adapter_folder(source)
         loaded = load_adapter(folder, dtype=base.dtype, base_fingerprint=base.fingerprint(), base_name=base.name)
-        card = read_card(folder)
-        encoder, fit, state = card.image_encoder, card.image_fit, card.hidden_state
+        preprocessing = read_card(folder).preprocessing
     elif adapter == "default" and (own := base.source.adapter(base.dtype)) is not None:
-        loaded, encoder, fit, state = own, CLIP, "squash-bilinear", "last"  # the image preprocessing of SAT
+        loaded, preprocessing = own, SAT_PREPROCESSING
     else:
         return None
-    base.read_images_with(str(image_encoder) if image_encoder else encoder, fit, state)
+    other = {"image_encoder": str(image_encoder)} if image_encoder else {}
+    base.read_images_with(preprocessing.model_copy(update=other))
     base.attach(loaded.to(base.device))
     return loaded

@@ -22,9 +22,10 @@ from refilm.backbones import Source, family_of
 from refilm.checkpoints.defaults import load_defaults
 from refilm.checkpoints.sources import DiffusersSource, open_image_encoder, open_source
 from refilm.diffusion import Process
-from refilm.encoders import Encoders, Fit, HiddenState, ImageEncoder, LatentCodec, TextEncoder
+from refilm.encoders import Encoders, ImageEncoder, LatentCodec, TextEncoder
 from refilm.errors import UserError
 from refilm.geometry import Compression, Geometry
+from refilm.media.preprocessing import DEFAULT_PREPROCESSING, ImagePreprocessing
 from refilm.model import Adapter, Backbone
 from refilm.weights.fingerprints import fingerprint
 from refilm.weights.tensors import DTYPES, unfilled, unread
@@ -121,7 +122,7 @@ class Base:
         self.attached: Adapter | None = None
         """The attached adapter; it is attached whenever the transformer is loaded."""
         self._fingerprint: str | None = None
-        self._images: tuple[str | None, Fit, HiddenState] = None, "pad", "last"
+        self._preprocessing = DEFAULT_PREPROCESSING
 
         def transformer() -> Backbone:
             loaded = source.transformer(dtype, device).eval()
@@ -130,11 +131,11 @@ class Base:
             return loaded
 
         def image() -> ImageEncoder:
-            name, fit, state = self._images
-            encoder = open_image_encoder(name, source.folder, fit=fit, hidden_state=state, dtype=dtype, device=device)
+            encoder = open_image_encoder(self._preprocessing, source.folder, dtype=dtype, device=device)
             if self.attached is not None and encoder.width != self.attached.size.reference_dim:
+                name = self._preprocessing.image_encoder or "the image encoder"
                 raise UserError(
-                    f"{name or 'the image encoder'}: its tokens have {encoder.width} channels, the adapter needs "
+                    f"{name}: its tokens have {encoder.width} channels, the adapter needs "
                     f"{self.attached.size.reference_dim}; use the image encoder that it was trained with"
                 )
             return encoder
@@ -186,11 +187,9 @@ class Base:
         if attached is not None and "transformer" in self._parts:
             attached.detach(self.transformer)
 
-    def read_images_with(
-        self, encoder: str | None = None, fit: Fit = "pad", hidden_state: HiddenState = "last"
-    ) -> None:
-        """Choose the image encoder that an adapter requires. It is loaded when the first image is encoded."""
-        self._images = encoder, fit, hidden_state
+    def read_images_with(self, preprocessing: ImagePreprocessing) -> None:
+        """Choose the image preprocessing that an adapter requires. The encoder is loaded when it is first used."""
+        self._preprocessing = preprocessing
         self._parts.free("image")
 
     def fingerprint(self) -> str:
@@ -237,7 +236,7 @@ def load_encoders(folder: Path, size: Geometry, *, device: torch.device, dtype: 
     source, decode_frames = DiffusersSource(folder, family_of(size)), load_defaults(folder).decode_frames or None
     loaders = {
         "text": lambda: source.text(size.text_length, dtype, device),
-        "image": lambda: open_image_encoder(None, folder, dtype=dtype, device=device),
+        "image": lambda: open_image_encoder(DEFAULT_PREPROCESSING, folder, dtype=dtype, device=device),
         "autoencoder": lambda: source.autoencoder(dtype, device, decode_frames=decode_frames),
     }
     return _Encoders(Parts(loaders, one_at_a_time=False))

@@ -18,7 +18,7 @@ from refilm.checkpoints.adapters import CARD, AdapterCard, load_adapter, read_ca
 from refilm.checkpoints.defaults import Defaults, create_base
 from refilm.checkpoints.denoisers import load_denoiser
 from refilm.checkpoints.foreign import refuse_foreign
-from refilm.checkpoints.sources import CLIP, located
+from refilm.checkpoints.sources import SAT_PREPROCESSING, located
 from refilm.checkpoints.transformers import load_transformer, save_transformer
 from refilm.errors import UserError
 from refilm.files import atomic_folder, require_empty
@@ -150,9 +150,9 @@ def _write_adapter(
     file: NativeFile, target: Path, *, base_fingerprint: str | None, dtype: torch.dtype | None
 ) -> list[str]:
     """Write the adapter with the image preprocessing of the original; return notes."""
-    adapter, encoder, notes = file.adapter(), CLIP, []
+    adapter, preprocessing, notes = file.adapter(), SAT_PREPROCESSING, []
     if file.projection is None:
-        encoder = None
+        preprocessing = preprocessing.model_copy(update={"image_encoder": None})
         width = adapter.size.width
         adapter.projection = nn.Linear(width, width, dtype=next(adapter.parameters()).dtype)
         nn.init.eye_(adapter.projection.weight)
@@ -160,9 +160,8 @@ def _write_adapter(
         notes.append(f"no image projection in the file: the adapter needs projected tokens with {width} channels")
     facts = {"converted_from": file.path.name}
     save_adapter(
-        adapter, target, base_fingerprint=base_fingerprint, facts=facts, image_encoder=encoder,
-        image_fit="squash-bilinear", dtype=dtype,
-    )  # fmt: skip
+        adapter, target, base_fingerprint=base_fingerprint, facts=facts, preprocessing=preprocessing, dtype=dtype
+    )
     return notes
 
 
@@ -192,9 +191,9 @@ def _from_adapter(source: Path, target: Path, dtype: torch.dtype | None) -> Conv
 
 def _preprocessing_notes(card: AdapterCard) -> Iterator[str]:
     """Notes where the image preprocessing of SAT differs from that of the adapter's training."""
-    if card.image_fit != "squash-bilinear":
+    if card.image_fit != SAT_PREPROCESSING.image_fit:
         yield "the adapter was trained on padded images; SAT squashes them"
-    if card.hidden_state != "last":
+    if card.hidden_state != SAT_PREPROCESSING.hidden_state:
         yield "the adapter was trained on the penultimate hidden state; SAT uses the last"
 
 

@@ -5,9 +5,10 @@ from typing import Literal
 
 import torch
 
-from refilm.encoders import Fit, HiddenState, ImageEncoder
+from refilm.encoders import ImageEncoder
 from refilm.encoders.clip import ClipConfig, ClipVision
 from refilm.encoders.preprocessing import ImageProcessor
+from refilm.media.preprocessing import DEFAULT_PREPROCESSING, ImagePreprocessing
 from refilm.weights.configs import Config, read_config
 from refilm.weights.files import weight_files
 from refilm.weights.tensors import Piece, TensorFiles, fill, unfilled
@@ -23,9 +24,8 @@ class _Kind(Config):
 def load_image_encoder(
     folder: Path,
     processor: Path,
+    preprocessing: ImagePreprocessing = DEFAULT_PREPROCESSING,
     *,
-    fit: Fit = "pad",
-    hidden_state: HiddenState = "last",
     dtype: torch.dtype | None,
     device: torch.device | str,
 ) -> ImageEncoder:
@@ -46,4 +46,4 @@ def load_image_encoder(
     prefix = "vision_model." if any(key.startswith("vision_model.") for key in files) else ""
     fill(model, files, {name: (Piece(prefix + name),) for name in model.state_dict()}, dtype=dtype, device=device)
     made = read_config(processor / "preprocessor_config.json", ImageProcessor)
-    return ImageEncoder(made, model.eval(), fit=fit, hidden_state=hidden_state)
+    return ImageEncoder(made, model.eval(), preprocessing)

@@ -11,16 +11,18 @@ from refilm.backbones import Family, Source, family_in, native_family
 from refilm.checkpoints.foreign import refuse_foreign
 from refilm.checkpoints.image_encoders import load_image_encoder
 from refilm.diffusion import Process
-from refilm.encoders import Fit, HiddenState, ImageEncoder, LatentCodec, TextEncoder, Tokenizer
+from refilm.encoders import ImageEncoder, LatentCodec, TextEncoder, Tokenizer
 from refilm.errors import UserError
 from refilm.files import atomic_file, link_or_copy
 from refilm.geometry import Compression, Geometry
 from refilm.hub import fetched, is_hub_id
+from refilm.media.preprocessing import ImagePreprocessing
 from refilm.model import Adapter, Backbone
 
 POCKET = Path(__file__).parents[1] / "pocket" / "model"
 ADAPTER = ("adapter.json", "adapter.safetensors", "lora.safetensors", "README.md")
 CLIP = "openai/clip-vit-large-patch14"
+SAT_PREPROCESSING = ImagePreprocessing(image_encoder=CLIP, image_fit="squash-bilinear", hidden_state="last")
 _WEIGHTED = ("transformer", "vae", "text_encoder", "image_encoder", "adapter")
 _PLAIN = ("model_index.json", "refilm.json", "scheduler/*.json", "image_processor/*.json")
 _TOKENIZER = ("tokenizer/*.json", "tokenizer/spiece.model")
@@ -164,33 +166,29 @@ def image_encoder_of(source: str | Path) -> str | None:
 
 
 def open_image_encoder(
-    name: str | None,
+    preprocessing: ImagePreprocessing,
     folder: Path,
     *,
-    fit: Fit = "pad",
-    hidden_state: HiddenState = "last",
     dtype: torch.dtype,
     device: torch.device,
 ) -> ImageEncoder:
     """Load the image encoder of an adapter.
 
     Args:
-        name: a Hub id or a folder that also contains the image processor's config. Default: the base model's own image
-            encoder, or CLIP ViT-L.
+        preprocessing: names the encoder, by a Hub id or a folder that also contains the image processor's config. None:
+            the base model's own image encoder, or CLIP ViT-L.
         folder: the folder of the base model.
-        fit: how an image becomes a square.
-        hidden_state: the hidden state used as tokens.
         dtype: dtype of the weights.
         device: device of the weights.
 
     Raises:
         UserError: it cannot be found or read; says how to fix it.
     """
-    place, processor = folder / "image_encoder", folder / "image_processor"
+    name, place, processor = preprocessing.image_encoder, folder / "image_encoder", folder / "image_processor"
     if name is not None or not place.is_dir():
         place = Path(name or CLIP)
         processor = place = place if place.is_dir() else _fetched_encoder(name or CLIP)
-    return load_image_encoder(place, processor, fit=fit, hidden_state=hidden_state, dtype=dtype, device=device)
+    return load_image_encoder(place, processor, preprocessing, dtype=dtype, device=device)
 
 
 def _fetched_encoder(name: str) -> Path:

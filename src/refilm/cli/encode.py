@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,7 +10,6 @@ from refilm.cli.console import bar, print_error, print_line, terminal
 from refilm.cli.options import (
     BaseOption,
     Device,
-    ImageEncoderOption,
     ManifestOptions,
     Size,
     chosen,
@@ -20,6 +19,7 @@ from refilm.cli.options import (
 )
 from refilm.cli.run_display import LineDisplay, LiveDisplay, RunDisplay
 from refilm.data.settings import AugmentationSettings, EncodeSettings
+from refilm.media.preprocessing import ImagePreprocessing
 from refilm.settings import Settings
 
 if TYPE_CHECKING:
@@ -27,13 +27,11 @@ if TYPE_CHECKING:
     from refilm.data.encoding import EncodeProgress
 
 
-class EncodeOptions(Device, ImageEncoderOption, BaseOption, ManifestOptions):
+class EncodeOptions(Device, BaseOption, ManifestOptions):
     """What is encoded, and with which encoders."""
 
     out: Path
     """Cache folder; encodings that it already has are kept."""
-    hidden_state: Literal["last", "penultimate"] = "penultimate"
-    """Hidden state of the image encoder that becomes the reference tokens."""
     size: Size = None
     """Width x height of a clip in pixels; with --buckets, they define the area."""
 
@@ -41,9 +39,11 @@ class EncodeOptions(Device, ImageEncoderOption, BaseOption, ManifestOptions):
 Clips = given(EncodeSettings, "buckets", "batch", "workers", "patience", of_base=("frames", "fps"))
 Views = given(AugmentationSettings, "count", "flip", count=typer.Option("--views"))
 
+Images = given(ImagePreprocessing, "image_encoder", "hidden_state")
 
-@with_options(EncodeOptions, Clips, Views)
-def encode(options: EncodeOptions, clips: Settings, views: Settings) -> None:
+
+@with_options(EncodeOptions, Clips, Views, Images)
+def encode(options: EncodeOptions, clips: Settings, views: Settings, images: Settings) -> None:
     """Encode clips, captions and references once, for all epochs of training.
 
     If interrupted, run it again to continue. Under torchrun every process encodes a part.
@@ -59,7 +59,7 @@ def encode(options: EncodeOptions, clips: Settings, views: Settings) -> None:
     checked = require_checked(options.manifest, allow_outside=options.allow_outside)
     with joined() as here, heartbeats():
         base = load_base(options.base, device=options.device, memory="low")
-        base.read_images_with(options.image_encoder, hidden_state=options.hidden_state)
+        base.read_images_with(ImagePreprocessing.of(**chosen(images)))
         checked.require_tokens(options.manifest, base.size.text_length)
         if here.first:
             _report_truncated(options.manifest, checked, base.size.text_length)

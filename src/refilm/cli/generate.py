@@ -9,7 +9,7 @@ import typer
 from pydantic import Field
 
 from refilm.cli.console import bar, clock, named, print_error, print_line, working
-from refilm.cli.options import BaseOption, Computing, ImageEncoderOption, Size, given, with_options
+from refilm.cli.options import BaseOption, Computing, Size, given, with_options
 from refilm.cli.parsing import size_of, steps_of
 from refilm.errors import UserError
 from refilm.generation.request import Request
@@ -47,9 +47,12 @@ class Output(Settings):
     """Sampler steps that --explain averages over, for instance 5-14. Default: all."""
 
 
-class Model(Computing, ImageEncoderOption, BaseOption):
+class Model(Computing, BaseOption):
     """The model that generates."""
 
+    image_encoder: str | None = None
+    """Folder or Hub id of the image encoder. Default: the adapter's, else the base model's, else
+    openai/clip-vit-large-patch14."""
     memory: Literal["high", "low"] = "high"
     """low: load encoders, transformer and autoencoder one after another and free each after use; slower, needs less
     memory."""

@@ -59,14 +59,6 @@ class Computing(Device):
     """Dtype of the model. Default: float32 on a CPU, bfloat16 on a GPU."""
 
 
-class ImageEncoderOption(Settings):
-    """The image encoder of a command."""
-
-    image_encoder: str | None = None
-    """Folder or Hub id of the image encoder. Default: the adapter's, else the base model's, else
-    openai/clip-vit-large-patch14."""
-
-
 def with_options(*kinds: type[Settings]) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Decorator for a command that takes one settings object per class, in this order.
 

@@ -4,7 +4,6 @@ It is squashed to a square only for adapters that were trained that way.
 """
 
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 from PIL import Image
@@ -14,9 +13,7 @@ from refilm.encoders.clip import ClipVision
 from refilm.encoders.preprocessing import ImageProcessor
 from refilm.errors import UserError
 from refilm.media import border_color, pad_to_square
-
-Fit = Literal["pad", "squash-bilinear"]
-HiddenState = Literal["last", "penultimate"]
+from refilm.media.preprocessing import DEFAULT_PREPROCESSING, ImagePreprocessing
 
 
 class ImageEncoder:
@@ -25,9 +22,7 @@ class ImageEncoder:
     Args:
         processor: resizes and normalizes.
         model: the vision tower.
-        fit: how an image becomes a square: `pad` pads it with its border color; `squash-bilinear` stretches it, as in
-            the SAT fork with reference cross-attention.
-        hidden_state: the hidden state used as tokens: `last` (output of the last layer) or `penultimate`.
+        preprocessing: how an image becomes a square, and the hidden state used as tokens.
 
     Raises:
         UserError: the processor's images do not have the size that the vision tower takes.
@@ -37,18 +32,16 @@ class ImageEncoder:
         self,
         processor: ImageProcessor,
         model: ClipVision,
-        *,
-        fit: Fit = "pad",
-        hidden_state: HiddenState = "last",
+        preprocessing: ImagePreprocessing = DEFAULT_PREPROCESSING,
     ):
         side = model.config.image_size
-        if fit == "pad" and processor.result != (side, side):
+        if preprocessing.image_fit == "pad" and processor.result != (side, side):
             made = " x ".join(str(one or "any") for one in processor.result)
             raise UserError(
                 f"the image processor makes images of {made} pixels, the image encoder takes {side} x {side}; use the "
                 "processor that belongs to the encoder"
             )
-        self.processor, self.model, self.fit, self.hidden_state = processor, model, fit, hidden_state
+        self.processor, self.model, self.preprocessing = processor, model, preprocessing
 
     @property
     def width(self) -> int:
@@ -57,7 +50,7 @@ class ImageEncoder:
 
     def pixels(self, images: Sequence[Image.Image]) -> Tensor:
         """Preprocess images to (B, 3, H, W): square, resized and normalized."""
-        if self.fit == "squash-bilinear":
+        if self.preprocessing.image_fit == "squash-bilinear":
             side = self.model.config.image_size
             squashed = [image.resize((side, side), Image.Resampling.BILINEAR) for image in images]
             return self.processor.normalized(squashed)
@@ -68,4 +61,4 @@ class ImageEncoder:
         """The hidden state of all tokens, class token first: (B, M, E) in the encoder's dtype."""
         weight = self.model.embeddings.class_embedding
         pixels = self.pixels(images).to(weight.device, weight.dtype)
-        return self.model(pixels, skipped=0 if self.hidden_state == "last" else 1)
+        return self.model(pixels, skipped=0 if self.preprocessing.hidden_state == "last" else 1)

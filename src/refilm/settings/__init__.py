@@ -5,8 +5,8 @@ templates of recipes and the documentation are made from them. This package cont
 declares its own by deriving from `Settings`.
 """
 
-from refilm.settings.base import Seed, Settings, read_toml, renamed
+from refilm.settings.base import Seed, Settings, read_toml, renamed, shared
 from refilm.settings.described import DefaultsFrom
 from refilm.settings.names import explain, meant, names_of
 
-__all__ = ["DefaultsFrom", "Seed", "Settings", "explain", "meant", "names_of", "read_toml", "renamed"]
+__all__ = ["DefaultsFrom", "Seed", "Settings", "explain", "meant", "names_of", "read_toml", "renamed", "shared"]

@@ -4,6 +4,7 @@ import json
 import logging
 import tomllib
 from collections.abc import Mapping
+from copy import copy
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
@@ -83,6 +84,11 @@ class Settings(BaseModel):
     def to_toml(self) -> str:
         """These settings as TOML; `from_toml` reads it back as equal settings."""
         return tomli_w.dumps(self.to_values())
+
+
+def shared(kind: type[Settings], name: str) -> Any:
+    """The field of a setting that another class has too, with its default, range and sentence."""
+    return copy(kind.model_fields[name])
 
 
 def renamed(kind: type[Settings], values: Mapping[str, Any]) -> dict[str, Any]:

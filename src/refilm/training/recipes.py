@@ -25,11 +25,11 @@ from refilm.checkpoints import (
 )
 from refilm.data.encoding import EncodeProgress
 from refilm.diffusion import scaled_linear
-from refilm.encoders import HiddenState
 from refilm.errors import UserError
 from refilm.geometry import AdapterSize, Geometry
+from refilm.media.preprocessing import HiddenState, ImagePreprocessing
 from refilm.model import Adapter, Backbone
-from refilm.settings import Settings
+from refilm.settings import Settings, shared
 from refilm.training.batches.datasets import DataSettings
 from refilm.training.checks import require_delivery, require_fitting, require_steps
 from refilm.training.distributed.parallel import own_device, place, wait_for_all
@@ -180,10 +180,8 @@ class AdapterRecipe(Settings):
     """Output folder of the adapter; with train.what = "all", of a complete base model that contains the adapter."""
     query_norm: bool = True
     """Normalize video tokens before the reference attention. An adapter with this norm cannot be converted to SAT."""
-    hidden_state: HiddenState = "penultimate"
-    """Hidden state of the image encoder that becomes the reference tokens: `last` or `penultimate`."""
-    image_encoder: str | None = None
-    """Image encoder, a folder or a Hub id. Default: the base model's, or CLIP ViT-L if it has none."""
+    hidden_state: HiddenState = shared(ImagePreprocessing, "hidden_state")
+    image_encoder: str | None = shared(ImagePreprocessing, "image_encoder")
     init_from: Path | None = None
     """Adapter that initializes this one: `pocket`, a folder or a Hub id; its base model must have the same size.
     Default: a new adapter, whose output layers start at zero."""
@@ -207,10 +205,15 @@ class AdapterRecipe(Settings):
             return ()
         return ("query_norm = true: this adapter cannot be converted to SAT; set query_norm = false if you need that",)
 
+    @property
+    def preprocessing(self) -> ImagePreprocessing:
+        """How the adapter reads images."""
+        return ImagePreprocessing.within(self)
+
     def open_base(self, dtype: str, device: torch.device) -> Base:
         """The base model, set to encode images as the adapter requires; its parts are loaded on first use."""
         base = load_base(self.base, device=str(device), dtype=dtype, memory="low")
-        base.read_images_with(self.image_encoder, hidden_state=self.hidden_state)
+        base.read_images_with(self.preprocessing)
         return base
 
     def prepare(self) -> Generator[EncodeProgress, None, None]:
@@ -263,7 +266,7 @@ class AdapterRecipe(Settings):
                 self.init_from,
                 size,
                 query_norm=self.query_norm,
-                hidden_state=self.hidden_state,
+                preprocessing=self.preprocessing,
                 lora=self.train.lora,
             )
 
@@ -299,8 +302,9 @@ class AdapterRecipe(Settings):
             folder,
             base_fingerprint=task.base_fingerprint if self.train.what == "adapter" else fingerprint(task.transformer),
             facts=dict(facts),
-            image_encoder=self.image_encoder or image_encoder_of(self.base),
-            hidden_state=self.hidden_state,
+            preprocessing=self.preprocessing.model_copy(
+                update={"image_encoder": self.image_encoder or image_encoder_of(self.base)}
+            ),
         )
         return self.out
 

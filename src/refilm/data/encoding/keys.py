@@ -40,7 +40,8 @@ def identify(encoders: Encoders, fingerprint: Callable[[nn.Module], str]) -> Enc
     text = encoders.text
     spoken = (fingerprint(text.model), text.length, text.vocabulary)
     image = encoders.image
-    seen = (fingerprint(image.model), image.hidden_state, image.fit, image.processor.to_dict())
+    how = image.preprocessing
+    seen = (fingerprint(image.model), how.hidden_state, how.image_fit, image.processor.to_dict())
     return EncoderIdentity(digest(*latents), digest(*spoken), digest(*seen))
 
 

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 
 from refilm.checkpoints import LoraSettings, load_adapter, open_source, read_card
-from refilm.encoders import Fit, HiddenState
 from refilm.errors import UserError
 from refilm.geometry import AdapterSize, Geometry
+from refilm.media.preprocessing import ImagePreprocessing
 from refilm.model import Adapter, Backbone
 
 
@@ -36,7 +36,7 @@ def initial_transformer(base: str) -> Backbone:
 
 
 def require_adapter(
-    folder: Path, size: Geometry, *, query_norm: bool, hidden_state: HiddenState, lora: LoraSettings | None
+    folder: Path, size: Geometry, *, query_norm: bool, preprocessing: ImagePreprocessing, lora: LoraSettings | None
 ) -> None:
     """Check that an adapter fits a transformer's size and the recipe's adapter settings.
 
@@ -47,9 +47,8 @@ def require_adapter(
     """
     card = read_card(folder)
     fitting = AdapterSize.of(size, reference_dim=card.size.reference_dim, query_norm=query_norm)
-    fit: Fit = "pad"  # as the reference images of clips are encoded
-    found = {"hidden_state": card.hidden_state, "image_fit": card.image_fit, "train.lora": _plain(card.lora)}
-    wanted = {"hidden_state": hidden_state, "image_fit": fit, "train.lora": _plain(lora)}
+    found = {"train.lora": _plain(card.lora)} | _tokens(card.preprocessing)
+    wanted = {"train.lora": _plain(lora)} | _tokens(preprocessing)
     _require_same(str(folder), asdict(card.size) | found, asdict(fitting) | wanted)
 
 
@@ -62,6 +61,11 @@ def initial_adapter(folder: Path, size: AdapterSize) -> Adapter:
     adapter = load_adapter(folder, dtype=torch.float32)
     _require_same(str(folder), asdict(adapter.size), asdict(size))
     return adapter
+
+
+def _tokens(preprocessing: ImagePreprocessing) -> dict[str, str]:
+    """What decides which tokens an image has, but for the encoder, which can be named in several ways."""
+    return {"hidden_state": preprocessing.hidden_state, "image_fit": preprocessing.image_fit}
 
 
 def _plain(lora: LoraSettings | None) -> dict[str, Any] | None:
