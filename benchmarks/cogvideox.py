@@ -28,8 +28,8 @@ from refilm.backbones.cogvideox.autoencoder import Autoencoder
 from refilm.backbones.cogvideox.transformer import Transformer
 from refilm.geometry import AdapterSize
 from refilm.model import Adapter
-from refilm.training.engine.optimizers import OptimizerSettings
 from refilm.training.engine.parameters import state_bytes, weight_bytes
+from refilm.training.settings import OptimizerSettings
 
 RESULT = RESULTS / "cogvideox.json"
 FRAMES, HEIGHT, WIDTH = 49, 480, 720

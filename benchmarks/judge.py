@@ -23,8 +23,8 @@ from torch import Tensor
 from refilm.data import critters
 from refilm.evaluation import Accuracy, Row, accuracy, as_json, markdown
 from refilm.pocket.judge import ATTRIBUTES, Judge, Judgement, judge_input
-from refilm.training.engine.loop import LoopSettings, fit
-from refilm.training.engine.optimizers import OptimizerSettings
+from refilm.training.engine.loop import fit
+from refilm.training.settings import LoopSettings, OptimizerSettings
 from refilm.training.tasks.task import Reporting
 
 RESULT = RESULTS / "judge.json"

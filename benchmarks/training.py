@@ -47,10 +47,10 @@ from refilm.data.manifest import read_examples
 from refilm.data.samples import Files
 from refilm.geometry import AdapterSize
 from refilm.model import Adapter
-from refilm.training.batches.stream import Batch, ClipLesson
-from refilm.training.engine.optimizers import OptimizerSettings
-from refilm.training.engine.step import StepSettings, Trainer
-from refilm.training.tasks.diffusion import DiffusionSettings, DiffusionTask
+from refilm.training.batches.stream import Batch
+from refilm.training.engine.step import Trainer
+from refilm.training.settings import ClipLesson, DiffusionSettings, OptimizerSettings, StepSettings
+from refilm.training.tasks.diffusion import DiffusionTask
 
 RESULT = RESULTS / "training.json"
 RATE, DROP = 1e-4, 0.1

@@ -32,10 +32,9 @@ from refilm.data.encoding.shards import KINDS, read_shards, write_shard
 from refilm.diffusion import scaled_linear
 from refilm.geometry import AdapterSize
 from refilm.model import Adapter
-from refilm.training.batches.stream import ClipLesson
-from refilm.training.engine.optimizers import OptimizerSettings
-from refilm.training.engine.step import StepSettings, Trainer
-from refilm.training.tasks.diffusion import DiffusionSettings, DiffusionTask, TrainSettings
+from refilm.training.engine.step import Trainer
+from refilm.training.settings import ClipLesson, DiffusionSettings, OptimizerSettings, StepSettings, TrainSettings
+from refilm.training.tasks.diffusion import DiffusionTask
 
 RESULT = RESULTS / "training_gpu.json"
 TARGETS = {"seconds_per_step": 1.0, "peak_gb": 16.0}

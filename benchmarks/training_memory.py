@@ -39,7 +39,8 @@ from refilm.backbones.cogvideox.transformer import Transformer
 from refilm.geometry import AdapterSize
 from refilm.model import Adapter, ReferenceAttention, RunBlock, freeze_all_but
 from refilm.training.engine.quantized import parts_of, quantize_base
-from refilm.training.tasks.activation_checkpointing import Checkpointing, apply_checkpointing
+from refilm.training.settings import Checkpointing
+from refilm.training.tasks.activation_checkpointing import apply_checkpointing
 
 RESULT = RESULTS / "training_memory.json"
 COUNTED = {"tflop": {"none": 370, "full": 498}, "kept_gib": {"none": 30.5, "full": 2.0}}

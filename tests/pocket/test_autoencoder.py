@@ -12,8 +12,8 @@ from refilm.data import critters
 from refilm.evaluation import metrics
 from refilm.pocket.autoencoder import AutoencoderSettings, AutoencoderTask, CropLesson, psnr
 from refilm.pocket.recipes import AutoencoderRecipe
-from refilm.training.engine.loop import LoopSettings, fit
-from refilm.training.engine.optimizers import OptimizerSettings
+from refilm.training.engine.loop import fit
+from refilm.training.settings import LoopSettings, OptimizerSettings
 
 
 def decoded_from(noise: float) -> torch.Tensor:

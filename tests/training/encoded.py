@@ -9,9 +9,8 @@ from refilm.data.encoding import EncodedSet, EncodeSettings, Subset, encode, ide
 from refilm.data.samples import Critters, Source
 from refilm.geometry import AdapterSize
 from refilm.model import Adapter
-from refilm.training.batches.stream import ClipLesson
-from refilm.training.tasks.diffusion import DiffusionSettings, DiffusionTask, TrainSettings
-from refilm.training.tasks.validation import ValidationSettings
+from refilm.training.settings import ClipLesson, DiffusionSettings, TrainSettings, ValidationSettings
+from refilm.training.tasks.diffusion import DiffusionTask
 
 
 def encoded(base_folder: Path | str, cache: Path, source: Source | int) -> EncodedSet:

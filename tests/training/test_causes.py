@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from refilm.data.encoding import EncodedSet
-from refilm.training.engine.optimizers import OptimizerSettings
-from refilm.training.engine.step import StepSettings, Trainer
+from refilm.training.engine.step import Trainer
 from refilm.training.overfit import overfit
+from refilm.training.settings import OptimizerSettings, StepSettings
 
 from .encoded import encoded, task_on
 

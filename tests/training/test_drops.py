@@ -5,8 +5,7 @@ import torch
 
 from refilm.checkpoints import LoraSettings
 from refilm.data.encoding import EncodedSet
-from refilm.training.batches.stream import ClipLesson, DropSettings
-from refilm.training.tasks.diffusion import TrainSettings
+from refilm.training.settings import ClipLesson, DropSettings, TrainSettings
 
 from .encoded import encoded, task_on
 

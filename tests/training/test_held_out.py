@@ -9,6 +9,7 @@ from refilm.data.encoding import EncodedSet
 from refilm.pocket.autoencoder import AutoencoderSettings, AutoencoderTask
 from refilm.pocket.contrastive import EncodersSettings, EncodersTask
 from refilm.recipes import read_recipe
+from refilm.training.batches.datasets import DataSets
 
 from ..tiny_recipe import write_recipe
 
@@ -63,7 +64,7 @@ def test_encoded_critters_are_validated_on_others(tiny_base, tmp_path):
     recipe = read_recipe(write_recipe(tmp_path / "tiny.toml", base=tiny_base, cache=tmp_path / "cache"))
     for _ in recipe.prepare():
         pass
-    train, held_out = recipe.data.encoded(recipe.open_base("float32", recipe.task().device).size)
+    train, held_out = DataSets(recipe.data).encoded(recipe.open_base("float32", recipe.task().device).size)
     assert {entry.subject for entry in train.entries} <= LEARNED
     assert {entry.subject for entry in held_out.entries} <= HELD_OUT
     for name, wanted in (("train", LEARNED), ("held_out", HELD_OUT)):

@@ -7,10 +7,8 @@ import torch
 
 from refilm.data.encoding import EncodedSet
 from refilm.data.samples import Critters, Sample
-from refilm.training.batches.stream import DropSettings
-from refilm.training.engine.optimizers import OptimizerSettings
-from refilm.training.engine.step import StepSettings
 from refilm.training.overfit import Outcome, OverfitProgress, explain, few_of, overfit
+from refilm.training.settings import DropSettings, OptimizerSettings, StepSettings
 from refilm.training.tasks.diffusion import DiffusionTask
 
 from .encoded import encoded, task_on

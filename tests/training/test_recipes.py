@@ -14,6 +14,7 @@ from refilm.checkpoints.sources import POCKET
 from refilm.data.samples import Critters
 from refilm.media.preprocessing import ImagePreprocessing
 from refilm.recipes import read_recipe
+from refilm.training.batches.datasets import DataSets
 from refilm.training.engine.loop import fit
 from refilm.training.tasks.diffusion import use_eager_attention
 
@@ -253,12 +254,12 @@ def test_settings_that_contradict_each_other_are_refused(trained, lines, words):
 def test_clips_of_another_kind_of_model_are_refused(trained, cache):
     task, _ = trained("")
     other = dataclasses.replace(SINCOS, text_length=task.transformer.size.text_length)
-    from refilm.training.batches.datasets import DataSettings
+    from refilm.training.settings import DataSettings
 
     with pytest.raises(
         ValueError, match=r"train: has captions of 128 channels, but the base model reads captions of 24"
     ):
-        DataSettings(cache=cache / "train").encoded(other)
+        DataSets(DataSettings(cache=cache / "train")).encoded(other)
 
 
 @pytest.mark.parametrize(("state", "skipped", "other"), [("last", 0, "penultimate"), ("penultimate", 1, "last")])
@@ -280,12 +281,12 @@ def test_an_adapter_is_used_with_the_hidden_state_of_its_training(trained, tiny_
 
 def test_a_cache_that_other_encoders_made_is_refused(trained, cache, tiny_base, tmp_path):
     trained("")
-    from refilm.training.batches.datasets import DataSettings
+    from refilm.training.settings import DataSettings
 
     def prepared(folder: Path) -> list:
         base = load_base(folder, device="cpu")
         base.read_images_with(ImagePreprocessing())
-        data = DataSettings(cache=cache / "train", held_out=cache / "held_out")
+        data = DataSets(DataSettings(cache=cache / "train", held_out=cache / "held_out"))
         return list(data.prepare(base.encoders, base.defaults, tokens=24))
 
     assert prepared(tiny_base) == []
@@ -300,10 +301,10 @@ def test_a_cache_that_other_encoders_made_is_refused(trained, cache, tiny_base, 
 
 def test_a_cache_alone_is_split_and_a_second_one_is_validated_on(trained, cache, tiny_base):
     trained("")
-    from refilm.training.batches.datasets import DataSettings
+    from refilm.training.settings import DataSettings
 
     size = load_base(tiny_base, device="cpu", memory="low").size
-    train, held_out = DataSettings(cache=cache / "train").encoded(size)
+    train, held_out = DataSets(DataSettings(cache=cache / "train")).encoded(size)
     assert (len(train), len(held_out)) == (6, 6)  # fewer than ten
-    train, held_out = DataSettings(cache=cache / "train", held_out=cache / "held_out").encoded(size)
+    train, held_out = DataSets(DataSettings(cache=cache / "train", held_out=cache / "held_out")).encoded(size)
     assert (len(train), len(held_out)) == (6, 4)

@@ -5,10 +5,9 @@ from dataclasses import replace
 from refilm.diffusion import scaled_linear
 from refilm.geometry import AdapterSize
 from refilm.model import Adapter
-from refilm.training.batches.stream import Batch, ClipLesson
-from refilm.training.engine.optimizers import OptimizerSettings
-from refilm.training.engine.step import StepSettings
-from refilm.training.tasks.diffusion import DiffusionSettings, DiffusionTask, TrainSettings
+from refilm.training.batches.stream import Batch
+from refilm.training.settings import ClipLesson, DiffusionSettings, OptimizerSettings, StepSettings, TrainSettings
+from refilm.training.tasks.diffusion import DiffusionTask
 
 from ..model.tiny import REFERENCE_DIM, SINCOS, adapter, transformer
 from .clips import Clips

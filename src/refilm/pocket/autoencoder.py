@@ -18,8 +18,9 @@ from refilm.errors import UserError
 from refilm.pocket.growing import grow
 from refilm.pocket.widening import widen
 from refilm.settings import Seed, Settings
-from refilm.training.batches.curriculum import Lesson, lesson_at
+from refilm.training.batches.curriculum import lesson_at
 from refilm.training.engine.precision import products_in
+from refilm.training.settings import Lesson
 from refilm.training.tasks.task import Reporting
 
 Channels = Annotated[int, Field(ge=1, le=2**16)]

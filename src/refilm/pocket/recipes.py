@@ -15,7 +15,7 @@ from refilm.pocket.autoencoder import AutoencoderSettings, AutoencoderTask
 from refilm.pocket.contrastive import EncodersSettings, EncodersTask
 from refilm.settings import Settings
 from refilm.training.checks import require_delivery, require_steps
-from refilm.training.engine.loop import LoopSettings
+from refilm.training.settings import LoopSettings
 from refilm.weights.tensors import saving
 
 if TYPE_CHECKING:

@@ -14,11 +14,10 @@ from refilm.backbones import family_of
 from refilm.files import require_writable
 from refilm.geometry import Geometry
 from refilm.model import Adapter
-from refilm.training.batches.curriculum import Lesson
 from refilm.training.distributed.parallel import own_device, split_batch
 from refilm.training.engine.optimizers import make_optimizers
 from refilm.training.engine.quantized import quantize_base
-from refilm.training.engine.step import StepSettings
+from refilm.training.settings import Lesson, StepSettings
 
 
 def require_delivery(folder: Path) -> None:

@@ -23,13 +23,14 @@ from refilm.errors import UserError
 from refilm.hub import must_be_fetched
 from refilm.model import Attention, eager, fused, swapped
 from refilm.training.batches.curriculum import samples_at
-from refilm.training.batches.stream import Batch, Bucket, ClipLesson
+from refilm.training.batches.datasets import DataSets
+from refilm.training.batches.stream import Batch, Bucket
 from refilm.training.distributed.parallel import own_device, split_batch
 from refilm.training.engine.parameters import ParameterTable
 from refilm.training.engine.precision import dtype_of
-from refilm.training.engine.step import StepSettings
 from refilm.training.recipes import AdapterRecipe, BaseRecipe, Recipe
 from refilm.training.run import checked
+from refilm.training.settings import ClipLesson, StepSettings
 from refilm.training.tasks.activation_checkpointing import is_self_attention
 from refilm.training.tasks.diffusion import DiffusionTask
 
@@ -87,7 +88,7 @@ def dry_run_of(
         recipe.task()
         return DryRun(recipe.stage, recipe.loop.steps, samples=None)
     samples = samples_at(recipe.diffusion.curriculum, recipe.loop.steps).start
-    if not recipe.data.finished:
+    if not DataSets(recipe.data).finished:
         return DryRun(recipe.stage, recipe.loop.steps, samples, notes=recipe.notes())
     trained = recipe.task(torch.device("meta")).trained(recipe.loop.optimizer)
     shapes = FakeTensorMode(allow_non_fake_inputs=True)

@@ -14,10 +14,10 @@ from refilm.data.encoding import Subset
 from refilm.errors import NotFiniteError, UserError
 from refilm.training.batches.validation_set import subject_of
 from refilm.training.distributed.parallel import place
-from refilm.training.engine.step import StepSettings, Trainer
-from refilm.training.tasks.diffusion import DiffusionSettings, DiffusionTask
+from refilm.training.engine.step import Trainer
+from refilm.training.settings import DiffusionSettings, StepSettings, ValidationSettings
+from refilm.training.tasks.diffusion import DiffusionTask
 from refilm.training.tasks.reference_usage import Usage
-from refilm.training.tasks.validation import ValidationSettings
 
 STEPS = 200
 VALIDATE_EVERY = 25

@@ -30,12 +30,12 @@ from refilm.geometry import AdapterSize, Geometry
 from refilm.media.preprocessing import HiddenState, ImagePreprocessing
 from refilm.model import Adapter, Backbone
 from refilm.settings import Settings, shared
-from refilm.training.batches.datasets import DataSettings
+from refilm.training.batches.datasets import DataSets
 from refilm.training.checks import require_delivery, require_fitting, require_steps
 from refilm.training.distributed.parallel import own_device, place, wait_for_all
-from refilm.training.engine.loop import LoopSettings
-from refilm.training.monitor.sample_videos import SampleVideos, SampleVideoSettings, prepare, require_sample_videos
-from refilm.training.tasks.diffusion import DiffusionSettings, DiffusionTask, TrainSettings
+from refilm.training.monitor.sample_videos import SampleVideos, prepare, require_sample_videos
+from refilm.training.settings import DataSettings, DiffusionSettings, LoopSettings, SampleVideoSettings, TrainSettings
+from refilm.training.tasks.diffusion import DiffusionTask
 from refilm.training.tasks.task import Task
 from refilm.training.tasks.warm_start import initial_adapter, initial_transformer, require_adapter, require_transformer
 
@@ -124,7 +124,7 @@ class BaseRecipe(Settings):
         require_steps(self.loop, self.diffusion.curriculum)
         self._require_initial()
         encoders = load_encoders(self.base, self.size, device=own_device(), dtype=torch.float32)
-        return self._laid_out(self.data.prepare(encoders, self.defaults, tokens=self.size.text_length))
+        return self._laid_out(DataSets(self.data).prepare(encoders, self.defaults, tokens=self.size.text_length))
 
     def _laid_out(self, encodings: Generator[EncodeProgress, None, None]) -> Generator[EncodeProgress, None, None]:
         if place().first:
@@ -136,7 +136,7 @@ class BaseRecipe(Settings):
         """The task that the loop trains. With `within` (a context such as device `meta`): a task without weights."""
         self._require_initial()
         torch.manual_seed(self.diffusion.seed)
-        train, held_out = self.data.encoded(self.size)
+        train, held_out = DataSets(self.data).encoded(self.size)
         schedule = scaled_linear(snr_shift=self.snr_shift)  # as the folder has it once it is laid out
         with within or nullcontext():
             transformer = family_of(self.size).create(self.size) if within else self._initial().to(own_device())
@@ -227,7 +227,7 @@ class AdapterRecipe(Settings):
             require_fitting(self._fresh(AdapterSize.of(base.size)), base.size, self.train.base_dtype)
         self._require_initial(base.size)
         require_sample_videos(self.videos, base)
-        return self.data.prepare(base.encoders, base.defaults, tokens=base.size.text_length)
+        return DataSets(self.data).prepare(base.encoders, base.defaults, tokens=base.size.text_length)
 
     def task(self, within: AbstractContextManager[Any] | None = None) -> DiffusionTask:
         """The task that the loop trains. With `within` (a context such as device `meta`): a task without weights."""
@@ -235,7 +235,7 @@ class AdapterRecipe(Settings):
         dtype = "float32" if self.train.base_dtype == "fp32" else "bfloat16"
         base = self.open_base(dtype, own_device())
         self._require_initial(base.size)
-        train, held_out = self.data.encoded(base.size)
+        train, held_out = DataSets(self.data).encoded(base.size)
         reference_dim = train[0].references.shape[-1]
         size = AdapterSize.of(base.size, reference_dim=reference_dim, query_norm=self.query_norm)
         with within or nullcontext():

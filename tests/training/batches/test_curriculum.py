@@ -2,7 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refilm.training.batches.curriculum import Lesson, lesson_at, samples_at
+from refilm.training.batches.curriculum import lesson_at, samples_at
+from refilm.training.settings import Lesson
 
 
 def test_lessons_follow_each_other_and_the_last_one_lasts():

@@ -11,16 +11,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from refilm.training.batches.curriculum import samples_at
-from refilm.training.batches.stream import (
-    ClipLesson,
-    DropSettings,
-    Stream,
-    StreamSettings,
-    TimestepSettings,
-    drops,
-    timesteps_at,
-)
+from refilm.training.batches.stream import Stream, drops, timesteps_at
 from refilm.training.distributed.parallel import Place
+from refilm.training.settings import ClipLesson, DropSettings, StreamSettings, TimestepSettings
 
 from ..clips import Clips
 

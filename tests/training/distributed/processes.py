@@ -9,7 +9,7 @@ import torch
 from refilm.training.checkpoint.checkpoints import save_checkpoint
 from refilm.training.distributed.parallel import joined
 from refilm.training.engine.step import Trainer
-from refilm.training.tasks.diffusion import TrainSettings
+from refilm.training.settings import TrainSettings
 
 from ..tiny_task import in_float64, steps, task
 

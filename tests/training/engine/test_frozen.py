@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from refilm.training.engine.frozen import Frozen, checksum
-from refilm.training.engine.loop import Findings, LoopSettings, fit
+from refilm.training.engine.loop import Findings, fit
 from refilm.training.engine.step import Trainer
-from refilm.training.tasks.diffusion import TrainSettings
+from refilm.training.settings import LoopSettings, TrainSettings
 
 from ..tiny_task import steps, task
 

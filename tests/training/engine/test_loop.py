@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from refilm.training.engine.loop import LoopSettings, fit
-from refilm.training.engine.optimizers import OptimizerSettings
+from refilm.training.engine.loop import fit
+from refilm.training.settings import LoopSettings, OptimizerSettings
 
 
 class Regression:

@@ -5,14 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from refilm.training.engine.optimizers import (
-    FlatMuon,
-    MovingAverage,
-    OptimizerSettings,
-    make_optimizers,
-    orthogonal,
-    rate,
-)
+from refilm.training.engine.optimizers import FlatMuon, MovingAverage, make_optimizers, orthogonal, rate
+from refilm.training.settings import OptimizerSettings
 
 
 @pytest.mark.parametrize("quick", [True, False], ids=["bfloat16", "float32"])

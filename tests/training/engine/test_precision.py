@@ -4,9 +4,10 @@ import pytest
 import torch
 
 from refilm.training.engine import precision
-from refilm.training.engine.optimizers import FlatMuon, OptimizerSettings, orthogonal
+from refilm.training.engine.optimizers import FlatMuon, orthogonal
 from refilm.training.engine.precision import dtype_of, multiplies_bfloat16
 from refilm.training.engine.step import Trainer
+from refilm.training.settings import OptimizerSettings
 
 from ..tiny_task import steps, task
 

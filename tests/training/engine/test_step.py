@@ -4,10 +4,9 @@ import pytest
 import torch
 
 from refilm.diffusion import min_snr_weights
-from refilm.training.engine.optimizers import OptimizerSettings
 from refilm.training.engine.step import Trainer
+from refilm.training.settings import LossSettings, OptimizerSettings, TrainSettings
 from refilm.training.tasks import diffusion
-from refilm.training.tasks.diffusion import LossSettings, TrainSettings
 
 from ..tiny_task import steps, task
 

@@ -8,8 +8,8 @@ import torch
 
 from refilm.data.encoding import EncodedSet
 from refilm.model import Block
-from refilm.training.batches.stream import DropSettings
 from refilm.training.batches.validation_set import chosen_clips, others
+from refilm.training.settings import DropSettings
 from refilm.training.tasks.reference_usage import unused_in_a_row, usage_of
 
 from ..encoded import encoded, task_on

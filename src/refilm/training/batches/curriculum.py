@@ -3,20 +3,8 @@
 from collections.abc import Sequence
 from typing import TypeVar
 
-from pydantic import Field
-
 from refilm.errors import UserError
-from refilm.settings import Settings
-
-
-class Lesson(Settings):
-    """One stage of a curriculum."""
-
-    until: int = Field(ge=1, examples=[1000])
-    """Training step at which the lesson ends; the last lesson continues to the end of the run."""
-    batch: int = Field(ge=1, le=10**6, examples=[16])
-    """Batch size: samples per step, over all processes together."""
-
+from refilm.training.settings import Lesson
 
 AnyLesson = TypeVar("AnyLesson", bound=Lesson)
 

@@ -4,9 +4,6 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import asdict
 from functools import cache, partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
-
-from pydantic import Field, field_serializer, model_validator
 
 from refilm.checkpoints import Defaults, fingerprint
 from refilm.data.checking import require_checked
@@ -18,51 +15,20 @@ from refilm.encoders import Encoders
 from refilm.errors import UserError
 from refilm.files import require_writable
 from refilm.geometry import Geometry
-from refilm.settings import DefaultsFrom, Settings
 from refilm.training.distributed.parallel import place, wait_for_all
+from refilm.training.settings import OF_BASE, DataSettings
 
 SPLITS: dict[str, tuple[Split, Split]] = {
     "subjects": ("train", "held_out"),
     "combinations": ("train_combinations", "held_out_combinations"),
 }
-OF_BASE = ("frames", "fps", "height", "width")  # settings of encoding whose defaults are the base model's
 
 
-class DataSettings(Settings):
-    """Sources of the clips, and the folder of their encodings."""
+class DataSets:
+    """The training set and the validation set of a recipe."""
 
-    cache: Path = Field(examples=["cache"])
-    """Cache folder: written by `refilm data encode`, or filled before the first step from `manifest` or `clips`."""
-    held_out: Path | None = None
-    """Cache folder of the validation set. Default: at least a tenth of the clips, split by subject."""
-    manifest: Path | None = None
-    """Checked manifest or folder (`refilm data check`) that is encoded into `cache` before the first step."""
-    clips: int | None = Field(default=None, ge=1)
-    """Number of training clips of critters that are generated and encoded into `cache` before the first step."""
-    held_out_clips: int = Field(default=64, ge=1)
-    """Number of validation clips of critters, of held-out subjects."""
-    hold_out: Literal["subjects", "combinations"] = "subjects"
-    """Which critters are held out: `subjects`, which may differ from training subjects only in the eyes, or
-    `combinations`: whole combinations of shape, colors and pattern."""
-    classes: bool = False
-    """Add a third caption to critters that names the subject's shape, as a caption would name the kind of subject."""
-    encode: Annotated[EncodeSettings, DefaultsFrom("the base model's", OF_BASE)] = EncodeSettings()
-    """How clips are encoded; frames, fps, height and width default to the base model's."""
-    seed: int = Field(default=0, ge=0, lt=2**63 - 1)
-    """Random seed of the critters."""
-
-    @model_validator(mode="after")
-    def _one_source(self) -> "DataSettings":
-        if self.clips is not None and (self.manifest is not None or self.held_out is not None):
-            raise UserError(
-                "clips: critters have their own validation set; remove manifest and held_out, or remove clips"
-            )
-        return self
-
-    @field_serializer("encode")
-    def _as_given(self, settings: EncodeSettings) -> dict[str, Any]:
-        """Settings that were not given default to the base model's, and so are not written to a recipe either."""
-        return settings.model_dump(mode="json", exclude_unset=True)
+    def __init__(self, settings: DataSettings):
+        self.settings = settings
 
     def prepare(self, encoders: Encoders, defaults: Defaults, *, tokens: int) -> Generator[EncodeProgress, None, None]:
         """Check that clips are encoded or can be encoded. The returned generator encodes missing clips while it is
@@ -76,7 +42,7 @@ class DataSettings(Settings):
                 not writable; a complete cache was made by other encoders.
         """
         videos = defaults.model_dump(include=set(OF_BASE))
-        settings = EncodeSettings.model_validate(videos | self.encode.model_dump(exclude_unset=True))
+        settings = EncodeSettings.model_validate(videos | self.settings.encode.model_dump(exclude_unset=True))
         found = encoders.unread
         _ = found.text, found.image, found.autoencoder  # open each encoder, so that errors occur now
         identity, sources = cache(partial(identify, encoders, fingerprint)), list(self._sources(settings, tokens))
@@ -109,19 +75,22 @@ class DataSettings(Settings):
         self._require_made_by(identity, self._folders())
 
     def _sources(self, settings: EncodeSettings, tokens: int) -> Iterator[tuple[Source, Path]]:
-        if self.manifest is not None:
-            checked = require_checked(self.manifest)
-            checked.require_tokens(self.manifest, tokens)
-            yield Files(checked.examples, checked.hashes), self.cache
-        if self.clips is not None:
+        if self.settings.manifest is not None:
+            checked = require_checked(self.settings.manifest)
+            checked.require_tokens(self.settings.manifest, tokens)
+            yield Files(checked.examples, checked.hashes), self.settings.cache
+        if self.settings.clips is not None:
             train, held_out = self._critters()
-            size, classes = settings.height, self.classes
-            known, unknown = SPLITS[self.hold_out]
-            yield Critters(self.clips, known, self.seed, size=size, classes=classes), train
-            yield Critters(self.held_out_clips, unknown, self.seed + 1, size=size, classes=classes), held_out
+            size, classes = settings.height, self.settings.classes
+            known, unknown = SPLITS[self.settings.hold_out]
+            yield Critters(self.settings.clips, known, self.settings.seed, size=size, classes=classes), train
+            yield (
+                Critters(self.settings.held_out_clips, unknown, self.settings.seed + 1, size=size, classes=classes),
+                held_out,
+            )
 
     def _critters(self) -> tuple[Path, Path]:
-        return self.cache / "train", self.cache / "held_out"
+        return self.settings.cache / "train", self.settings.cache / "held_out"
 
     def _require_made_by(self, identity: Callable[[], EncoderIdentity], folders: list[Path]) -> None:
         for folder in folders:
@@ -139,7 +108,7 @@ class DataSettings(Settings):
         return all((folder / INDEX).is_file() for folder in self._folders())
 
     def _folders(self) -> list[Path]:
-        folders = (self.cache, self.held_out) if self.clips is None else self._critters()
+        folders = (self.settings.cache, self.settings.held_out) if self.settings.clips is None else self._critters()
         return [folder for folder in folders if folder is not None]
 
     def encoded(self, size: Geometry) -> tuple[Subset, Subset]:

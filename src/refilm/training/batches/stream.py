@@ -16,92 +16,20 @@ from bisect import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import ClassVar, Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from pydantic import Field, NonNegativeFloat, field_validator, model_validator
 from torch import Tensor
 
 from refilm.data.encoding import EncodedClip, Subset
 from refilm.errors import UserError
-from refilm.settings import Seed, Settings
-from refilm.training.batches.curriculum import Lesson, lesson_at, samples_at
+from refilm.training.batches.curriculum import lesson_at, samples_at
 from refilm.training.batches.rng import GOLDEN, PLASTIC, kronecker, own_seed, seed_of
+from refilm.training.settings import DropSettings, Lesson, StreamSettings, TimestepSettings
 
 Bucket = tuple[int, int, int]
 """Latent frames, height and width of clips."""
-
-
-class DropSettings(Settings):
-    """How often conditions are dropped, so that a trained transformer learns the predictions that guidance needs."""
-
-    text: float = Field(default=0.0, ge=0, le=1)
-    """Probability of dropping only the caption."""
-    reference: float = Field(default=0.0, ge=0, le=1)
-    """Probability of dropping only the reference image."""
-    both: float = Field(default=0.0, ge=0, le=1)
-    """Probability of dropping both."""
-
-    @model_validator(mode="after")
-    def _possible(self) -> "DropSettings":
-        if self.text + self.reference + self.both > 1:
-            raise UserError(
-                "text, reference and both are probabilities of disjoint events: their sum must not exceed 1"
-            )
-        return self
-
-
-class TimestepSettings(Settings):
-    """Distribution of the training timesteps."""
-
-    distribution: Literal["uniform", "logit-normal"] = "uniform"
-    """`uniform`, or `logit-normal`: more timesteps in the middle (Esser et al. 2024, section 3.1)."""
-    mean: float = Field(default=0.0, ge=-20, le=20)
-    """Mean of the logit-normal distribution before the sigmoid; larger means more noise."""
-    std: float = Field(default=1.0, gt=0, le=20)
-    """Standard deviation before the sigmoid; smaller means more timesteps in the middle."""
-
-
-class ClipLesson(Lesson):
-    """A lesson on encoded clips, or on their first frames."""
-
-    latent_frames: int | None = Field(default=None, ge=1)
-    """Maximum latent frames of a clip; 1 trains on stills. Default: all."""
-
-
-class StreamSettings(Settings):
-    """How training samples are drawn from the encoded clips."""
-
-    RENAMED: ClassVar = {"still_share": "still_fraction"}
-
-    captions: tuple[NonNegativeFloat, ...] | None = None
-    """Relative frequencies of a clip's captions, one number per caption. Default: all equal."""
-    drop: DropSettings | None = None
-    """Probabilities of dropping text and reference. Default: 0 if only the adapter trains, 0.05 each if the
-    transformer or LoRA trains too."""
-    timesteps: TimestepSettings = TimestepSettings()
-    still_fraction: float = Field(default=0.0, ge=0, le=1)
-    """Fraction of batches that consist of stills, the first frames of clips; a model that also trains on stills keeps
-    them distinct from motion."""
-    curriculum: tuple[ClipLesson, ...]
-    """Lessons in order; each sets batch size and latent frames until a step."""
-    seed: Seed = 0
-    """Random seed of the samples and of the initial weights."""
-
-    @field_validator("curriculum")
-    @classmethod
-    def _learned(cls, lessons: tuple[ClipLesson, ...]) -> tuple[ClipLesson, ...]:
-        if not lessons:
-            raise UserError("is empty; give at least one lesson")
-        return lessons
-
-    @field_validator("captions")
-    @classmethod
-    def _some(cls, frequencies: tuple[float, ...] | None) -> tuple[float, ...] | None:
-        if frequencies is not None and not sum(frequencies) > 0:
-            raise UserError("give at least one caption a frequency above 0")
-        return frequencies
 
 
 @dataclass(frozen=True)

@@ -17,10 +17,10 @@ from typing import Any
 import torch.distributed as dist
 
 from refilm.errors import MachineError
+from refilm.training.settings import GIVE_UP_AFTER, SILENT_AFTER
 
 logger = logging.getLogger(__name__)
 LEFT = "left"  # stored by a process that ended regularly
-SILENT_AFTER, GIVE_UP_AFTER = 60.0, 3600.0  # seconds
 
 
 @contextmanager

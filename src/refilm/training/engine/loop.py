@@ -16,27 +16,12 @@ from pydantic import Field
 from refilm.training.checkpoint.checkpoints import load_checkpoint, save_checkpoint, set_aside, starting_point
 from refilm.training.checkpoint.sharded import mesh_of
 from refilm.training.distributed.consensus import highest
-from refilm.training.distributed.heartbeats import GIVE_UP_AFTER, SILENT_AFTER
 from refilm.training.distributed.parallel import place
 from refilm.training.engine.signals import Stop, Stopped, stoppable
-from refilm.training.engine.step import StepSettings, Trainable, Trainer
+from refilm.training.engine.step import Trainable, Trainer
+from refilm.training.settings import LoopSettings
 
 Positive = Annotated[int, Field(ge=1)]
-
-
-class LoopSettings(StepSettings):
-    """Length, saving and validation of a run."""
-
-    save_every: Positive = 500
-    """Training steps between checkpoints."""
-    validate_every: Positive = 500
-    """Training steps between validations."""
-    keep: Positive = 2
-    """Number of newest checkpoints to keep."""
-    silent_after: float = Field(default=SILENT_AFTER, gt=0, le=10**6)
-    """Seconds without a heartbeat from a process after which a warning names it (runs with several processes)."""
-    give_up_after: float = Field(default=GIVE_UP_AFTER, gt=0, le=10**6)
-    """Seconds without a heartbeat after which the other processes end; the last checkpoint is kept."""
 
 
 @dataclass(frozen=True)

@@ -4,45 +4,13 @@ import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, ClassVar, Literal
+from typing import Any
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
 from refilm.errors import UserError
-from refilm.settings import Settings
-
-
-class OptimizerSettings(Settings):
-    """Optimizer, learning-rate schedule and moving average."""
-
-    RENAMED: ClassVar = {"decay_share": "decay_fraction"}
-
-    kind: Literal["muon", "adamw", "adamw8bit", "adamw8bit-bitsandbytes"] = "muon"
-    """`muon`: Muon for the hidden matrices, AdamW for the rest; `adamw`: AdamW for all; `adamw8bit`: AdamW with 8-bit
-    moments (torchao); `adamw8bit-bitsandbytes`: the same by bitsandbytes, on CUDA only."""
-    learning_rate: float = Field(default=2e-3, gt=0, le=10)
-    """Learning rate of AdamW after the warm-up."""
-    muon_learning_rate: float = Field(default=5e-3, gt=0, le=10)
-    """Learning rate of Muon after the warm-up; at equal rates its updates are about as large as AdamW's (Liu et al.
-    2025)."""
-    muon_names: str = r"\.\d+\.(?!.*lora_)"
-    """Regex of the parameters that Muon optimizes. Default: matrices in numbered layers, without LoRA."""
-    weight_decay: float = Field(default=0.01, ge=0, le=10)
-    """Decoupled weight decay."""
-    beta2: float = Field(default=0.98, ge=0, lt=1)
-    """Decay of AdamW's second moment."""
-    warm_up: int = Field(default=100, ge=0)
-    """Training steps over which the learning rate rises from 0."""
-    decay: Literal["linear", "cosine"] = "linear"
-    """Shape of the learning-rate decay."""
-    decay_fraction: float = Field(default=0.3, ge=0, le=1)
-    """Fraction of all steps, at the end, over which the learning rate decays to 0; 1 decays from the first step."""
-    clip: float = Field(default=1.0, gt=0)
-    """Maximum gradient norm; larger gradients are clipped to it."""
-    ema: float = Field(default=0.997, ge=0, lt=1)
-    """Decay of the moving average of the weights, which is the result of a run; 0 saves the last weights instead."""
+from refilm.training.settings import OptimizerSettings
 
 
 def make_optimizers(

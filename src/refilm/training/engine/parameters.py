@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from refilm.training.engine.optimizers import OptimizerSettings, by_muon
+from refilm.training.engine.optimizers import by_muon
 from refilm.training.engine.quantized import parts_of
+from refilm.training.settings import OptimizerSettings
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,11 @@
 """The precision of matrix products: a recipe's setting, and what a device supports in hardware."""
 
 from functools import cache
-from typing import Literal
 
 import torch
 
-Precision = Literal["auto", "bf16", "fp16", "fp32"]
+from refilm.training.settings import Precision
+
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
 

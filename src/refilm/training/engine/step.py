@@ -9,42 +9,16 @@ from contextlib import contextmanager, nullcontext
 from typing import Any, Protocol, runtime_checkable
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
 from refilm.errors import NotFiniteError, UserError
-from refilm.settings import Settings
 from refilm.training.distributed.consensus import agreed
 from refilm.training.distributed.parallel import Replicated, SingleProcess, own_device, place, split_batch, total
 from refilm.training.distributed.sharding import Sharded, like, whole
 from refilm.training.engine.frozen import Frozen, finite
-from refilm.training.engine.optimizers import (
-    MovingAverage,
-    OptimizerSettings,
-    create_moments,
-    make_optimizers,
-    moved,
-    rate,
-    set_rate,
-)
-from refilm.training.engine.precision import Precision, dtype_of
-
-
-class StepSettings(Settings):
-    """How a step is computed."""
-
-    steps: int = Field(ge=1, le=10**9, examples=[1000])
-    """Total number of optimizer steps."""
-    precision: Precision = "auto"
-    """Precision of matrix products, also those of the optimizer (with fp16, the optimizer's are fp32 and the loss is
-    scaled). Trained weights are always fp32. `auto` is bf16 if the device supports it in hardware, otherwise fp32; set
-    one of them for identical training on every machine."""
-    accumulate: int = Field(default=1, ge=1, le=10**6)
-    """Gradient accumulation: number of parts in which each process computes its batch; more parts need less memory."""
-    shard: bool = False
-    """Shard weights, gradients and moments over the processes (FSDP2) instead of replicating them (DDP); only for
-    train.what = "all"."""
-    optimizer: OptimizerSettings = OptimizerSettings()
+from refilm.training.engine.optimizers import MovingAverage, create_moments, make_optimizers, moved, rate, set_rate
+from refilm.training.engine.precision import dtype_of
+from refilm.training.settings import StepSettings
 
 
 class Trainable(Protocol):

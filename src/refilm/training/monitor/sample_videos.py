@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
 from refilm.checkpoints import Base
@@ -22,33 +21,12 @@ from refilm.generation import Pipeline, Request
 from refilm.geometry import Compression
 from refilm.media import as_image
 from refilm.model import Adapter, Backbone
-from refilm.settings import Seed, Settings
 from refilm.training.batches.stream import Bucket
 from refilm.training.batches.validation_set import chosen_clips
 from refilm.training.monitor.expendable import Expendable
+from refilm.training.settings import SampleVideoSettings
 
 FOLDER = "videos"
-
-
-class SampleVideoSettings(Settings):
-    """Sample videos that are generated during a run."""
-
-    prompts: tuple[str, ...] = ()
-    """Prompts of the sample videos. Default: no videos."""
-    references: tuple[Path, ...] = ()
-    """Reference images: one per prompt, or one for all. Default: references of the validation set."""
-    every: int = Field(default=1, ge=1)
-    """Number of validations between sample videos; the last validation always has videos."""
-    steps: int | None = Field(default=None, ge=1, le=999)
-    """Number of sampler steps. Default: the base model's."""
-    frames: int | None = Field(default=None, ge=1, le=10**6)
-    """Frames of a video. Default: those of the last lesson's clips."""
-    height: int | None = Field(default=None, ge=1, le=10**6)
-    """Height in pixels. Default: that of the most frequent size of training clips."""
-    width: int | None = Field(default=None, ge=1, le=10**6)
-    """Width in pixels. Default: that of the most frequent size of training clips."""
-    seed: Seed = 0
-    """Seed of the first video; each further prompt adds one."""
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,13 @@ import tomli_w
 from refilm.errors import NotFiniteError
 from refilm.files import write_text
 from refilm.training.distributed.parallel import place
-from refilm.training.engine.loop import Findings, LoopSettings, Progress
+from refilm.training.engine.loop import Findings, Progress
 from refilm.training.engine.signals import Stopped
 from refilm.training.monitor.expendable import Expendable
 from refilm.training.monitor.run_record import FILE, RunRecord
 from refilm.training.monitor.sample_videos import FOLDER, SampleVideos, remove_later
 from refilm.training.monitor.trackers import TrackerName, Trackers, open_tracker
+from refilm.training.settings import LoopSettings
 from refilm.training.tasks.task import Task
 
 

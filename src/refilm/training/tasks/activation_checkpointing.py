@@ -6,7 +6,7 @@ Train mode and frozen parameters make no difference. Independent of what is trai
 """
 
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,9 +18,7 @@ from torch.utils.checkpoint import (
 )
 
 from refilm.model import Backbone, Block, Conditioning, RunBlock, plain
-
-Checkpointing = Literal["none", "selective", "full"]
-"""What a block keeps for its backward pass: everything; its input and the attention outputs; only its input."""
+from refilm.training.settings import Checkpointing
 
 _aten = torch.ops.aten
 _ATTENTION = (

@@ -2,83 +2,34 @@
 
 from collections.abc import Mapping, Sequence
 from copy import copy
-from typing import Any, ClassVar, Literal
+from typing import Any
 
 import torch
-from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from refilm.backbones import family_of
-from refilm.checkpoints import LoraSettings
 from refilm.data.encoding import Subset
 from refilm.diffusion import Process, min_snr_weights, velocity_loss
 from refilm.errors import UserError
 from refilm.model import Adapter, Attention, Backbone, eager
-from refilm.settings import Settings
-from refilm.training.batches.stream import Batch, DropSettings, Stream, StreamSettings
-from refilm.training.engine.optimizers import OptimizerSettings
+from refilm.training.batches.stream import Batch, Stream
 from refilm.training.engine.parameters import ParameterTable, Part, assert_trained, table
 from refilm.training.engine.precision import products_in
 from refilm.training.engine.quantized import quantize_base
-from refilm.training.tasks.activation_checkpointing import Checkpointing, apply_checkpointing, compile_blocks
+from refilm.training.settings import (
+    DiffusionSettings,
+    DropSettings,
+    OptimizerSettings,
+    TrainSettings,
+)
+from refilm.training.tasks.activation_checkpointing import apply_checkpointing, compile_blocks
 from refilm.training.tasks.reference_usage import Usage, unused_in_a_row, usage_of
 from refilm.training.tasks.task import Reporting
-from refilm.training.tasks.validation import ValidationSettings, measure
+from refilm.training.tasks.validation import measure
 
 DROPS = DropSettings(text=0.05, reference=0.05, both=0.05)
 """Default drops if the transformer or LoRA trains. On a frozen transformer an adapter learns nothing from a clip
 without its reference, and the unconditional predictions of guidance are those of the frozen model."""
-
-
-class LossSettings(Settings):
-    """Weighting of the loss."""
-
-    RENAMED: ClassVar = {"mask_share": "mask_fraction"}
-
-    weighting: Literal["uniform", "min-snr"] = "uniform"
-    """`uniform`: all timesteps have the same weight; `min-snr`: timesteps with little noise have a smaller weight
-    (Hang et al. 2023), and the last one, if the noise schedule ends in pure noise, has none."""
-    gamma: float = Field(default=5.0, gt=0, le=1e6)
-    """Signal-to-noise ratio above which `min-snr` reduces the weight of a timestep."""
-    mask_fraction: float = Field(default=0.0, ge=0, le=1)
-    """Weight of the loss inside the subject's mask, from 0 (whole frame) to 1 (mask only); a clip without a mask counts
-    as all subject."""
-
-
-class DiffusionSettings(StreamSettings):
-    """How samples are drawn, and how they are trained on."""
-
-    loss: LossSettings = LossSettings()
-    validation: ValidationSettings = ValidationSettings()
-    checkpointing: Checkpointing = "none"
-    """Activation checkpointing: what blocks recompute in the backward pass. `none`: nothing; `selective`: all but
-    self-attention; `full`: everything. Saves memory and costs time."""
-    compile: bool = False
-    """Compile the transformer's blocks in the first step (`torch.compile`)."""
-
-
-class TrainSettings(Settings):
-    """Which parameters train."""
-
-    what: Literal["adapter", "all"] = "adapter"
-    """`adapter`: only the adapter, on a frozen transformer; `all`: the transformer too."""
-    lora: LoraSettings | None = None
-    """LoRA on the frozen transformer's linear layers, trained together with the adapter. Default: no LoRA."""
-    base_dtype: Literal["fp32", "bf16", "int8"] = "fp32"
-    """Storage dtype of the frozen transformer. int8 (torchao) saves memory only with activation checkpointing."""
-
-    @model_validator(mode="after")
-    def _possible(self) -> "TrainSettings":
-        if self.what == "all" and self.lora is not None:
-            raise UserError("lora: needs a frozen transformer, but what = 'all' trains it; remove one of the two")
-        if self.what == "all" and self.base_dtype != "fp32":
-            raise UserError("base_dtype: trained weights are always fp32; remove it with what = 'all'")
-        return self
-
-    @property
-    def changes_transformer(self) -> bool:
-        """Whether the transformer's own layers change, by training or by LoRA."""
-        return self.what == "all" or self.lora is not None
 
 
 class DiffusionTask(Reporting):

@@ -6,9 +6,9 @@ Independent of what is trained.
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from refilm.training.engine.optimizers import OptimizerSettings
 from refilm.training.engine.parameters import ParameterTable
 from refilm.training.engine.step import Trainable
+from refilm.training.settings import OptimizerSettings
 
 
 class Reporting(Protocol):

@@ -12,31 +12,18 @@ from dataclasses import replace
 from typing import Protocol
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
 from refilm.data.encoding import Subset
 from refilm.diffusion import Process
 from refilm.errors import NotFiniteError
 from refilm.model import Adapter, Backbone, Block, References, swapped
-from refilm.settings import Settings
-from refilm.training.batches.stream import Batch, StreamSettings
+from refilm.training.batches.stream import Batch
 from refilm.training.batches.validation_set import ValidationSamples
+from refilm.training.settings import StreamSettings, ValidationSettings
 
 QUARTERS = ("q1", "q2", "q3", "q4")
 """Quarters of the timesteps, from the least noise to the most."""
-
-
-class ValidationSettings(Settings):
-    """Validation during a run."""
-
-    samples: int = Field(default=64, ge=8)
-    """Number of validation samples; more give smaller standard errors. Each has the same clip, timestep and noise at
-    every validation."""
-    batch: int | None = Field(default=None, ge=1)
-    """Samples computed at once. Default: the last lesson's batch size."""
-    stop_if_unused: int = Field(default=0, ge=0)
-    """End the run after this many consecutive validations that find that the reference is not used; 0 never ends it."""
 
 
 class Measurable(Protocol):
