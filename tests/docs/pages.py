@@ -12,16 +12,19 @@ from typer.testing import Result
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 BLOCK = re.compile(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```', re.MULTILINE | re.DOTALL)
+ONE = ("--workers", 1)
 SHORT = (
-    *("--set", "loop.steps=2", "--set", "diffusion.validation.samples=8"),
+    *("--set", "loop.steps=2", "--set", "diffusion.validation.samples=8", "--set", "data.encode.workers=1"),
     *("--set", "diffusion.curriculum=[{until=2, latent_frames=1, batch=2}]"),
 )
-FEW = ("--set", "data.clips=4", "--set", "data.held_out_clips=4")
+FEW = ("--set", "data.clips=2", "--set", "data.held_out_clips=2")
 FASTER = {
     "refilm data critters OUT": ("--clips", 4),
+    **{f"refilm data {name}": ONE for name in ("check", "prepare", "encode")},
     "refilm generate": ("--steps", 2),
     "refilm train tiny.toml": (*SHORT, *FEW),
     "refilm train recipes/critters.toml": (*SHORT, *FEW),
+    **{f"refilm train {name}.toml": (*SHORT, "--set", "videos.steps=2") for name in ("mine", "second")},
     "refilm train": SHORT,
 }
 """Options that make the commands of a page fast; all others are the page's."""
