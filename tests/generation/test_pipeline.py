@@ -10,7 +10,7 @@ import refilm
 from refilm.backbones.cogvideox.attention import JointAttention
 from refilm.data import critters
 from refilm.diffusion import GUIDANCE_SCHEDULES, SAMPLERS, Condition, by_timestep, gaussian, guided, run
-from refilm.generation import Pipeline, request
+from refilm.generation import AttentionMaps, Pipeline, request
 from refilm.model import KERNELS, ReferenceAttention, References, eager, fused
 
 
@@ -78,6 +78,29 @@ def test_sat_is_the_research_code_with_zeros_after_the_projection(pipeline, imag
     torch.testing.assert_close(last.latents, expected.latents, rtol=0, atol=1e-5)
     *_, other = pipeline.sample([PROMPT], [image], seeds=[7], request=asked.model_copy(update={"sampler": "ddim"}))
     assert (other.latents - last.latents).abs().max() > 0.01
+
+
+def test_a_scale_of_the_reference_needs_a_reference(pipeline, image):
+    for reference, scale in ((None, 1.0), (image, 0.0)):
+        with pytest.raises(ValueError, match="reference_guidance: needs a reference and a reference_scale above 0"):
+            pipeline.generate(PROMPT, reference, seed=7, steps=2, reference_guidance=3.0, reference_scale=scale)
+
+
+def test_several_subjects_with_masks_are_sampled_and_explained(pipeline, image):
+    """Two subjects side by side: each half of the video sees one, and the maps tell them apart."""
+    tokens = pipeline.encode_references([image, image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)])
+    request = pipeline.request(steps=2, frames=1)
+    left = torch.tensor([1.0, 1, 0, 0]).repeat(4)  # 4 x 4 video tokens
+    both = pipeline.adapter.references(tokens[None], where=torch.stack([left, 1 - left])[None])
+    maps = AttentionMaps()
+    *_, together = pipeline.sample([PROMPT], both, seeds=[7], request=request, wrap_prediction=maps)
+    assert maps.blocks().shape == (2, 1, 2, 16, 65)
+    one = pipeline.adapter.references(tokens[None, :1])
+    *_, alone = pipeline.sample([PROMPT], one, seeds=[7], request=request)
+    assert (together.latents - alone.latents).abs().max() > 1e-3
+    unmasked = pipeline.adapter.references(tokens[None], where=torch.stack([left * 0 + 1, left * 0])[None])
+    *_, hidden = pipeline.sample([PROMPT], unmasked, seeds=[7], request=request)
+    torch.testing.assert_close(hidden.latents, alone.latents, rtol=0, atol=1e-4)
 
 
 def test_a_kernel_by_name_makes_the_same_video_and_is_taken_off_again(pipeline, image):

@@ -175,14 +175,7 @@ class Pipeline(DiffusersHints):
         self._check(request)
         condition, unconditional = self._conditions(prompts, references, request)
         transformer = self.base.transformer
-        schedule, of_reference = GUIDANCE_SCHEDULES[request.guidance_schedule], request.reference_guidance
-        predict = guided(
-            self._model(transformer),
-            condition,
-            unconditional=unconditional,
-            guidance=schedule(request.guidance, request.steps),
-            reference_guidance=None if of_reference is None else schedule(of_reference, request.steps),
-        )
+        predict = self._guided(transformer, condition, unconditional, request)
         if wrap_prediction is not None:
             predict = wrap_prediction(predict, transformer)
         cache = StepCache(request.step_cache) if request.step_cache else None
@@ -278,6 +271,21 @@ class Pipeline(DiffusersHints):
 
     def _text(self, prompts: Sequence[str]) -> Tensor:
         return require_finite(self.base.encoders.text(prompts), maker="the text encoder")
+
+    def _guided(
+        self, transformer: Backbone, condition: Condition, unconditional: Condition, request: Request
+    ) -> Predict:
+        """The prediction with the guidance of the request."""
+        schedule, of_reference = GUIDANCE_SCHEDULES[request.guidance_schedule], request.reference_guidance
+        if of_reference is not None and condition.references is None:
+            raise UserError("reference_guidance: needs a reference and a reference_scale above 0, or remove it")
+        return guided(
+            self._model(transformer),
+            condition,
+            unconditional=unconditional,
+            guidance=schedule(request.guidance, request.steps),
+            reference_guidance=None if of_reference is None else schedule(of_reference, request.steps),
+        )
 
     def _model(self, transformer: Backbone) -> Model:
         dtype = self.base.dtype
