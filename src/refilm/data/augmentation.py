@@ -10,7 +10,7 @@ from PIL import Image
 
 from refilm.data.settings import AugmentationSettings
 from refilm.errors import UserError
-from refilm.media.images import Color
+from refilm.media.colors import Color
 
 LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601, as Pillow's "L"
 HUE = 36.0  # degrees of hue rotation at color = 1; small, because colors identify the subject

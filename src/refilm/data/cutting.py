@@ -17,7 +17,8 @@ from refilm.data.samples import Clip, ImageSource
 from refilm.data.settings import AugmentationSettings
 from refilm.errors import UserError
 from refilm.geometry import Compression
-from refilm.media.images import Color, border_color
+from refilm.media.colors import Color
+from refilm.media.images import border_color
 
 Size = tuple[int, int]
 """Height and width."""

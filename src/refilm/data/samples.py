@@ -18,7 +18,7 @@ from refilm.data.examples import VIDEOS, Example, Reference
 from refilm.errors import UserError
 from refilm.files import sha256_of
 from refilm.media import open_image, open_mask
-from refilm.media.images import Color
+from refilm.media.colors import Color
 from refilm.media.sampling import sample_video
 
 

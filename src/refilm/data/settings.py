@@ -5,7 +5,7 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from refilm.errors import UserError
-from refilm.media.images import WHITE, Color
+from refilm.media.colors import WHITE, Color
 from refilm.settings import Settings
 
 PIXELS = 1 << 22  # pixels of a default batch: 16 clips of the pocket model, one of CogVideoX

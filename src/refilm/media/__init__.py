@@ -1,9 +1,14 @@
 """Read and write videos and images; no other package opens them. Does not depend on models or training."""
 
-from refilm.media.images import as_image, border_color, open_image, open_mask, pad_to_square
-from refilm.media.reading import duration, open_frames, open_video
-from refilm.media.video import Video
-from refilm.media.writing import check_target
+from typing import TYPE_CHECKING
+
+from refilm.lazy import attributes
+
+if TYPE_CHECKING:
+    from refilm.media.images import as_image, border_color, open_image, open_mask, pad_to_square
+    from refilm.media.reading import duration, open_frames, open_video
+    from refilm.media.video import Video
+    from refilm.media.writing import check_target
 
 __all__ = [
     "Video",
@@ -17,3 +22,14 @@ __all__ = [
     "open_video",
     "pad_to_square",
 ]
+
+_IMAGES = ("as_image", "border_color", "open_image", "open_mask", "pad_to_square")
+__getattr__ = attributes(
+    __name__,
+    {
+        **dict.fromkeys(_IMAGES, "refilm.media.images"),
+        **dict.fromkeys(("duration", "open_frames", "open_video"), "refilm.media.reading"),
+        "Video": "refilm.media.video",
+        "check_target": "refilm.media.writing",
+    },
+)

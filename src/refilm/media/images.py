@@ -5,19 +5,16 @@ import warnings
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
-from annotated_types import Interval
 from PIL import Image, ImageOps
 from PIL.TiffImagePlugin import TiffImageFile
 
 from refilm.arguments import checked
 from refilm.errors import UserError
+from refilm.media.colors import BLACK, WHITE, Color
 from refilm.media.profiles import CICP, in_srgb
-
-Byte = Annotated[int, Interval(ge=0, le=255)]
-Color = tuple[Byte, Byte, Byte]
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
 MEGAPIXELS = 64  # larger images are refused before they are decoded, and squares are not larger
@@ -25,8 +22,6 @@ SLIMMEST = (
     10  # largest ratio of the longer side to the shorter side; encoders read squares, in which slimmer images vanish
 )
 SCANS = 1024  # megapixels that a progressive JPEG may decode, summed over all scans
-WHITE: Color = (255, 255, 255)
-BLACK: Color = (0, 0, 0)
 BITS, PHOTOMETRIC, WHITE_IS_ZERO = 258, 262, 0  # TIFF
 SIXTEEN_BITS = ("I;16", "I;16B", "I;16L", "I;16N")
 AMBIGUOUS = ("I", "F")  # 32-bit integers and floats: the value of white is unknown

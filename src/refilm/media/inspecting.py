@@ -13,11 +13,12 @@ from PIL import Image
 
 from refilm.errors import UserError
 from refilm.media.color import Colors
+from refilm.media.colors import WHITE, Color
 from refilm.media.containers import Format
 from refilm.media.cropping import declares_crop
 from refilm.media.fields import TOP_FIRST
 from refilm.media.frame_colors import colors_of
-from refilm.media.images import WHITE, Color, ConvertedImage, opened, read_image
+from refilm.media.images import ConvertedImage, opened, read_image
 from refilm.media.opening import reading, timed_frames
 from refilm.media.side_data import FrameSideData
 

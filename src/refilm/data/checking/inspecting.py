@@ -13,8 +13,8 @@ from refilm.data.checking.hashes import ImageHash, image_hashes, similar
 from refilm.data.settings import CheckSettings
 from refilm.errors import UserError
 from refilm.files import sha256_of
+from refilm.media.colors import BLACK, WHITE
 from refilm.media.containers import CutShortError
-from refilm.media.images import BLACK, WHITE
 from refilm.media.inspecting import VideoPart, inspect_image, inspect_video, packets_left_out, tiny_image
 from refilm.media.sampling import nearest
 

@@ -16,7 +16,7 @@ from refilm.data.examples import VIDEOS
 from refilm.data.preparing.moments import VideoParts, moments, until
 from refilm.errors import UserError
 from refilm.media import duration, open_frames, open_mask
-from refilm.media.images import Color
+from refilm.media.colors import Color
 from refilm.media.inspecting import inspect_video, tiny_image
 
 SIDE = 512  # pixels; frames are compared at one size, because small frames have a higher measure

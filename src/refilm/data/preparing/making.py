@@ -13,7 +13,7 @@ from refilm.data.preparing.choosing import FrameRequest, choose_frame
 from refilm.errors import UserError
 from refilm.files import atomic_file
 from refilm.media import open_image, open_mask
-from refilm.media.images import Color
+from refilm.media.colors import Color
 
 
 @dataclass(frozen=True)

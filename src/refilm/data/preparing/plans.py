@@ -26,7 +26,7 @@ from refilm.data.settings import OTHER_CLIPS, PrepareSettings
 from refilm.data.workers import Failure, in_workers
 from refilm.errors import UserError
 from refilm.files import sha256_of
-from refilm.media.images import Color
+from refilm.media.colors import Color
 
 
 @dataclass(frozen=True)
