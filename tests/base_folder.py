@@ -17,6 +17,7 @@ from refilm.backbones.cogvideox.transformer import Transformer
 from refilm.checkpoints import Defaults, create_base, fingerprint, save_adapter, save_transformer
 from refilm.data import critters
 from refilm.geometry import AdapterSize
+from refilm.media.preprocessing import ImagePreprocessing
 from refilm.model import Adapter
 from refilm.pocket.autoencoder import AutoencoderSettings, make_autoencoder
 from refilm.pocket.contrastive import EncodersSettings, make_image_encoder, make_text_encoder, train_tokenizer
@@ -44,7 +45,13 @@ def make_base(folder: Path) -> Path:
     adapter = Adapter(AdapterSize.of(size, reference_dim=settings.width))
     for layer in adapter.layers:
         nn.init.normal_(layer.out.weight, std=0.1)  # a fresh one would add nothing
-    save_adapter(adapter, folder / "adapter", base_fingerprint=fingerprint(transformer), facts={})
+    save_adapter(
+        adapter,
+        folder / "adapter",
+        base_fingerprint=fingerprint(transformer),
+        facts={},
+        preprocessing=ImagePreprocessing(hidden_state="last"),
+    )
 
     return folder
 

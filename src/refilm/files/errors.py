@@ -49,5 +49,5 @@ def naming(target: Path) -> Iterator[None]:
         if error.errno is None:  # raised by a library without naming a file
             raise MachineError(f"{target}: {error}") from error
         if error.filename is None or SUFFIX in str(error.filename):
-            error.filename, error.filename2 = str(target), None
+            raise OSError(error.errno, error.strerror, str(target)) from error
         raise
