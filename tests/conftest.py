@@ -1,5 +1,6 @@
 """What holds for every test: no network, few threads, the same draws everywhere. Sets it before torch is imported."""
 
+import gc
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,12 @@ os.environ["OMP_NUM_THREADS"] = os.environ.get("TEST_THREADS", str(threads))
 
 settings.register_profile("refilm", deadline=None, derandomize=True)
 settings.load_profile("refilm")
+
+
+def pytest_collection_finish() -> None:
+    """Spare the garbage collector the modules and tests, which live until the end of the process."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
