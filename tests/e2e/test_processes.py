@@ -157,6 +157,12 @@ def assert_near(one, other, *, before) -> None:
 ENDLESS = ["--set", "loop.steps=100000", "--set", "loop.save_every=100000"]
 
 
+def heed_signals() -> None:
+    """Undo what background jobs (SIGINT) and nohup (SIGHUP) ignore."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 def begin(*words: object, stderr: int = subprocess.PIPE) -> subprocess.Popen:
     """Start a training process and wait for its first step."""
     process = subprocess.Popen(
@@ -164,7 +170,7 @@ def begin(*words: object, stderr: int = subprocess.PIPE) -> subprocess.Popen:
         stdout=subprocess.PIPE,
         stderr=stderr,
         text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # background tests ignore it
+        preexec_fn=heed_signals,
     )
     while "step 1 of" not in (line := process.stdout.readline()):
         assert line, process.stderr and process.stderr.read()
