@@ -33,9 +33,8 @@ from refilm.checkpoints import fingerprint, load_base
 from refilm.data import critters
 from refilm.data.encoding import EncodeSettings, encode, identify
 from refilm.data.samples import Critters, ImageFile, Sample, Source, hashed
-from refilm.encoders import HiddenState
 from refilm.evaluation import accuracy
-from refilm.media.preprocessing import ImagePreprocessing
+from refilm.media.preprocessing import HiddenState, ImagePreprocessing
 from refilm.pocket.judge import ATTRIBUTES, Judge, Judgement
 from refilm.recipes import read_recipe
 from refilm.training.checkpoint.checkpoints import checkpoints
