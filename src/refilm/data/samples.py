@@ -134,7 +134,8 @@ class DrawnClip(Clip):
 
     @property
     def identity(self) -> str:
-        return repr(self)
+        # the words of version 0.1: keys of caches and seeds of augmentation are made from them
+        return f"DrawnFilm(seed={self.seed}, index={self.index}, split={self.split!r}, size={self.size})"
 
     def pixels(self) -> np.ndarray:
         """All frames, (F, H, W, 3) uint8."""
@@ -163,7 +164,9 @@ class DrawnImage(ImageSource):
 
     @property
     def identity(self) -> str:
-        return repr(self)
+        # the words of version 0.1, as above
+        place = f"seed={self.seed}, index={self.index}, split={self.split!r}, size={self.size}"
+        return f"DrawnPicture({place}, number={self.number})"
 
     def load(self, background: Color) -> Image.Image:
         drawn = critters.draw_portrait(self.seed, self.index, self.split, number=self.number, size=2 * self.size)
