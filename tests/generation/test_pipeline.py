@@ -103,6 +103,14 @@ def test_several_subjects_with_masks_are_sampled_and_explained(pipeline, image):
     torch.testing.assert_close(hidden.latents, alone.latents, rtol=0, atol=1e-4)
 
 
+def test_embeddings_of_another_dtype_are_converted(pipeline, image):
+    tokens, text = pipeline.encode_references([image]), pipeline.base.encoders.text([PROMPT])
+    request = pipeline.request(steps=2, frames=1)
+    *_, plain = pipeline.sample(text, tokens, seeds=[7], request=request)
+    *_, wide = pipeline.sample(text.double(), tokens.double(), seeds=[7], request=request)
+    assert torch.equal(plain.latents, wide.latents)
+
+
 def test_a_kernel_by_name_makes_the_same_video_and_is_taken_off_again(pipeline, image):
     plain = pipeline.generate(PROMPT, image, seed=7, steps=2).frames.astype(int)
     for name in ("eager", "math", "flash"):

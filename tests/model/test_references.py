@@ -115,6 +115,7 @@ def test_a_batch_is_its_samples(given):
     ("options", "message"),
     [
         ({"tokens": TOKENS[0]}, "tokens must be"),
+        ({"scale": torch.ones(3, 3)}, r"scale must be \(2, 3\), or have one more axis .* received \(3, 3\)"),
         ({"weight": torch.ones(2, 6)}, r"weight must be \(2, 3, 6\), one per token, received \(2, 6\)"),
         ({"where": torch.ones(1, 3, 5)}, "where must be .* received \\(1, 3, 5\\)"),
         ({"scale": torch.ones(3)}, "scale must be"),
@@ -123,6 +124,41 @@ def test_a_batch_is_its_samples(given):
 def test_shapes_that_do_not_match_are_refused(options, message):
     with pytest.raises(UserError, match=message):
         References(**{"tokens": TOKENS, **options})
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"tokens": TOKENS[:1]}, "of 1 samples, but there are 2"),
+        ({"where": torch.ones(2, 3, 5)}, "where has 5 video tokens, but these latents have 72"),
+        ({"scale": torch.ones(3, 2, 3)}, "scale has 3 blocks, the transformer 2"),
+    ],
+)
+def test_sizes_that_do_not_fit_the_forward_pass_are_refused(options, message):
+    model, trained = transformer(), adapter()
+    trained.attach(model)
+    with pytest.raises(UserError, match=message):
+        model(*conditioned(trained)[:3], References(**{"tokens": TOKENS, **options}))
+    with pytest.raises(UserError, match=r"tokens must be \(B, M, 20\) or \(B, S, M, 20\), received \(2, 6, 21\)"):
+        trained.references(torch.ones(2, 6, 21))
+
+
+def test_every_gradient_is_finite_where_tokens_are_hidden():
+    weight = torch.ones(2, 3, 6)
+    weight[0, 0, :3] = weight[1, 1] = 0
+    weight.requires_grad_()
+    term(weight=weight).square().sum().backward()
+    assert weight.grad.isfinite().all()
+    assert weight.grad[0, 0, 3:].any()
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_factors_in_float32_keep_tokens_in_half_precision(dtype):
+    model, trained = transformer().to(dtype), adapter().to(dtype)
+    trained.attach(model)
+    latents, timestep, text, references = conditioned(trained, dtype=dtype)
+    factors = {"scale": torch.tensor([[0.5], [1.0]]), "where": torch.rand(2, 1, 72), "weight": torch.rand(2, 1, 6)}
+    assert model(latents, timestep, text, replace(references, **factors)).dtype == dtype
 
 
 def test_a_kernel_without_bias_serves_references_without_weights():

@@ -52,7 +52,7 @@ def inputs(size=SINCOS, *, batch=2, frames=3, height=8, width=12, seed=2):
     )
 
 
-def conditioned(adapter, size=SINCOS, *, scale=1.0, **options):
+def conditioned(adapter, size=SINCOS, *, scale=1.0, dtype=None, **options):
     """Latents, timestep, text and the references that an adapter makes of the tokens."""
-    *rest, tokens = inputs(size, **options)
-    return (*rest, adapter.references(tokens, scale=scale))
+    latents, timestep, text, tokens = inputs(size, **options)
+    return latents.to(dtype), timestep, text.to(dtype), adapter.references(tokens.to(dtype), scale=scale)

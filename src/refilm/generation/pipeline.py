@@ -250,7 +250,8 @@ class Pipeline(DiffusersHints):
     ) -> tuple[Condition, Condition]:
         """The conditional and the unconditional condition. References are projected here."""
         projected = self._projected(references, request.reference_scale)
-        conditional = Condition(prompts if isinstance(prompts, Tensor) else self._text(prompts), projected)
+        text = self._placed(prompts) if isinstance(prompts, Tensor) else self._text(prompts)
+        conditional = Condition(text, projected)
         unconditional = null_condition(request.sampler, conditional)
         if request.negative_prompt is not None:
             unconditional = replace(unconditional, text=self._text([request.negative_prompt]))
@@ -261,13 +262,17 @@ class Pipeline(DiffusersHints):
     ) -> References | None:
         """The references as the blocks read them; None without references, or at scale 0."""
         if isinstance(references, References):
-            return replace(references, scale=scale * references.scale) if scale else None
+            placed = replace(references, tokens=self._placed(references.tokens), scale=scale * references.scale)
+            return placed if scale else None
         tokens = self.encode_references(references)
         if tokens is None:
             return None
         assert self.adapter is not None
         require_finite(tokens, maker="the image encoder")
-        return self.adapter.references(tokens, scale=scale) if scale else None
+        return self.adapter.references(self._placed(tokens), scale=scale) if scale else None
+
+    def _placed(self, embeddings: Tensor) -> Tensor:
+        return embeddings.to(self.base.device, self.base.dtype)
 
     def _text(self, prompts: Sequence[str]) -> Tensor:
         return require_finite(self.base.encoders.text(prompts), maker="the text encoder")

@@ -67,6 +67,10 @@ class Adapter(nn.Module):
         Raises:
             UserError: the shapes do not match.
         """
+        width = self.size.reference_dim
+        if tokens.ndim not in (3, 4) or tokens.shape[-1] != width:
+            received = tuple(tokens.shape)
+            raise UserError(f"references: tokens must be (B, M, {width}) or (B, S, M, {width}), received {received}")
         projected = self.projection(tokens)
         if isinstance(scale, Tensor) and scale.ndim == 1:
             scale = scale[:, None]

@@ -50,14 +50,17 @@ class Backbone(nn.Module):
     def compute_positions(self, grid: Grid) -> None:
         """Compute the position tables of a grid that the model keeps, if any."""
 
-    def require_adapter(self, references: References | None) -> None:
-        """Check that there is something that reads the references.
+    def require_fit(self, references: References | None, *, batch: int, grid: Grid) -> None:
+        """Check that there is something that reads the references, and that their sizes fit.
 
         Raises:
-            UserError: references were given, but all slots are empty.
+            UserError: references were given, but all slots are empty; or a size does not match.
         """
-        if references is not None and not self.has_adapter:
+        if references is None:
+            return
+        if not self.has_adapter:
             raise UserError("a reference was given, but no adapter is attached to this transformer")
+        references.require_fit(batch=batch, video_tokens=grid.tokens, blocks=len(self.trunk.blocks))
 
     @property
     def has_adapter(self) -> bool:

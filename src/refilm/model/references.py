@@ -12,6 +12,11 @@ from torch import Tensor
 from refilm.errors import UserError
 
 
+def _require(name: str, given: Tensor | None, shape: tuple[int, ...], meaning: str) -> None:
+    if given is not None and given.shape != shape:
+        raise UserError(f"references: {name} must be {shape}, {meaning}, received {tuple(given.shape)}")
+
+
 @dataclass(frozen=True, eq=False)
 class References:
     """The projected tokens of all subjects' images, how much each token counts, and where a subject may appear.
@@ -26,7 +31,7 @@ class References:
     tokens: Tensor
     """(B, S, M, D), projected by the adapter."""
     weight: Tensor | None = None
-    """(B, S, M), 0 or more; its logarithm is added to the attention scores: 0 hides a token, such as padding or a
+    """(B, S, M); its logarithm is added to the attention scores: 0 or less hides a token, such as padding or a
     masked patch, and 1 has no effect. A subject whose tokens are all hidden adds nothing. None: all are 1."""
     where: Tensor | None = None
     """(B, S, N), 0..1: how strongly each video token sees a subject; a mask, still or per frame. None: all are 1."""
@@ -38,18 +43,34 @@ class References:
         if self.tokens.ndim != 4:
             raise UserError(f"references: tokens must be (B, S, M, D), received {tuple(self.tokens.shape)}")
         batch, subjects, tokens, _ = self.tokens.shape
-        if self.weight is not None and self.weight.shape != (batch, subjects, tokens):
+        _require("weight", self.weight, (batch, subjects, tokens), "one per token")
+        if self.where is not None and (self.where.ndim != 3 or self.where.shape[:2] != (batch, subjects)):
             raise UserError(
-                f"references: weight must be {(batch, subjects, tokens)}, one per token, received "
-                f"{tuple(self.weight.shape)}"
-            )
-        if self.where is not None and self.where.shape[:-1] != (batch, subjects):
-            raise UserError(
-                f"references: where must be {(batch, subjects, 'N')}, one per video token, received "
+                f"references: where must be ({batch}, {subjects}, N), one per video token, received "
                 f"{tuple(self.where.shape)}"
             )
-        if isinstance(self.scale, Tensor) and self.scale.ndim not in (2, 3):
-            raise UserError(f"references: scale must be (B, S) or (blocks, B, S), received {tuple(self.scale.shape)}")
+        if isinstance(self.scale, Tensor):
+            rows, columns = self.scale.shape[-2:] if self.scale.ndim in (2, 3) else (0, 0)
+            if rows not in (1, batch) or columns not in (1, subjects):
+                raise UserError(
+                    f"references: scale must be ({batch}, {subjects}), or have one more axis for the blocks, received "
+                    f"{tuple(self.scale.shape)}"
+                )
+
+    def require_fit(self, *, batch: int, video_tokens: int, blocks: int) -> None:
+        """Check the sizes that a forward pass needs.
+
+        Raises:
+            UserError: there is another number of samples, video tokens or blocks.
+        """
+        if len(self) != batch:
+            raise UserError(f"references: of {len(self)} samples, but there are {batch}")
+        if self.where is not None and self.where.shape[2] != video_tokens:
+            raise UserError(
+                f"references: where has {self.where.shape[2]} video tokens, but these latents have {video_tokens}"
+            )
+        if isinstance(self.scale, Tensor) and self.scale.ndim == 3 and len(self.scale) not in (1, blocks):
+            raise UserError(f"references: scale has {len(self.scale)} blocks, the transformer {blocks}")
 
     def __len__(self) -> int:
         """Number of samples, B."""
@@ -70,18 +91,21 @@ class References:
         """The term to add to the attention scores of each subject, (B S, 1, 1, M)."""
         if self.weight is None:
             return None
-        shown = torch.where(self._hidden()[..., None], 1.0, self.weight)  # a softmax over nothing would be NaN
-        return shown.log().flatten(0, 1)[:, None, None].to(self.tokens.dtype)
+        shown = self._hidden()[..., None] | (self.weight > 0)  # a softmax over nothing would be NaN
+        weight = torch.where(self.weight > 0, self.weight, 1.0)  # so is the gradient of the logarithm at 0
+        return weight.log().masked_fill(~shown, -torch.inf).flatten(0, 1)[:, None, None].to(self.tokens.dtype)
 
     def combined(self, found: Tensor) -> Tensor:
         """Scale the subjects' terms and add them: (B S, N, D) -> (B, N, D)."""
         terms = found.unflatten(0, (-1, self.subjects))  # (B, S, N, D)
-        scale = self.scale[..., None, None] if isinstance(self.scale, Tensor) else self.scale
+        scale = self.scale[..., None, None].to(found.device) if isinstance(self.scale, Tensor) else self.scale
         terms = scale * terms
         if self.where is not None:
-            terms = self.where[..., None].to(terms.dtype) * terms
+            terms = self.where[..., None].to(found.device) * terms
         if self.weight is not None:
             terms = torch.where(self._hidden()[..., None, None], 0.0, terms)
+        if not torch.is_autocast_enabled(found.device.type):  # within it float32 factors make float32 tokens
+            terms = terms.to(found.dtype)
         return terms.squeeze(1) if self.subjects == 1 else terms.sum(dim=1)
 
     def in_block(self, index: int) -> "References":
@@ -130,4 +154,4 @@ class References:
     def _hidden(self) -> Tensor:
         """Subjects without any visible token: (B, S) bool."""
         assert self.weight is not None
-        return (self.weight == 0).all(dim=-1)
+        return (self.weight <= 0).all(dim=-1)

@@ -44,8 +44,8 @@ class Transformer(Backbone):
         *,
         rows: Sequence[Row] | None = None,
     ) -> Tensor:
-        self.require_adapter(references)
         grid = self.size.grid(latents.shape[1], *latents.shape[-2:])
+        self.require_fit(references, batch=len(latents), grid=grid)
         text = self.text_embedding(text)  # (B, S, D)
         video = self.position(self.patch_embedding(latents), grid)  # (B, N, D)
         conditioning = Conditioning(
