@@ -19,6 +19,7 @@ from refilm.checkpoints import (
     save_adapter,
 )
 from refilm.checkpoints.sources import SAT_PREPROCESSING
+from refilm.media.preprocessing import ImagePreprocessing
 
 from ..model.tiny import REFERENCE_DIM, ROTARY, SINCOS, adapter, conditioned, inputs, transformer
 from ..parity.test_autoencoder import FIXTURES as AUTOENCODER
@@ -149,7 +150,7 @@ def test_back_to_the_research_code_it_is_told_what_that_does_otherwise(tmp_path)
     reads = {"base_fingerprint": None, "facts": {}}
     save_adapter(adapter(SIZE), tmp_path / "same", preprocessing=SAT_PREPROCESSING, **reads)
     assert convert(tmp_path / "same", tmp_path / "same.pt").notes == ()
-    save_adapter(adapter(SIZE), tmp_path / "other", **reads)
+    save_adapter(adapter(SIZE), tmp_path / "other", preprocessing=ImagePreprocessing(), **reads)
     padded, penultimate = convert(tmp_path / "other", tmp_path / "other.pt").notes
     assert "squashes" in padded
     assert "the penultimate hidden state; SAT uses the last" in penultimate

@@ -2,12 +2,14 @@
 
 import json
 
-from refilm.checkpoints import load_adapter, read_card, save_adapter
+import torch
+
+from refilm.checkpoints import load_adapter, load_encoders, read_card, save_adapter
 from refilm.checkpoints.adapters import CARD
 from refilm.checkpoints.bases import load_base
 from refilm.data.encoding import identify
 from refilm.data.encoding.keys import digest
-from refilm.media.preprocessing import DEFAULT_PREPROCESSING, ImagePreprocessing
+from refilm.media.preprocessing import ImagePreprocessing
 from refilm.training.recipes import AdapterRecipe
 
 
@@ -35,10 +37,25 @@ def test_keys_of_references_depend_on_fit_and_hidden_state_as_before():
     processor = base.encoders.image.processor.to_dict()
     found = identify(base.encoders, lambda module: "weights").references
     assert found == digest("weights", "last", "pad", processor)
-    base.read_images_with(DEFAULT_PREPROCESSING)
+    base.read_images_with(ImagePreprocessing())
     assert identify(base.encoders, lambda module: "weights").references == digest(
         "weights", "penultimate", "pad", processor
     )
+
+
+def test_without_an_adapter_a_base_model_reads_the_last_hidden_state_as_in_version_0_1():
+    base = load_base("pocket", device="cpu")
+    stage_base = load_encoders(base.source.folder, base.size, device=torch.device("cpu"), dtype=torch.float32)
+    for encoders in (base.encoders, stage_base):
+        references = identify(encoders, lambda module: "weights").references
+        assert references == "80a8427fc6163b70f5bfb072078eef04"
+
+
+def test_an_adapter_that_is_saved_without_preprocessing_reads_the_last_hidden_state(tmp_path):
+    base = load_base("pocket", device="cpu")
+    assert base.adapter is not None
+    save_adapter(load_adapter(base.adapter), tmp_path, base_fingerprint=None, facts={})
+    assert read_card(tmp_path).preprocessing == ImagePreprocessing(hidden_state="last")
 
 
 def test_recipes_share_the_default_and_the_sentences():

@@ -23,7 +23,7 @@ from refilm.errors import UserError
 from refilm.files import atomic_folder, write_text
 from refilm.geometry import AdapterSize
 from refilm.hub import fetched, is_hub_id
-from refilm.media.preprocessing import DEFAULT_PREPROCESSING, Fit, HiddenState, ImagePreprocessing
+from refilm.media.preprocessing import BASE_PREPROCESSING, Fit, HiddenState, ImagePreprocessing
 from refilm.model import Adapter
 from refilm.settings import Settings
 from refilm.weights.configs import read_object, validated
@@ -80,7 +80,7 @@ def save_adapter(
     *,
     base_fingerprint: str | None,
     facts: dict[str, Any],
-    preprocessing: ImagePreprocessing = DEFAULT_PREPROCESSING,
+    preprocessing: ImagePreprocessing = BASE_PREPROCESSING,
     dtype: torch.dtype | None = torch.float16,
 ) -> None:
     """Write an adapter atomically. An existing adapter in the folder is replaced; other files are kept.
@@ -88,7 +88,7 @@ def save_adapter(
     Args:
         base_fingerprint: `fingerprint` of the transformer it was trained on, if known.
         facts: facts about its training, as JSON values.
-        preprocessing: how it reads images.
+        preprocessing: how it reads images. Default: the last hidden state of the base model's image encoder.
         dtype: dtype of the weights in the file. None: unchanged.
 
     Raises:

@@ -25,7 +25,7 @@ from refilm.diffusion import Process
 from refilm.encoders import Encoders, ImageEncoder, LatentCodec, TextEncoder
 from refilm.errors import UserError
 from refilm.geometry import Compression, Geometry
-from refilm.media.preprocessing import DEFAULT_PREPROCESSING, ImagePreprocessing
+from refilm.media.preprocessing import BASE_PREPROCESSING, ImagePreprocessing
 from refilm.model import Adapter, Backbone
 from refilm.weights.fingerprints import fingerprint
 from refilm.weights.tensors import DTYPES, unfilled, unread
@@ -122,7 +122,7 @@ class Base:
         self.attached: Adapter | None = None
         """The attached adapter; it is attached whenever the transformer is loaded."""
         self._fingerprint: str | None = None
-        self._preprocessing = DEFAULT_PREPROCESSING
+        self._preprocessing = BASE_PREPROCESSING
 
         def transformer() -> Backbone:
             loaded = source.transformer(dtype, device).eval()
@@ -236,7 +236,7 @@ def load_encoders(folder: Path, size: Geometry, *, device: torch.device, dtype: 
     source, decode_frames = DiffusersSource(folder, family_of(size)), load_defaults(folder).decode_frames or None
     loaders = {
         "text": lambda: source.text(size.text_length, dtype, device),
-        "image": lambda: open_image_encoder(DEFAULT_PREPROCESSING, folder, dtype=dtype, device=device),
+        "image": lambda: open_image_encoder(BASE_PREPROCESSING, folder, dtype=dtype, device=device),
         "autoencoder": lambda: source.autoencoder(dtype, device, decode_frames=decode_frames),
     }
     return _Encoders(Parts(loaders, one_at_a_time=False))

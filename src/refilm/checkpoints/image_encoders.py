@@ -8,7 +8,7 @@ import torch
 from refilm.encoders import ImageEncoder
 from refilm.encoders.clip import ClipConfig, ClipVision
 from refilm.encoders.preprocessing import ImageProcessor
-from refilm.media.preprocessing import DEFAULT_PREPROCESSING, ImagePreprocessing
+from refilm.media.preprocessing import BASE_PREPROCESSING, ImagePreprocessing
 from refilm.weights.configs import Config, read_config
 from refilm.weights.files import weight_files
 from refilm.weights.tensors import Piece, TensorFiles, fill, unfilled
@@ -24,7 +24,7 @@ class _Kind(Config):
 def load_image_encoder(
     folder: Path,
     processor: Path,
-    preprocessing: ImagePreprocessing = DEFAULT_PREPROCESSING,
+    preprocessing: ImagePreprocessing = BASE_PREPROCESSING,
     *,
     dtype: torch.dtype | None,
     device: torch.device | str,

@@ -13,7 +13,7 @@ from refilm.encoders.clip import ClipVision
 from refilm.encoders.preprocessing import ImageProcessor
 from refilm.errors import UserError
 from refilm.media import border_color, pad_to_square
-from refilm.media.preprocessing import DEFAULT_PREPROCESSING, ImagePreprocessing
+from refilm.media.preprocessing import BASE_PREPROCESSING, ImagePreprocessing
 
 
 class ImageEncoder:
@@ -32,7 +32,7 @@ class ImageEncoder:
         self,
         processor: ImageProcessor,
         model: ClipVision,
-        preprocessing: ImagePreprocessing = DEFAULT_PREPROCESSING,
+        preprocessing: ImagePreprocessing = BASE_PREPROCESSING,
     ):
         side = model.config.image_size
         if preprocessing.image_fit == "pad" and processor.result != (side, side):

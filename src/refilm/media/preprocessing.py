@@ -25,4 +25,5 @@ class ImagePreprocessing(Settings):
         return cls(**{name: value for name, value in settings if name in cls.model_fields})
 
 
-DEFAULT_PREPROCESSING = ImagePreprocessing()
+BASE_PREPROCESSING = ImagePreprocessing(hidden_state="last")
+"""How a base model without an adapter reads images; the stage `base` encoded its caches this way in version 0.1."""
