@@ -13,10 +13,12 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from refilm.data.encoding import EncodeSettings
 from refilm.recipes import read_recipe
 from refilm.training.checkpoint.checkpoints import checkpoints, load_checkpoint, save_checkpoint
 from refilm.training.engine.loop import Progress, make_trainer
 from refilm.training.run import LOCK, train
+from refilm.training.settings import OF_BASE
 
 from ..tiny_recipe import write_recipe
 
@@ -74,6 +76,8 @@ def goes_on(recipe: Path, run: Path, allow=(), **changes) -> list[int]:
         ({"loop__precision": "bf16"}, r'loop\.precision was "auto", now it is "bf16"'),
         ({"train__lora": {"rank": 2}}, r"train\.lora\.rank was not set, now it is 2"),
         ({"data__encode": {"fps": 4.0}}, r"data\.encode\.fps was not set, now it is 4\.0"),
+        ({"data__encode": {"buckets": True}}, r"data\.encode\.buckets was false, now it is true"),
+        ({"data__encode": {"views": {"flip": True}}}, r"data\.encode\.views\.flip was false, now it is true"),
         ({"loop__steps": 3, "hidden_state": "last"}, r'hidden_state was "penultimate", now it is "last"'),
     ],
 )
@@ -95,6 +99,14 @@ def test_what_changes_no_step_may_change_and_is_recorded(recipe, trained):
         "diffusion.checkpointing": ["none", "full"],
         "videos.seed": [0, 3],
     }
+
+
+def test_a_default_that_is_now_given_is_no_change(recipe, trained):
+    given = EncodeSettings().model_dump(mode="json", exclude_none=True, exclude=set(OF_BASE))
+    assert goes_on(recipe, trained, data__encode=given) == [3]
+    part = json.loads((trained / "run.json").read_text())["parts"][-1]
+    assert part["changes"] == {"loop.steps": [2, 3]}
+    assert goes_on(recipe, trained, loop__steps=4) == [4]
 
 
 def test_a_change_may_be_allowed_by_name_and_is_recorded(recipe, trained):

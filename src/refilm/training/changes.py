@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from refilm.data.settings import EncodeSettings
 from refilm.errors import UserError
 from refilm.settings import meant, names_of
 from refilm.training.monitor.run_record import FILE, read_run_record
 from refilm.training.recipes import Recipe
+from refilm.training.settings import OF_BASE
 
 FREE = (
     "out",
@@ -65,7 +67,8 @@ def changes_of_recipe(record: Mapping[str, Any], recipe: Recipe[Any]) -> list[Ch
         UserError: this version of refilm cannot read the recorded recipe.
     """
     recorded = type(recipe).from_values(record["recipe"])
-    return _differences(dict(_leaves(recorded.to_values())), dict(_leaves(recipe.to_values())))
+    before, now = (_defaults_of_encoding() | dict(_leaves(one.to_values())) for one in (recorded, recipe))
+    return _differences(before, now)
 
 
 def changes_of_contents(record: Mapping[str, Any], sources: Mapping[str, Any]) -> list[Change]:
@@ -142,6 +145,12 @@ def _leaves(values: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[t
             yield from _leaves(value, (*path, name))
         else:
             yield ".".join((*path, name)), value
+
+
+def _defaults_of_encoding() -> dict[str, Any]:
+    """Defaults that a recipe does not contain unless they are given, without those that depend on the base model."""
+    defaults = EncodeSettings().model_dump(mode="json", exclude=set(OF_BASE))
+    return dict(_leaves(defaults, ("data", "encode")))
 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Change]:
