@@ -1,10 +1,12 @@
 """Short runs of the benchmarks: they write results where they should, and the docs show the recorded results."""
 
+import argparse
 import csv
 import json
 import runpy
 import shutil
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -42,6 +44,16 @@ def test_a_result_is_not_overwritten_by_a_trial(measure, script, capsys):
     assert "exists; use --" in (error := capsys.readouterr().err)
     assert str(result) in error or script == "judge.py"  # names its weights first
     assert {path: path.stat().st_mtime_ns for path in RESULTS.rglob("*")} == before
+
+
+def test_only_a_named_file_may_exist(measure, tmp_path, capsys):
+    target, parser = import_module("record").target, argparse.ArgumentParser()
+    (default := tmp_path / "default.json").touch()
+    with pytest.raises(SystemExit, match="2"):
+        target(parser, None, default)
+    assert f"{default} exists; use --out FILE to write another file" in capsys.readouterr().err
+    assert target(parser, default, default) == default
+    assert target(parser, None, tmp_path / "new.json") == tmp_path / "new.json"
 
 
 @pytest.mark.parametrize("script", scripts())
