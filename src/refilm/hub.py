@@ -68,6 +68,16 @@ def fetched(repository: str, patterns: Sequence[str]) -> Path:
         ) from error
 
 
+def check_repository(name: str) -> None:
+    """Check that a name has the form `owner/name`.
+
+    Raises:
+        UserError: it has another form.
+    """
+    if _ID.fullmatch(name) is None:
+        raise UserError(f"{name!r}: not a Hub repository id; use owner/name")
+
+
 def push(files: Sequence[Path], repository: str, *, private: bool) -> str:
     """Upload files to the root of a repository in one commit. The repository is created if it does not exist.
 
@@ -82,8 +92,7 @@ def push(files: Sequence[Path], repository: str, *, private: bool) -> str:
         UserError: `repository` is not a valid id or is public although `private` was requested, or the upload failed
             (Hub, network, missing login). The message explains how to fix it. Nothing is uploaded in these cases.
     """
-    if _ID.fullmatch(repository) is None:
-        raise UserError(f"{repository!r}: not a Hub repository id; use owner/name")
+    check_repository(repository)
     from huggingface_hub import CommitOperationAdd, HfApi
 
     hub = HfApi()

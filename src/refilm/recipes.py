@@ -46,8 +46,13 @@ def recipe_of(values: Mapping[str, Any]) -> Recipe[Any]:
     return STAGES[stage].from_values(values)
 
 
-def changed(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+def changed(values: Mapping[str, Any], changes: Mapping[str, Any], *, within: str = "") -> dict[str, Any]:
     """A copy of nested tables with some values, given by dotted name, replaced.
+
+    Args:
+        values: the tables.
+        changes: new values by dotted name.
+        within: prefix of the names in errors, such as "loop.".
 
     Raises:
         UserError: a dotted name passes through a value that is not a table.
@@ -58,7 +63,8 @@ def changed(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, 
         if rest:
             table = copy.get(key, {})
             if not isinstance(table, Mapping):
-                raise UserError(f"{name}: {key} is {table!r}, not a table of settings; set {key} itself")
-            value = changed(table, {rest: value})
+                where = f"{within}{key}"
+                raise UserError(f"{within}{name}: {where} is {table!r}, not a table of settings; set {where} itself")
+            value = changed(table, {rest: value}, within=f"{within}{key}.")
         copy[key] = value
     return copy

@@ -22,6 +22,12 @@ def folder(tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
+@pytest.fixture
+def unsampled(monkeypatch) -> None:
+    """Sampling does not start in this test."""
+    monkeypatch.setattr("refilm.generation.pipeline.run", lambda *_, **__: pytest.fail("sampling started"))
+
+
 @pytest.mark.parametrize(
     ("words", "what"),
     [
@@ -37,21 +43,37 @@ def folder(tmp_path, monkeypatch) -> Path:
         ("--adapter giant", "giant/adapter.json: no such file"),
         ("--explain", "--explain shows which parts of a reference image were used: give one with --reference"),
         ("--device toaster", "device 'toaster' cannot be used here"),
+        ("--device meta", "device 'meta' cannot be used here"),
+        ("--size 0x0", "--size '0x0': give width x height in pixels, for instance 720x480"),
+        (f"--size {'9' * 5000}x32", "99: give width x height in pixels, for instance 720x480"),
+        ("--scale 65", "--scale: Input should be less than or equal to 64 (received 65)"),
+        ("--scale 64 --size 272x32", "video.mp4: 17408 x 2048 pixels are too large for .mp4 (at most 16384 per side)"),
     ],
 )
-def test_generate_refuses(refilm, folder, tiny_base, words, what):
+def test_generate_refuses(refilm, folder, tiny_base, unsampled, words, what):
     refused(refilm("generate", PROMPT, "-o", "video.mp4", "--base", tiny_base, *words.split()), what)
     assert not Path("video.mp4").exists()
 
 
 def test_generate_refuses_a_reference_without_an_adapter(refilm, folder, tiny_base, fox):
     words = ("generate", PROMPT, "-o", "video.mp4", "--base", tiny_base, "--adapter", "none")
-    refused(refilm(*words, "--reference", fox), "no adapter is loaded")
+    refused(refilm(*words, "--reference", fox), "--reference needs an adapter: remove --adapter none, or --reference")
 
 
-def test_generate_refuses_to_explain_by_steps_that_are_not_run(refilm, folder, tiny_base, fox):
-    words = ("generate", PROMPT, "-o", "video.mp4", "--base", tiny_base, "--reference", fox, "--explain-steps", "3-9")
-    refused(refilm(*words), "--explain-steps '3-9': give the first and the last of 4 steps, for instance 1-4")
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        ("--explain-steps 3-9", "--explain-steps '3-9': give the first and the last of 4 steps, for instance 1-4"),
+        (f"--explain-steps 1-{'9' * 5000}", "99: give the first and the last of 4 steps, for instance 1-4"),
+        ("--reference-scale 0", "--reference-scale 0 disables the reference, so --explain has nothing to show"),
+        ("--guidance 0", "--guidance 0 disables the reference"),
+        ("--guidance 2 --reference-guidance 0", "--reference-guidance 0 disables the reference"),
+    ],
+)
+def test_generate_refuses_to_explain_what_is_not_run(refilm, folder, tiny_base, unsampled, fox, words, what):
+    given = ("generate", PROMPT, "-o", "video.mp4", "--base", tiny_base, "--reference", fox, "--explain")
+    refused(refilm(*given, *words.split()), what)
+    assert not Path("video.mp4").exists()
 
 
 def test_generate_refuses_a_prompt_that_is_too_long(refilm, folder, tiny_base):
@@ -80,6 +102,16 @@ def test_generate_refuses_an_output_before_anything_is_loaded(refilm, folder, ou
         ("typo.toml --resume", "typo.toml: "),
         ("recipe.toml --set loop", "--set 'loop': give a setting's dotted name and its value, for instance loop.steps"),
         ("recipe.toml --set stage.x=1", "stage.x: stage is 'adapter', not a table of settings; set stage itself"),
+        ("typo.toml --set loop.steps.x=3", "loop.steps.x: loop.steps is 1, not a table of settings; set loop.steps"),
+        (
+            "recipe.toml --set loop.optimizer.muon_names=(",
+            "loop.optimizer.muon_names: is not a valid regular expression: missing ), unterminated subpattern",
+        ),
+        (
+            "recipe.toml --set loop.optimizer.muon_names=a{99999999999}",
+            "loop.optimizer.muon_names: is not a valid regular expression: the repetition number is too large",
+        ),
+        ("recipe.toml --set diffusion.curriculum=[]", "diffusion.curriculum: is empty; give at least one lesson"),
     ],
 )
 def test_train_refuses(refilm, folder, words, what):

@@ -74,6 +74,22 @@ def test_every_setting_of_a_request_has_an_option_with_its_sentence(refilm, monk
             assert field.description in told
 
 
+@pytest.mark.parametrize(
+    ("settings", "shown"),
+    [
+        (("--guidance", 0, "--guidance-schedule", "rising"), True),  # rises from 1
+        (("--guidance", 0, "--reference-guidance", 2), True),
+        (("--step-cache", 10, "--explain-steps", "2-2"), False),  # the second step is skipped
+    ],
+)
+def test_a_video_is_reported_before_it_is_explained(refilm, tiny_base, fox, tmp_path, settings, shown):
+    words = ("generate", PROMPT, "--base", tiny_base, "--steps", 3, "--reference", fox, "-o", tmp_path / "video.mp4")
+    result = refilm(*words, "--explain", *settings)
+    assert re.match(r".*video\.mp4: 17 frames of 32 x 32 pixels, seed \d+, ", result.stdout.splitlines()[0])
+    assert (result.exit_code == 0) == ("heat maps: " in result.stdout) == shown
+    assert ("that the step cache does not skip" in result.stderr) == (not shown)
+
+
 def test_explain_writes_heat_maps(generate, fox):
     said = generate("--reference", fox, "-o", "video.mp4", "--explain-steps", "2-2")
     assert said.splitlines()[1] == "heat maps: video.attention.mp4, video.attention.png"

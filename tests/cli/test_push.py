@@ -221,10 +221,11 @@ def test_a_file_that_the_card_does_not_name_stays_here(refilm, tiny_base, tmp_pa
     assert "lora" not in result.stdout
 
 
+@pytest.mark.parametrize("options", [(), ("--dry-run",)])
 @pytest.mark.parametrize("name", ["fox", "me/fox/too", "/fox"])
-def test_a_name_that_is_none_is_refused(refilm, tiny_base, name):
-    result = refilm("push", tiny_base / "adapter", name)
-    assert result.exit_code == 2
+def test_a_name_that_is_none_is_refused(refilm, tiny_base, name, options):
+    result = refilm("push", tiny_base / "adapter", name, *options)
+    assert (result.exit_code, result.stdout) == (2, "")
     assert f"{name!r}: not a Hub repository id; use owner/name" in result.stderr
 
 

@@ -17,6 +17,10 @@ def test_info_refuses_what_is_no_weights(refilm, tmp_path):
     result = refilm("info", tmp_path / "nothing")
     assert (result.exit_code, result.stdout) == (2, "")
     assert "nothing: no such file or folder" in result.stderr
+    (tmp_path / "model_index.json").write_text("{}")
+    result = refilm("info", tmp_path)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert f"{tmp_path}: contains no part of a base model (transformer, text_encoder, " in result.stderr
 
 
 def test_an_adapter_goes_to_the_research_codes_format_and_back(refilm, tiny_base, tmp_path):

@@ -111,6 +111,7 @@ def test_sample_and_the_rest_refuse_when_they_are_called(pipeline):
         (["pocket"], {"adapter": 3}, "adapter: "),
         (["pocket"], {"device": 0}, "device: "),
         (["pocket"], {"device": torch.device("cuda", 99)}, "device 'cuda:99' cannot be used here"),
+        (["pocket"], {"device": "meta"}, "device 'meta' cannot be used here"),
         (["pocket"], {"dtype": torch.int8}, "unknown dtype 'torch.int8': choose float32, bfloat16, float16"),
         (["pocket"], {"dtype": 16}, "dtype: "),
         (["pocket"], {"memory": "medium"}, "memory: Input should be 'high' or 'low' (received 'medium')"),

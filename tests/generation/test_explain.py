@@ -58,7 +58,8 @@ def test_a_run_without_reference_attention_is_an_error(pipeline, image):
     maps = AttentionMaps()
     generated(pipeline, image, maps, reference_scale=0.0)
     with pytest.raises(
-        ValueError, match="no reference attention was recorded: use a reference, a reference_scale above 0"
+        ValueError,
+        match="no reference attention was recorded: use a reference, a reference_scale and a guidance above 0",
     ):
         maps.blocks()
 

@@ -253,7 +253,7 @@ def choose_device(name: torch.device | str | None) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-        torch.empty(0, device=device)
+        torch.zeros(1, device=device).cpu()  # the device meta can create tensors, but has no data
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise UserError(f"device {str(name)!r} cannot be used here: {str(error).splitlines()[0]}; try 'cpu'") from error
     return device

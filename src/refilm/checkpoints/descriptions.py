@@ -58,6 +58,8 @@ def describe(source: str | Path) -> Description:
         return _adapter(path)
     if (path / "model_index.json").is_file() or (path / "transformer" / "config.json").is_file():
         parts = tuple(describe(path / name) for name in _PARTS if (path / name).is_dir())
+        if not parts:
+            raise UserError(f"{path}: contains no part of a base model ({', '.join(_PARTS)}); download it again")
         return _whole(path, "base model, diffusers' layout", parts)
     if path.is_dir() and (known := native_family(path)) is not None:
         return _native_folder(path, known.native)

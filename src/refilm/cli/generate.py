@@ -39,7 +39,7 @@ class Output(Settings):
     """Random seed of the video. Default: random."""
     size: Size = None
     """Width x height in pixels, for instance 720x480."""
-    scale: int | None = Field(default=None, ge=1)
+    scale: int | None = Field(default=None, ge=1, le=64)
     """Integer factor by which the saved video is enlarged. Default: enough for 256 pixels; 1 for .png."""
     explain: bool = False
     """Also write a video and a sheet of heat maps: which parts of the reference image were used."""
@@ -61,7 +61,7 @@ class Model(Computing, BaseOption):
 @with_options(Output, Model, Sampling)
 def generate(wanted: Output, model: Model, sampling: Settings) -> None:
     """Generate a video that follows a prompt and shows the subject of a reference image."""
-    from refilm.media import check_target
+    from refilm.media import check_size, check_target
 
     started = time.perf_counter()
     check_target(wanted.output)  # fail before the video is generated, not after
@@ -69,25 +69,42 @@ def generate(wanted: Output, model: Model, sampling: Settings) -> None:
     explain = wanted.explain or wanted.explain_steps is not None
     if explain and wanted.reference is None:
         raise UserError("--explain shows which parts of a reference image were used: give one with --reference")
+    adapter = None if wanted.adapter == "none" else wanted.adapter
+    if adapter is None and wanted.reference is not None:
+        raise UserError("--reference needs an adapter: remove --adapter none, or --reference")
     with working("loading"):
         from refilm.generation import AttentionMaps, load
         from refilm.media import open_image
 
         image = None if wanted.reference is None else open_image(wanted.reference)
-        adapter = None if wanted.adapter == "none" else wanted.adapter
         pipeline = load(model.base, adapter=adapter, **model.model_dump(exclude={"base"}))
     request = pipeline.request(**dict(sampling), height=height, width=width)
+    check_size(wanted.output, request.height, request.width, wanted.scale or 1)
+    if explain:
+        _require_reference_attention(request)
     maps = AttentionMaps(steps=steps_of(wanted.explain_steps, request.steps)) if explain else None
     seed = random.randrange(2**31) if wanted.seed is None else wanted.seed
     latents = _sampled(pipeline, request, wanted.prompt, image, seed=seed, maps=maps)
     with working("decoding"):
         video = pipeline.decode(latents)[0]
         files = video.save(wanted.output, scale=wanted.scale)
-        explained = [] if maps is None or image is None else pipeline.explain(maps, video, image).save(wanted.output)
     what = f"{request.frames} frames of {request.width} x {request.height} pixels"
     print_line(f"{named(files)}: {what}, seed {seed}, {clock(time.perf_counter() - started)}")
-    if explained:
+    if maps is not None and image is not None:
+        with working("explaining"):
+            explained = pipeline.explain(maps, video, image).save(wanted.output)
         print_line(f"heat maps: {', '.join(map(str, explained))}")
+
+
+def _require_reference_attention(request: Request) -> None:
+    """Refuse settings with which no step would run a reference attention for --explain to show."""
+    scales = {"--reference-scale": request.reference_scale}
+    if request.guidance_schedule == "constant":  # the others start at 1, whatever the scale
+        separate = request.reference_guidance
+        scales |= {"--guidance": request.guidance} if separate is None else {"--reference-guidance": separate}
+    for option, scale in scales.items():
+        if scale == 0:
+            raise UserError(f"{option} 0 disables the reference, so --explain has nothing to show; use a larger value")
 
 
 def _sampled(

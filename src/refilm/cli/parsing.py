@@ -16,9 +16,9 @@ def size_of(text: str | None) -> tuple[int | None, int | None]:
     """
     if text is None:
         return None, None
-    match = re.fullmatch(r"(\d+)\s*[xX×]\s*(\d+)", text.strip())
+    match = re.fullmatch(r"([1-9]\d{0,5})\s*[xX×]\s*([1-9]\d{0,5})", text.strip())
     if match is None:
-        raise UserError(f"--size {text!r}: give width x height in pixels, for instance 720x480")
+        raise UserError(f"--size {text!r:.100}: give width x height in pixels, for instance 720x480")
     width, height = map(int, match.groups())
     return height, width
 
@@ -31,10 +31,10 @@ def steps_of(text: str | None, steps: int) -> range | None:
     """
     if text is None:
         return None
-    match = re.fullmatch(r"(\d+)-(\d+)", text.strip())
+    match = re.fullmatch(r"(\d{1,3})-(\d{1,3})", text.strip())
     if match is None or not 1 <= int(match[1]) <= int(match[2]) <= steps:
         raise UserError(
-            f"--explain-steps {text!r}: give the first and the last of {steps} steps, for instance 1-{steps}"
+            f"--explain-steps {text!r:.100}: give the first and the last of {steps} steps, for instance 1-{steps}"
         )
     return range(int(match[1]) - 1, int(match[2]))
 

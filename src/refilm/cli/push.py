@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from refilm.cli.console import print_line, working
+from refilm.hub import check_repository
 
 
 def push(
@@ -24,6 +25,7 @@ def push(
     ] = False,
 ) -> None:
     """Upload an adapter to the Hugging Face Hub: weights, adapter.json and model card."""
+    check_repository(repository)  # also in a dry run
     with working("reading"):
         from refilm.checkpoints import adapter_files
         from refilm.checkpoints import push as run

@@ -57,7 +57,8 @@ class AttentionMaps:
         """
         if not self._sums:
             raise UserError(
-                "no reference attention was recorded: use a reference, a reference_scale above 0, and existing steps"
+                "no reference attention was recorded: use a reference, a reference_scale and a guidance above 0, and "
+                "existing steps that the step cache does not skip"
             )
         means = {key: self._sums[key] / self._counts[key] for key in sorted(self._sums)}
         blocks, samples = (sorted({key[axis] for key in means}) for axis in (0, 1))

@@ -8,12 +8,13 @@ if TYPE_CHECKING:
     from refilm.media.images import as_image, border_color, open_image, open_mask, pad_to_square
     from refilm.media.reading import duration, open_frames, open_video
     from refilm.media.video import Video
-    from refilm.media.writing import check_target
+    from refilm.media.writing import check_size, check_target
 
 __all__ = [
     "Video",
     "as_image",
     "border_color",
+    "check_size",
     "check_target",
     "duration",
     "open_frames",
@@ -30,6 +31,6 @@ __getattr__ = attributes(
         **dict.fromkeys(_IMAGES, "refilm.media.images"),
         **dict.fromkeys(("duration", "open_frames", "open_video"), "refilm.media.reading"),
         "Video": "refilm.media.video",
-        "check_target": "refilm.media.writing",
+        **dict.fromkeys(("check_size", "check_target"), "refilm.media.writing"),
     },
 )

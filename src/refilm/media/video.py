@@ -112,7 +112,7 @@ class Video:
 
         Raises:
             UserError: the suffix is unknown, the folder does not exist or is not writable, the rate is outside
-                0.01..1000, or `scale` is not a positive integer.
+                0.01..1000, `scale` is not an integer from 1 to 64, or a side is too long for the format.
             OSError: the file cannot be written, for example because the disk is full. The error names it.
         """
         if fps is not None:
@@ -121,8 +121,10 @@ class Video:
         suffix = writing.check_target(path)
         if scale is None:
             scale = 1 if suffix == ".png" else math.ceil(SHORTER_SIDE / min(SHORTER_SIDE, *self.frames.shape[1:3]))
-        if not isinstance(scale, int) or isinstance(scale, bool) or scale < 1:
-            raise UserError(f"scale must be an integer of 1 or more, received {scale!r}")
+        elif not isinstance(scale, int) or isinstance(scale, bool) or not 1 <= scale <= writing.LARGEST_SCALE:
+            raise UserError(f"scale must be an integer from 1 to {writing.LARGEST_SCALE}, received {scale!r}")
+        height, width = self.frames.shape[1:3]
+        writing.check_size(path, height, width, scale)
         if suffix == ".png":
             return writing.write_pngs(path, self.frames, scale)
         write = {".gif": writing.write_gif, ".webp": writing.write_webp}.get(suffix, writing.write_video)

@@ -20,7 +20,8 @@ from refilm.errors import UserError
 from refilm.files import atomic_file
 
 SUFFIXES = (".mp4", ".webm", ".gif", ".webp", ".png")
-LONGEST_WEBP = 16383  # pixels of a side
+LONGEST = dict.fromkeys(SUFFIXES, 16384) | {".webp": 16383}  # pixels of a side, for PNG and GIF to save memory
+LARGEST_SCALE = 64
 GIF_COLORS = 255  # one of 256 is reserved for "unchanged from the previous frame"
 GIF_FPS = 50  # browsers play faster GIFs at 10 fps
 
@@ -31,16 +32,14 @@ class Codec:
 
     container: str
     name: str
-    longest: int
-    """Maximum length of a side in pixels."""
     options: dict[str, str]
     flags: dict[str, str] = field(default_factory=dict)
     """Options of the container."""
 
 
 CODECS = {
-    ".mp4": Codec("mp4", "libx264", 16384, {"crf": "14"}, {"movflags": "+faststart"}),
-    ".webm": Codec("webm", "libvpx-vp9", 16384, {"crf": "16", "b": "0", "cpu-used": "4"}),
+    ".mp4": Codec("mp4", "libx264", {"crf": "14"}, {"movflags": "+faststart"}),
+    ".webm": Codec("webm", "libvpx-vp9", {"crf": "16", "b": "0", "cpu-used": "4"}),
 }
 
 
@@ -63,6 +62,18 @@ def check_target(path: Path) -> str:
     return suffix
 
 
+def check_size(path: Path, height: int, width: int, scale: int) -> None:
+    """Check that a video of height x width pixels can be written to `path`, enlarged by `scale`.
+
+    Raises:
+        UserError: a side is too long for the format.
+    """
+    longest = LONGEST[path.suffix.lower()]
+    if max(height, width) * scale > longest:
+        size = f"{width * scale} x {height * scale}"
+        raise UserError(f"{path}: {size} pixels are too large for {path.suffix} (at most {longest} per side)")
+
+
 def write_video(path: Path, frames: np.ndarray, fps: float, scale: int) -> None:
     """Write H.264 (`.mp4`, ready for streaming) or VP9 (`.webm`) in BT.709, near-lossless.
 
@@ -70,7 +81,6 @@ def write_video(path: Path, frames: np.ndarray, fps: float, scale: int) -> None:
     """
     codec = CODECS[path.suffix.lower()]
     height, width = (ceil(side * scale / 2) * 2 for side in frames.shape[1:3])
-    _require_size(path, height, width, codec.longest)
     with (
         atomic_file(path) as temporary,
         av.open(f"file:{temporary}", "w", format=codec.container, options=codec.flags) as container,
@@ -87,7 +97,6 @@ def write_video(path: Path, frames: np.ndarray, fps: float, scale: int) -> None:
 
 def write_webp(path: Path, frames: np.ndarray, fps: float, scale: int) -> None:
     """Write a looping animated WebP: near-lossless, or lossless if enlarged. Times are in whole milliseconds."""
-    _require_size(path, frames.shape[1] * scale, frames.shape[2] * scale, LONGEST_WEBP)
     times = np.round(np.arange(len(frames) + 1) * 1000 / fps).astype(int)
     first, *others = (Image.fromarray(_enlarged(frame, scale)) for frame in frames)
     how = {"lossless": True, "quality": 50} if scale > 1 else {"quality": 95}
@@ -117,13 +126,6 @@ def write_pngs(path: Path, frames: np.ndarray, scale: int) -> list[Path]:
         with atomic_file(target) as temporary:
             Image.fromarray(_enlarged(frame, scale)).save(temporary, format="PNG")
     return paths
-
-
-def _require_size(path: Path, height: int, width: int, longest: int) -> None:
-    if max(height, width) > longest:
-        raise UserError(
-            f"{path}: {width} x {height} pixels are too large for {path.suffix} (at most {longest} per side)"
-        )
 
 
 def _enlarged(frame: np.ndarray, scale: int) -> np.ndarray:

@@ -27,7 +27,8 @@ def _explained(fault: Any, kind: type[BaseModel] | None, names: Mapping[str, str
     if fault["type"] == "extra_forbidden":
         known = meant(name, names_of(kind)) if kind else None
         return f"{name}: unknown" + (f"; did you mean {known}?" if known else f" (received {fault['input']!r:.100})")
-    return f"{name}: {fault['msg']} (received {fault['input']!r:.100})"
+    wrong = fault["msg"].removeprefix("Value error, ")  # pydantic's prefix of a UserError
+    return f"{name}: {wrong} (received {fault['input']!r:.100})"
 
 
 def names_of(kind: type) -> list[str]:

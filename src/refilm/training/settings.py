@@ -3,6 +3,7 @@
 Declarations only; what they mean is in the packages of `training/`. `refilm recipe STAGE` prints them all.
 """
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -231,6 +232,15 @@ class OptimizerSettings(Settings):
     """Maximum gradient norm; larger gradients are clipped to it."""
     ema: float = Field(default=0.997, ge=0, lt=1)
     """Decay of the moving average of the weights, which is the result of a run; 0 saves the last weights instead."""
+
+    @field_validator("muon_names")
+    @classmethod
+    def _compiles(cls, pattern: str) -> str:
+        try:
+            re.compile(pattern)
+        except (re.error, OverflowError, RecursionError) as error:  # OverflowError: a count with too many digits
+            raise UserError(f"is not a valid regular expression: {error}") from error
+        return pattern
 
 
 class StepSettings(Settings):
