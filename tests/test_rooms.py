@@ -27,7 +27,13 @@ OTHERWISE = {
     },
     "data": {"write_manifest"},  # compares what it writes with what is read back
     "evaluation": {"accuracy", "as_json", "machine", "markdown", "psnr"},  # anything that counts or compares
-    "media": {"as_image", "border_color", "check_target", "pad_to_square"},  # refuse for themselves, or take images
+    "media": {
+        "as_image",
+        "border_color",
+        "check_size",
+        "check_target",
+        "pad_to_square",
+    },  # refuse for themselves, or take images
     "generation": set(),
 }
 """Functions that validate their arguments in another way, by package."""

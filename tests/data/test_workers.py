@@ -28,7 +28,7 @@ def test_each_item_has_its_own_outcome():
         ["1 + 1", "int('x')", "1 / 0", HANG, "__import__('os')._exit(3)", SEGFAULT, kill, "lambda: 0", "2", "3"]
     )
     assert (plain, rest) == (2, [2, 3])
-    assert wrong == Failure("error", "invalid literal for int() with base 10: 'x'")
+    assert wrong == Failure("error", "ValueError: invalid literal for int() with base 10: 'x'")
     assert odd == Failure("error", "ZeroDivisionError: division by zero")
     assert hung == Failure("timeout", "took longer than 1 s")
     assert left == Failure("died", "crashed the worker process (exit code 3)")

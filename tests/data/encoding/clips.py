@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from refilm.backbones.cogvideox.sizes import pocket
 from refilm.checkpoints import fingerprint, load_encoders
 from refilm.data import Example
 from refilm.data.encoding import EncoderIdentity, EncodeSettings, encode, identify
@@ -18,7 +19,7 @@ CLIPS = Critters(5)
 
 
 def encoders_of(base: Path) -> Encoders:
-    return load_encoders(base, text_length=24, device=torch.device("cpu"), dtype=torch.float32)
+    return load_encoders(base, pocket(), device=torch.device("cpu"), dtype=torch.float32)
 
 
 class Encoding:
