@@ -1,7 +1,7 @@
 """What a model family provides: its transformer, encoders and file formats.
 
 A family is a module, `refilm.backbones.NAME.family`, with these names; its `native` is a module too. They read sizes
-from config files, and weights only when a part is loaded. Errors are ValueErrors that name the file and the key.
+from config files, and weights only when a part is loaded. Errors are `UserError`s that name the file and the key.
 """
 
 from collections.abc import Iterable
