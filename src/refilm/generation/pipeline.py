@@ -40,7 +40,7 @@ from refilm.generation.embeddings import require_embeddings
 from refilm.generation.explain import Explanation
 from refilm.generation.request import Prompt, Request, Text
 from refilm.media import Video, as_image
-from refilm.model import KERNELS, Adapter, Attention, Backbone, References, Row, Trunk, require_finite, swapped
+from refilm.model import KERNELS, Adapter, Attention, Backbone, References, Trunk, require_finite, swapped
 from refilm.names import known_elsewhere
 from refilm.settings import Seed
 
@@ -295,16 +295,8 @@ class Pipeline(DiffusersHints):
     def _model(self, transformer: Backbone) -> Model:
         dtype = self.base.dtype
 
-        def model(
-            latents: Tensor,
-            timesteps: Tensor,
-            text: Tensor,
-            references: References | None,
-            /,
-            *,
-            rows: Sequence[Row] | None = None,
-        ) -> Tensor:
-            return transformer(latents.to(dtype), timesteps, text, references, rows=rows)
+        def model(latents: Tensor, *conditions: Any, **named: Any) -> Tensor:
+            return transformer(latents.to(dtype), *conditions, **named)
 
         return model
 
