@@ -1,6 +1,7 @@
 """Items that fail, hang or kill their process do not affect others. The function is `eval`; items are expressions."""
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -9,14 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from refilm.data.workers import Failure, in_workers
+from refilm.data.workers import Failure, Workers
+from refilm.errors import UserError
 
 HANG = "__import__('time').sleep(600)"
 SEGFAULT = "__import__('ctypes').string_at(0)"
 
 
 def outcomes(items, workers=2, seconds=1.0) -> list:
-    found = dict(in_workers(eval, items, workers=workers, seconds=seconds))
+    with Workers(workers, seconds=seconds) as processes:
+        found = dict(processes.run(eval, items))
     assert sorted(found) == list(range(len(items)))
     return [found[index] for index in range(len(items))]
 
@@ -47,11 +50,29 @@ def test_workers_are_few_light_and_used_again():
     assert not any(torch for _, torch in found)
 
 
+def test_processes_start_as_they_are_needed_and_stay_for_the_next_call(tmp_path):
+    process = "__import__('os').getpid()"
+    come = f"open({str(tmp_path)!r} + '/' + str({process}), 'w').close()"
+    alone = f"len(__import__('os').listdir({str(tmp_path)!r})) < 4"
+    wait = f"[__import__('time').sleep(0.05) for _ in range(1000) if {alone}]"
+    with Workers(4, seconds=120) as processes:
+        (first,) = dict(processes.run(eval, [process])).values()
+        many = set(dict(processes.run(eval, [f"({come}, {wait}, {process})[2]"] * 4)).values())
+        assert first in many
+        assert len(many) == 4
+        assert set(dict(processes.run(str, range(8), in_order=True)).values()) == set(map(str, range(8)))
+        os.kill(first, signal.SIGKILL)
+        (left,) = dict(processes.run(eval, [process])).values()
+        assert left in many - {first}
+    assert not any(Path(f"/proc/{number}").exists() for number in many)
+
+
 def test_a_slow_caller_is_no_late_item():
     items = ["__import__('time').sleep(0.1)"] * 4
-    for _, outcome in in_workers(eval, items, workers=2, seconds=1.0):
-        time.sleep(1.5)
-        assert outcome is None
+    with Workers(2, seconds=1.0) as processes:
+        for _, outcome in processes.run(eval, items):
+            time.sleep(1.5)
+            assert outcome is None
 
 
 def test_large_results_come_whole():
@@ -60,17 +81,18 @@ def test_large_results_come_whole():
 
 
 def test_who_stops_early_leaves_no_process_behind():
-    steps = in_workers(eval, ["__import__('os').getpid()", *[HANG] * 8], workers=2, seconds=600)
-    _, process = next(steps)
-    assert Path(f"/proc/{process}").exists()
-    steps.close()
-    assert not Path(f"/proc/{process}").exists()
+    with Workers(2, seconds=600) as processes:
+        steps = processes.run(eval, ["__import__('os').getpid()", *[HANG] * 8])
+        _, process = next(steps)
+        assert Path(f"/proc/{process}").exists()
+        steps.close()
+        assert not Path(f"/proc/{process}").exists()
 
 
 def test_a_worker_outlives_its_caller_by_little(tmp_path):
     """A killed caller cannot clean up; the hanging worker is ended by its own alarm."""
     item = f"(open({str(tmp_path / 'process')!r}, 'w').write(str(__import__('os').getpid())), {HANG})"
-    code = f"from refilm.data.workers import in_workers; list(in_workers(eval, [{item!r}], workers=1, seconds=1.0))"
+    code = f"from refilm.data.workers import Workers; list(Workers(1, seconds=1.0).run(eval, [{item!r}]))"
     caller = subprocess.Popen([sys.executable, "-c", code])  # unguarded, and without a file to run again
     written = tmp_path / "process"
     wait_until(lambda: written.is_file() and written.read_text())
@@ -88,19 +110,22 @@ def wait_until(true, seconds=60.0) -> None:
 
 
 def test_no_items_no_workers_no_time():
-    assert list(in_workers(eval, [], workers=2, seconds=1)) == []
-    with pytest.raises(ValueError, match="workers must be 1 or more, received 0"):
-        in_workers(eval, ["1"], workers=0, seconds=1)
+    assert outcomes([]) == []
+    with pytest.raises(UserError, match="workers must be 1 or more, received 0"):
+        Workers(0, seconds=1)
     for seconds in (0, float("nan"), float("inf")):
-        with pytest.raises(ValueError, match="seconds must be more than 0, received"):
-            in_workers(eval, ["1"], workers=1, seconds=seconds)
+        with pytest.raises(UserError, match="seconds must be more than 0, received"):
+            Workers(1, seconds=seconds)
 
 
 def test_a_function_that_cannot_be_imported_there_is_no_items_fault(capfd, monkeypatch):
     monkeypatch.setattr(outcomes, "__module__", "nowhere")
     monkeypatch.setitem(sys.modules, "nowhere", sys.modules[__name__])
-    with pytest.raises(RuntimeError, match="a worker process could not start"):
-        list(in_workers(outcomes, ["1"], workers=1, seconds=1))
+    with (
+        Workers(1, seconds=1) as processes,
+        pytest.raises(RuntimeError, match="a worker process could not start"),
+    ):
+        list(processes.run(outcomes, ["1"]))
     assert "No module named 'nowhere'" in capfd.readouterr().err
 
 
@@ -108,8 +133,12 @@ def test_in_order_few_run_ahead_of_a_slow_one(tmp_path):
     held = f"not __import__('os').path.exists({str(tmp_path / 'go')!r})"
     slow = f"[__import__('time').sleep(0.05) for _ in range(2000) if {held}]"
     items = [slow, *[f"open({str(tmp_path)!r} + '/{number}', 'w').close() or {number}" for number in range(1, 40)]]
-    steps = in_workers(eval, items, workers=2, seconds=120, in_order=True)
-    waiting = threading.Thread(target=lambda: found.extend(steps))
+
+    def collect() -> None:
+        with Workers(2, seconds=120) as processes:
+            found.extend(processes.run(eval, items, in_order=True))
+
+    waiting = threading.Thread(target=collect)
     found: list = []
     waiting.start()
     wait_until(lambda: (tmp_path / "7").exists())

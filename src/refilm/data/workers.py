@@ -16,8 +16,9 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from functools import cache
 from multiprocessing.connection import Connection, Pipe, wait
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 from refilm.errors import UserError
 
@@ -26,6 +27,7 @@ Result = TypeVar("Result")
 
 CODE = "import sys; from refilm.data.workers import serve; serve(int(sys.argv[1]), float(sys.argv[2]))"
 AHEAD = 4  # items per worker that may be started beyond the oldest unfinished one
+ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}  # NumPy's, which otherwise starts a thread per core in every worker
 PATIENCE = 5.0  # seconds to wait for a killed process to exit; it may be blocked by a disk that never responds
 
 
@@ -38,51 +40,113 @@ class Failure:
     message: str
 
 
-def in_workers(
-    function: Callable[[Item], Result],
-    items: Sequence[Item],
-    *,
-    workers: int,
-    seconds: float,
-    in_order: bool = False,
-) -> Iterator[tuple[int, Result | Failure]]:
-    """Call `function` on every item; yields (index, result or failure) as the items finish.
+class Workers:
+    """Up to `count` processes, for as many calls of `run` as a `with` block contains.
 
-    While the caller is busy, each worker finishes its current item and then waits.
+    Processes start as they are needed: twice as many as are ready, so that a short list does not wait for processes
+    that come too late to help. They stay until the end of the block.
 
     Args:
-        function: pickled like items and results, so it must be importable by name.
-        workers: maximum number of processes.
-        seconds: time limit per item. Starting a worker does not count.
-        in_order: yield results in the order of the items. Only a few items are started beyond a slow one, which limits
-            the number of results in memory.
+        count: maximum number of processes.
+        seconds: time limit per item. Starting a process does not count.
 
     Raises:
-        UserError: `workers` or `seconds` is out of range.
-        RuntimeError: a worker could not import the function.
+        UserError: `count` or `seconds` is out of range.
     """
-    if workers < 1:
-        raise UserError(f"workers must be 1 or more, received {workers}")
-    if not 0 < seconds < math.inf:
-        raise UserError(f"seconds must be more than 0, received {seconds}")
-    code = pickle.dumps(function)
-    if in_order:
-        return _ordered(_run(code, items, workers, seconds, AHEAD * workers))
-    return _run(code, items, workers, seconds, len(items))
+
+    def __init__(self, count: int, *, seconds: float):
+        if count < 1:
+            raise UserError(f"workers must be 1 or more, received {count}")
+        if not 0 < seconds < math.inf:
+            raise UserError(f"seconds must be more than 0, received {seconds}")
+        self.count, self.seconds = count, seconds
+        self._pool: list[_Worker] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._remove(self._pool)
+
+    def run(
+        self, function: Callable[[Item], Result], items: Sequence[Item], *, in_order: bool = False
+    ) -> Iterator[tuple[int, Result | Failure]]:
+        """Call `function` on every item; yields (index, result or failure) as the items finish.
+
+        While the caller is busy, each process finishes its current item and then waits.
+
+        Args:
+            function: pickled like items and results, so it must be importable by name.
+            in_order: yield results in the order of the items. Only a few items are started beyond a slow one, which
+                limits the number of results in memory.
+
+        Raises:
+            RuntimeError: a process could not import the function.
+        """
+        code = pickle.dumps(function)
+        if in_order:
+            return _ordered(self._run(code, items, AHEAD * self.count))
+        return self._run(code, items, len(items))
+
+    def _run(self, code: bytes, items: Sequence[Item], ahead: int) -> Generator[tuple[int, Any], None, None]:
+        """Outcomes as the items finish; an item starts only when the item `ahead` places before it is finished."""
+        todo = deque(range(len(items)))
+        for worker in self._pool if items else ():
+            worker.load(code)
+        try:
+            while todo or any(worker.index is not None for worker in self._pool):
+                self._start(code, len(todo))
+                finished = self._finished()
+                for worker in self._pool:
+                    oldest = min((other.index for other in self._pool if other.index is not None), default=math.inf)
+                    if worker.idle and todo and todo[0] < oldest + ahead:
+                        index = todo.popleft()
+                        worker.send_item(index, items[index])
+                yield from finished
+        finally:
+            self._remove([worker for worker in self._pool if not worker.idle])
+
+    def _start(self, code: bytes, todo: int) -> None:
+        """Start the processes that the items to do need, at most twice as many as are ready."""
+        ready = sum(worker.ready for worker in self._pool)
+        free = sum(worker.index is None for worker in self._pool)
+        while len(self._pool) < min(self.count, max(1, 2 * ready)) and free < todo:
+            self._pool.append(_Worker(code, self.seconds))
+            free += 1
+
+    def _finished(self) -> list[tuple[int, Any]]:
+        """Wait until a worker responds, dies or exceeds its time; the items that are finished, with their outcomes."""
+        finished = []
+        for worker, outcome in _outcomes(self._pool, self.seconds):
+            if worker.index is not None:
+                finished.append((worker.index, outcome))
+            if isinstance(outcome, Failure) and outcome.kind != "error":
+                self._remove([worker])
+            else:
+                worker.mark_idle()
+        return finished
+
+    def _remove(self, workers: "Sequence[_Worker]") -> None:
+        for worker in tuple(workers):
+            self._pool.remove(worker)
+            worker.stop()
 
 
 def serve(descriptor: int, seconds: float) -> None:
-    """Main loop of a worker: receive a function, then process items until the connection is closed."""
+    """Main loop of a worker: receives a function, alone or with an item, until the connection is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the caller handles Ctrl-C and stops the workers
+    loaded: Callable[[bytes], Callable[[Any], Any]] = cache(pickle.loads)
     with Connection(descriptor) as connection, suppress(EOFError, BrokenPipeError):
-        function = connection.recv()
-        connection.send(None)
         while True:
-            item = connection.recv()
-            signal.alarm(math.ceil(seconds + PATIENCE))  # the system ends a hanging process even if the caller is gone
-            answer = _answer(function, item)
-            signal.alarm(0)
-            connection.send_bytes(answer)
+            code, items = connection.recv()
+            function = loaded(code)
+            if not items:
+                connection.send(None)
+            for item in items:
+                signal.alarm(math.ceil(seconds + PATIENCE))  # ends a process that hangs, also if the caller is gone
+                answer = _answer(function, item)
+                signal.alarm(0)
+                connection.send_bytes(answer)
 
 
 def _answer(function: Callable[[Any], Any], item: Any) -> bytes:
@@ -92,38 +156,6 @@ def _answer(function: Callable[[Any], Any], item: Any) -> bytes:
         return pickle.dumps(Failure("error", str(error)))
     except Exception as error:  # damaged files can raise any exception
         return pickle.dumps(Failure("error", f"{type(error).__name__}: {error}"))
-
-
-def _run(
-    function: bytes, items: Sequence[Item], workers: int, seconds: float, ahead: int
-) -> Generator[tuple[int, Any], None, None]:
-    """Outcomes in the order of completion; an item starts only when the item `ahead` places before it is finished."""
-    todo, pool = deque(range(len(items))), []
-    try:
-        while todo or pool:
-            while len(pool) < workers and sum(worker.index is None for worker in pool) < len(todo):
-                pool.append(_Worker(function, seconds))
-            finished = []
-            for worker, outcome in _outcomes(pool, seconds):
-                if worker.index is not None:
-                    finished.append((worker.index, outcome))
-                if isinstance(outcome, Failure) and outcome.kind != "error":
-                    pool.remove(worker)
-                    worker.stop()
-                else:
-                    worker.mark_idle()
-            for worker in [worker for worker in pool if worker.idle]:
-                oldest = min((other.index for other in pool if other.index is not None), default=math.inf)
-                if not todo:
-                    pool.remove(worker)
-                    worker.stop()
-                elif todo[0] < oldest + ahead:
-                    index = todo.popleft()
-                    worker.send_item(index, items[index])
-            yield from finished
-    finally:
-        for worker in pool:
-            worker.stop()
 
 
 def _ordered(outcomes: Generator[tuple[int, Any], None, None]) -> Iterator[tuple[int, Any]]:
@@ -152,11 +184,11 @@ def _outcomes(pool: "list[_Worker]", seconds: float) -> "list[tuple[_Worker, Any
 
 
 class _Worker:
-    """A process and its current item; None while the process starts or is idle."""
+    """A process and its current item; None while the process loads a function or is idle."""
 
-    def __init__(self, function: bytes, seconds: float):
+    def __init__(self, code: bytes, seconds: float):
         self.index: int | None = None
-        self.idle = False
+        self.idle = self.ready = False
         self.deadline = math.inf
         self.connection, theirs = Pipe()
         with theirs:
@@ -165,20 +197,24 @@ class _Worker:
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(path or os.curdir for path in sys.path)},
+                env={**os.environ, **ONE_THREAD, "PYTHONPATH": os.pathsep.join(path or os.curdir for path in sys.path)},
             )
         self.seconds = seconds
-        self.connection.send_bytes(function)
+        self.load(code)
+
+    def load(self, code: bytes) -> None:
+        """Send the pickled function that the next items are for; the process responds when it is imported."""
+        self.code, self.idle = code, False
+        self._send()
 
     def send_item(self, index: int, item: object) -> None:
         """Send the next item and start its time limit."""
         self.index, self.deadline, self.idle = index, time.monotonic() + self.seconds, False
-        with suppress(BrokenPipeError):  # it died after its last response; `outcome` reports that
-            self.connection.send(item)
+        self._send(item)
 
     def mark_idle(self) -> None:
-        """Mark the worker as idle, without a time limit."""
-        self.index, self.deadline, self.idle = None, math.inf, True
+        """Mark the worker as idle, without a time limit, and as ready: it has started."""
+        self.index, self.deadline, self.idle, self.ready = None, math.inf, True, True
 
     def outcome(self) -> Any:
         """The result, or the reason why the process died."""
@@ -187,7 +223,7 @@ class _Worker:
         except (EOFError, ConnectionResetError):
             with suppress(subprocess.TimeoutExpired):
                 self.process.wait(PATIENCE)
-        if self.index is None and not self.idle:
+        if not self.ready:
             raise RuntimeError("a worker process could not start; its error message is printed above")
         return Failure("died", _cause(self.process.returncode))
 
@@ -197,6 +233,10 @@ class _Worker:
         self.connection.close()
         with suppress(subprocess.TimeoutExpired):
             self.process.wait(PATIENCE)
+
+    def _send(self, *items: object) -> None:
+        with suppress(BrokenPipeError):  # it died after its last response; `outcome` reports that
+            self.connection.send((self.code, items))
 
 
 def _cause(code: int | None) -> str:

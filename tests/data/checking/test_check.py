@@ -284,7 +284,7 @@ def test_a_folder_that_cannot_be_written_to_is_reported_before_anything_is_looke
         return real(dir=dir)
 
     monkeypatch.setattr(module, "TemporaryFile", refuse)
-    monkeypatch.setattr(module, "in_workers", lambda *_, **__: pytest.fail("looked at files"))
+    monkeypatch.setattr(module, "Workers", lambda *_, **__: pytest.fail("looked at files"))
     complaint = r"mine: is not writable \(Read-only file system\), .* elsewhere \(refilm data import .*mine NEW --allow"
     with pytest.raises(ValueError, match=complaint):
         checked(clips)

@@ -19,7 +19,7 @@ from refilm.data.checking.repeats import repeated_clips, repeated_images
 from refilm.data.examples import Example, Fault, Listed
 from refilm.data.manifest import is_utf8, list_examples
 from refilm.data.settings import CheckSettings
-from refilm.data.workers import Failure, in_workers
+from refilm.data.workers import Failure, Workers
 from refilm.errors import UserError
 from refilm.files import write_text
 from refilm.printable import printable
@@ -67,14 +67,15 @@ def check(
     listed = [_nameable(one, home) for one in list_examples(path, allow_outside=allow_outside)]
     file_list, inspections, done = FileList(listed, settings), Inspections(), 0
     yield done, len(file_list)
-    # images first, because clips are compared with their references
-    for items in (lambda: file_list.images, lambda: file_list.videos(inspections.image_hashes)):
-        files: Sequence[ImageToInspect | VideoToInspect] = items()
-        for number, outcome in in_workers(inspect_file, files, workers=workers, seconds=patience):
-            seen = _failed(files[number], outcome) if isinstance(outcome, Failure) else outcome
-            file_list.store(inspections, files[number], seen)
-            done += 1
-            yield done, len(file_list)
+    with Workers(workers, seconds=patience) as processes:
+        # images first, because clips are compared with their references
+        for items in (lambda: file_list.images, lambda: file_list.videos(inspections.image_hashes)):
+            files: Sequence[ImageToInspect | VideoToInspect] = items()
+            for number, outcome in processes.run(inspect_file, files):
+                seen = _failed(files[number], outcome) if isinstance(outcome, Failure) else outcome
+                file_list.store(inspections, files[number], seen)
+                done += 1
+                yield done, len(file_list)
     report = Report(
         identity=identity_of(file_list.examples.values(), home),
         settings=settings,

@@ -26,7 +26,7 @@ from refilm.data.encoding.plan import EncodePlan, plan
 from refilm.data.encoding.shards import ShardWriter, read_shards, tidy
 from refilm.data.samples import Source
 from refilm.data.settings import EncodeSettings
-from refilm.data.workers import Failure, in_workers
+from refilm.data.workers import Failure, Workers
 from refilm.encoders import Encoders
 from refilm.errors import UserError
 
@@ -111,10 +111,16 @@ def _made(todo: EncodePlan, encoders: Encoders, folder: Path, settings: EncodeSe
         run, few, names = partial(encode_clips, encoders=encoders), settings.batch_of(cut[0].size // 3), todo.clips
         return ShardWriter(folder, "latents", run, batch=few, rows=rows, names=names)
 
-    views_of, cuts = _results(augmented_images, todo.views, settings), _results(cut_clip, todo.clips, settings)
     yield from _counted("captions", len(todo.captions), _written(todo.captions.items(), lambda _: None, text))
-    yield from _counted("references", len(todo.views), _written(views_of, len, references))
-    yield from _counted("clips", len(todo.clips), _written(cuts, lambda cut: (cut[0].shape, cut[1] is None), latents))
+    with Workers(settings.workers, seconds=settings.patience) as processes:
+        views, cuts = _results(processes, augmented_images, todo.views), _results(processes, cut_clip, todo.clips)
+        yield from _counted("references", len(todo.views), _written(views, len, references))
+        yield from _counted("clips", len(todo.clips), _written(cuts, _shape_of, latents))
+
+
+def _shape_of(cut: Cut) -> Hashable:
+    pixels, mask = cut
+    return pixels.shape, mask is None
 
 
 def _counted(what: What, total: int, made: Iterator[int]) -> Iterator[EncodeProgress]:
@@ -157,17 +163,14 @@ def _written(
             writer.close()
 
 
-def _results(
-    function: Callable[[Job], Item], jobs: dict[str, Job], settings: EncodeSettings
-) -> Iterator[tuple[str, Item]]:
+def _results(processes: Workers, function: Callable[[Job], Item], jobs: dict[str, Job]) -> Iterator[tuple[str, Item]]:
     """The results of the jobs from worker processes, in order.
 
     Raises:
         UserError: a job failed. The error names its file.
     """
     keys, todo = list(jobs), list(jobs.values())
-    outcomes = in_workers(function, todo, workers=settings.workers, seconds=settings.patience, in_order=True)
-    for index, outcome in outcomes:
+    for index, outcome in processes.run(function, todo, in_order=True):
         if isinstance(outcome, Failure):
             name = str(todo[index])
             raise UserError(outcome.message if name in outcome.message else f"{name}: {outcome.message}")

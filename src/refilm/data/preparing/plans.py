@@ -23,7 +23,7 @@ from refilm.data.preparing.making import Job, MaskedReference, UncutFrame, make,
 from refilm.data.preparing.moments import RelatedClips, places
 from refilm.data.preparing.removing import Remover
 from refilm.data.settings import OTHER_CLIPS, PrepareSettings
-from refilm.data.workers import Failure, in_workers
+from refilm.data.workers import Failure, Workers
 from refilm.errors import UserError
 from refilm.files import sha256_of
 from refilm.media.colors import Color
@@ -111,12 +111,13 @@ def prepare(
     if plan.jobs:
         plan.jobs[0].path.parent.mkdir(exist_ok=True)
     faults: dict[Path, str] = {}
-    for index, outcome in in_workers(make, plan.jobs, workers=workers or os.cpu_count() or 1, seconds=patience):
-        job = plan.jobs[index]
-        fault = _finish(job, outcome, plan.remover)
-        if fault is not None:
-            faults[job.path] = fault
-        yield fault
+    with Workers(workers or os.cpu_count() or 1, seconds=patience) as processes:
+        for index, outcome in processes.run(make, plan.jobs):
+            job = plan.jobs[index]
+            fault = _finish(job, outcome, plan.remover)
+            if fault is not None:
+                faults[job.path] = fault
+            yield fault
     left = [example for example in plan.examples if faults.keys().isdisjoint(example.files)]
     if faults and not (leave_out and left):
         first, more = next(iter(faults.values())), f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
