@@ -83,6 +83,8 @@ class AdapterSize:
     """Channels per reference token of the image encoder."""
     query_norm: Flag = False
     """Normalize video tokens before the query projection; the published form does not."""
+    family: str = "cogvideox"
+    """Model family of the transformer, see `refilm.backbones.table`."""
 
     @property
     def width(self) -> int:
@@ -92,7 +94,7 @@ class AdapterSize:
     @classmethod
     def of(cls, size: Geometry, *, reference_dim: int = 1024, query_norm: bool = False) -> "AdapterSize":
         """The adapter size for a transformer."""
-        return cls(size.layers, size.heads, size.head_dim, reference_dim, query_norm)
+        return cls(size.layers, size.heads, size.head_dim, reference_dim, query_norm, family=size.family)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,10 @@ from refilm.checkpoints import (
     save_adapter,
 )
 from refilm.checkpoints.sources import SAT_PREPROCESSING
+from refilm.errors import UserError
+from refilm.geometry import AdapterSize
 from refilm.media.preprocessing import ImagePreprocessing
+from refilm.model import Adapter
 
 from ..model.tiny import REFERENCE_DIM, ROTARY, SINCOS, adapter, conditioned, inputs, transformer
 from ..parity.test_autoencoder import FIXTURES as AUTOENCODER
@@ -132,9 +135,6 @@ def test_an_adapter_alone_needs_its_base(tmp_path):
 
 
 def test_a_published_adapter_alone_is_for_any_base_of_its_size(tmp_path):
-    from refilm.geometry import AdapterSize
-    from refilm.model import Adapter
-
     small = Adapter(AdapterSize(1, 30, 64, 8))
     torch.nn.init.normal_(small.layers[0].out.weight)
     save_sat(tmp_path / "alone.pt", None, small, dtype=torch.bfloat16)
@@ -144,6 +144,14 @@ def test_a_published_adapter_alone_is_for_any_base_of_its_size(tmp_path):
     assert (card.base_fingerprint, card.size.heads, card.size.head_dim, card.dtype) == (None, 30, 64, "bfloat16")
     assert load_adapter(tmp_path / "a", base_fingerprint="feed").size == small.size
     assert "unknown" in (tmp_path / "a" / "README.md").read_text()
+
+
+def test_an_adapter_is_converted_to_the_format_of_its_family(tmp_path):
+    other = Adapter(AdapterSize(1, 2, family="newer"))
+    save_adapter(other, tmp_path / "a", base_fingerprint=None, facts={})
+    assert load_adapter(tmp_path / "a").size.family == "newer"
+    with pytest.raises(UserError, match=r"unknown model family 'newer': this refilm has cogvideox.*; update refilm"):
+        convert(tmp_path / "a", tmp_path / "alone.pt")
 
 
 def test_back_to_the_research_code_it_is_told_what_that_does_otherwise(tmp_path):

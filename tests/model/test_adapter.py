@@ -1,9 +1,12 @@
 """The adapter: no effect before training, scaling of its output, and the trainable parameters."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from refilm.backbones.cogvideox.sizes import cogvideox_2b
+from refilm.errors import UserError
 from refilm.geometry import AdapterSize
 from refilm.model import Adapter, References, freeze_all_but
 from refilm.model.adapter import trained_parameters
@@ -93,6 +96,8 @@ def test_wrong_and_second_adapters_are_refused():
     bare = model(*given[:3])
     with pytest.raises(ValueError, match="2 layers, 96 channels does not fit a transformer with 2 layers, 64 channels"):
         adapter(ROTARY).attach(model)
+    with pytest.raises(UserError, match="an adapter for wan does not fit a transformer of cogvideox"):
+        Adapter(replace(first.size, family="wan")).attach(model)
     assert torch.equal(model(*given[:3]), bare)
     with pytest.raises(ValueError, match="no adapter is attached"):
         model(*given)

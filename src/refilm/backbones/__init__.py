@@ -2,7 +2,7 @@
 
 from refilm.backbones.family import Family, NativeFile, NativeFormat, Source
 from refilm.backbones.sizes import BackboneSize
-from refilm.backbones.table import families, family, family_in, family_of, native_family
+from refilm.backbones.table import families, family, family_in, family_of, native_format, native_formats
 
 __all__ = [
     "BackboneSize",
@@ -14,5 +14,6 @@ __all__ = [
     "family",
     "family_in",
     "family_of",
-    "native_family",
+    "native_format",
+    "native_formats",
 ]

@@ -1,7 +1,7 @@
 """What a model family provides: its transformer, encoders and file formats.
 
-A family is a module, `refilm.backbones.NAME.family`, with these names; its `native` is a module too. They read sizes
-from config files, and weights only when a part is loaded. Errors are `UserError`s that name the file and the key.
+A family is a module, `refilm.backbones.NAME.family`, with these names; a `native` format is a module too. They read
+sizes from config files, and weights only when a part is loaded. Errors are `UserError`s that name the file and the key.
 """
 
 from collections.abc import Iterable
@@ -106,6 +106,9 @@ class NativeFormat(Protocol):
     """A family's own format of checkpoints, other than diffusers' layout."""
 
     NAME: str
+    """As users know it."""
+    FAMILY: str
+    """Name of the model family, see `refilm.backbones.table`."""
 
     def is_checkpoint(self, folder: Path, /) -> bool:
         """Whether a folder is such a checkpoint, decided from its file names."""
@@ -169,7 +172,8 @@ class Family(Protocol):
     """As users know it."""
     TRANSFORMER: str
     """Class of the transformer in diffusers' layout."""
-    native: NativeFormat
+    native: NativeFormat | None
+    """Its own format of checkpoints. None: it has only diffusers' layout."""
 
     def create(self, size: Geometry, /) -> Backbone:
         """A new transformer."""

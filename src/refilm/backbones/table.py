@@ -4,7 +4,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import cast
 
-from refilm.backbones.family import Family
+from refilm.backbones.family import Family, NativeFormat
 from refilm.errors import UserError
 from refilm.geometry import Geometry
 from refilm.model import Backbone
@@ -17,7 +17,13 @@ NAMES = ("cogvideox",)
 
 
 def family(name: str) -> Family:
-    """A family by its name in `NAMES`."""
+    """A family by its name in `NAMES`.
+
+    Raises:
+        UserError: there is no such family; names those that there are.
+    """
+    if name not in NAMES:
+        raise UserError(f"unknown model family {name!r:.60}: this refilm has {', '.join(NAMES)}; update refilm")
     return cast(Family, import_module(f"refilm.backbones.{name}.family"))
 
 
@@ -49,15 +55,20 @@ def family_in(folder: Path) -> Family:
     raise UserError(f"{path}: is the config of a {kind!r:.60}; refilm supports {supported}")
 
 
-def native_family(path: Path) -> Family | None:
-    """The family whose own checkpoint format a folder or file has; None: it has none of these formats.
+def native_formats() -> tuple[NativeFormat, ...]:
+    """The families' own formats of checkpoints."""
+    return tuple(known.native for known in families() if known.native is not None)
+
+
+def native_format(path: Path) -> NativeFormat | None:
+    """The family's own format that a folder or file has; None: it has none of these.
 
     Raises:
         UserError: the file is damaged, or is no weights file; names it.
     """
     if path.is_dir():
-        return next((known for known in families() if known.native.is_checkpoint(path)), None)
+        return next((native for native in native_formats() if native.is_checkpoint(path)), None)
     if path.suffix not in (".safetensors", *SUFFIXES):
         raise UserError(f"{path}: use a folder or a weights file (.safetensors, {', '.join(SUFFIXES)})")
     files = TensorFiles([path])
-    return next((known for known in families() if known.native.has_keys(files)), None)
+    return next((native for native in native_formats() if native.has_keys(files)), None)

@@ -14,7 +14,7 @@ from pydantic import ConfigDict, JsonValue, PositiveInt
 from torch import Tensor
 
 from refilm.arguments import checked
-from refilm.backbones import native_family
+from refilm.backbones import native_format
 from refilm.checkpoints.foreign import refuse_foreign
 from refilm.checkpoints.lora import LoraSettings, TunedAdapter
 from refilm.checkpoints.model_card import model_card
@@ -221,7 +221,7 @@ def _refuse(folder: Path) -> None:
     if (folder / "adapter" / CARD).is_file():
         raise UserError(f"{folder}: is the folder of a base model; its adapter is {folder / 'adapter'}")
     file = folder.is_file() and folder.suffix in (".safetensors", *SUFFIXES)
-    if (folder.is_dir() or file) and native_family(folder) is not None:
+    if (folder.is_dir() or file) and native_format(folder) is not None:
         raise UserError(f"{folder}: is not an adapter's folder; convert it with: refilm convert {folder} FOLDER")
     if folder.is_file():
         raise UserError(f"{folder}: is not an adapter's folder, which contains {CARD} and {WEIGHTS}")

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from refilm.arguments import checked
-from refilm.backbones import Family, NativeFile, families, family, family_of, native_family
+from refilm.backbones import NativeFile, NativeFormat, family, family_of, native_format, native_formats
 from refilm.checkpoints.adapters import CARD, AdapterCard, load_adapter, read_card, save_adapter
 from refilm.checkpoints.defaults import Defaults, create_base
 from refilm.checkpoints.denoisers import load_denoiser
@@ -83,12 +83,12 @@ def convert(
         raise UserError(f"{source}: is neither a folder nor a weights file (.safetensors, {', '.join(SUFFIXES)})")
     if source.is_file():
         files = TensorFiles([source])
-        for known in families():
-            if known.native.is_autoencoder(files):
-                return _autoencoder(source, known, target, kind)
-    known = native_family(source)
-    if known is not None:
-        return _from_native(source, known, target, only=only, base=base, dtype=kind)
+        for native in native_formats():
+            if native.is_autoencoder(files):
+                return _autoencoder(source, native, target, kind)
+    native = native_format(source)
+    if native is not None:
+        return _from_native(source, native, target, only=only, base=base, dtype=kind)
     if source.is_dir():
         return _from_transformer(source, target, kind)
     refuse_foreign(source)
@@ -97,7 +97,7 @@ def convert(
 
 def _from_native(
     source: Path,
-    known: Family,
+    native: NativeFormat,
     target: Path,
     *,
     only: str | None,
@@ -105,7 +105,6 @@ def _from_native(
     dtype: torch.dtype | None,
 ) -> Conversion:
     model = None if base is None else load_denoiser(base, adapter=None).transformer
-    native = known.native
     file = native.open_file(source, size=None if model is None else model.size)
     notes = file.notes()
     if file.size is None or only == "adapter":
@@ -118,14 +117,15 @@ def _from_native(
         notes += _write_adapter(file, target, base_fingerprint=base_fingerprint, dtype=dtype)
         return Conversion(f"{native.NAME} checkpoint -> adapter", (target,), tuple(notes))
     with atomic_folder(target, *_PARTS) as folder:
-        notes += _write_base(file, known, source, folder, dtype)
+        notes += _write_base(file, native, source, folder, dtype)
         written = tuple(target / path.name for path in sorted(folder.iterdir()))
     return Conversion(f"{native.NAME} checkpoint -> base model in diffusers' layout", written, tuple(notes))
 
 
-def _write_base(file: NativeFile, known: Family, source: Path, folder: Path, dtype: torch.dtype | None) -> list[str]:
+def _write_base(
+    file: NativeFile, native: NativeFormat, source: Path, folder: Path, dtype: torch.dtype | None
+) -> list[str]:
     assert file.size is not None
-    native = known.native
     defaults, notes = Defaults(**file.defaults()), []  # pyright: ignore[reportArgumentType]
     create_base(folder, defaults, file.size)
     transformer = file.transformer()
@@ -136,7 +136,7 @@ def _write_base(file: NativeFile, known: Family, source: Path, folder: Path, dty
     autoencoder, text = native.find_autoencoder(place), native.find_text_encoder(place)
     if autoencoder is not None:
         model, _ = native.autoencoder(autoencoder, file.size, dtype=dtype)
-        known.save_autoencoder(model, folder / "vae")
+        family(native.FAMILY).save_autoencoder(model, folder / "vae")
     else:
         notes.append("no autoencoder was found next to it: copy the published vae/ into the folder")
     if text is not None:
@@ -175,18 +175,27 @@ def _copy_text_encoder(model: Path, tokenizer: Path, folder: Path) -> None:
             shutil.copyfile(path, target / path.name)
 
 
-def _autoencoder(source: Path, known: Family, target: Path, dtype: torch.dtype | None) -> Conversion:
-    model, note = known.native.autoencoder(source, None, dtype=dtype)
-    known.save_autoencoder(model, target)
-    what = f"{known.native.NAME} autoencoder -> autoencoder in diffusers' layout"
+def _autoencoder(source: Path, native: NativeFormat, target: Path, dtype: torch.dtype | None) -> Conversion:
+    model, note = native.autoencoder(source, None, dtype=dtype)
+    family(native.FAMILY).save_autoencoder(model, target)
+    what = f"{native.NAME} autoencoder -> autoencoder in diffusers' layout"
     return Conversion(what, (target,), (note,))
 
 
 def _from_adapter(source: Path, target: Path, dtype: torch.dtype | None) -> Conversion:
-    native = family("cogvideox").native  # an adapter's folder does not name the family of its base model
-    native.save(target, None, load_adapter(source), dtype=dtype)
+    adapter = load_adapter(source)
+    native = _native_of(source, adapter.size.family)
+    native.save(target, None, adapter, dtype=dtype)
     notes = tuple(_preprocessing_notes(read_card(source)))
     return Conversion(f"adapter -> {native.NAME} checkpoint of the adapter alone", (target,), notes)
+
+
+def _native_of(source: Path, name: str) -> NativeFormat:
+    """The format that weights of a family are converted to from diffusers' layout."""
+    known = family(name)
+    if known.native is None:
+        raise UserError(f"{source}: weights of {known.NAME} have no format other than diffusers' layout to convert to")
+    return known.native
 
 
 def _preprocessing_notes(card: AdapterCard) -> Iterator[str]:
@@ -202,8 +211,8 @@ def _from_transformer(source: Path, target: Path, dtype: torch.dtype | None) -> 
     if not (folder / "config.json").is_file():
         refuse_foreign(folder)
     transformer, adapter = load_transformer(folder), None
-    known = family_of(transformer)
-    notes = known.native.differences(transformer)
+    native = _native_of(source, transformer.family)
+    notes = native.differences(transformer)
     if (source / "adapter" / CARD).is_file():
         card = read_card(source / "adapter")
         if card.size.query_norm:
@@ -211,7 +220,7 @@ def _from_transformer(source: Path, target: Path, dtype: torch.dtype | None) -> 
         else:
             adapter = load_adapter(source / "adapter", base_fingerprint=fingerprint(transformer))
             notes += _preprocessing_notes(card)
-    frames = known.frames_of(folder / "config.json")
-    known.native.save(target, transformer, adapter, dtype=dtype, frames=frames)
-    what = f"transformer in diffusers' layout -> {known.native.NAME} checkpoint"
+    frames = family_of(transformer).frames_of(folder / "config.json")
+    native.save(target, transformer, adapter, dtype=dtype, frames=frames)
+    what = f"transformer in diffusers' layout -> {native.NAME} checkpoint"
     return Conversion(what, (target,), tuple(notes))

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from refilm.arguments import checked
-from refilm.backbones import Family, families, family_in, family_of, native_family
+from refilm.backbones import Family, families, family_in, family_of, native_format
 from refilm.checkpoints.adapters import load_adapter
 from refilm.checkpoints.bases import choose_device, choose_dtype
 from refilm.checkpoints.sources import located
@@ -110,9 +110,9 @@ def load_denoiser(
     device = choose_device(device)
     dtype = None if dtype is None else choose_dtype(dtype, device)
     folder = located(source)
-    known = native_family(folder)
-    if known is not None:
-        file = known.native.open_file(folder, size=size)
+    native = native_format(folder)
+    if native is not None:
+        file = native.open_file(folder, size=size)
         if file.size is None:
             raise UserError(f"{file.path}: contains an adapter but no transformer; use a complete checkpoint")
         transformer = file.transformer(dtype=dtype, device=device)

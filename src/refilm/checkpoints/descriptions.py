@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from refilm.arguments import checked
-from refilm.backbones import NativeFormat, families, native_family
+from refilm.backbones import NativeFormat, families, native_format, native_formats
 from refilm.checkpoints.adapters import CARD, WEIGHTS, read_card
 from refilm.checkpoints.foreign import foreign_kind
 from refilm.checkpoints.sources import located
@@ -61,8 +61,8 @@ def describe(source: str | Path) -> Description:
         if not parts:
             raise UserError(f"{path}: contains no part of a base model ({', '.join(_PARTS)}); download it again")
         return _whole(path, "base model, diffusers' layout", parts)
-    if path.is_dir() and (known := native_family(path)) is not None:
-        return _native_folder(path, known.native)
+    if path.is_dir() and (native := native_format(path)) is not None:
+        return _native_folder(path, native)
     if path.is_dir() and (foreign := foreign_kind(path)) is not None:
         files = [file for file in sorted(path.glob("*.safetensors")) if file.is_file()]
         return Description(path, foreign, None, *_counts(files))
@@ -114,7 +114,7 @@ def _native(path: Path, native: NativeFormat) -> Description:
 
 def _file(path: Path) -> Description:
     files = TensorFiles([path])
-    for native in (known.native for known in families()):
+    for native in native_formats():
         if native.is_autoencoder(files):
             facts = native.describe_autoencoder(files)
             return Description(path, f"{native.NAME} autoencoder", None, *_counts([path]), facts=facts)

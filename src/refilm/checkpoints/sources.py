@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from refilm.backbones import Family, Source, family_in, native_family
+from refilm.backbones import Family, Source, family_in, native_format
 from refilm.checkpoints.foreign import refuse_foreign
 from refilm.checkpoints.image_encoders import load_image_encoder
 from refilm.diffusion import Process
@@ -88,8 +88,8 @@ def open_source(source: str | Path, *, weights: bool = True) -> Source:
         UserError: the model does not exist; lists the allowed sources.
     """
     folder = base_folder(source, weights=weights)
-    known = native_family(folder)
-    return DiffusersSource(folder) if known is None else known.native.source(folder)
+    native = native_format(folder)
+    return DiffusersSource(folder) if native is None else native.source(folder)
 
 
 def located(source: str | Path) -> Path:
@@ -139,10 +139,10 @@ def whole_base(source: str | Path) -> Path:
         UserError: the model does not exist, or is in SAT layout.
     """
     folder = base_folder(source)
-    known = native_family(folder)
-    if known is not None:
+    native = native_format(folder)
+    if native is not None:
         raise UserError(
-            f"{folder}: is in {known.native.NAME} layout; convert it to diffusers' layout: refilm convert {folder} OUT"
+            f"{folder}: is in {native.NAME} layout; convert it to diffusers' layout: refilm convert {folder} OUT"
         )
     return folder
 
@@ -199,7 +199,7 @@ def _fetched_encoder(name: str) -> Path:
 
 
 def _is_native(folder: Path) -> bool:
-    return folder.is_dir() and native_family(folder) is not None
+    return folder.is_dir() and native_format(folder) is not None
 
 
 def _is_pipeline(folder: Path) -> bool:

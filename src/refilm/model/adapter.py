@@ -80,9 +80,11 @@ class Adapter(nn.Module):
         """Fill the transformer's reference slots with this adapter's layers.
 
         Raises:
-            UserError: the sizes do not match, or another adapter is attached; the transformer is left unchanged.
+            UserError: family or sizes do not match, or another adapter is attached; the transformer is left unchanged.
         """
         blocks = transformer.trunk.blocks
+        if self.size.family != transformer.family:
+            raise UserError(f"an adapter for {self.size.family} does not fit a transformer of {transformer.family}")
         wanted, given = (transformer.size.layers, transformer.size.width), (self.size.layers, self.size.width)
         if wanted != given:
             raise UserError(

@@ -20,8 +20,10 @@ from refilm.backbones.cogvideox.sizes import TransformerSize
 from refilm.backbones.cogvideox.transformer import Transformer
 
 NAME = "SAT"
+FAMILY = "cogvideox"
 
 __all__ = [
+    "FAMILY",
     "NAME",
     "autoencoder",
     "describe_autoencoder",
