@@ -37,7 +37,7 @@ def test_dpmpp_2m_sde_is_that_of_diffusers(steps, snr_shift, monkeypatch):
     scheduler.set_timesteps(steps)
     x, older, before = start.clone(), None, None
     schedule, fresh = scaled_linear(snr_shift=snr_shift), iter(draws)
-    run = dpmpp_2m_sde(predict, start, schedule=schedule, timesteps=schedule.spaced(steps), draw=lambda: next(fresh))
+    run = dpmpp_2m_sde(predict, start, schedule=schedule, levels=schedule.spaced(steps), draw=lambda: next(fresh))
     for step, timestep, noise in zip(run, scheduler.timesteps, draws, strict=True):
         monkeypatch.setattr(theirs, "randn_tensor", lambda *_, noise=noise, **__: noise)
         velocity = predict(x, timestep.item(), 0.0)
@@ -56,7 +56,7 @@ def test_ddim_is_that_of_diffusers(steps, snr_shift):
     scheduler = CogVideoXDDIMScheduler(**SETTINGS, snr_shift_scale=snr_shift)
     scheduler.set_timesteps(steps)
     schedule = scaled_linear(snr_shift=snr_shift)
-    run = ddim(predict, start, schedule=schedule, timesteps=schedule.spaced(steps))
+    run = ddim(predict, start, schedule=schedule, levels=schedule.spaced(steps))
     for step, timestep in zip(run, scheduler.timesteps, strict=True):
         x, clean = scheduler.step(predict(x, timestep.item(), 0.0), timestep, x, return_dict=False)
         torch.testing.assert_close(step.clean, clean, rtol=0, atol=2e-5)
@@ -76,7 +76,7 @@ def test_a_perfect_model_gives_the_video_and_the_start_is_left_alone(name, steps
     draw = gaussian(SHAPE, seeded(0))
     start = draw()
     kept = start.clone()
-    run = SAMPLERS[name](knows_the_video, start, schedule=schedule, timesteps=schedule.spaced(steps), draw=draw)
+    run = SAMPLERS[name](knows_the_video, start, schedule=schedule, levels=schedule.spaced(steps), draw=draw)
     *_, last = run
     torch.testing.assert_close(last.latents, video, rtol=0, atol=1e-5)
     assert torch.equal(start, kept)
@@ -92,15 +92,15 @@ def test_the_latents_between_have_the_noise_of_their_timestep(name):
         alpha, sigma = schedule.alpha_sigma(timestep)
         return alpha / sigma * latents
 
-    draw, timesteps = gaussian(shape, seeded(0)), schedule.spaced(10)
-    run = SAMPLERS[name](knows_zeros, draw(), schedule=schedule, timesteps=timesteps, draw=draw)
-    for step, following in zip(run, timesteps[1:], strict=False):
-        assert step.latents.std().item() == pytest.approx(schedule.alpha_sigma(following)[1].item(), rel=0.02)
+    draw, levels = gaussian(shape, seeded(0)), schedule.spaced(10)
+    run = SAMPLERS[name](knows_zeros, draw(), schedule=schedule, levels=levels, draw=draw)
+    for step, following in zip(run, levels[1:], strict=False):
+        assert step.latents.std().item() == pytest.approx(following.sigma, rel=0.02)
 
 
 def test_steps_are_summed_in_float32():
     schedule, draw = scaled_linear(), gaussian(SHAPE, seeded(0), dtype=torch.bfloat16)
-    *_, last = dpmpp_2m_sde(predict, draw(), schedule=schedule, timesteps=schedule.spaced(4), draw=draw)
+    *_, last = dpmpp_2m_sde(predict, draw(), schedule=schedule, levels=schedule.spaced(4), draw=draw)
     assert last.latents.dtype == torch.float32
 
 

@@ -134,7 +134,7 @@ def test_load_refuses(given, named, message):
         ("model: Input should be callable", guided, [3, TEXT], {"unconditional": TEXT, "guidance": constant(1)}),
         ("guidance: Input should be callable", guided, [predict, TEXT], {"unconditional": TEXT, "guidance": 6.0}),
         ("conditional: ", guided, [predict, torch.zeros(1)], {"unconditional": TEXT, "guidance": constant(1)}),
-        ("sampler: must be dpmpp-2m-sde, ddim or sat (received 'euler')", run, ["euler", predict], PROCESS),
+        ("sampler: must be dpmpp-2m-sde, ddim, euler, unipc or sat (received 'heun')", run, ["heun", predict], PROCESS),
         ("steps: Input should be a valid integer (received '2')", run, ["ddim", predict], PROCESS | {"steps": "2"}),
         ("schedule: ", run, ["ddim", predict], PROCESS | {"schedule": [1.0]}),
         ("condition: ", denoise, ["ddim", predict, "a prompt"], PROCESS),

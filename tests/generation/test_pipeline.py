@@ -156,7 +156,7 @@ def test_a_step_cache_is_new_for_every_video(pipeline, image, caplog):
         ({"height": 30}, r"a height of 30 and a width of 32 pixels: both must be multiples of 8"),
         ({"steps": 0}, r"steps: .*greater than or equal to 1 \(received 0\)"),
         ({"guidance": float("nan")}, r"guidance: .*received nan"),
-        ({"sampler": "euler"}, r"sampler: .*'dpmpp-2m-sde', 'ddim' or 'sat' \(received 'euler'\)"),
+        ({"sampler": "heun"}, r"sampler: .*'dpmpp-2m-sde', 'ddim', 'euler', 'unipc' or 'sat' \(received 'heun'\)"),
         ({"sampler": "sat", "steps": 1}, r"steps: must be from 2 to 999 with the sampler sat \(received 1\)"),
         ({"step_cache": -1.0}, r"step_cache: .*\(received -1.0\)"),
         ({"colour": 1}, r"colour: unknown \(received 1\)"),

@@ -30,16 +30,14 @@ def test_levels():
 def test_levels_of_a_run(steps):
     theirs = fixture("discretization")
     assert list(sat_timesteps(steps)) == theirs[f"sampling_{steps}_timesteps"].flip(0).tolist()
-    assert sat_timesteps(steps) == scaled_linear().spaced(steps)
-    alphas = torch.tensor([alpha for alpha, _ in sat_levels(steps, scaled_linear())[:-1]])
+    assert sat_timesteps(steps) == tuple(level.timestep for level in scaled_linear().spaced(steps))
+    alphas = torch.tensor([level.alpha for level in sat_levels(steps, scaled_linear())])
     close(alphas, theirs[f"sampling_{steps}_alphas_cumprod_sqrt"], 2e-7)
 
 
 def test_levels_snap_to_timesteps_a_few_away():
     schedule = scaled_linear()
-    off = [
-        nearest(schedule, alpha) - t for (alpha, _), t in zip(sat_levels(5, schedule), sat_timesteps(5), strict=False)
-    ]
+    off = [nearest(schedule, alpha) - timestep for timestep, alpha, _ in sat_levels(5, schedule)]
     assert off == [0, -2, -4, -6, -8]
 
 
@@ -66,8 +64,8 @@ def test_sampler_given_what_the_original_model_said(steps):
         index = round(fraction * steps)
         assert timestep == theirs["timesteps"][index]
         assert scale(fraction, timestep) == pytest.approx(theirs["guidance_scale"][index].item(), abs=1e-9)
-        assert levels[index][0] == pytest.approx(theirs["sigma_given_to_denoiser"][index].item(), abs=2e-7)
-        alpha, sigma = trained.alpha_sigma(nearest(trained, levels[index][0]))
+        assert levels[index].alpha == pytest.approx(theirs["sigma_given_to_denoiser"][index].item(), abs=2e-7)
+        alpha, sigma = trained.alpha_sigma(nearest(trained, levels[index].alpha))
         return (alpha * latents - theirs[f"denoised_step{index}"]) / sigma
 
     for step in sat(says, theirs["start"], schedule=trained, steps=steps, draw=lambda: next(draws)):

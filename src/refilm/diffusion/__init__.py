@@ -1,6 +1,7 @@
 """The diffusion process: schedule, loss, guidance, samplers. Depends on torch only."""
 
 from refilm.diffusion.acceleration import StepCache
+from refilm.diffusion.flow import FlowMatching
 from refilm.diffusion.guidance import (
     Condition,
     GuidanceScale,
@@ -12,18 +13,21 @@ from refilm.diffusion.guidance import (
     rising,
 )
 from refilm.diffusion.loss import min_snr_weights, velocity_loss
-from refilm.diffusion.presets import GUIDANCE_SCHEDULES, denoise, null_condition, run
-from refilm.diffusion.process import Process
-from refilm.diffusion.samplers import SAMPLERS, Draw, Sampler, SamplerStep, ddim, dpmpp_2m_sde, gaussian
+from refilm.diffusion.presets import GUIDANCE_SCHEDULES, SAMPLERS, denoise, null_condition, run
+from refilm.diffusion.process import Level, Process
+from refilm.diffusion.samplers import Draw, Sampler, SamplerStep, ddim, dpmpp_2m_sde, gaussian
 from refilm.diffusion.sat import sat
 from refilm.diffusion.schedule import Schedule, scaled_linear
+from refilm.diffusion.unipc import unipc
 
 __all__ = [
     "GUIDANCE_SCHEDULES",
     "SAMPLERS",
     "Condition",
     "Draw",
+    "FlowMatching",
     "GuidanceScale",
+    "Level",
     "Model",
     "Predict",
     "Process",
@@ -44,5 +48,6 @@ __all__ = [
     "run",
     "sat",
     "scaled_linear",
+    "unipc",
     "velocity_loss",
 ]

@@ -16,10 +16,10 @@ from torch import Tensor
 from refilm.arguments import checked
 from refilm.model import Branch, References, Row
 
-Predict = Callable[[Tensor, int, float], Tensor]
+Predict = Callable[[Tensor, float, float], Tensor]
 """The function a sampler calls: (latents, timestep, fraction of the steps done) -> velocity after guidance."""
 
-GuidanceScale = Callable[[float, int], float]
+GuidanceScale = Callable[[float, float], float]
 """(fraction of the steps done, timestep) -> guidance scale; 1 disables guidance."""
 
 
@@ -107,7 +107,7 @@ def guided(
     """
     text_only = Condition(conditional.text, unconditional.references)
 
-    def predict(latents: Tensor, timestep: int, fraction: float) -> Tensor:
+    def predict(latents: Tensor, timestep: float, fraction: float) -> Tensor:
         scale = guidance(fraction, timestep)
         if reference_guidance is None:
             parts = [_Part("unconditional", unconditional, 1 - scale), _Part("conditional", conditional, scale)]
@@ -131,7 +131,7 @@ class _Part(NamedTuple):
     weight: float
 
 
-def _weighted_sum(model: Model, latents: Tensor, timestep: int, parts: Sequence[_Part]) -> Tensor:
+def _weighted_sum(model: Model, latents: Tensor, timestep: float, parts: Sequence[_Part]) -> Tensor:
     batches: dict[tuple[object, ...], list[_Part]] = defaultdict(list)
     for part in parts:
         references = part.condition.references
@@ -144,7 +144,7 @@ def _weighted_sum(model: Model, latents: Tensor, timestep: int, parts: Sequence[
     return total
 
 
-def _run(model: Model, latents: Tensor, timestep: int, parts: Sequence[_Part]) -> tuple[Tensor, ...]:
+def _run(model: Model, latents: Tensor, timestep: float, parts: Sequence[_Part]) -> tuple[Tensor, ...]:
     """Run the model once on branches whose conditions have the same sizes, and return one velocity per branch."""
     batch, conditions = len(latents), [part.condition for part in parts]
     text = torch.cat([condition.text.expand(batch, -1, -1) for condition in conditions])  # (N * B, L, D)

@@ -11,11 +11,20 @@ import torch
 from refilm.arguments import checked
 from refilm.diffusion.guidance import Condition, GuidanceScale, Model, Predict, by_timestep, constant, guided, rising
 from refilm.diffusion.process import Process
-from refilm.diffusion.samplers import SAMPLERS, Draw, SamplerStep
+from refilm.diffusion.samplers import Draw, Sampler, SamplerStep, ddim, dpmpp_2m_sde
 from refilm.diffusion.sat import sat
 from refilm.diffusion.schedule import Schedule
+from refilm.diffusion.unipc import unipc
 from refilm.errors import UserError
 from refilm.model import require_finite
+
+SAMPLERS: dict[str, Sampler] = {
+    "dpmpp-2m-sde": dpmpp_2m_sde,
+    "ddim": ddim,
+    "euler": ddim,
+    "unipc": unipc,
+}
+"""Samplers by the names used in settings. Euler's method in flow matching is DDIM."""
 
 GUIDANCE_SCHEDULES: dict[str, Callable[[float, int], GuidanceScale]] = {
     "constant": lambda scale, steps: constant(scale),
@@ -96,7 +105,7 @@ def run(sampler: str, predict: Predict, *, schedule: Process, steps: int, draw: 
         return _finite(sat(predict, draw(), schedule=schedule, steps=steps, draw=draw))
     if sampler not in SAMPLERS:
         raise UserError(f"sampler: must be {', '.join(SAMPLERS)} or sat (received {sampler!r})")
-    return _finite(SAMPLERS[sampler](predict, draw(), schedule=schedule, timesteps=schedule.spaced(steps), draw=draw))
+    return _finite(SAMPLERS[sampler](predict, draw(), schedule=schedule, levels=schedule.spaced(steps), draw=draw))
 
 
 def _finite(steps: Iterator[SamplerStep]) -> Iterator[SamplerStep]:

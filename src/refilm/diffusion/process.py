@@ -3,10 +3,41 @@
 Letters: B samples, T latent frames, C latent channels, H x W latent pixels.
 """
 
-from typing import Protocol, runtime_checkable
+import math
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
+
+
+class Level(NamedTuple):
+    """One level of noise of a sampling run."""
+
+    timestep: float
+    """The timestep as the model receives it."""
+    alpha: float
+    """Factor of the signal."""
+    sigma: float
+    """Factor of the noise."""
+
+    @property
+    def log_snr(self) -> float:
+        """Half the logarithm of the signal-to-noise ratio: minus infinity at pure noise, infinity at the end."""
+        if not self.alpha:
+            return -math.inf
+        return math.log(self.alpha / self.sigma) if self.sigma else math.inf
+
+    def factors(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """Alpha and sigma for a batch, each (1, 1, 1, 1, 1)."""
+        alpha, sigma = torch.tensor([self.alpha, self.sigma], dtype=torch.float64).to(dtype).view(2, 1, 1, 1, 1, 1)
+        return alpha, sigma
+
+
+CLEAN = Level(0, 1.0, 0.0)
+"""The end of every run."""
+
+Timesteps = Tensor | int | Level
+"""(B,) training timesteps, one for all samples, or the level of a sampling run."""
 
 
 @runtime_checkable
@@ -23,28 +54,32 @@ class Process(Protocol):
         """Number of training timesteps; they count from 0 (almost clean) to `steps` - 1 (noise)."""
         ...
 
-    def alpha_sigma(self, timesteps: Tensor | int, *, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
-        """The levels of signal and noise, each (B, 1, 1, 1, 1), of (B,) timesteps or of one for all samples."""
+    def received(self, timesteps: Tensor) -> Tensor:
+        """Training timesteps as the model receives them: (B,) integers -> (B,)."""
         ...
 
-    def add_noise(self, clean: Tensor, noise: Tensor, timesteps: Tensor | int) -> Tensor:
+    def alpha_sigma(self, timesteps: Timesteps, *, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
+        """The factors of signal and noise, each (B, 1, 1, 1, 1)."""
+        ...
+
+    def add_noise(self, clean: Tensor, noise: Tensor, timesteps: Timesteps) -> Tensor:
         """The noisy latents: (B, T, C, H, W), the dtype of `clean`."""
         ...
 
-    def velocity(self, clean: Tensor, noise: Tensor, timesteps: Tensor | int) -> Tensor:
+    def velocity(self, clean: Tensor, noise: Tensor, timesteps: Timesteps) -> Tensor:
         """What the model learns to predict: (B, T, C, H, W), the dtype of `clean`."""
         ...
 
-    def clean(self, noisy: Tensor, velocity: Tensor, timesteps: Tensor | int) -> Tensor:
+    def clean(self, noisy: Tensor, velocity: Tensor, timesteps: Timesteps) -> Tensor:
         """The clean latents that a prediction implies: (B, T, C, H, W), the dtype of `noisy`."""
         ...
 
-    def noise(self, noisy: Tensor, velocity: Tensor, timesteps: Tensor | int) -> Tensor:
+    def noise(self, noisy: Tensor, velocity: Tensor, timesteps: Timesteps) -> Tensor:
         """The noise that a prediction implies: (B, T, C, H, W), the dtype of `noisy`."""
         ...
 
-    def spaced(self, steps: int) -> tuple[int, ...]:
-        """The timesteps of a sampling run, noise first.
+    def spaced(self, steps: int) -> tuple[Level, ...]:
+        """The levels at which a sampling run calls the model, noise first.
 
         Raises:
             UserError: `steps` is below 1 or exceeds the number of training timesteps.

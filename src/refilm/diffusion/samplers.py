@@ -8,6 +8,7 @@ All randomness comes from `draw`, so a run can be repeated or use given noise.
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Protocol
 
 import torch
@@ -15,14 +16,11 @@ from torch import Tensor
 
 from refilm.arguments import checked
 from refilm.diffusion.guidance import Predict
-from refilm.diffusion.process import Process
+from refilm.diffusion.process import CLEAN, Level, Process
 from refilm.errors import UserError
 
 Draw = Callable[[], Tensor]
 """Returns a new sample of unit-variance noise with the shape of the latents."""
-
-Levels = Sequence[tuple[float, float]]
-"""(alpha, sigma) at each step of a run, noise first, followed by (1, 0) for the end."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +31,7 @@ class SamplerStep:
     """Index of the step, from 0."""
     steps: int
     """Number of steps of the run."""
-    timestep: int
+    timestep: float
     """The timestep at which the model ran."""
     latents: Tensor
     """The latents after the step, (B, T, C, H, W); after the last step they are clean."""
@@ -42,10 +40,10 @@ class SamplerStep:
 
 
 class Sampler(Protocol):
-    """Runs over `timesteps` (noise first, see `Process.spaced`) from `start`, which it does not modify."""
+    """Runs over `levels` (noise first, see `Process.spaced`) from `start`, which it does not modify."""
 
     def __call__(
-        self, predict: Predict, start: Tensor, *, schedule: Process, timesteps: Sequence[int], draw: Draw
+        self, predict: Predict, start: Tensor, *, schedule: Process, levels: Sequence[Level], draw: Draw
     ) -> Iterator[SamplerStep]: ...
 
 
@@ -82,26 +80,25 @@ def gaussian(
 @checked
 @torch.no_grad()
 def dpmpp_2m_sde(
-    predict: Predict, start: Tensor, *, schedule: Process, timesteps: Sequence[int], draw: Draw
+    predict: Predict, start: Tensor, *, schedule: Process, levels: Sequence[Level], draw: Draw
 ) -> Iterator[SamplerStep]:
-    """DPM-Solver++(2M) SDE on the variance-preserving process (Lu et al. 2022, arXiv:2211.01095, SDE-DPM-Solver++(2M)).
+    """DPM-Solver++(2M) SDE (Lu et al. 2022, arXiv:2211.01095, SDE-DPM-Solver++(2M)).
 
     Second order, with new noise at every step but the last. The first and the last step are of first order. Equals
     diffusers' `CogVideoXDPMScheduler` if the number of steps divides the number of training timesteps; otherwise
     diffusers steps to timesteps other than those at which it runs the model next.
     """
-    latents, older = _sampling_precision(start), None
-    levels = _levels(schedule, timesteps)
-    for index, timestep in enumerate(timesteps):
-        velocity = predict(latents, timestep, index / len(timesteps))
-        clean = schedule.clean(latents, velocity, timestep)
-        latents = dpmpp_2m_sde_step(latents, clean, older, index=index, levels=levels, draw=draw)
+    latents, older = sampling_precision(start), None
+    for index, level in enumerate(levels):
+        velocity = predict(latents, level.timestep, index / len(levels))
+        clean = schedule.clean(latents, velocity, level)
+        latents = dpmpp_2m_sde_step(latents, clean, older, index=index, levels=[*levels, CLEAN], draw=draw)
         older = clean
-        yield SamplerStep(index, len(timesteps), timestep, latents, clean)
+        yield SamplerStep(index, len(levels), level.timestep, latents, clean)
 
 
 def dpmpp_2m_sde_step(
-    latents: Tensor, clean: Tensor, older: Tensor | None, *, index: int, levels: Levels, draw: Draw
+    latents: Tensor, clean: Tensor, older: Tensor | None, *, index: int, levels: Sequence[Level], draw: Draw
 ) -> Tensor:
     """One step of DPM-Solver++(2M) SDE, from `levels[index]` to the next. Calls `draw` once, or not at the last level.
 
@@ -110,56 +107,41 @@ def dpmpp_2m_sde_step(
         clean: the model's estimate for them.
         older: its estimate at the previous step, if any.
         index: index of this step.
-        levels: the levels of the whole run.
+        levels: the levels of the whole run and its end.
         draw: returns new noise.
     """
-    (_, sigma), (next_alpha, next_sigma) = levels[index : index + 2]
+    level, (_, next_alpha, next_sigma) = levels[index], levels[index + 1]
     if next_sigma == 0:
         return clean
-    h = _log_snr(*levels[index + 1]) - _log_snr(*levels[index])  # infinite from pure noise
+    h = levels[index + 1].log_snr - level.log_snr  # infinite from pure noise
     direction = clean
     if older is not None:
-        r = (_log_snr(*levels[index]) - _log_snr(*levels[index - 1])) / h
+        r = (level.log_snr - levels[index - 1].log_snr) / h
         direction = (1 + 1 / (2 * r)) * clean - 1 / (2 * r) * older
     fresh = -math.expm1(-2 * h)  # fraction of the noise variance that is replaced by new noise
-    kept = next_sigma / sigma * math.exp(-h)
+    kept = next_sigma / level.sigma * math.exp(-h)
     return kept * latents + next_alpha * fresh * direction + next_sigma * math.sqrt(fresh) * draw()
 
 
 @checked
 @torch.no_grad()
 def ddim(
-    predict: Predict, start: Tensor, *, schedule: Process, timesteps: Sequence[int], draw: Draw | None = None
+    predict: Predict, start: Tensor, *, schedule: Process, levels: Sequence[Level], draw: Draw | None = None
 ) -> Iterator[SamplerStep]:
     """DDIM with eta 0 (Song et al. 2021, arXiv:2010.02502, eq. 12): deterministic, `draw` is never called.
 
-    Equals diffusers' `CogVideoXDDIMScheduler` if the number of steps divides the number of training timesteps.
+    Equals diffusers' `CogVideoXDDIMScheduler` if the number of steps divides the number of training timesteps. In flow
+    matching it is Euler's method.
     """
-    latents = _sampling_precision(start)
-    levels = _levels(schedule, timesteps)
-    for index, timestep in enumerate(timesteps):
-        (alpha, sigma), (next_alpha, next_sigma) = levels[index : index + 2]
-        velocity = predict(latents, timestep, index / len(timesteps))
-        clean = schedule.clean(latents, velocity, timestep)
-        kept = next_sigma / sigma
-        latents = kept * latents + (next_alpha - alpha * kept) * clean
-        yield SamplerStep(index, len(timesteps), timestep, latents, clean)
+    latents = sampling_precision(start)
+    for index, (level, following) in enumerate(pairwise([*levels, CLEAN])):
+        velocity = predict(latents, level.timestep, index / len(levels))
+        clean = schedule.clean(latents, velocity, level)
+        kept = following.sigma / level.sigma
+        latents = kept * latents + (following.alpha - level.alpha * kept) * clean
+        yield SamplerStep(index, len(levels), level.timestep, latents, clean)
 
 
-SAMPLERS: dict[str, Sampler] = {"dpmpp-2m-sde": dpmpp_2m_sde, "ddim": ddim}
-"""Samplers by the names used in settings."""
-
-
-def _levels(schedule: Process, timesteps: Sequence[int]) -> Levels:
-    alphas, sigmas = schedule.alpha_sigma(torch.tensor(timesteps), dtype=torch.float64)
-    return [*zip(alphas.flatten().tolist(), sigmas.flatten().tolist(), strict=True), (1.0, 0.0)]
-
-
-def _log_snr(alpha: float, sigma: float) -> float:
-    """Half the logarithm of the signal-to-noise ratio."""
-    return math.log(alpha / sigma) if alpha > 0 else -math.inf
-
-
-def _sampling_precision(latents: Tensor) -> Tensor:
+def sampling_precision(latents: Tensor) -> Tensor:
     """Sampling runs in float32 or higher: half precision would lose the small steps at the end of a run."""
     return latents.to(torch.promote_types(latents.dtype, torch.float32))

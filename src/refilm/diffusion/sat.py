@@ -20,7 +20,8 @@ from torch import Tensor
 
 from refilm.arguments import checked
 from refilm.diffusion.guidance import Predict
-from refilm.diffusion.samplers import Draw, Levels, SamplerStep, dpmpp_2m_sde_step
+from refilm.diffusion.process import CLEAN, Level
+from refilm.diffusion.samplers import Draw, SamplerStep, dpmpp_2m_sde_step
 from refilm.diffusion.schedule import Schedule, rescale_zero_terminal_snr
 from refilm.errors import UserError
 
@@ -40,17 +41,16 @@ def sat(predict: Predict, start: Tensor, *, schedule: Schedule, steps: int, draw
     Raises:
         UserError: `steps` out of range.
     """
-    timesteps = sat_timesteps(steps, trained=schedule.steps)
     levels = sat_levels(steps, schedule)
     latents, older = start, None
-    for index, timestep in enumerate(timesteps):
-        velocity = predict(latents, timestep, index / steps)
-        clean = schedule.clean(latents, velocity, nearest(schedule, levels[index][0]))
+    for index, level in enumerate(levels):
+        velocity = predict(latents, level.timestep, index / steps)
+        clean = schedule.clean(latents, velocity, nearest(schedule, level.alpha))
         if 0 < index < steps - 1:
             draw()
-        latents = dpmpp_2m_sde_step(latents, clean, older, index=index, levels=levels, draw=draw)
+        latents = dpmpp_2m_sde_step(latents, clean, older, index=index, levels=[*levels, CLEAN], draw=draw)
         older = clean
-        yield SamplerStep(index, steps, timestep, latents, clean)
+        yield SamplerStep(index, steps, level.timestep, latents, clean)
 
 
 def sat_timesteps(steps: int, *, trained: int = 1000) -> tuple[int, ...]:
@@ -65,12 +65,12 @@ def sat_timesteps(steps: int, *, trained: int = 1000) -> tuple[int, ...]:
     return tuple(int(last - index * (last / steps)) for index in range(steps))
 
 
-def sat_levels(steps: int, schedule: Schedule) -> Levels:
-    """(alpha, sigma) at each step and at the end; the zero-SNR rescale is applied to the sampled timesteps only."""
+def sat_levels(steps: int, schedule: Schedule) -> list[Level]:
+    """The levels of a run; the zero-SNR rescale is applied to the sampled timesteps only."""
     table = schedule.alphas_cumprod if schedule.before_rescale is None else schedule.before_rescale
     timesteps = sat_timesteps(steps, trained=schedule.steps)
     sampled = rescale_zero_terminal_snr(table[list(reversed(timesteps))]).flip(0)
-    return [*zip(sampled.sqrt().tolist(), (1 - sampled).sqrt().tolist(), strict=True), (1.0, 0.0)]
+    return list(map(Level, timesteps, sampled.sqrt().tolist(), (1 - sampled).sqrt().tolist()))
 
 
 def nearest(schedule: Schedule, alpha: float) -> int:

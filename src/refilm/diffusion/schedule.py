@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from refilm.arguments import checked
+from refilm.diffusion.process import Level, Timesteps
 from refilm.errors import UserError
 
 
@@ -40,42 +41,48 @@ class Schedule:
         """Number of training timesteps, S."""
         return len(self.alphas_cumprod)
 
-    def alpha_sigma(self, timesteps: Tensor | int, *, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
+    def received(self, timesteps: Tensor) -> Tensor:
+        """Training timesteps as the model receives them: unchanged."""
+        return timesteps
+
+    def alpha_sigma(self, timesteps: Timesteps, *, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
         """The factors of signal and noise, each (B, 1, 1, 1, 1), on the timesteps' device.
 
         Args:
-            timesteps: (B,) integers, or one integer for all samples.
+            timesteps: (B,) integers, one integer for all samples, or a level.
             dtype: dtype of the returned factors, which are computed in float64.
         """
+        if isinstance(timesteps, Level):
+            return timesteps.factors(dtype)
         if isinstance(timesteps, int):
             timesteps = torch.tensor([timesteps])
         alphas = self.alphas_cumprod.sqrt().to(timesteps.device, dtype)
         sigmas = (1 - self.alphas_cumprod).sqrt().to(timesteps.device, dtype)
         return alphas[timesteps].view(-1, 1, 1, 1, 1), sigmas[timesteps].view(-1, 1, 1, 1, 1)
 
-    def add_noise(self, clean: Tensor, noise: Tensor, timesteps: Tensor | int) -> Tensor:
+    def add_noise(self, clean: Tensor, noise: Tensor, timesteps: Timesteps) -> Tensor:
         """The noisy latents at `timesteps`: (B, T, C, H, W), the dtype of `clean`."""
         alpha, sigma = self._factors(timesteps, clean)
         return (alpha * clean + sigma * noise).to(clean.dtype)
 
-    def velocity(self, clean: Tensor, noise: Tensor, timesteps: Tensor | int) -> Tensor:
+    def velocity(self, clean: Tensor, noise: Tensor, timesteps: Timesteps) -> Tensor:
         """What the model should predict: (B, T, C, H, W), the dtype of `clean`."""
         alpha, sigma = self._factors(timesteps, clean)
         return (alpha * noise - sigma * clean).to(clean.dtype)
 
-    def clean(self, noisy: Tensor, velocity: Tensor, timesteps: Tensor | int) -> Tensor:
+    def clean(self, noisy: Tensor, velocity: Tensor, timesteps: Timesteps) -> Tensor:
         """The clean latents implied by a predicted velocity: (B, T, C, H, W), the dtype of `noisy`."""
         alpha, sigma = self._factors(timesteps, noisy)
         return (alpha * noisy - sigma * velocity).to(noisy.dtype)
 
-    def noise(self, noisy: Tensor, velocity: Tensor, timesteps: Tensor | int) -> Tensor:
+    def noise(self, noisy: Tensor, velocity: Tensor, timesteps: Timesteps) -> Tensor:
         """The noise implied by a predicted velocity: (B, T, C, H, W), the dtype of `noisy`."""
         alpha, sigma = self._factors(timesteps, noisy)
         return (sigma * noisy + alpha * velocity).to(noisy.dtype)
 
     @checked
-    def spaced(self, steps: int) -> tuple[int, ...]:
-        """The timesteps of a sampling run, noise first: `steps` of them, evenly spaced back from the last.
+    def spaced(self, steps: int) -> tuple[Level, ...]:
+        """The levels of a sampling run, noise first: `steps` timesteps, evenly spaced back from the last.
 
         "Trailing" spacing (Lin et al. 2023, arXiv:2305.08891, table 2): a run starts from pure noise.
 
@@ -85,9 +92,14 @@ class Schedule:
         if not 1 <= steps <= self.steps:
             raise UserError(f"steps: must be from 1 to {self.steps} (received {steps})")
         stride = self.steps - (self.steps - self.steps / steps)  # as in np.arange: ties round as in diffusers
-        return tuple(round(self.steps - index * stride) - 1 for index in range(steps))
+        return tuple(self.level(round(self.steps - index * stride) - 1) for index in range(steps))
 
-    def _factors(self, timesteps: Tensor | int, like: Tensor) -> tuple[Tensor, Tensor]:
+    def level(self, timestep: int) -> Level:
+        """The level of a training timestep."""
+        alpha, sigma = self.alpha_sigma(timestep, dtype=torch.float64)
+        return Level(timestep, alpha.item(), sigma.item())
+
+    def _factors(self, timesteps: Timesteps, like: Tensor) -> tuple[Tensor, Tensor]:
         """The factors for `like`; half-precision latents are mixed in float32."""
         alpha, sigma = self.alpha_sigma(timesteps, dtype=torch.promote_types(like.dtype, torch.float32))
         return alpha.to(like.device), sigma.to(like.device)

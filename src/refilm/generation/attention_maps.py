@@ -37,7 +37,7 @@ class AttentionMaps:
         """Return the same prediction with recording."""
         indices = itertools.count()
 
-        def recorded(latents: Tensor, timestep: int, fraction: float) -> Tensor:
+        def recorded(latents: Tensor, timestep: float, fraction: float) -> Tensor:
             index, blocks = next(indices), itertools.count()
             if self.steps is not None and index not in self.steps:
                 return predict(latents, timestep, fraction)

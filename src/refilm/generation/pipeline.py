@@ -307,7 +307,7 @@ class Pipeline(DiffusersHints):
         if cache is not None and transformer.trunk.wrap_blocks is not None:
             raise UserError("step_cache: trunk.wrap_blocks is already set; set it to None, or set step_cache=0")
 
-        def configured(latents: Tensor, timestep: int, fraction: float) -> Tensor:
+        def configured(latents: Tensor, timestep: float, fraction: float) -> Tensor:
             with torch.inference_mode(), self._swapped(transformer, request, cache):
                 return predict(latents, timestep, fraction)
 

@@ -8,7 +8,7 @@ from pydantic_core import PydanticCustomError
 from refilm.geometry import Compression
 from refilm.settings import Settings
 
-SamplerName = Literal["dpmpp-2m-sde", "ddim", "sat"]
+SamplerName = Literal["dpmpp-2m-sde", "ddim", "euler", "unipc", "sat"]
 GuidanceScheduleName = Literal["constant", "rising", "by-timestep"]
 KernelName = Literal["fused", "flash", "efficient", "cudnn", "math", "eager"]
 

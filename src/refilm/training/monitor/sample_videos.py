@@ -87,7 +87,7 @@ class SampleVideos:
     def _autocast(self, predict: Predict, transformer: Backbone) -> Predict:
         """Predict in the precision of the training."""
 
-        def predicted(latents: Tensor, timestep: int, guidance: float) -> Tensor:
+        def predicted(latents: Tensor, timestep: float, guidance: float) -> Tensor:
             with self.autocast():
                 return predict(latents, timestep, guidance)
 

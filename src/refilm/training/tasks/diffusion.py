@@ -128,7 +128,7 @@ class DiffusionTask(Reporting):
         with self.autocast():
             prediction = self.transformer(
                 self.schedule.add_noise(batch.latents, batch.noise, batch.timesteps),
-                batch.timesteps,
+                self.schedule.received(batch.timesteps),
                 batch.text * batch.text_scale[:, None, None],
                 self.adapter and self.adapter.references(batch.reference, scale=batch.reference_scale),
             )
