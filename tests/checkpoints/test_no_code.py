@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import refilm
-from refilm.backbones.cogvideox.tokenizer import load_tokenizer
+from refilm.backbones.tokenizer import load_tokenizer
 from refilm.checkpoints import load_base
 from refilm.checkpoints.sources import POCKET
 from refilm.media import as_image

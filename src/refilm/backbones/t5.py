@@ -1,11 +1,12 @@
-"""T5's encoder (Raffel et al. 2020, arXiv 1910.10683), which text-to-video models use for prompts.
+"""The encoders of T5 (Raffel et al. 2020, arXiv 1910.10683) and UMT5 (Chung et al. 2023, arXiv 2304.09151), which
+text-to-video models use for prompts.
 
 Letters: B prompts, L tokens, D channels, H heads of width d. Weights have the same names as in the files of
 transformers. Attention has no mask, so padding tokens take part in it. For inference only: there is no dropout.
 """
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +20,9 @@ from refilm.weights.configs import Config, Small
 
 class T5Config(Config):
     """The part of `config.json` that determines the encoder, with the defaults of transformers."""
+
+    shared_positions: ClassVar = True
+    """Whether the biases of the first layer are those of all layers."""
 
     model_type: Literal["t5"]
     vocab_size: Annotated[int, Field(ge=1, le=1 << 20)] = 32128
@@ -37,6 +41,19 @@ class T5Config(Config):
         if self.relative_attention_max_distance < self.relative_attention_num_buckets:
             raise UserError("relative_attention_max_distance: must be at least relative_attention_num_buckets")
         return self
+
+
+class UMT5Config(T5Config):
+    """The same of UMT5, in which each layer has its own biases of relative positions."""
+
+    shared_positions: ClassVar = False
+
+    model_type: Literal["umt5"]  # pyright: ignore[reportIncompatibleVariableOverride]
+    vocab_size: Annotated[int, Field(ge=1, le=1 << 20)] = 250112
+    d_ff: Annotated[int, Field(ge=1, le=1 << 18)] = 1024
+    num_layers: Layers = 8
+    num_heads: Heads = 6
+    feed_forward_proj: Literal["relu", "gated-gelu"] = "gated-gelu"
 
 
 class Norm(nn.Module):
@@ -60,7 +77,7 @@ class Attention(nn.Module):
         inner, self.width = config.num_heads * config.d_kv, config.d_kv
         self.q, self.k, self.v = (nn.Linear(config.d_model, inner, bias=False) for _ in range(3))
         self.o = nn.Linear(inner, config.d_model, bias=False)
-        if positions:  # the first layer has the biases of all layers
+        if positions:
             self.relative_attention_bias = nn.Embedding(config.relative_attention_num_buckets, config.num_heads)
 
     def forward(self, x: Tensor, bias: Tensor) -> Tensor:
@@ -131,27 +148,35 @@ class Stack(nn.Module):
     def __init__(self, config: T5Config):
         super().__init__()
         self.config = config
-        self.block = nn.ModuleList(Block(config, positions=layer == 0) for layer in range(config.num_layers))
+        self.block = nn.ModuleList(Block(config, positions=self.has_positions(n)) for n in range(config.num_layers))
         self.final_layer_norm = Norm(config.d_model, config.layer_norm_epsilon)
+
+    def has_positions(self, layer: int) -> bool:
+        """Whether a layer has biases of relative positions; the others use those of the layer before."""
+        return layer == 0 or not self.config.shared_positions
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, L, D) -> (B, L, D)."""
-        bias = self.bias(x.shape[1])
-        for block in self.block:
+        buckets, bias = self.buckets(x.shape[1], x.device), None
+        for layer, block in enumerate(self.block):
+            if self.has_positions(layer):
+                bias = self.bias(layer, buckets)
             x = block(x, bias)
         return self.final_layer_norm(x)
 
-    def bias(self, length: int) -> Tensor:
-        """The biases of relative positions, (1, H, L, L)."""
-        table = self.get_submodule("block.0.layer.0.SelfAttention.relative_attention_bias")
-        place = torch.arange(length, device=next(table.parameters()).device)
-        config = self.config
-        number = bucket(
+    def buckets(self, length: int, device: torch.device) -> Tensor:
+        """The bucket of each query and key, (L, L)."""
+        place, config = torch.arange(length, device=device), self.config
+        return bucket(
             place - place[:, None],
             buckets=config.relative_attention_num_buckets,
             farthest=config.relative_attention_max_distance,
         )
-        return table(number).permute(2, 0, 1)[None].contiguous()
+
+    def bias(self, layer: int, buckets: Tensor) -> Tensor:
+        """A layer's biases of relative positions: buckets (L, L) -> (1, H, L, L)."""
+        table = self.get_submodule(f"block.{layer}.layer.0.SelfAttention.relative_attention_bias")
+        return table(buckets).permute(2, 0, 1)[None].contiguous()
 
 
 class T5Encoder(nn.Module):

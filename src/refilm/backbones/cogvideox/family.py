@@ -23,8 +23,8 @@ from refilm.backbones.cogvideox.diffusers_format import (
 from refilm.backbones.cogvideox.schedules import SNR_SHIFTS, load_schedule, save_schedule
 from refilm.backbones.cogvideox.sizes import TransformerSize
 from refilm.backbones.cogvideox.text import load_text_encoder
-from refilm.backbones.cogvideox.tokenizer import load_tokenizer
 from refilm.backbones.cogvideox.transformer import Transformer
+from refilm.backbones.tokenizer import load_tokenizer
 from refilm.files import write_json
 from refilm.geometry import Compression
 from refilm.weights.configs import read_config

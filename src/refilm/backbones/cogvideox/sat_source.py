@@ -16,10 +16,10 @@ from refilm.backbones.cogvideox.sat_autoencoder import (
 from refilm.backbones.cogvideox.schedules import SNR_SHIFTS
 from refilm.backbones.cogvideox.sizes import TransformerSize
 from refilm.backbones.cogvideox.text import load_text_encoder
-from refilm.backbones.cogvideox.tokenizer import load_tokenizer
 from refilm.backbones.cogvideox.transformer import Transformer
 from refilm.backbones.family import Family
 from refilm.backbones.table import family
+from refilm.backbones.tokenizer import load_tokenizer
 from refilm.diffusion import Schedule, scaled_linear
 from refilm.encoders import LatentCodec, TextEncoder, Tokenizer
 from refilm.errors import UserError

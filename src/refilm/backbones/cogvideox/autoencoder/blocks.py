@@ -11,7 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from refilm.backbones.cogvideox.autoencoder.convolutions import CausalConv3d, Conv3d, Past
+from refilm.backbones.autoencoders import by_frame
+from refilm.backbones.cogvideox.autoencoder.convolutions import CausalConv3d, Past
+from refilm.backbones.convolutions import Conv3d
 
 Norm = Callable[[int], nn.Module]
 """Creates the norm of a number of channels."""
@@ -91,7 +93,7 @@ class Downsample(nn.Module):
         if self.time and frames > 1:
             first, rest = x.split([frames % 2, frames - frames % 2], dim=2)
             x = torch.cat([first, F.avg_pool3d(rest, (2, 1, 1))], dim=2)
-        return _by_frame(self.conv, F.pad(x, (0, 1, 0, 1)))  # padded on the right and below
+        return by_frame(self.conv, F.pad(x, (0, 1, 0, 1)))  # padded on the right and below
 
 
 class Upsample(nn.Module):
@@ -105,12 +107,7 @@ class Upsample(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, T, H, W) -> (B, C, T', 2 H, 2 W)."""
         frames = x.shape[2]
-        x = _by_frame(lambda frame: self.conv(F.interpolate(frame, scale_factor=2.0)), x)
+        x = by_frame(lambda frame: self.conv(F.interpolate(frame, scale_factor=2.0)), x)
         if self.time and frames > 1:  # after the convolution, which would give the same for both copies of a frame
             x = x.repeat_interleave(2, dim=2)[:, :, frames % 2 :]
         return x
-
-
-def _by_frame(apply: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """Apply a function of images (B, C, H, W) to the frames of videos (B, C, T, H, W)."""
-    return apply(x.transpose(1, 2).flatten(0, 1)).unflatten(0, (len(x), x.shape[2])).transpose(1, 2)

@@ -7,9 +7,9 @@ to about unit variance, in the transformer's axis order.
 import torch
 from torch import Tensor
 
+from refilm.backbones.autoencoders import from_pixels, to_pixels
 from refilm.backbones.cogvideox.autoencoder.model import Autoencoder
 from refilm.geometry import Compression
-from refilm.model import require_finite
 
 
 class VideoAutoencoder:
@@ -41,8 +41,7 @@ class VideoAutoencoder:
             UserError: the autoencoder does not support this number of frames or this size.
         """
         self.compression.latent_frames(video.shape[1])
-        pixels = video.to(self.model.device).permute(0, 4, 1, 2, 3) / 127.5 - 1  # (B, 3, F, H, W)
-        found = self.model.encode(pixels.to(self.model.dtype))
+        found = self.model.encode(from_pixels(video.to(self.model.device)).to(self.model.dtype))
         mean, std = (x.float().transpose(1, 2) * self.model.scaling_factor for x in (found.mean, found.std))
         return mean, std
 
@@ -60,11 +59,5 @@ class VideoAutoencoder:
         if latents.shape[1] % 2 == 0:
             latents = torch.cat([latents, latents[:, -1:]], dim=1)
         scaled = latents.to(self.model.device, self.model.dtype).transpose(1, 2) / self.model.scaling_factor
-        parts = [_pixels(part) for part in self.model.parts(scaled, at_once=self.decode_frames)]
+        parts = [to_pixels(part) for part in self.model.parts(scaled, at_once=self.decode_frames)]
         return torch.cat(parts, dim=1)[:, :frames]
-
-
-def _pixels(video: Tensor) -> Tensor:
-    """(B, 3, F, H, W) in -1..1 -> (B, F, H, W, 3) uint8."""
-    video = (require_finite(video, maker="the autoencoder").float().clamp(-1, 1) + 1) * 127.5
-    return video.round().to(torch.uint8).permute(0, 2, 3, 4, 1)

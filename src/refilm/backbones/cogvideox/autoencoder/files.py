@@ -5,19 +5,17 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
-from huggingface_hub import save_torch_state_dict
 from pydantic import Field, model_validator
 
 from refilm.arguments import checked
+from refilm.backbones.autoencoders import WEIGHTS, save_folder
 from refilm.backbones.cogvideox.autoencoder.model import ActivationName, Autoencoder, AutoencoderSize
 from refilm.errors import UserError
-from refilm.files import atomic_folder, write_json
 from refilm.geometry import Layers, Width
 from refilm.weights.configs import Config, read_config
 from refilm.weights.files import weight_files
-from refilm.weights.tensors import Piece, TensorFiles, fill, saving, unfilled
+from refilm.weights.tensors import Piece, TensorFiles, fill, unfilled
 
-WEIGHTS = "diffusion_pytorch_model"
 _CLASS = "AutoencoderKLCogVideoX"
 _DOWN, _UP = "CogVideoXDownBlock3D", "CogVideoXUpBlock3D"
 
@@ -108,11 +106,7 @@ def filled(
 
 def save_autoencoder(model: Autoencoder, folder: Path) -> None:
     """Write an autoencoder atomically, for diffusers and `load_autoencoder`. Other files in the folder are kept."""
-    with atomic_folder(folder, "config.json", f"{WEIGHTS}*") as temporary, saving(folder):
-        write_json(temporary / "config.json", config_of(model))
-        save_torch_state_dict(
-            model.state_dict(), temporary, filename_pattern=f"{WEIGHTS}{{suffix}}.safetensors", max_shard_size="10GB"
-        )
+    save_folder(model, config_of(model), folder)
 
 
 def config_of(model: Autoencoder) -> dict[str, Any]:

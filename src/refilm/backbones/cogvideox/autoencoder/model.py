@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from refilm.backbones.autoencoders import Posterior
 from refilm.backbones.cogvideox.autoencoder.blocks import Blocks, DownBlocks, UpBlocks
 from refilm.backbones.cogvideox.autoencoder.convolutions import CausalConv3d, Past
 from refilm.backbones.cogvideox.autoencoder.norms import EPS, GroupNorm, LatentNorm
@@ -50,24 +51,6 @@ class AutoencoderSize:
     def resamples(self, level: int) -> bool | None:
         """Whether the resampling after a level, in order of computation, changes time too; None after the last one."""
         return None if level == len(self.channels) - 1 else 2**level < self.temporal_compression
-
-
-@dataclass(frozen=True)
-class Posterior:
-    """A normal distribution of latents, (B, C, T, h, w) each."""
-
-    mean: Tensor
-    logvar: Tensor
-
-    @property
-    def std(self) -> Tensor:
-        """Standard deviation."""
-        return (0.5 * self.logvar).exp()
-
-    @property
-    def var(self) -> Tensor:
-        """Variance."""
-        return self.logvar.exp()
 
 
 class Encoder(nn.Module):
@@ -152,8 +135,7 @@ class Autoencoder(nn.Module):
 
         The norms' statistics depend on all frames, so frames encoded in parts would have other latents.
         """
-        mean, logvar = self.encoder(video).chunk(2, dim=1)
-        return Posterior(mean, logvar.clamp(-30, 20))
+        return Posterior.of(self.encoder(video))
 
     def decode(self, latents: Tensor, *, at_once: int | None = None) -> Tensor:
         """Decode latents: (B, C, T, h, w) -> (B, 3, F, H, W). Arguments as for `parts`."""

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import T5Tokenizer
 
-from refilm.backbones.cogvideox import tokenizer as module
-from refilm.backbones.cogvideox.tokenizer import load_tokenizer
+from refilm.backbones import tokenizer as module
+from refilm.backbones.tokenizer import load_tokenizer
 from refilm.checkpoints.sources import POCKET
 
 TEXTS = ["a critter waits at night", "", " two  spaces\tand a tab ", "unknown ☂ and é", "</s> <pad> ▁a <unk>a red"]
