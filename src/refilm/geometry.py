@@ -1,6 +1,6 @@
 """Conversion between pixels, latents and tokens, and the sizes that it depends on; nothing about one model family."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar, NamedTuple
 
 from pydantic import Field
@@ -58,16 +58,23 @@ class Geometry:
         """Channels per token."""
         return self.heads * self.head_dim
 
+    @property
+    def patch_time(self) -> int:
+        """Latent frames that a token covers. A family whose tokens cover several has a field of this name."""
+        return 1
+
     def grid(self, frames: int, height: int, width: int) -> Grid:
         """The token grid of latents of that size.
 
         Raises:
-            UserError: height or width are not multiples of the patch.
+            UserError: height or width are not multiples of `patch`, or frames of `patch_time`.
         """
         if height % self.patch or width % self.patch:
             p = self.patch
             raise UserError(f"latents of {height} x {width} cannot be divided into patches of {p} x {p}")
-        return Grid(frames, height // self.patch, width // self.patch)
+        if frames % self.patch_time:
+            raise UserError(f"{frames} latent frames: the number must be a multiple of {self.patch_time}")
+        return Grid(frames // self.patch_time, height // self.patch, width // self.patch)
 
 
 @dataclass(frozen=True)
@@ -99,29 +106,41 @@ class AdapterSize:
 
 @dataclass(frozen=True)
 class Compression:
-    """Compression factors of an autoencoder."""
+    """Compression factors of an autoencoder, and the patch of the transformer that reads its latents."""
 
     space: int = 8
     time: int = 4
     patch: int = 2
     """Patch size of the transformer: pixel sizes are multiples of space x patch."""
+    patch_time: int = 1
+    """Latent frames that a token covers. The first token covers the first frame alone: its latent frame is repeated in
+    front of the video until there are `patch_time` of it."""
+
+    def read_by(self, size: Geometry) -> "Compression":
+        """The same compression for a transformer of that size."""
+        return replace(self, patch=size.patch, patch_time=size.patch_time)
+
+    @property
+    def token_frames(self) -> int:
+        """Frames that a token covers, except those of the first frame."""
+        return self.time * self.patch_time
 
     def latent_frames(self, frames: int) -> int:
-        """Latent frames of a video with `frames` frames: the first frame alone, then groups of `time` frames.
+        """Latent frames of a video with `frames` frames: `patch_time` of the first frame alone, then one for each
+        group of `time` frames.
 
         Raises:
-            UserError: `frames` is not a multiple of `time` plus one.
+            UserError: `frames` is not a multiple of `token_frames` plus one.
         """
-        if frames < 1 or (frames - 1) % self.time:
-            low = max(0, (frames - 1) // self.time) * self.time + 1
-            raise UserError(
-                f"{frames} frames: the number must be {self.time}k + 1, for instance {low} or {low + self.time}"
-            )
-        return (frames - 1) // self.time + 1
+        step = self.token_frames
+        if frames < 1 or (frames - 1) % step:
+            low = max(0, (frames - 1) // step) * step + 1
+            raise UserError(f"{frames} frames: the number must be {step}k + 1, for instance {low} or {low + step}")
+        return (frames - 1) // self.time + self.patch_time
 
     def frames(self, latent_frames: int) -> int:
         """Frames of a video with `latent_frames` latent frames."""
-        return (latent_frames - 1) * self.time + 1
+        return (latent_frames - self.patch_time) * self.time + 1
 
     def latent_size(self, height: int, width: int) -> tuple[int, int]:
         """Height and width of the latents.

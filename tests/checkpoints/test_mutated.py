@@ -51,7 +51,7 @@ def images(base):
 
 
 def videos(base):
-    DiffusersSource(base).compression(2)
+    DiffusersSource(base).compression()
     load_autoencoder(base / "vae")
 
 

@@ -1,6 +1,7 @@
 """Clips are cropped to the nearest aspect ratio and trimmed; masks match; augmentation is deterministic."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +64,19 @@ def test_with_buckets_it_keeps_its_shape_and_length(tmp_path):
     assert cut_clip(cut(video, flexible=True, sizes=sizes))[0].shape == (5, 24, 40, 3)
     with pytest.raises(ValueError, match=r"a.mp4: has 7 frames at 8 fps, but 9 are required; .* or buckets"):
         cut_clip(cut(video, sizes=sizes))
+
+
+def test_whole_tokens_are_kept_and_the_mask_repeats_the_first_frame(tmp_path):
+    """With tokens of two latent frames: 1, 9, 17 frames, of 2, 4, 6 latent frames."""
+    video = saved(tmp_path / "a.mp4", noise(16, 32, 32))
+    white = np.zeros((16, 32, 32, 3), np.uint8)
+    white[0] = 255
+    mask = saved(tmp_path / "m.mp4", white)
+    pixels, pooled_mask = cut_clip(
+        replace(cut(video, mask, frames=17, flexible=True), compression=replace(SMALL, patch_time=2))
+    )
+    assert len(pixels) == 9
+    assert (pooled_mask.mean(axis=(1, 2)) > 0.5).tolist() == [True, True, False, False]
 
 
 def test_masks_are_cut_as_their_video_is(tmp_path):

@@ -11,9 +11,9 @@ from refilm.geometry import AdapterSize
 from refilm.model import Adapter, References, freeze_all_but
 from refilm.model.adapter import trained_parameters
 
-from .tiny import ROTARY, SINCOS, adapter, conditioned, transformer
+from .tiny import ROTARY, SINCOS, SPANNING, adapter, conditioned, transformer
 
-SIZES = pytest.mark.parametrize("size", [SINCOS, ROTARY])
+SIZES = pytest.mark.parametrize("size", [SINCOS, ROTARY, SPANNING])
 
 
 def test_parameters_are_counted_as_published():

@@ -7,10 +7,10 @@ from torch import nn
 from refilm.backbones.cogvideox.attention import JointAttention
 from refilm.model import ReferenceAttention, eager, fused, swapped
 
-from .tiny import ROTARY, SINCOS, adapter, conditioned, inputs, transformer
+from .tiny import ROTARY, SINCOS, SPANNING, adapter, conditioned, inputs, transformer
 
 
-@pytest.mark.parametrize("size", [SINCOS, ROTARY])
+@pytest.mark.parametrize("size", [SINCOS, ROTARY, SPANNING])
 def test_eager_is_fused(size):
     model, trained = transformer(size), adapter(size)
     given = conditioned(trained, size)

@@ -13,6 +13,7 @@ SINCOS = TransformerSize(
     layers=2, heads=2, head_dim=32, text_dim=24, text_length=5, time_dim=16, base_height=8, base_width=12
 )  # fmt: skip
 ROTARY = replace(SINCOS, position="rotary", heads=3)
+SPANNING = replace(ROTARY, patch_time=2, base_height=20, base_width=24)  # like CogVideoX 1.5
 REFERENCE_DIM = 20
 
 
@@ -42,10 +43,10 @@ def adapter(size=SINCOS, *, trained=True, **options):
 
 
 def inputs(size=SINCOS, *, batch=2, frames=3, height=8, width=12, seed=2):
-    """Latents, timestep, text and the image encoder's tokens."""
+    """Latents of some frames of tokens, timestep, text and the image encoder's tokens."""
     draw = torch.Generator().manual_seed(seed)
     return (
-        torch.randn(batch, frames, size.channels, height, width, generator=draw),
+        torch.randn(batch, frames * size.patch_time, size.channels, height, width, generator=draw),
         torch.randint(0, 1000, (batch,), generator=draw),
         torch.randn(batch, size.text_length, size.text_dim, generator=draw),
         torch.randn(batch, 6, REFERENCE_DIM, generator=draw),

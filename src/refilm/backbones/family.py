@@ -32,8 +32,8 @@ class Source(Protocol):
         """Sizes of the transformer."""
         ...
 
-    def compression(self, patch: int) -> Compression:
-        """Compression factors of the autoencoder, with a transformer of that patch size."""
+    def compression(self) -> Compression:
+        """Compression factors of the autoencoder, with the patch of the transformer."""
         ...
 
     def schedule(self) -> Process:
@@ -183,8 +183,8 @@ class Family(Protocol):
         """Read the sizes from a transformer's `config.json`."""
         ...
 
-    def frames_of(self, config: Path, /) -> int:
-        """Read the default number of video frames from a transformer's `config.json`."""
+    def defaults_of(self, config: Path, /) -> dict[str, Any]:
+        """Defaults of generation for a transformer's `config.json`: at least `frames`, the number of video frames."""
         ...
 
     def load_transformer(
@@ -229,17 +229,24 @@ class Family(Protocol):
         ...
 
     def load_codec(
-        self, folder: Path, /, *, dtype: torch.dtype | None, device: torch.device | str, decode_frames: int | None
+        self,
+        folder: Path,
+        size: Geometry,
+        /,
+        *,
+        dtype: torch.dtype | None,
+        device: torch.device | str,
+        decode_frames: int | None,
     ) -> LatentCodec:
-        """Load an autoencoder."""
+        """Load an autoencoder, for a transformer of that size."""
         ...
 
     def save_autoencoder(self, model: Any, folder: Path, /) -> None:
         """Write an autoencoder atomically in diffusers' layout."""
         ...
 
-    def compression_of(self, folder: Path, patch: int, /) -> Compression:
-        """Compression factors of an autoencoder's folder, with a transformer of that patch size."""
+    def compression_of(self, folder: Path, size: Geometry, /) -> Compression:
+        """Compression factors of an autoencoder's folder, with the patch of a transformer of that size."""
         ...
 
     def load_schedule(self, folder: Path, /) -> Process:

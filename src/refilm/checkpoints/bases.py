@@ -110,7 +110,7 @@ class Base:
         self.source, self.name = source, name
         """The source of its parts, and its name."""
         self.size: Geometry = source.size
-        self.compression: Compression = source.compression(self.size.patch)
+        self.compression: Compression = source.compression()
         """Compression factors from pixels to latents and tokens."""
         self.schedule: Process = source.schedule()
         self.defaults = load_defaults(source.folder)
@@ -233,7 +233,7 @@ def load_encoders(folder: Path, size: Geometry, *, device: torch.device, dtype: 
 
     Each is loaded on first access, which raises a UserError if it is missing or damaged.
     """
-    source, decode_frames = DiffusersSource(folder, family_of(size)), load_defaults(folder).decode_frames or None
+    source, decode_frames = DiffusersSource(folder, size), load_defaults(folder).decode_frames or None
     loaders = {
         "text": lambda: source.text(size.text_length, dtype, device),
         "image": lambda: open_image_encoder(BASE_PREPROCESSING, folder, dtype=dtype, device=device),

@@ -220,7 +220,7 @@ def _from_transformer(source: Path, target: Path, dtype: torch.dtype | None) -> 
         else:
             adapter = load_adapter(source / "adapter", base_fingerprint=fingerprint(transformer))
             notes += _preprocessing_notes(card)
-    frames = family_of(transformer).frames_of(folder / "config.json")
+    frames = family_of(transformer).defaults_of(folder / "config.json")["frames"]
     native.save(target, transformer, adapter, dtype=dtype, frames=frames)
     what = f"transformer in diffusers' layout -> {native.NAME} checkpoint"
     return Conversion(what, (target,), tuple(notes))

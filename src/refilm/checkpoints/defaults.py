@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import Field
 
-from refilm.backbones import family_of
+from refilm.backbones import family_in, family_of
 from refilm.checkpoints.domain import Domain
 from refilm.files import write_text
 from refilm.geometry import Geometry
@@ -56,10 +56,14 @@ def create_base(folder: Path, defaults: Defaults, size: Geometry, *, snr_shift: 
 
 
 def load_defaults(folder: Path) -> Defaults:
-    """Read the generation defaults of a base model.
+    """Read the generation defaults of a base model. Without `refilm.json` they are those of the published model.
 
     Raises:
-        UserError: `refilm.json` is damaged, or a value is out of range; names the file and the key.
+        UserError: `refilm.json` or the transformer's config is damaged, or a value is out of range; names the file and
+            the key.
     """
-    path = folder / "refilm.json"
-    return read_config(path, Defaults) if path.is_file() else Defaults()
+    path, transformer = folder / "refilm.json", folder / "transformer"
+    if path.is_file():
+        return read_config(path, Defaults)
+    config = transformer / "config.json"
+    return Defaults(**family_in(transformer).defaults_of(config)) if config.is_file() else Defaults()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from refilm.backbones import Family, Source, family_in, native_format
+from refilm.backbones import Family, Source, family_in, family_of, native_format
 from refilm.checkpoints.foreign import refuse_foreign
 from refilm.checkpoints.image_encoders import load_image_encoder
 from refilm.diffusion import Process
@@ -31,25 +31,29 @@ _ENCODER = ("config.json", "preprocessor_config.json", "model*.safetensors", "mo
 
 
 class DiffusersSource:
-    """A folder in diffusers' layout."""
+    """A folder in diffusers' layout.
 
-    def __init__(self, folder: Path, known: Family | None = None):
-        self.folder, self._known = folder, known
+    Args:
+        folder: the folder.
+        size: sizes of the transformer. Default: read from the transformer's config.
+    """
+
+    def __init__(self, folder: Path, size: Geometry | None = None):
+        self.folder, self._size = folder, size
 
     @property
     def family(self) -> Family:
-        """The family: as given, or as the transformer's config names it."""
-        self._known = self._known or family_in(self.folder / "transformer")
-        return self._known
+        """The family of the given size, or the one that the transformer's config names."""
+        return family_in(self.folder / "transformer") if self._size is None else family_of(self._size)
 
     @property
     def size(self) -> Geometry:
         """Sizes of the transformer."""
-        return self.family.size_of(self.folder / "transformer" / "config.json")
+        return self._size or self.family.size_of(self.folder / "transformer" / "config.json")
 
-    def compression(self, patch: int) -> Compression:
-        """Compression factors of the autoencoder."""
-        return self.family.compression_of(self.folder / "vae", patch)
+    def compression(self) -> Compression:
+        """Compression factors of the autoencoder, with the patch of the transformer."""
+        return self.family.compression_of(self.folder / "vae", self.size)
 
     def schedule(self) -> Process:
         """The noise schedule."""
@@ -74,7 +78,9 @@ class DiffusersSource:
 
     def autoencoder(self, dtype: torch.dtype, device: torch.device, *, decode_frames: int | None) -> LatentCodec:
         """The autoencoder, which decodes `decode_frames` latent frames at a time; None: all at once."""
-        return self.family.load_codec(self.folder / "vae", dtype=dtype, device=device, decode_frames=decode_frames)
+        return self.family.load_codec(
+            self.folder / "vae", self.size, dtype=dtype, device=device, decode_frames=decode_frames
+        )
 
 
 def open_source(source: str | Path, *, weights: bool = True) -> Source:

@@ -108,7 +108,7 @@ def length(frames: int, cut: CutClip) -> int:
         raise UserError(
             f"{cut.clip.name}: has {frames} frames at {cut.fps:g} fps, but {cut.frames} are required; {remedy}"
         )
-    step = cut.compression.time
+    step = cut.compression.token_frames
     return (min(frames, cut.frames) - 1) // step * step + 1
 
 
@@ -126,11 +126,13 @@ def fitted(frame: np.ndarray, size: Size) -> np.ndarray:
 
 
 def pooled(mask: np.ndarray, compression: Compression) -> np.ndarray:
-    """A mask's mean over each latent pixel: (F, H, W) -> (T, h, w) float32; the first frame is pooled alone."""
+    """A mask's mean over each latent pixel: (F, H, W) -> (T, h, w) float32; the first frame is pooled alone, and
+    repeated as its latent frame is.
+    """
     space, time = compression.space, compression.time
     small = reduce(mask, "f (h a) (w b) -> f h w", "mean", a=space, b=space)
     others = reduce(small[1:], "(t c) h w -> t h w", "mean", c=time)
-    return np.concatenate([small[:1], others]).astype(np.float32)
+    return np.concatenate([*[small[:1]] * compression.patch_time, others]).astype(np.float32)
 
 
 def _pixels(clip: Clip, cut: CutClip, size: Size | None = None) -> list[np.ndarray]:

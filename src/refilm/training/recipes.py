@@ -31,7 +31,7 @@ from refilm.media.preprocessing import HiddenState, ImagePreprocessing
 from refilm.model import Adapter, Backbone
 from refilm.settings import Settings, shared
 from refilm.training.batches.datasets import DataSets
-from refilm.training.checks import require_delivery, require_fitting, require_steps
+from refilm.training.checks import require_delivery, require_fitting, require_steps, require_whole_tokens
 from refilm.training.distributed.parallel import own_device, place, wait_for_all
 from refilm.training.monitor.sample_videos import SampleVideos, prepare, require_sample_videos
 from refilm.training.settings import DataSettings, DiffusionSettings, LoopSettings, SampleVideoSettings, TrainSettings
@@ -122,6 +122,7 @@ class BaseRecipe(Settings):
         """Check that the run is possible. The returned generator creates the base's folder and encodes the clips."""
         require_delivery(self.base / "transformer")
         require_steps(self.loop, self.diffusion.curriculum)
+        require_whole_tokens(self.diffusion.curriculum, self.size)
         self._require_initial()
         encoders = load_encoders(self.base, self.size, device=own_device(), dtype=torch.float32)
         return self._laid_out(DataSets(self.data).prepare(encoders, self.defaults, tokens=self.size.text_length))
@@ -223,6 +224,7 @@ class AdapterRecipe(Settings):
         if self.train.what == "all":
             whole_base(self.base)
         base = self.open_base("float32", own_device())
+        require_whole_tokens(self.diffusion.curriculum, base.size)
         with torch.device("meta"):  # only to check shapes
             require_fitting(self._fresh(AdapterSize.of(base.size)), base.size, self.train.base_dtype)
         self._require_initial(base.size)
@@ -296,7 +298,8 @@ class AdapterRecipe(Settings):
         if self.train.what == "all":
             folder = self.out / "adapter"
             copy_base(whole_base(self.base), self.out)
-            save_transformer(task.transformer, self.out / "transformer", dtype=torch.float16)
+            frames = self.open_base("float32", own_device()).defaults.frames
+            save_transformer(task.transformer, self.out / "transformer", dtype=torch.float16, frames=frames)
         save_adapter(
             task.adapter,
             folder,

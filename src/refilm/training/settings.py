@@ -73,7 +73,8 @@ class ClipLesson(Lesson):
     """A lesson on encoded clips, or on their first frames."""
 
     latent_frames: int | None = Field(default=None, ge=1)
-    """Maximum latent frames of a clip; 1 trains on stills. Default: all."""
+    """Maximum latent frames of a clip; 1 trains on stills, or a token's latent frames if it covers several. Default:
+    all."""
 
 
 class DropSettings(Settings):

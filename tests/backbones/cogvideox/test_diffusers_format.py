@@ -8,12 +8,16 @@ import torch
 from diffusers import CogVideoXDDIMScheduler, CogVideoXDPMScheduler, CogVideoXTransformer3DModel
 from safetensors.torch import load_file, save_file
 
+from refilm.backbones.cogvideox.diffusers_format import defaults_of, size_of
 from refilm.backbones.cogvideox.schedules import load_schedule, save_schedule
-from refilm.backbones.cogvideox.sizes import cogvideox_2b
+from refilm.backbones.cogvideox.sizes import cogvideox_2b, cogvideox_15_5b
+from refilm.backbones.cogvideox.transformer import Transformer
 from refilm.checkpoints import base_weights, load_transformer, save_transformer
 from refilm.diffusion import scaled_linear
+from refilm.geometry import AdapterSize
+from refilm.model import Adapter
 
-from ...model.tiny import ROTARY, SINCOS, adapter, transformer
+from ...model.tiny import ROTARY, SINCOS, SPANNING, adapter, transformer
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 INDEX = f"{WEIGHTS}.index.json"
@@ -43,7 +47,13 @@ def folder(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "size", [SINCOS, ROTARY, replace(SINCOS, head_norm_eps=1e-6, spatial_interpolation=1.0, temporal_interpolation=2.0)]
+    "size",
+    [
+        SINCOS,
+        ROTARY,
+        SPANNING,
+        replace(SINCOS, head_norm_eps=1e-6, spatial_interpolation=1.0, temporal_interpolation=2.0),
+    ],
 )
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
 def test_saved_and_loaded_is_the_same(tmp_path, size, dtype):
@@ -56,7 +66,7 @@ def test_saved_and_loaded_is_the_same(tmp_path, size, dtype):
     assert list(loaded.state_dict()) == list(base_weights(model))  # the adapter is not among them
 
 
-@pytest.mark.parametrize("size", [SINCOS, ROTARY])
+@pytest.mark.parametrize("size", [SINCOS, ROTARY, SPANNING])
 def test_through_diffusers_in_pieces_and_back(tmp_path, size):
     model = transformer(size)
     save_transformer(model, tmp_path / "ours", frames=17)
@@ -104,18 +114,48 @@ def test_the_published_config_of_2b(folder):
         "out_channels": 16, "patch_size": 2, "sample_frames": 49, "sample_height": 60, "sample_width": 90,
         "spatial_interpolation_scale": 1.875, "temporal_compression_ratio": 4, "temporal_interpolation_scale": 1.0,
         "text_embed_dim": 4096, "time_embed_dim": 512, "timestep_activation_fn": "silu"}""")
-    from refilm.backbones.cogvideox.diffusers_format import size_of
-
     (folder / "config.json").write_text(json.dumps(published))
     assert size_of(folder / "config.json") == cogvideox_2b()
+    assert defaults_of(folder / "config.json") == {"frames": 49}
+
+
+def test_the_published_config_of_15(tmp_path):
+    """As many parameters as in diffusers; the size of its adapter; its videos."""
+    published = json.loads("""{
+        "_class_name": "CogVideoXTransformer3DModel", "activation_fn": "gelu-approximate", "attention_bias": true,
+        "attention_head_dim": 64, "dropout": 0.0, "flip_sin_to_cos": true, "freq_shift": 0, "in_channels": 16,
+        "max_text_seq_length": 226, "norm_elementwise_affine": true, "norm_eps": 1e-05, "num_attention_heads": 48,
+        "num_layers": 42, "ofs_embed_dim": null, "out_channels": 16, "patch_bias": false, "patch_size": 2,
+        "patch_size_t": 2, "sample_frames": 81, "sample_height": 300, "sample_width": 300,
+        "spatial_interpolation_scale": 1.875, "temporal_compression_ratio": 4, "temporal_interpolation_scale": 1.0,
+        "text_embed_dim": 4096, "time_embed_dim": 512, "timestep_activation_fn": "silu",
+        "use_learned_positional_embeddings": false, "use_rotary_positional_embeddings": true}""")
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(published))
+    size = size_of(path)
+    assert size == cogvideox_15_5b()
+    assert defaults_of(path) == {"frames": 81, "fps": 16.0, "height": 768, "width": 1360}
+    with torch.device("meta"):
+        theirs = CogVideoXTransformer3DModel.from_config(published)
+        assert parameters(Transformer(size)) == parameters(theirs)
+        assert parameters(Adapter(AdapterSize.of(size, query_norm=True))) == 1_589_111_808
+
+
+def parameters(module):
+    return sum(parameter.numel() for parameter in module.parameters())
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"in_channels": 32, "use_learned_positional_embeddings": True}, "image-to-video CogVideoX, with"),
-        ({"patch_size_t": 2, "use_rotary_positional_embeddings": True}, r"CogVideoX 1\.5, .* \(patch_size_t 2\)"),
-        ({"patch_size_t": 2, "ofs_embed_dim": 512, "in_channels": 32}, r"CogVideoX 1\.5"),
+        (
+            {"in_channels": 32, "use_learned_positional_embeddings": True},
+            r"an image-to-video CogVideoX \(in_channels 32, out_channels 16, ofs",
+        ),
+        ({"patch_size_t": 2, "ofs_embed_dim": 512}, r"an image-to-video CogVideoX .* ofs_embed_dim 512\); refilm"),
+        ({"patch_size_t": 2}, r"config\.json: .* patch_time: 2 needs rotary positions"),
+        ({"patch_size_t": 1}, r"patch_size_t: must be null, or at least 2 \(received 1\)"),
+        ({"patch_size_t": "2"}, r"patch_size_t: .* \(received '2'\)"),
         ({"_class_name": "WanTransformer3DModel"}, "config.json: is the config of a 'WanTransformer3DModel'"),
         ({"norm_eps": 1e-6}, r"norm_eps: must be 1e-05 \(received 1e-06\)"),
         ({"attention_bias": False}, r"attention_bias: must be True \(received False\)"),

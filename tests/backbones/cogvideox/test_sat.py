@@ -164,7 +164,10 @@ def test_published_sizes_are_known():
 
 
 REFUSED = {
-    "1.5": (lambda w: w.update({PATCHES: torch.ones(64, 128)}), r"is CogVideoX 1\.5, whose patches span frames"),
+    "1.5": (
+        lambda w: w.update({PATCHES: torch.ones(64, 128)}),
+        r"is CogVideoX 1\.5, whose patches span frames; .*; use its folder in diffusers' layout",
+    ),
     "1.5 with ofs": (
         lambda w: w.update({f"{PREFIX}ofs_embed.0.weight": torch.ones(2, 2)}),
         r"is CogVideoX 1\.5, whose patches span frames",

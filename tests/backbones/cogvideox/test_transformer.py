@@ -8,17 +8,17 @@ from diffusers import CogVideoXPipeline, CogVideoXTransformer3DModel
 from diffusers.models.embeddings import get_timestep_embedding
 
 from refilm.backbones.cogvideox.position import timestep_embedding
-from refilm.backbones.cogvideox.sizes import cogvideox_2b, cogvideox_5b
+from refilm.backbones.cogvideox.sizes import cogvideox_2b, cogvideox_5b, cogvideox_15_5b
 from refilm.backbones.cogvideox.transformer import Transformer
 from refilm.checkpoints import load_transformer
 
-from ...model.tiny import ROTARY, SINCOS, inputs, transformer, wild
+from ...model.tiny import ROTARY, SINCOS, SPANNING, inputs, transformer, wild
 
 
-@pytest.fixture(scope="module", params=["2b", "5b"])
+@pytest.fixture(scope="module", params=[SINCOS, ROTARY, SPANNING], ids=["2b", "5b", "1.5 5b"])
 def twins(request, tmp_path_factory):
     """A model of diffusers, and a refilm model loaded from its file."""
-    size = SINCOS if request.param == "2b" else ROTARY
+    size = request.param
     theirs = CogVideoXTransformer3DModel(
         num_attention_heads=size.heads,
         attention_head_dim=size.head_dim,
@@ -30,6 +30,7 @@ def twins(request, tmp_path_factory):
         sample_frames=9,
         max_text_seq_length=size.text_length,
         use_rotary_positional_embeddings=size.position == "rotary",
+        **({} if size.patch_time == 1 else {"patch_size_t": size.patch_time, "patch_bias": False}),
     )
     folder = tmp_path_factory.mktemp("theirs")
     wild(theirs).save_pretrained(folder)
@@ -48,7 +49,7 @@ def test_velocity_is_that_of_diffusers(twins, frames, height, width):
     if ours.size.position == "rotary":
         pipeline = SimpleNamespace(vae_scale_factor_spatial=8, transformer=theirs)
         prepare = CogVideoXPipeline._prepare_rotary_positional_embeddings
-        rotary = prepare(pipeline, height * 8, width * 8, frames, torch.device("cpu"))
+        rotary = prepare(pipeline, height * 8, width * 8, latents.shape[1], torch.device("cpu"))
     expected = theirs(latents, text, timestep, image_rotary_emb=rotary, return_dict=False)[0]
     got = ours(latents, timestep, text)
     assert expected.std() > 0.5
@@ -62,13 +63,16 @@ def test_timesteps_are_those_of_diffusers(width):
     assert torch.equal(timestep_embedding(timesteps, width), expected)
 
 
-@pytest.mark.parametrize(("size", "count"), [(cogvideox_2b(), 1_693_783_872), (cogvideox_5b(), 5_570_283_072)])
+@pytest.mark.parametrize(
+    ("size", "count"),
+    [(cogvideox_2b(), 1_693_783_872), (cogvideox_5b(), 5_570_283_072), (cogvideox_15_5b(), 5_570_676_352)],
+)
 def test_parameters_are_counted_as_published(size, count):
     with torch.device("meta"):
         assert sum(p.numel() for p in Transformer(size).parameters()) == count
 
 
-@pytest.mark.parametrize("size", [SINCOS, ROTARY])
+@pytest.mark.parametrize("size", [SINCOS, ROTARY, SPANNING])
 def test_sampling_or_measuring_first_does_not_spoil_training(size):
     latents, timestep, text, _ = inputs(size, frames=6)  # a grid of its own: position tables are kept
     with torch.device("meta"):
@@ -99,6 +103,13 @@ def test_latents_that_cannot_be_cut_are_refused():
     latents, timestep, text, _ = inputs(height=7)
     with pytest.raises(ValueError, match="7 x 12 cannot be divided into patches of 2 x 2"):
         transformer()(latents, timestep, text)
+
+
+def test_latents_that_are_no_whole_tokens_or_too_large_are_refused():
+    with pytest.raises(ValueError, match="3 latent frames: the number must be a multiple of 2"):
+        transformer(SPANNING)(*inputs(frames=3)[:3])
+    with pytest.raises(ValueError, match="latents of 8 x 26: this model has positions for at most 20 x 24"):
+        transformer(SPANNING)(*inputs(SPANNING, frames=2, width=26)[:3])
 
 
 def test_bfloat16_stays_near_float32():

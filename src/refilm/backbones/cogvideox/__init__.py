@@ -1,1 +1,1 @@
-"""CogVideoX (Yang et al. 2024, arXiv:2408.06072): the text-to-video models of the first generation, 2B and 5B."""
+"""CogVideoX (Yang et al. 2024, arXiv:2408.06072): the text-to-video models 2B, 5B and 1.5 5B."""

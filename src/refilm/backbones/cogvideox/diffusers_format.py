@@ -25,7 +25,7 @@ WEIGHTS = "diffusion_pytorch_model"
 
 
 class _Frames(Config):
-    sample_frames: Annotated[int, Field(ge=1, le=100_000)] = 49
+    sample_frames: Annotated[int, Field(ge=1, le=10_000)] = 49
 
 
 TRANSFORMER = "CogVideoXTransformer3DModel"
@@ -33,7 +33,9 @@ TRANSFORMER = "CogVideoXTransformer3DModel"
 _POSITIONS = "patch_embed.pos_embedding"  # a table in some old files; refilm computes it
 
 _OURS = "head_norm_eps"  # written only if it is not diffusers' 1e-5; diffusers then warns about an unknown key
-_HEAD_NORM_EPS = {_OURS: 1e-5}
+_PATCH_TIME = "patch_size_t"  # null in the first generation
+_ABSENT = {_OURS: 1e-5, _PATCH_TIME: 1}
+_VIDEOS_OF_15 = {"fps": 16.0, "height": 768, "width": 1360}  # its config has no such key
 
 _SIZES = {
     "num_layers": "layers",
@@ -41,6 +43,7 @@ _SIZES = {
     "attention_head_dim": "head_dim",
     "in_channels": "channels",
     "patch_size": "patch",
+    _PATCH_TIME: "patch_time",
     "text_embed_dim": "text_dim",
     "max_text_seq_length": "text_length",
     "time_embed_dim": "time_dim",
@@ -96,7 +99,7 @@ def load_transformer(
 
     Raises:
         UserError: a file is missing or damaged, a key or shape does not match the config, or the model is not a
-            text-to-video CogVideoX of the first generation; names the file and the key.
+            text-to-video CogVideoX; names the file and the key.
     """
     size = size_of(folder / "config.json")
     return _filled(size, TensorFiles(weight_files(folder, WEIGHTS)), dtype=dtype, device=device)
@@ -189,40 +192,44 @@ def size_of(path: Path) -> TransformerSize:
     """Read the sizes from a `config.json`.
 
     Raises:
-        UserError: it is not the config of a text-to-video CogVideoX of the first generation; names the model.
+        UserError: it is not the config of a text-to-video CogVideoX; names the model.
     """
     config = read_object(path)
     _refuse_others(config, path)
-    sizes = {field: config.get(key, _HEAD_NORM_EPS.get(key)) for key, field in _SIZES.items()}
+    sizes = {field: _ABSENT.get(key) if config.get(key) is None else config[key] for key, field in _SIZES.items()}
     rotary = config.get("use_rotary_positional_embeddings", False)
     names = {field: key for key, field in _SIZES.items()}
     return validated(sizes | {"position": "rotary" if rotary else "sincos"}, TransformerSize, path, names=names)
 
 
-def frames_of(path: Path) -> int:
-    """Read the default number of video frames from a `config.json`; 49 if it has none.
+def defaults_of(path: Path) -> dict[str, Any]:
+    """Defaults of generation: the number of video frames in a `config.json`, 49 if it has none; for CogVideoX 1.5 also
+    frame rate, height and width of the published model.
 
     Raises:
-        UserError: the value is invalid; names the file and the key.
+        UserError: a value is invalid; names the file and the key.
     """
-    return read_config(path, _Frames).sample_frames
+    frames = {"frames": read_config(path, _Frames).sample_frames}
+    return frames if size_of(path).patch_time == 1 else frames | _VIDEOS_OF_15
 
 
 def _refuse_others(config: dict[str, Any], path: Path) -> None:
     kind = config.get("_class_name", TRANSFORMER)
     if kind != TRANSFORMER:
         raise UserError(f"{path}: is the config of a {kind!r:.60}; refilm supports {TRANSFORMER}")
-    which = "refilm supports text-to-video models of the first generation, CogVideoX-2B and 5B"
-    patch = config.get("patch_size_t")
-    if patch is not None or config.get("ofs_embed_dim"):
-        raise UserError(f"{path}: is CogVideoX 1.5, whose patches span frames (patch_size_t {patch!r:.60}); {which}")
-    channels = config.get("in_channels"), config.get("out_channels")
-    if config.get("use_learned_positional_embeddings") or channels[0] != channels[1]:
+    channels, offset = (config.get("in_channels"), config.get("out_channels")), config.get("ofs_embed_dim")
+    if config.get("use_learned_positional_embeddings") or channels[0] != channels[1] or offset:
         raise UserError(
-            f"{path}: is an image-to-video CogVideoX, with {channels[0]!r:.60} - {channels[1]!r:.60} additional latent "
-            f"channels for an image; {which}"
+            f"{path}: is an image-to-video CogVideoX (in_channels {channels[0]!r:.60}, out_channels "
+            f"{channels[1]!r:.60}, ofs_embed_dim {offset!r:.60}); refilm supports the text-to-video models 2B, 5B and "
+            "1.5 5B"
         )
+    patch = config.get(_PATCH_TIME)
+    if patch == 1:
+        raise UserError(f"{path}: {_PATCH_TIME}: must be null, or at least 2 (received 1)")
     for key, value in _FIXED.items():
+        if key == "patch_bias" and patch is not None:
+            continue  # false in CogVideoX 1.5, whose patch embedding has a bias all the same
         if config.get(key, value) != value:
             raise UserError(f"{path}: {key}: must be {value!r} (received {config[key]!r:.60})")
 
@@ -240,6 +247,10 @@ def config_of(size: TransformerSize, *, frames: int = 49) -> dict[str, Any]:
         "use_rotary_positional_embeddings": size.position == "rotary",
         "use_learned_positional_embeddings": False,
     }
+    if size.patch_time == 1:
+        del config[_PATCH_TIME]
+    else:
+        config["patch_bias"] = False  # as published; see `_refuse_others`
     if size.head_norm_eps == _FIXED["norm_eps"]:
         del config[_OURS]
     return config

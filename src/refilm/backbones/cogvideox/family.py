@@ -1,6 +1,5 @@
 """CogVideoX as a `refilm.backbones.Family`."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -14,7 +13,7 @@ from refilm.backbones.cogvideox.autoencoder import (
 )
 from refilm.backbones.cogvideox.diffusers_format import (
     TRANSFORMER,
-    frames_of,
+    defaults_of,
     load_transformer,
     load_transformer_file,
     save_transformer,
@@ -26,7 +25,7 @@ from refilm.backbones.cogvideox.text import load_text_encoder
 from refilm.backbones.cogvideox.transformer import Transformer
 from refilm.backbones.tokenizer import load_tokenizer
 from refilm.files import write_json
-from refilm.geometry import Compression
+from refilm.geometry import Compression, Geometry
 from refilm.weights.configs import read_config
 
 NAME = "CogVideoX"
@@ -45,7 +44,7 @@ __all__ = [
     "compression_of",
     "create",
     "create_layout",
-    "frames_of",
+    "defaults_of",
     "load_codec",
     "load_schedule",
     "load_text_encoder",
@@ -64,16 +63,22 @@ def create(size: TransformerSize) -> Transformer:
     return Transformer(size)
 
 
-def compression_of(folder: Path, patch: int) -> Compression:
-    """Compression factors of an autoencoder's folder, with a transformer of that patch size."""
-    return replace(read_config(folder / "config.json", AutoencoderFields).size.compression, patch=patch)
+def compression_of(folder: Path, size: Geometry) -> Compression:
+    """Compression factors of an autoencoder's folder, with the patch of a transformer of that size."""
+    return read_config(folder / "config.json", AutoencoderFields).size.compression.read_by(size)
 
 
 def load_codec(
-    folder: Path, *, dtype: torch.dtype | None, device: torch.device | str, decode_frames: int | None
+    folder: Path,
+    size: Geometry,
+    *,
+    dtype: torch.dtype | None,
+    device: torch.device | str,
+    decode_frames: int | None,
 ) -> VideoAutoencoder:
     """Load an autoencoder, which decodes `decode_frames` latent frames at a time; None: all at once."""
-    return VideoAutoencoder(load_autoencoder(folder, dtype=dtype, device=device), decode_frames=decode_frames)
+    model = load_autoencoder(folder, dtype=dtype, device=device)
+    return VideoAutoencoder(model, model.size.compression.read_by(size), decode_frames=decode_frames)
 
 
 def create_layout(folder: Path, size: TransformerSize, *, snr_shift: float | None = None) -> None:

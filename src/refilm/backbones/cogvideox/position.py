@@ -1,4 +1,4 @@
-"""Position encodings: a fixed table added to the video tokens (CogVideoX-2B), or rotated queries and keys (5B).
+"""Position encodings: a fixed table added to the video tokens (CogVideoX-2B), or rotated queries and keys (5B, 1.5).
 
 Letters: N video tokens in (time, height, width) order, D channels.
 """
@@ -80,21 +80,25 @@ class RotaryPosition(nn.Module):
 
     def rotary(self, grid: Grid, like: Tensor) -> tuple[Tensor, Tensor]:
         """Cosines and sines for a grid, (N, head_dim) float32 each, on the device of `like`."""
-        base = (self.size.base_height // self.size.patch, self.size.base_width // self.size.patch)
-        cos, sin = rotary_angles(grid, self.size.head_dim, base)
+        size = self.size
+        base = None if size.patch_time > 1 else (size.base_height // size.patch, size.base_width // size.patch)
+        cos, sin = rotary_angles(grid, size.head_dim, base)
         return cos.to(like.device), sin.to(like.device)
 
 
 @lru_cache(maxsize=8)
 @torch.inference_mode(False)
-def rotary_angles(grid: Grid, head_dim: int, base: tuple[int, int]) -> tuple[Tensor, Tensor]:
+def rotary_angles(grid: Grid, head_dim: int, base: tuple[int, int] | None) -> tuple[Tensor, Tensor]:
     """Cosines and sines: a quarter of the channels encode time, 3/8 the row, 3/8 the column.
 
     A grid other than the base grid (rows, columns) is mapped to the largest centered region of the base grid with the
-    same aspect ratio, so that positions stay in the range of training.
+    same aspect ratio, so that positions stay in the range of training. Without a base grid, as in CogVideoX 1.5, every
+    axis counts its tokens from 0.
     """
-    rows, columns = _centered(grid, base)
-    frames = _along(0, grid.frames, grid.frames)
+    if base is None:
+        frames, rows, columns = (torch.arange(n, dtype=torch.float32, device="cpu") for n in grid)
+    else:
+        frames, (rows, columns) = _along(0, grid.frames, grid.frames), _centered(grid, base)
     widths = (head_dim // 4, head_dim // 8 * 3, head_dim // 8 * 3)
     turns = [_turns(axis, width) for axis, width in zip((frames, rows, columns), widths, strict=True)]
     angles = torch.cat(_spread(grid, *turns), dim=-1)

@@ -288,8 +288,10 @@ def save_sat(
         frames: number of video frames; the position table covers their latent frames.
 
     Raises:
-        UserError: the adapter normalizes its queries, which SAT does not support.
+        UserError: the transformer is CogVideoX 1.5, or the adapter normalizes its queries, which SAT does not support.
     """
+    if transformer is not None and transformer.size.patch_time > 1:
+        raise UserError("CogVideoX 1.5 cannot be converted to SAT; use its folder in diffusers' layout")
     weights: dict[str, Tensor] = {}
     if transformer is not None:
         own, names = base_weights(transformer), transformer_names(transformer.size.layers)

@@ -27,7 +27,7 @@ logger = logging.getLogger("refilm")
 TABLE = "mixins.pos_embed.pos_embedding"
 ROTATIONS = ("mixins.pos_embed.freqs_sin", "mixins.pos_embed.freqs_cos")
 HEAD_NORM_EPS = 1e-6
-_SUPPORTED = "refilm supports text-to-video models of the first generation, CogVideoX-2B and 5B"
+_SUPPORTED = "in SAT layout refilm supports the text-to-video models CogVideoX-2B and 5B"
 
 
 class SatSizes(NamedTuple):
@@ -88,7 +88,10 @@ def refuse_others(files: TensorFiles, prefix: str) -> None:
     """
     patches = files.shape(f"{prefix}mixins.patch_embed.proj.weight")
     if len(patches) == 2 or any(key.startswith(f"{prefix}ofs_embed.") for key in files):
-        raise UserError(f"{files.name}: is CogVideoX 1.5, whose patches span frames; {_SUPPORTED}")
+        raise UserError(
+            f"{files.name}: is CogVideoX 1.5, whose patches span frames; {_SUPPORTED}; use its folder in diffusers' "
+            "layout"
+        )
     if len(patches) != 4 or patches[2] != patches[3] or 0 in patches:
         raise UserError(f"{files.name}: {prefix}mixins.patch_embed.proj.weight has shape {patches}; {_SUPPORTED}")
     out = files.shape(f"{prefix}mixins.final_layer.linear.weight", 2)[0] // patches[2] ** 2

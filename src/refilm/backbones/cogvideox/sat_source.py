@@ -1,6 +1,5 @@
 """A base model in SAT format: a SAT checkpoint, its autoencoder, and a T5 in the layout of transformers."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -45,10 +44,10 @@ class SatSource:
         """CogVideoX."""
         return family("cogvideox")
 
-    def compression(self, patch: int) -> Compression:
-        """Compression factors of the autoencoder."""
+    def compression(self) -> Compression:
+        """Compression factors of the autoencoder, with the patch of the transformer."""
         fields = sat_autoencoder_fields(TensorFiles([self._autoencoder()]), scaling_factor=1.0)
-        return replace(fields.size.compression, patch=patch)
+        return fields.size.compression.read_by(self.size)
 
     def schedule(self) -> Schedule:
         """The published noise schedule of the model."""
@@ -70,7 +69,7 @@ class SatSource:
         """The autoencoder, which decodes `decode_frames` latent frames at a time; None: all at once."""
         scale = SCALES[self.size.position]
         model = load_sat_autoencoder(self._autoencoder(), scaling_factor=scale, dtype=dtype, device=device)
-        return VideoAutoencoder(model, decode_frames=decode_frames)
+        return VideoAutoencoder(model, model.size.compression.read_by(self.size), decode_frames=decode_frames)
 
     def adapter(self, dtype: torch.dtype) -> Adapter | None:
         """The adapter in the checkpoint, if there is one.

@@ -1,7 +1,8 @@
 """CogVideoX's text-to-video diffusion transformer, at any size (Yang et al. 2024, arXiv 2408.06072).
 
-Letters: B samples, T latent frames, C latent channels, h x w latent pixels; S text tokens, N video tokens,
-L = S + N; M reference tokens; D channels per token, E channels of the time embedding.
+Letters: B samples, T latent frames, C latent channels, h x w latent pixels; a token covers s latent frames of p x q
+of them; S text tokens, N video tokens, L = S + N; M reference tokens; D channels per token, E channels of the time
+embedding.
 Depends on torch only: no files, no models of other libraries.
 """
 
@@ -28,7 +29,7 @@ class Transformer(Backbone):
     def __init__(self, size: TransformerSize):
         super().__init__()
         self.size = size  # pyright: ignore[reportIncompatibleVariableOverride] - the family's own sizes
-        self.patch_embedding = PatchEmbedding(size)
+        self.patch_embedding = PatchEmbedding(size) if size.patch_time == 1 else PatchEmbedding3d(size)
         self.text_embedding = nn.Linear(size.text_dim, size.width)
         self.position = SincosPosition(size) if size.position == "sincos" else RotaryPosition(size)
         self.time_embedding = TimeEmbedding(size.width, size.time_dim)
@@ -76,6 +77,20 @@ class PatchEmbedding(nn.Module):
         frames = latents.shape[1]
         patches = self.projection(latents.flatten(0, 1))  # (B T, D, h/p, w/p)
         return rearrange(patches, "(b t) d h w -> b (t h w) d", t=frames)
+
+
+class PatchEmbedding3d(nn.Module):
+    """Converts latents to video tokens that each cover several frames (CogVideoX 1.5)."""
+
+    def __init__(self, size: TransformerSize):
+        super().__init__()
+        self.patch, self.patch_time = size.patch, size.patch_time
+        self.projection = nn.Linear(size.channels * size.patch_time * size.patch**2, size.width)
+
+    def forward(self, latents: Tensor) -> Tensor:
+        s, p = self.patch_time, self.patch
+        patches = rearrange(latents, "b (t s) c (h p) (w q) -> b (t h w) (c s p q)", s=s, p=p, q=p)
+        return self.projection(patches)  # (B, N, D)
 
 
 class TimeEmbedding(nn.Module):
@@ -144,11 +159,11 @@ class Head(nn.Module):
 
     def __init__(self, size: TransformerSize):
         super().__init__()
-        self.patch = size.patch
+        self.patch, self.patch_time = size.patch, size.patch_time
         self.norm = nn.LayerNorm(size.width, eps=1e-5)
         self.video_norm = nn.LayerNorm(size.width, eps=size.head_norm_eps)
         self.modulation = nn.Linear(size.time_dim, 2 * size.width)
-        self.out = nn.Linear(size.width, size.patch**2 * size.channels)
+        self.out = nn.Linear(size.width, size.patch_time * size.patch**2 * size.channels)
 
     def forward(self, x: Tensor, conditioning: Conditioning) -> Tensor:
         video = self.norm(x)[:, conditioning.text_length :]  # (B, N, D)
@@ -156,12 +171,13 @@ class Head(nn.Module):
         return self.unpatchify(self.out(self.video_norm(video) * (1 + scale) + shift), conditioning.grid)
 
     def unpatchify(self, patches: Tensor, grid: Grid) -> Tensor:
-        """(B, N, C p p), channels outermost -> (B, T, C, h, w)."""
+        """(B, N, C s p q), channels outermost -> (B, T, C, h, w)."""
         return rearrange(
             patches,
-            "b (t h w) (c p q) -> b t c (h p) (w q)",
+            "b (t h w) (c s p q) -> b (t s) c (h p) (w q)",
             t=grid.frames,
             h=grid.height,
+            s=self.patch_time,
             p=self.patch,
             q=self.patch,
         )

@@ -36,7 +36,9 @@ def identify(encoders: Encoders, fingerprint: Callable[[nn.Module], str]) -> Enc
     """
     encoders = encoders.unread
     autoencoder = encoders.autoencoder
-    latents = (fingerprint(autoencoder.model), *autoencoder.scaling)
+    latents: tuple[object, ...] = (fingerprint(autoencoder.model), *autoencoder.scaling)
+    if (repeated := autoencoder.compression.patch_time) > 1:
+        latents = (*latents, {"patch_time": repeated})
     text = encoders.text
     spoken = (fingerprint(text.model), text.length, text.vocabulary)
     image = encoders.image

@@ -83,13 +83,14 @@ class Stream:
         clips: the training set.
         settings: how samples are drawn.
         timesteps: number of timesteps of the noise schedule.
+        still: latent frames of a still.
 
     Raises:
         UserError: there are no clips, or no lessons.
     """
 
-    def __init__(self, clips: Subset, settings: StreamSettings, *, timesteps: int):
-        self.clips, self.settings, self.timesteps = clips, settings, timesteps
+    def __init__(self, clips: Subset, settings: StreamSettings, *, timesteps: int, still: int = 1):
+        self.clips, self.settings, self.timesteps, self.still = clips, settings, timesteps, still
         self._buckets = sorted((bucket, indices) for bucket, indices in clips.buckets.items() if len(indices))
         if not self._buckets:
             raise UserError("the training set is empty: give a data set with clips")
@@ -164,9 +165,9 @@ class Stream:
             which = np.minimum(np.searchsorted(sizes.cumsum() / sizes.sum(), positions, side="right"), len(sizes) - 1)
             bucket = int(which[-1])
             before = int(_batches(self.settings.curriculum, step)[which[:-1] == bucket].sum())
-        still = kronecker(np.array([step], dtype=np.uint64), PLASTIC[1], shift[1])[0] < self.settings.still_fraction
+        is_still = kronecker(np.array([step], dtype=np.uint64), PLASTIC[1], shift[1])[0] < self.settings.still_fraction
         frames = self._buckets[bucket][0][0]
-        most = 1 if still else lesson_at(self.settings.curriculum, step).latent_frames or frames
+        most = self.still if is_still else lesson_at(self.settings.curriculum, step).latent_frames or frames
         return bucket, min(frames, most), before
 
     def _visits(self, bucket: int, positions: np.ndarray) -> list[int]:

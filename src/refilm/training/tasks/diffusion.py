@@ -69,7 +69,7 @@ class DiffusionTask(Reporting):
         if settings.drop is None and self.training.changes_transformer:
             settings = settings.model_copy(update={"drop": DROPS})
         self.settings, self.schedule, self.train, self.held_out = settings, schedule, train, held_out
-        self.stream = Stream(train, settings, timesteps=schedule.steps)
+        self.stream = Stream(train, settings, timesteps=schedule.steps, still=transformer.size.patch_time)
         self._take(transformer.train(), adapter)
         for module in transformer.modules():
             if isinstance(module, nn.LayerNorm):
@@ -104,7 +104,7 @@ class DiffusionTask(Reporting):
         """A task with the same model and other clips."""
         other = copy(self)
         other.train, other.held_out, other.settings = train, held_out, settings
-        other.stream = Stream(train, settings, timesteps=self.schedule.steps)
+        other.stream = Stream(train, settings, timesteps=self.stream.timesteps, still=self.stream.still)
         return other
 
     def samples(self, step: int) -> range:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -24,6 +26,22 @@ def test_every_4k_plus_1_frames_come_back_as_many(model, frames, latent_frames, 
 def test_other_numbers_of_frames_are_refused(model):
     with pytest.raises(ValueError, match=r"10 frames: the number must be 4k \+ 1, for instance 9 or 13"):
         VideoAutoencoder(model).posterior(torch.zeros(1, 10, 16, 16, 3, dtype=torch.uint8))
+
+
+@pytest.mark.parametrize(("frames", "latent_frames"), [(1, 2), (9, 4), (17, 6)])
+@pytest.mark.parametrize("decode_frames", [None, 2])
+def test_a_token_of_two_latent_frames_has_the_first_one_twice(model, frames, latent_frames, decode_frames):
+    compression = replace(model.size.compression, patch_time=2)
+    plain, spanning = (VideoAutoencoder(model, each, decode_frames=decode_frames) for each in (None, compression))
+    video = torch.randint(0, 256, (2, frames, 16, 24, 3), dtype=torch.uint8)
+    for found, expected in zip(spanning.posterior(video), plain.posterior(video), strict=True):
+        assert found.shape[1] == latent_frames
+        assert torch.equal(found[:, 0], expected[:, 0])
+        assert torch.equal(found[:, 1:], expected)
+    latents = torch.randn(2, latent_frames, 16, 4, 6)
+    assert torch.equal(spanning.decode(latents), plain.decode(latents[:, 1:]))
+    with pytest.raises(ValueError, match=r"13 frames: the number must be 8k \+ 1, for instance 9 or 17"):
+        spanning.posterior(torch.zeros(1, 13, 16, 16, 3, dtype=torch.uint8))
 
 
 @torch.no_grad()
