@@ -23,10 +23,13 @@ from refilm.pocket.autoencoder import AutoencoderSettings, make_autoencoder
 from refilm.pocket.contrastive import EncodersSettings, make_image_encoder, make_text_encoder, train_tokenizer
 
 DEFAULTS = Defaults(frames=17, height=32, width=32, steps=4, guidance=3.0, decode_frames=0)
+SIZE = replace(sizes.pocket(), layers=2, heads=2)
+SIZE_15 = replace(SIZE, position="rotary", patch_time=2)
+"""Like CogVideoX 1.5."""
 
 
-def make_base(folder: Path) -> Path:
-    """Write the base model, the same one every time, and return its folder."""
+def make_base(folder: Path, size: sizes.TransformerSize = SIZE) -> Path:
+    """Write the base model, for a size the same one every time, and return its folder."""
     torch.manual_seed(0)
     save_autoencoder(_autoencoder(), folder / "vae")
 
@@ -37,7 +40,6 @@ def make_base(folder: Path) -> Path:
     side = settings.image_size
     CLIPImageProcessor(size={"shortest_edge": side}, crop_size=side).save_pretrained(folder / "image_processor")
 
-    size = replace(sizes.pocket(), layers=2, heads=2)
     transformer = Transformer(size)
     save_transformer(transformer, folder / "transformer")
     create_base(folder, DEFAULTS, size, snr_shift=1.0)

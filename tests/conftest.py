@@ -38,6 +38,14 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def tiny_base_15(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same as `tiny_base` in the form of CogVideoX 1.5."""
+    from .base_folder import SIZE_15, make_base
+
+    return make_base(tmp_path_factory.mktemp("base") / "tiny-15", SIZE_15)
+
+
+@pytest.fixture(scope="session")
 def fox(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An image of a critter that no training clip shows."""
     import numpy as np

@@ -24,20 +24,27 @@ PROCESS = {"beta_start": 0.00085, "beta_end": 0.012, "rescale_betas_zero_snr": T
            "prediction_type": "v_prediction"}  # fmt: skip
 
 
-def transformer(*, rotary: bool) -> CogVideoXTransformer3DModel:
+def transformer(**kind) -> CogVideoXTransformer3DModel:
     return wild(
         CogVideoXTransformer3DModel(
             num_attention_heads=2, attention_head_dim=32, num_layers=2, time_embed_dim=16, text_embed_dim=24,
             max_text_seq_length=20, in_channels=4, out_channels=4, sample_width=20, sample_height=16, sample_frames=9,
-            use_rotary_positional_embeddings=rotary,
+            **kind,
         )
     )  # fmt: skip
 
 
-@pytest.fixture(scope="module", params=["2b", "5b"])
+KINDS = {
+    "2b": {"use_rotary_positional_embeddings": False},
+    "5b": {"use_rotary_positional_embeddings": True},
+    "1.5 5b": {"use_rotary_positional_embeddings": True, "patch_size_t": 2, "patch_bias": False},
+}
+
+
+@pytest.fixture(scope="module", params=KINDS)
 def theirs(request, tmp_path_factory) -> CogVideoXPipeline:
-    """Random weights, 2B-like (its table, SNR shift 3) and 5B-like (rotary, no shift)."""
-    rotary, folder = request.param == "5b", tmp_path_factory.mktemp("tokenizer")
+    """Random weights; 2B-like with its table and SNR shift 3, the others rotary and not shifted."""
+    folder = tmp_path_factory.mktemp("tokenizer")
     torch.manual_seed(0)
     tokenizer = train_tokenizer(folder, EncodersSettings())
     text = T5Config(vocab_size=len(tokenizer), d_model=24, d_kv=12, d_ff=48, num_layers=2, num_heads=2)
@@ -49,8 +56,8 @@ def theirs(request, tmp_path_factory) -> CogVideoXPipeline:
         tokenizer=tokenizer,
         text_encoder=T5EncoderModel(text).eval(),
         vae=vae,
-        transformer=transformer(rotary=rotary),
-        scheduler=CogVideoXDPMScheduler(**PROCESS, snr_shift_scale=1.0 if rotary else 3.0),
+        transformer=transformer(**KINDS[request.param]),
+        scheduler=CogVideoXDPMScheduler(**PROCESS, snr_shift_scale=3.0 if request.param == "2b" else 1.0),
     )
 
 
@@ -65,7 +72,8 @@ def video_of_theirs(pipeline, monkeypatch, *, steps, kind, frames=9, **settings)
     """Latents and pixels from the noise of refilm's seed in refilm's order; diffusers samples noise more often."""
     pipeline.scheduler = kind.from_config(pipeline.scheduler.config)
     pipeline.set_progress_bar_config(disable=True)
-    latents = ((frames - 1) // 4 + 1, 4, SIZE["height"] // 4, SIZE["width"] // 4)
+    added = (pipeline.transformer.config.patch_size_t or 1) - 1  # noise in front that is not decoded
+    latents = ((frames - 1) // 4 + 1 + added, 4, SIZE["height"] // 4, SIZE["width"] // 4)
     draw = gaussian((1, *latents), torch.Generator().manual_seed(SEED))
     start, *noises = [draw() for _ in range(steps + 1)]
     step = kind.step
@@ -78,7 +86,8 @@ def video_of_theirs(pipeline, monkeypatch, *, steps, kind, frames=9, **settings)
     monkeypatch.setattr(kind, "step", stepped)
     settings = {"prompt": PROMPT, "num_frames": frames, "num_inference_steps": steps, "latents": start, **settings}
     final = pipeline(**settings, **SIZE, max_sequence_length=20, output_type="latent").frames
-    return final, pipeline.video_processor.postprocess_video(pipeline.decode_latents(final), output_type="pt")
+    pixels = pipeline.decode_latents(final[:, added:])
+    return final, pipeline.video_processor.postprocess_video(pixels, output_type="pt")
 
 
 def video_of_ours(pipeline, *, frames=9, **settings):

@@ -20,7 +20,7 @@ from refilm.errors import UserError
 from refilm.generation import Pipeline, Request
 from refilm.geometry import Compression
 from refilm.media import as_image
-from refilm.model import Adapter, Backbone
+from refilm.model import Adapter, Backbone, References
 from refilm.training.batches.stream import Bucket
 from refilm.training.batches.validation_set import chosen_clips
 from refilm.training.monitor.expendable import Expendable
@@ -42,7 +42,7 @@ class SampleVideos:
     references: Tensor | None
     """(B, M, E); None for a model without an adapter."""
     autocast: Callable[[], AbstractContextManager[Any]]
-    """The context of the transformer's forward pass."""
+    """The context of the forward pass of adapter and transformer."""
 
     def due(self, validation: int) -> bool:
         """Whether the n-th validation has videos, counted from 1."""
@@ -74,15 +74,25 @@ class SampleVideos:
     def _latents(self, number: int) -> Tensor:
         """Latents of one video, (1, T, C, h, w)."""
         rows, latents = slice(number, number + 1), None
-        references = [None] if self.references is None else self.references[rows]
         seeds = [self.settings.seed + number]
         steps = self.pipeline.sample(
-            self.text[rows], references, seeds=seeds, request=self.request, wrap_prediction=self._autocast
+            self.text[rows], self._projected(rows), seeds=seeds, request=self.request, wrap_prediction=self._autocast
         )
         for done in steps:
             latents = done.latents
         assert latents is not None
         return latents
+
+    @torch.no_grad()
+    def _projected(self, rows: slice) -> References | list[None]:
+        """References of some videos, projected in the precision of the training: the adapter is float32 even where the
+        transformer is not.
+        """
+        if self.references is None:
+            return [None]
+        assert self.pipeline.adapter is not None
+        with self.autocast():
+            return self.pipeline.adapter.references(self.references[rows])
 
     def _autocast(self, predict: Predict, transformer: Backbone) -> Predict:
         """Predict in the precision of the training."""
