@@ -1,17 +1,23 @@
-"""T5's encoder compared with that of transformers, with the same weights."""
+"""The encoders of T5 and UMT5 compared with those of transformers, with the same weights."""
 
 import pytest
 import torch
 import transformers
-from transformers import T5EncoderModel
+from transformers import PreTrainedModel, T5EncoderModel, UMT5EncoderModel
 
-from refilm.backbones.t5 import T5Config, T5Encoder, bucket
+from refilm.backbones.t5 import T5Config, T5Encoder, UMT5Config, bucket
+
+MODELS = {
+    "t5": (T5Config, transformers.T5Config, T5EncoderModel),
+    "umt5": (UMT5Config, transformers.UMT5Config, UMT5EncoderModel),
+}
 
 
-def both(**options) -> tuple[T5Encoder, T5EncoderModel]:
+def both(model: str = "t5", **options) -> tuple[T5Encoder, PreTrainedModel]:
     torch.manual_seed(0)
     sizes = {"vocab_size": 40, "d_model": 24, "d_kv": 12, "d_ff": 48, "num_layers": 3, "num_heads": 2, **options}
-    ours, theirs = T5Encoder(T5Config(model_type="t5", **sizes)), T5EncoderModel(transformers.T5Config(**sizes))
+    our_config, their_config, their_model = MODELS[model]
+    ours, theirs = T5Encoder(our_config(model_type=model, **sizes)), their_model(their_config(**sizes))
     for weight in theirs.parameters():
         torch.nn.init.normal_(weight, std=0.5)
     weights = theirs.state_dict()
@@ -21,13 +27,21 @@ def both(**options) -> tuple[T5Encoder, T5EncoderModel]:
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("kind", ["relu", "gated-gelu"])
 @pytest.mark.parametrize("options", [{}, {"relative_attention_num_buckets": 8, "relative_attention_max_distance": 16}])
 @pytest.mark.parametrize("length", [1, 7, 226])
-def test_embeddings_are_those_of_transformers(kind, options, length):
-    ours, theirs = both(feed_forward_proj=kind, layer_norm_epsilon=0.1, **options)
+def test_embeddings_are_those_of_transformers(model, kind, options, length):
+    ours, theirs = both(model, feed_forward_proj=kind, layer_norm_epsilon=0.1, **options)
     tokens = torch.randint(0, 40, (2, length))
     assert torch.allclose(ours(tokens), theirs(input_ids=tokens).last_hidden_state, atol=1e-5)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_defaults_are_those_of_transformers(model):
+    ours, theirs, _ = MODELS[model]
+    made, expected = ours(model_type=model).model_dump(), theirs().to_dict()
+    assert made == {name: expected[name] for name in made}
 
 
 @torch.no_grad()

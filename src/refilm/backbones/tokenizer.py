@@ -1,4 +1,4 @@
-"""T5's tokenizer, loaded from its vocabulary and the validated fields of its configuration files."""
+"""Tokenizers of T5 and UMT5, loaded from their vocabulary and the validated fields of their configuration files."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -15,6 +15,7 @@ from refilm.weights.libraries import clean_folder, tried
 
 _WHOLE, _PIECES = "tokenizer.json", "spiece.model"
 _END = "</s>"
+_UNKNOWN = "\U0010ffff"  # in no vocabulary; a tokenizer without a token for unknown text fails only here
 Number = Annotated[int, Field(ge=0, le=1 << 20)]
 
 
@@ -107,7 +108,39 @@ def load_tokenizer(folder: Path, *, words: int | None = None) -> Tokenizer:
             files[name] = _vocabulary(folder / name)
     if not files.keys() & {_WHOLE, _PIECES}:
         raise UserError(f"{folder / _WHOLE}: no such file; a tokenizer needs it or {_PIECES}")
-    tokenizer = _read(folder, files) or _converted(folder, files)
+    return _within(words, _read(folder, files) or _converted(folder, files), folder)
+
+
+def load_stored_tokenizer(folder: Path, *, words: int | None = None) -> Tokenizer:
+    """Load a tokenizer exactly as its `tokenizer.json` defines it, without the truncation and padding in the file.
+
+    Args:
+        folder: its folder.
+        words: vocabulary size of the text encoder. None: not checked.
+
+    Raises:
+        UserError: it is missing or damaged, does not append an end token, or has more tokens than the text encoder.
+    """
+    path, config = folder / _WHOLE, folder / "tokenizer_config.json"
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; download it, or save the tokenizer with transformers")
+    tokens = read_config(config, _SpecialTokens) if config.is_file() else _SpecialTokens()
+    name = str(_vocabulary(path))
+    inner = tried(folder, lambda: tokenizers.Tokenizer.from_file(name))
+    inner.no_truncation()
+    inner.no_padding()
+    empty, unknown = tried(folder, lambda: [inner.encode(text).ids for text in ("", _UNKNOWN)])
+    end, padding = (inner.token_to_id(_content(token)) for token in (tokens.eos_token, tokens.pad_token))
+    if padding is None or empty != [end] or unknown[-1] != end:
+        raise UserError(f"{path}: must append the end token (eos_token) and have a padding token (pad_token)")
+    return _within(words, Tokenizer(inner, padding), folder)
+
+
+def _content(token: str | _Token) -> str:
+    return token if isinstance(token, str) else token.content
+
+
+def _within(words: int | None, tokenizer: Tokenizer, folder: Path) -> Tokenizer:
     highest = max(tokenizer.vocabulary.values())
     if words is not None and highest >= words:
         raise UserError(f"{folder}: has a token {highest}, the text encoder has {words} tokens; use its own tokenizer")
