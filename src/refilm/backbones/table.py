@@ -12,7 +12,7 @@ from refilm.weights.configs import KindConfig, read_config
 from refilm.weights.pickles import SUFFIXES
 from refilm.weights.tensors import TensorFiles
 
-NAMES = ("cogvideox",)
+NAMES = ("cogvideox", "wan")
 """Folders in `refilm.backbones`; the first is assumed where a config names no class."""
 
 

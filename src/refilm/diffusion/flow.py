@@ -6,11 +6,10 @@ arXiv:2403.03206, section 5.3.2). Independent of models and samplers.
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Literal, TypeVar
+from typing import Literal, TypeVar, get_args
 
 import numpy as np
 import torch
-from pydantic import Field
 from torch import Tensor
 
 from refilm.arguments import checked
@@ -22,18 +21,25 @@ Number = TypeVar("Number", float, np.ndarray, Tensor)
 ALMOST_NOISE = 1 - 1e-6  # the first level of UniPC in diffusers
 
 
-@checked
 @dataclass(frozen=True)
 class FlowMatching:
     """A `Process` whose levels of noise are those of evenly spaced timesteps, shifted."""
 
-    steps: Annotated[int, Field(ge=1)] = 1000
+    steps: int = 1000
     """Number of training timesteps, S: 0 (almost clean) to S - 1 (noise)."""
-    shift: Annotated[float, Field(gt=0)] = 1.0
+    shift: float = 1.0
     """Shift towards noise; 1 has no effect."""
     spacing: Spacing = "unipc"
     """Whose levels a sampling run has: those of diffusers' `UniPCMultistepScheduler` or `DPMSolverMultistepScheduler`,
     both with `use_flow_sigmas`, where the model receives whole timesteps; or of `FlowMatchEulerDiscreteScheduler`."""
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise UserError(f"steps: must be at least 1 (received {self.steps})")
+        if not self.shift > 0:
+            raise UserError(f"shift: must be above 0 (received {self.shift})")
+        if self.spacing not in get_args(Spacing):
+            raise UserError(f"spacing: must be {', '.join(get_args(Spacing))} (received {self.spacing!r})")
 
     def received(self, timesteps: Tensor) -> Tensor:
         """Training timesteps as the model receives them: (B,) integers -> (B,) float32, their sigma times S."""

@@ -1,7 +1,7 @@
 """The inputs of a block besides its tokens."""
 
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -42,7 +42,7 @@ class Conditioning:
     references: References | None = None
     """None: blocks skip their reference attention."""
 
-    def select(self, which: Tensor) -> "Conditioning":
+    def select(self, which: Tensor) -> Self:
         """The conditions of a subset of the rows: `which` contains their indices, or is a boolean mask."""
         indices = torch.arange(len(self.rows), device=which.device)[which].tolist()
         return replace(
@@ -52,7 +52,7 @@ class Conditioning:
             references=None if self.references is None else self.references.select(which),
         )
 
-    def in_block(self, index: int) -> "Conditioning":
+    def in_block(self, index: int) -> Self:
         """The same conditions with the references' scale of one block."""
         if self.references is None or self.references.in_block(index) is self.references:
             return self
