@@ -10,6 +10,7 @@ from refilm.checkpoints.domain import Domain
 from refilm.files import write_text
 from refilm.geometry import Geometry
 from refilm.settings import Settings
+from refilm.settings.choices import SamplerName
 from refilm.weights.configs import read_config
 
 
@@ -28,6 +29,8 @@ class Defaults(Settings):
     """Number of sampler steps."""
     guidance: float = Field(default=6.0, ge=0, le=50)
     """Classifier-free guidance scale; 1 disables guidance."""
+    sampler: SamplerName = "dpmpp-2m-sde"
+    """Sampler."""
     decode_frames: int | None = Field(default=2, ge=0, le=10_000)
     """Latent frames decoded at a time; 0 decodes all at once."""
     domain: Domain | None = None
@@ -35,7 +38,7 @@ class Defaults(Settings):
 
     def request(self) -> dict[str, Any]:
         """The defaults that are settings of a generation."""
-        return self.model_dump(include={"frames", "height", "width", "steps", "guidance"})
+        return self.model_dump(include={"frames", "height", "width", "steps", "guidance", "sampler"})
 
 
 def create_base(folder: Path, defaults: Defaults, size: Geometry, *, snr_shift: float | None = None) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 _PAGE = """---
 library_name: refilm
-tags: [text-to-video, image-adapter, cogvideox]
+tags: [text-to-video, image-adapter, {family}]
 ---
 
 # A refilm adapter
@@ -16,6 +16,7 @@ It works only with the base model it was trained on.
 
 | | |
 | --- | --- |
+| model family | {family} |
 | base model fingerprint | {base} |
 | image encoder | {encoder} |
 | image preprocessing | {fit} |
@@ -51,7 +52,7 @@ def model_card(card: Mapping[str, Any]) -> str:
         dtype=card["dtype"],
         source=_of(facts, "base", "source") or "BASE",
         training="\n\n".join(_training(facts)) or "No training facts are recorded.",
-        **{name: size[name] for name in ("layers", "heads", "head_dim", "reference_dim")},
+        **{name: size[name] for name in ("family", "layers", "heads", "head_dim", "reference_dim")},
     )
 
 

@@ -7,8 +7,8 @@ from pydantic_core import PydanticCustomError
 
 from refilm.geometry import Compression
 from refilm.settings import Settings
+from refilm.settings.choices import SamplerName
 
-SamplerName = Literal["dpmpp-2m-sde", "ddim", "euler", "unipc", "sat"]
 GuidanceScheduleName = Literal["constant", "rising", "by-timestep"]
 KernelName = Literal["fused", "flash", "efficient", "cudnn", "math", "eager"]
 
@@ -53,7 +53,7 @@ class Request(Settings):
     width: int = Field(ge=1)
     """Video width in pixels."""
     sampler: SamplerName = "dpmpp-2m-sde"
-    """Sampler; sat reproduces the sampler of the CogVideoX SAT code, including its faults, for comparison."""
+    """Sampler. Default: the base model's. sat reproduces that of the CogVideoX SAT code with its faults, to compare."""
     kernel: KernelName | None = None
     """Attention kernel. Default: the kernel set in the model, normally fused."""
     step_cache: float = Field(default=0.0, ge=0, le=10)
