@@ -9,9 +9,10 @@ import torch
 from diffusers.models.embeddings import get_timestep_embedding
 from safetensors.torch import load_file
 
-from refilm.backbones.cogvideox.position import sincos_table, timestep_embedding
+from refilm.backbones.cogvideox.position import sincos_table
 from refilm.backbones.cogvideox.sat import PREFIX, adapter_names
 from refilm.backbones.cogvideox.sizes import TransformerSize
+from refilm.backbones.positions import timestep_embedding
 from refilm.checkpoints import load_denoiser
 from refilm.diffusion import scaled_linear, velocity_loss
 from refilm.geometry import Grid

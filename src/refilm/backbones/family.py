@@ -107,8 +107,6 @@ class NativeFormat(Protocol):
 
     NAME: str
     """As users know it."""
-    FAMILY: str
-    """Name of the model family, see `refilm.backbones.table`."""
 
     def is_checkpoint(self, folder: Path, /) -> bool:
         """Whether a folder is such a checkpoint, decided from its file names."""
@@ -149,6 +147,10 @@ class NativeFormat(Protocol):
 
     def autoencoder(self, path: Path, size: Geometry | None, /, *, dtype: torch.dtype | None) -> tuple[Any, str]:
         """Load an autoencoder for a transformer of that size, with a note on what its file does not say."""
+        ...
+
+    def save_autoencoder(self, model: Any, folder: Path, /) -> None:
+        """Write an autoencoder atomically in diffusers' layout."""
         ...
 
     def describe_autoencoder(self, files: TensorFiles, /) -> dict[str, Any]:
@@ -239,10 +241,6 @@ class Family(Protocol):
         decode_frames: int | None,
     ) -> LatentCodec:
         """Load an autoencoder, for a transformer of that size."""
-        ...
-
-    def save_autoencoder(self, model: Any, folder: Path, /) -> None:
-        """Write an autoencoder atomically in diffusers' layout."""
         ...
 
     def compression_of(self, folder: Path, size: Geometry, /) -> Compression:

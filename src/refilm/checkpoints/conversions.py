@@ -136,7 +136,7 @@ def _write_base(
     autoencoder, text = native.find_autoencoder(place), native.find_text_encoder(place)
     if autoencoder is not None:
         model, _ = native.autoencoder(autoencoder, file.size, dtype=dtype)
-        family(native.FAMILY).save_autoencoder(model, folder / "vae")
+        native.save_autoencoder(model, folder / "vae")
     else:
         notes.append("no autoencoder was found next to it: copy the published vae/ into the folder")
     if text is not None:
@@ -177,7 +177,7 @@ def _copy_text_encoder(model: Path, tokenizer: Path, folder: Path) -> None:
 
 def _autoencoder(source: Path, native: NativeFormat, target: Path, dtype: torch.dtype | None) -> Conversion:
     model, note = native.autoencoder(source, None, dtype=dtype)
-    family(native.FAMILY).save_autoencoder(model, target)
+    native.save_autoencoder(model, target)
     what = f"{native.NAME} autoencoder -> autoencoder in diffusers' layout"
     return Conversion(what, (target,), (note,))
 

@@ -156,7 +156,7 @@ def parameters(module):
         ({"patch_size_t": 2}, r"config\.json: .* patch_time: 2 needs rotary positions"),
         ({"patch_size_t": 1}, r"patch_size_t: must be null, or at least 2 \(received 1\)"),
         ({"patch_size_t": "2"}, r"patch_size_t: .* \(received '2'\)"),
-        ({"_class_name": "MochiTransformer3DModel"}, "config.json: is the config of a 'WanTransformer3DModel'"),
+        ({"_class_name": "MochiTransformer3DModel"}, "config.json: is the config of a 'MochiTransformer3DModel'"),
         ({"norm_eps": 1e-6}, r"norm_eps: must be 1e-05 \(received 1e-06\)"),
         ({"attention_bias": False}, r"attention_bias: must be True \(received False\)"),
         ({"num_layers": ...}, r"config.json: num_layers: Input should be a valid integer \(received None\)"),

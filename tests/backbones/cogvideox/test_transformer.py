@@ -7,9 +7,9 @@ import torch
 from diffusers import CogVideoXPipeline, CogVideoXTransformer3DModel
 from diffusers.models.embeddings import get_timestep_embedding
 
-from refilm.backbones.cogvideox.position import timestep_embedding
 from refilm.backbones.cogvideox.sizes import cogvideox_2b, cogvideox_5b, cogvideox_15_5b
 from refilm.backbones.cogvideox.transformer import Transformer
+from refilm.backbones.positions import timestep_embedding
 from refilm.checkpoints import load_transformer
 
 from ...model.tiny import ROTARY, SINCOS, SPANNING, inputs, transformer, wild

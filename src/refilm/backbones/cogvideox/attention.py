@@ -6,7 +6,7 @@ Letters: B samples, H heads, L tokens, D channels per head.
 from einops import rearrange
 from torch import Tensor, nn
 
-from refilm.backbones.cogvideox.position import rotate
+from refilm.backbones.positions import rotate
 from refilm.model import Attention
 
 

@@ -7,21 +7,15 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import torch
-from huggingface_hub import save_torch_state_dict
 from pydantic import Field
-from torch import Tensor
 
 from refilm.backbones.cogvideox.position import RotaryPosition, SincosPosition
 from refilm.backbones.cogvideox.sizes import TransformerSize
 from refilm.backbones.cogvideox.transformer import Transformer
+from refilm.backbones.diffusers_files import filled, size_beside, weights_in, with_kinds, write_transformer
 from refilm.errors import UserError
-from refilm.files import atomic_folder, write_json
 from refilm.weights.configs import Config, read_config, read_object, validated
-from refilm.weights.files import weight_files
-from refilm.weights.fingerprints import base_weights
-from refilm.weights.tensors import Piece, TensorFiles, fill, is_finite, saving, unfilled
-
-WEIGHTS = "diffusion_pytorch_model"
+from refilm.weights.tensors import Layout, Piece, TensorFiles
 
 
 class _Frames(Config):
@@ -101,8 +95,7 @@ def load_transformer(
         UserError: a file is missing or damaged, a key or shape does not match the config, or the model is not a
             text-to-video CogVideoX; names the file and the key.
     """
-    size = size_of(folder / "config.json")
-    return _filled(size, TensorFiles(weight_files(folder, WEIGHTS)), dtype=dtype, device=device)
+    return _filled(size_of(folder / "config.json"), weights_in(folder), dtype=dtype, device=device)
 
 
 def load_transformer_file(
@@ -119,21 +112,14 @@ def load_transformer_file(
     Raises:
         UserError: as `load_transformer` does, or the sizes are unknown.
     """
-    config = path.with_name("config.json")
-    if size is None and not config.is_file():
-        raise UserError(f"{path}: its sizes are unknown; put its config.json next to it, or pass size")
-    return _filled(size or size_of(config), TensorFiles([path]), dtype=dtype, device=device)
+    return _filled(size_beside(path, size, size_of), TensorFiles([path]), dtype=dtype, device=device)
 
 
 def _filled(
     size: TransformerSize, files: TensorFiles, *, dtype: torch.dtype | None, device: torch.device | str
 ) -> Transformer:
-    files.require_layers(size.layers)
-    with unfilled():
-        transformer = Transformer(size)
     files.drop(_POSITIONS)
-    fill(transformer, files, layout(size.layers), dtype=dtype, device=device)
-    return transformer
+    return filled(Transformer, size, files, layout, dtype=dtype, device=device)
 
 
 def save_transformer(
@@ -152,40 +138,25 @@ def save_transformer(
     """
     if not isinstance(transformer.position, SincosPosition | RotaryPosition):
         raise UserError("this transformer has a custom position table, which diffusers' layout does not support")
-    weights, theirs = base_weights(transformer), {}
-    for name, of in layout(transformer.size.layers).items():
-        stored = weights[name].to("cpu", dtype)
-        if not is_finite(stored):
-            raise UserError(f"{folder}: {name} contains NaN, infinity or values beyond {stored.dtype}; nothing saved")
-        for piece, rows in zip(of, stored.chunk(len(of)), strict=True):
-            theirs.setdefault(piece.key, [rows] * piece.parts)[piece.part] = rows
-    with atomic_folder(folder, "config.json", f"{WEIGHTS}*") as temporary:
-        write_json(temporary / "config.json", config_of(transformer.size, frames=frames))
-        with saving(folder):
-            save_torch_state_dict(
-                {key: torch.cat(rows) if _is_part(rows[0]) else rows[0] for key, rows in theirs.items()},
-                temporary,
-                filename_pattern=f"{WEIGHTS}{{suffix}}.safetensors",
-                max_shard_size=max_shard_size,
-            )
+    size = transformer.size
+    write_transformer(
+        transformer,
+        folder,
+        layout=layout(size.layers),
+        config=config_of(size, frames=frames),
+        dtype=dtype,
+        max_shard_size=max_shard_size,
+    )
 
 
-def _is_part(rows: Tensor) -> bool:
-    return rows.untyped_storage().nbytes() != rows.nbytes
-
-
-def layout(layers: int) -> dict[str, tuple[Piece, ...]]:
+def layout(layers: int) -> Layout:
     """Each refilm weight by name, and the pieces of diffusers' weights it consists of, in row order."""
     modules: dict[str, tuple[Piece, ...]] = {ours: (Piece(theirs),) for ours, theirs in _OUTER.items()}
     for layer in range(layers):
         theirs = f"transformer_blocks.{layer}"
         for ours, pieces in _BLOCK.items():
             modules[f"trunk.blocks.{layer}.{ours}"] = tuple(p._replace(key=f"{theirs}.{p.key}") for p in pieces)
-    return {
-        f"{ours}.{kind}": tuple(p._replace(key=f"{p.key}.{kind}") for p in pieces)
-        for ours, pieces in modules.items()
-        for kind in ("weight", "bias")
-    }
+    return with_kinds(modules)
 
 
 def size_of(path: Path) -> TransformerSize:

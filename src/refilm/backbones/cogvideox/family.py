@@ -9,7 +9,6 @@ from refilm.backbones.cogvideox.autoencoder import (
     AutoencoderFields,
     VideoAutoencoder,
     load_autoencoder,
-    save_autoencoder,
 )
 from refilm.backbones.cogvideox.diffusers_format import (
     TRANSFORMER,
@@ -52,7 +51,6 @@ __all__ = [
     "load_transformer",
     "load_transformer_file",
     "native",
-    "save_autoencoder",
     "save_transformer",
     "size_of",
 ]

@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from refilm.backbones.cogvideox.autoencoder import save_autoencoder
 from refilm.backbones.cogvideox.sat import has_sat_keys as has_keys
 from refilm.backbones.cogvideox.sat import is_sat as is_checkpoint
 from refilm.backbones.cogvideox.sat import open_sat as open_file
@@ -20,10 +21,8 @@ from refilm.backbones.cogvideox.sizes import TransformerSize
 from refilm.backbones.cogvideox.transformer import Transformer
 
 NAME = "SAT"
-FAMILY = "cogvideox"
 
 __all__ = [
-    "FAMILY",
     "NAME",
     "autoencoder",
     "describe_autoencoder",
@@ -35,6 +34,7 @@ __all__ = [
     "is_checkpoint",
     "open_file",
     "save",
+    "save_autoencoder",
     "source",
 ]
 

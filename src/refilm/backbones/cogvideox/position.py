@@ -3,27 +3,14 @@
 Letters: N video tokens in (time, height, width) order, D channels.
 """
 
-import math
 from functools import lru_cache
 
 import torch
-from einops import repeat
 from torch import Tensor, nn
 
 from refilm.backbones.cogvideox.sizes import TransformerSize
+from refilm.backbones.positions import spread
 from refilm.geometry import Grid
-
-
-def timestep_embedding(timesteps: Tensor, width: int) -> Tensor:
-    """Sinusoidal embedding of timesteps 0..999, cosines first: (B,) -> (B, width), float32.
-
-    Frequencies fall from 1 to 1/10000 (Vaswani et al. 2017, section 3.5).
-    """
-    half = width // 2
-    steps = torch.arange(half, dtype=torch.float32, device=timesteps.device)
-    # this order of operations keeps the result bit-exact
-    angles = timesteps.float()[:, None] * torch.exp(-math.log(10000) * steps / half)
-    return torch.cat([angles.cos(), angles.sin()], dim=-1)
 
 
 def _sinusoids(positions: Tensor, width: int) -> Tensor:
@@ -33,15 +20,6 @@ def _sinusoids(positions: Tensor, width: int) -> Tensor:
     return torch.cat([angles.sin(), angles.cos()], dim=-1)
 
 
-def _spread(grid: Grid, frames: Tensor, rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Repeat per-axis values for every token: (T, D1), (H, D2), (W, D3) -> (N, D1), (N, D2), (N, D3)."""
-    return (
-        repeat(frames, "t d -> (t h w) d", h=grid.height, w=grid.width),
-        repeat(rows, "h d -> (t h w) d", t=grid.frames, w=grid.width),
-        repeat(columns, "w d -> (t h w) d", t=grid.frames, h=grid.height),
-    )
-
-
 @lru_cache(maxsize=8)
 @torch.inference_mode(False)  # the cached result does not depend on the first caller: it can be used in training
 def sincos_table(grid: Grid, width: int, spatial_interpolation: float, temporal_interpolation: float) -> Tensor:
@@ -49,7 +27,7 @@ def sincos_table(grid: Grid, width: int, spatial_interpolation: float, temporal_
     t, h, w = (torch.arange(n, dtype=torch.float32, device="cpu") for n in grid)
     frames = _sinusoids(t / temporal_interpolation, width // 4)
     rows, columns = (_sinusoids(axis / spatial_interpolation, width // 8 * 3) for axis in (h, w))
-    frames, rows, columns = _spread(grid, frames.float(), rows.float(), columns.float())
+    frames, rows, columns = spread(grid, frames.float(), rows.float(), columns.float())
     return torch.cat([frames, columns, rows], dim=-1)
 
 
@@ -101,7 +79,7 @@ def rotary_angles(grid: Grid, head_dim: int, base: tuple[int, int] | None) -> tu
         frames, (rows, columns) = _along(0, grid.frames, grid.frames), _centered(grid, base)
     widths = (head_dim // 4, head_dim // 8 * 3, head_dim // 8 * 3)
     turns = [_turns(axis, width) for axis, width in zip((frames, rows, columns), widths, strict=True)]
-    angles = torch.cat(_spread(grid, *turns), dim=-1)
+    angles = torch.cat(spread(grid, *turns), dim=-1)
     return angles.cos(), angles.sin()
 
 
@@ -125,11 +103,3 @@ def _turns(positions: Tensor, width: int) -> Tensor:
     steps = torch.arange(0, width, 2, dtype=torch.float32, device=positions.device)
     frequencies = 1.0 / (10000.0 ** (steps / width))
     return torch.outer(positions, frequencies).repeat_interleave(2, dim=-1)
-
-
-def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotate adjacent channel pairs of the last N tokens of x (B, H, L, D); the text tokens before are unchanged."""
-    text, video = x[:, :, : -cos.shape[0]], x[:, :, -cos.shape[0] :].float()
-    even, odd = video.unflatten(-1, (-1, 2)).unbind(-1)
-    crossed = torch.stack([-odd, even], dim=-1).flatten(-2)
-    return torch.cat([text, (video * cos + crossed * sin).to(x.dtype)], dim=2)

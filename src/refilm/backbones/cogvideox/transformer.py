@@ -14,8 +14,9 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from refilm.backbones.cogvideox.attention import JointAttention
-from refilm.backbones.cogvideox.position import RotaryPosition, SincosPosition, timestep_embedding
+from refilm.backbones.cogvideox.position import RotaryPosition, SincosPosition
 from refilm.backbones.cogvideox.sizes import TransformerSize
+from refilm.backbones.positions import timestep_embedding
 from refilm.geometry import Grid
 from refilm.model import Backbone, Block, Conditioning, References, Row, Trunk, conditional_rows
 

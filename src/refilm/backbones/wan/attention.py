@@ -6,7 +6,7 @@ Letters: B rows, H heads, N video tokens, S text tokens, D channels per token, d
 from einops import rearrange
 from torch import Tensor, nn
 
-from refilm.backbones.cogvideox.position import rotate
+from refilm.backbones.positions import rotate
 from refilm.backbones.wan.sizes import WanSize
 from refilm.model import Attention
 

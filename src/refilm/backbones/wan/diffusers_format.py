@@ -18,7 +18,7 @@ from refilm.weights.tensors import Layout, Piece, TensorFiles
 TRANSFORMER = "WanTransformer3DModel"
 """Its class in diffusers."""
 FRAMES = 81
-"""Video frames of the published models; the config does not name them."""
+"""Video frames of the published models."""
 _LENGTH = "text_length"  # written only if it is not the published 512; diffusers then warns about an unknown key
 
 _SIZES = {
@@ -164,9 +164,9 @@ def size_of(path: Path) -> WanSize:
     return validated(_PUBLISHED | sizes, WanSize, path, names=names)
 
 
-def frames_of(path: Path) -> int:
-    """The default number of video frames."""
-    return FRAMES
+def defaults_of(path: Path) -> dict[str, Any]:
+    """Defaults of generation: those of the published pipeline, which the config does not name."""
+    return {"fps": 16.0, "frames": FRAMES, "height": 480, "width": 832, "guidance": 5.0, "sampler": "unipc"}
 
 
 def _refuse_others(config: dict[str, Any], path: Path) -> None:

@@ -6,9 +6,9 @@ Letters: N video tokens in (time, height, width) order.
 from functools import lru_cache
 
 import torch
-from einops import repeat
 from torch import Tensor
 
+from refilm.backbones.positions import spread
 from refilm.geometry import Grid
 
 
@@ -19,15 +19,8 @@ def rotary_angles(grid: Grid, head_dim: int) -> tuple[Tensor, Tensor]:
     the rest time.
     """
     side = head_dim // 6 * 2
-    frames, rows, columns = map(_turns, grid, (head_dim - 2 * side, side, side))
-    angles = torch.cat(
-        [
-            repeat(frames, "t d -> (t h w) d", h=grid.height, w=grid.width),
-            repeat(rows, "h d -> (t h w) d", t=grid.frames, w=grid.width),
-            repeat(columns, "w d -> (t h w) d", t=grid.frames, h=grid.height),
-        ],
-        dim=-1,
-    )
+    turns = map(_turns, grid, (head_dim - 2 * side, side, side))
+    angles = torch.cat(spread(grid, *turns), dim=-1)
     return angles.cos().float(), angles.sin().float()
 
 

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from refilm.backbones.cogvideox.position import timestep_embedding
+from refilm.backbones.positions import timestep_embedding
 from refilm.backbones.wan.attention import TextAttention, VideoAttention
 from refilm.backbones.wan.position import rotary_angles
 from refilm.backbones.wan.sizes import WanSize

@@ -2,8 +2,11 @@ import pytest
 import torch
 
 from refilm.backbones.wan.autoencoder import VideoAutoencoder, load_codec, save_autoencoder
+from refilm.backbones.wan.sizes import WanSize
 
 from .test_model import SIZES, assert_close, fresh
+
+SIZE = WanSize(layers=1, heads=1)
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +49,7 @@ def test_mean_and_deviation_identify_the_scaling(model):
 
 def test_it_is_loaded_with_its_number_of_frames(model, tmp_path):
     save_autoencoder(model, tmp_path)
-    codec = load_codec(tmp_path, dtype=torch.float16, device="cpu", decode_frames=3)
+    codec = load_codec(tmp_path, SIZE, dtype=torch.float16, device="cpu", decode_frames=3)
     assert (codec.decode_frames, codec.model.dtype) == (3, torch.float16)
 
 

@@ -1,6 +1,7 @@
 """The folder of Wan's autoencoder: saved, loaded, written by diffusers, and refused where it is another or damaged."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,10 +9,12 @@ from diffusers import AutoencoderKLWan
 from safetensors.torch import load_file, save_file
 
 from refilm.backbones.wan.autoencoder import compression_of, load_autoencoder, save_autoencoder
+from refilm.backbones.wan.sizes import WanSize
 from refilm.geometry import Compression
 
 from .test_model import SIZES, fresh
 
+SIZE = WanSize(layers=1, heads=1)
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 REFUSED = {
     "another class": ({"_class_name": "AutoencoderKLX", "patch_size": 2}, "_class_name: "),
@@ -55,13 +58,13 @@ def test_one_of_diffusers_is_loaded(tmp_path):
     ours = load_autoencoder(tmp_path, dtype=torch.bfloat16)
     assert (ours.mean, ours.std, ours.dtype) == ((0.5, 1.0), (2.0, 3.5), torch.bfloat16)
     assert all(torch.equal(w.bfloat16(), ours.state_dict()[name]) for name, w in theirs.state_dict().items())
-    assert compression_of(tmp_path, 1) == Compression(space=2, time=2, patch=1)
+    assert compression_of(tmp_path, replace(SIZE, patch=1)) == Compression(space=2, time=2, patch=1)
 
 
 def test_the_published_config_gives_the_published_compression(tmp_path):
     """Without the keys that diffusers added later."""
     (tmp_path / "config.json").write_text('{"_class_name": "AutoencoderKLWan"}')
-    assert compression_of(tmp_path, 2) == Compression(space=8, time=4, patch=2)
+    assert compression_of(tmp_path, SIZE) == Compression(space=8, time=4, patch=2)
 
 
 @pytest.mark.parametrize(("values", "message"), REFUSED.values(), ids=REFUSED)

@@ -17,16 +17,14 @@ class VideoAutoencoder:
 
     Args:
         model: the autoencoder.
+        compression: its compression with the patch of the transformer. Default: a patch of 2 x 2 latent pixels.
         decode_frames: latent frames encoded or decoded at a time; fewer need less memory. None: all at once.
     """
 
-    def __init__(self, model: Autoencoder, *, decode_frames: int | None = 1):
+    def __init__(self, model: Autoencoder, compression: Compression | None = None, *, decode_frames: int | None = 1):
         self.model, self.decode_frames = model, decode_frames
-
-    @property
-    def compression(self) -> Compression:
+        self.compression = model.size.compression if compression is None else compression
         """The compression factors."""
-        return self.model.size.compression
 
     @property
     def scaling(self) -> tuple[float, ...]:

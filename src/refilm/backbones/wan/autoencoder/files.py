@@ -1,6 +1,5 @@
 """Loading and saving of the autoencoder in diffusers' layout: `config.json` and safetensors weights."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,7 +11,7 @@ from refilm.backbones.autoencoders import WEIGHTS, save_folder
 from refilm.backbones.wan.autoencoder.codec import VideoAutoencoder
 from refilm.backbones.wan.autoencoder.model import Autoencoder, AutoencoderSize
 from refilm.errors import UserError
-from refilm.geometry import Compression, Layers, Width
+from refilm.geometry import Compression, Geometry, Layers, Width
 from refilm.weights.configs import Config, read_object, validated
 from refilm.weights.files import weight_files
 from refilm.weights.tensors import Piece, TensorFiles, fill, unfilled
@@ -71,16 +70,22 @@ class AutoencoderFields(Config):
         )
 
 
-def compression_of(folder: Path, patch: int) -> Compression:
-    """Compression factors of an autoencoder's folder, with a transformer of that patch size."""
-    return replace(_fields(folder).size.compression, patch=patch)
+def compression_of(folder: Path, size: Geometry) -> Compression:
+    """Compression factors of an autoencoder's folder, with the patch of a transformer of that size."""
+    return _fields(folder).size.compression.read_by(size)
 
 
 def load_codec(
-    folder: Path, *, dtype: torch.dtype | None, device: torch.device | str, decode_frames: int | None
+    folder: Path,
+    size: Geometry,
+    *,
+    dtype: torch.dtype | None,
+    device: torch.device | str,
+    decode_frames: int | None,
 ) -> VideoAutoencoder:
     """Load an autoencoder, which encodes and decodes `decode_frames` latent frames at a time; None: all at once."""
-    return VideoAutoencoder(load_autoencoder(folder, dtype=dtype, device=device), decode_frames=decode_frames)
+    model = load_autoencoder(folder, dtype=dtype, device=device)
+    return VideoAutoencoder(model, model.size.compression.read_by(size), decode_frames=decode_frames)
 
 
 @checked
