@@ -1,0 +1,61 @@
+"""A Wan pipeline saved by diffusers generates the same videos in refilm as in diffusers."""
+
+import pytest
+import torch
+from diffusers import DPMSolverMultistepScheduler, FlowMatchEulerDiscreteScheduler, UniPCMultistepScheduler
+
+import refilm
+from refilm.diffusion import gaussian
+
+from ..wan_folder import make_wan
+
+PROMPT, NEGATIVE, SEED = "a critter  bounces &amp; spins ", "a critter spins at night", 7
+SIZE = {"height": 64, "width": 80}
+SCHEDULERS = {
+    "unipc": (UniPCMultistepScheduler, {}),
+    "euler": (FlowMatchEulerDiscreteScheduler, {"shift": 3.0}),
+    "dpmpp-2m-sde": (DPMSolverMultistepScheduler, {"algorithm_type": "sde-dpmsolver++"}),
+}
+
+
+@pytest.fixture(scope="module")
+def theirs(tmp_path_factory):
+    return make_wan(tmp_path_factory.mktemp("tokenizer"))
+
+
+@pytest.mark.parametrize("sampler", SCHEDULERS)
+@pytest.mark.parametrize("guidance", [1.0, 5.0])
+def test_videos_are_those_of_diffusers(theirs, tmp_path, monkeypatch, sampler, guidance):
+    kind, settings = SCHEDULERS[sampler]
+    theirs.scheduler = kind.from_config(theirs.scheduler.config, **settings)
+    theirs.set_progress_bar_config(disable=True)
+    theirs.save_pretrained(tmp_path)
+    ours = refilm.load(tmp_path)
+    steps, frames = 6, 9
+    draw = gaussian((1, 3, 4, 8, 10), torch.Generator().manual_seed(SEED))
+    start, *draws = [draw().transpose(1, 2) for _ in range(steps)]
+    module = "diffusers.schedulers.scheduling_dpmsolver_multistep.randn_tensor"
+    monkeypatch.setattr(module, lambda *_, **__: draws.pop(0) if draws else torch.zeros_like(start))
+    given = {"num_frames": frames, "num_inference_steps": steps, "guidance_scale": guidance, "latents": start, **SIZE}
+    wanted = theirs(PROMPT, NEGATIVE, **given, output_type="latent").frames.transpose(1, 2)
+
+    request = ours.request(
+        frames=frames, steps=steps, guidance=guidance, sampler=sampler, negative_prompt=NEGATIVE, **SIZE
+    )
+    *_, last = ours.sample([PROMPT], [None], seeds=[SEED], request=request)
+    assert wanted.std() > 0.3
+    assert (last.latents - wanted).abs().max() <= 1e-4
+
+    std, mean = (torch.tensor(theirs.vae.config[name])[:, None, None, None] for name in ("latents_std", "latents_mean"))
+    with torch.no_grad():
+        pixels = theirs.vae.decode(wanted.transpose(1, 2) * std + mean).sample[0].permute(1, 2, 3, 0)
+    (video,) = ours.decode(last.latents)
+    assert (torch.from_numpy(video.frames) / 255 - (pixels + 1) / 2).abs().max() <= 1.5 / 255
+    assert pixels.std() > 0.02
+
+
+def test_defaults_are_those_of_the_published_model(theirs, tmp_path):
+    theirs.save_pretrained(tmp_path)
+    request = refilm.load(tmp_path).request()
+    assert (request.frames, request.height, request.width, request.guidance) == (81, 480, 832, 5.0)
+    assert (request.steps, request.sampler) == (50, "unipc")
