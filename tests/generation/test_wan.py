@@ -59,3 +59,15 @@ def test_defaults_are_those_of_the_published_model(theirs, tmp_path):
     request = refilm.load(tmp_path).request()
     assert (request.frames, request.height, request.width, request.guidance) == (81, 480, 832, 5.0)
     assert (request.steps, request.sampler) == (50, "unipc")
+
+
+def test_the_null_prompt_is_an_empty_text(theirs, tmp_path):
+    theirs.save_pretrained(tmp_path)
+    ours = refilm.load(tmp_path)
+    made = []
+    for text in (None, "", NEGATIVE):
+        request = ours.request(frames=1, steps=2, negative_prompt=text, **SIZE)
+        *_, last = ours.sample([PROMPT], [None], seeds=[SEED], request=request)
+        made.append(last.latents)
+    assert torch.equal(made[0], made[1])
+    assert (made[0] - made[2]).abs().max() > 0.01

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import torch
+from torch import Tensor
 
 from refilm.arguments import checked
 from refilm.diffusion.guidance import Condition, GuidanceScale, Model, Predict, by_timestep, constant, guided, rising
@@ -72,13 +73,14 @@ def denoise(
 
 
 @checked
-def null_condition(sampler: str, condition: Condition) -> Condition:
-    """The condition without prompt and image: a zero text embedding, as in training, and no reference.
+def null_condition(sampler: str, condition: Condition, *, text: Tensor | None = None) -> Condition:
+    """The condition without prompt and image: the null prompt `text`, by default zeros, and no reference.
 
     With `sat` the projected reference is zeros, as in SAT. This differs from no reference: the reference attention
     still runs and adds a constant that the model never saw in training.
     """
-    text, references = torch.zeros_like(condition.text), condition.references
+    text = torch.zeros_like(condition.text) if text is None else text
+    references = condition.references
     if references is None or sampler != "sat":
         return Condition(text)
     return Condition(text, replace(references, tokens=torch.zeros_like(references.tokens)))

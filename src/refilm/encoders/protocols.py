@@ -48,7 +48,7 @@ class TextEncoder(Protocol):
         ...
 
     def dropped(self, count: int) -> Tensor:
-        """The null prompt of training, (count, L, D)."""
+        """The null prompt of the base model, (count, L, D): guidance moves away from it."""
         ...
 
 

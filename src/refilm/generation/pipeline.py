@@ -252,10 +252,13 @@ class Pipeline(DiffusersHints):
         projected = self._projected(references, request.reference_scale)
         text = self._placed(prompts) if isinstance(prompts, Tensor) else self._text(prompts)
         conditional = Condition(text, projected)
-        unconditional = null_condition(request.sampler, conditional)
+        return conditional, null_condition(request.sampler, conditional, text=self._null_text(prompts, request))
+
+    def _null_text(self, prompts: Sequence[str] | Tensor, request: Request) -> Tensor | None:
+        """The embedding that guidance moves away from; None for zeros, where no text encoder has been needed so far."""
         if request.negative_prompt is not None:
-            unconditional = replace(unconditional, text=self._text([request.negative_prompt]))
-        return conditional, unconditional
+            return self._text([request.negative_prompt])
+        return None if isinstance(prompts, Tensor) else self.base.encoders.text.dropped(1)
 
     def _projected(
         self, references: Sequence[ImageLike | None] | Tensor | References, scale: float
