@@ -43,7 +43,7 @@ class Request(Settings):
     guidance_schedule: GuidanceScheduleName = "constant"
     """Guidance schedule: constant, rising from 1 to 1 + guidance, or by-timestep, the published CogVideoX formula."""
     negative_prompt: Text | None = None
-    """Negative prompt. Default: the base model's null prompt, zeros for CogVideoX ("" matches diffusers), "" for Wan."""
+    """Negative prompt. Default: the base model's null prompt: zeros for CogVideoX (diffusers has ""), "" for Wan."""
     reference_scale: float = Field(default=1.0, ge=0, le=10)
     """Strength of the reference image; 0 disables it."""
     frames: int = Field(ge=1)
