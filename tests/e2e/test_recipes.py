@@ -5,7 +5,12 @@ import shlex
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
+
+from refilm.checkpoints import copy_base, read_card, whole_base
+from refilm.data import critters
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 PAGE = RECIPES / "pocket" / "README.md"
@@ -27,6 +32,8 @@ SMALLER = {
     "pocket/adapter": [*ONE_STEP, *STILLS, *DRAWN],
     "pocket/base-further": [*ONE_STEP, *STILLS, *DRAWN],
     "pocket/adapter-further": [*ONE_STEP, *STILLS],
+    "wan/base": [*ONE_STEP, *STILLS, *DRAWN],
+    "wan/adapter": [*ONE_STEP, *STILLS, *DRAWN],
 }
 FEWER = {"runs/road/train": ["--clips", "2"], "runs/road/held_out": ["--clips", "2"]}
 
@@ -59,6 +66,19 @@ def test_a_model_is_trained_from_scratch_as_the_page_says(clone, refilm):
     assert {path.name for path in shipped.iterdir() if path.is_dir()} <= {path.name for path in model.iterdir()}
     video = ("generate", "a critter bounces in the meadow", "--base", model, "--steps", 1, "-o", "video.mp4")
     assert refilm(*video).exit_code == 0
+    assert (clone / "video.mp4").stat().st_size > 0
+
+
+def test_a_tiny_wan_is_trained_and_makes_a_video(clone, refilm):
+    model = clone / "runs" / "wan" / "model"
+    copy_base(whole_base("pocket"), model)
+    train(refilm, "wan/base")
+    train(refilm, "wan/adapter")
+    assert read_card(model / "adapter").size.family == "wan"
+    portrait = critters.portrait(critters.subjects("held_out")[0], np.random.default_rng(0), size=64)
+    Image.fromarray(portrait).save(clone / "fox.png")
+    video = ("generate", "a critter bounces", "--reference", clone / "fox.png", "--base", model, "--steps", 2)
+    assert refilm(*video, "-o", "video.mp4").exit_code == 0
     assert (clone / "video.mp4").stat().st_size > 0
 
 
