@@ -28,8 +28,8 @@ def transformer(**kind) -> CogVideoXTransformer3DModel:
     return wild(
         CogVideoXTransformer3DModel(
             num_attention_heads=2, attention_head_dim=32, num_layers=2, time_embed_dim=16, text_embed_dim=24,
-            max_text_seq_length=20, in_channels=4, out_channels=4, sample_width=20, sample_height=16, sample_frames=9,
-            **kind,
+            max_text_seq_length=20, in_channels=4, out_channels=4, sample_frames=9,
+            **{"sample_width": 20, "sample_height": 16, **kind},
         )
     )  # fmt: skip
 
@@ -37,8 +37,11 @@ def transformer(**kind) -> CogVideoXTransformer3DModel:
 KINDS = {
     "2b": {"use_rotary_positional_embeddings": False},
     "5b": {"use_rotary_positional_embeddings": True},
-    "1.5 5b": {"use_rotary_positional_embeddings": True, "patch_size_t": 2, "patch_bias": False},
-}
+    "1.5 5b": {
+        "use_rotary_positional_embeddings": True, "patch_size_t": 2, "patch_bias": False, "sample_width": 24,
+        "sample_height": 24,
+    },
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module", params=KINDS)
