@@ -1,12 +1,13 @@
-"""FLOPs and activation bytes of one training step of CogVideoX-2B, counted without computing it.
+"""FLOPs and activation bytes of one training step and one forward of a base model, counted without computing them.
 
     python benchmarks/training_memory.py
+    python benchmarks/training_memory.py --model cogvideox-1.5-5b
 
-The step has 49 frames of 480 x 720, batch 1, 226 text tokens, and a fused attention kernel that stores no attention
-weights. It runs on tensors with shapes but no content, in some minutes on any machine; writes
-benchmarks/results/training_memory.json, or `--out`.
+The step has a video of the model's default size, batch 1, all text tokens, and a fused attention kernel that stores no
+attention weights. It runs on tensors with shapes but no content, in some minutes on any machine; writes
+benchmarks/results/training_memory.json for CogVideoX-2B and training_memory-MODEL.json for others, or `--out`.
 
-`bf16`: everything is bfloat16, on `meta`. `autocast`: as in refilm's training, with the base's matrices in bfloat16 or
+`bf16`: everything is bfloat16. `autocast`: as in refilm's training, with the base's matrices in bfloat16 or
 8 bits, trained weights in float32, and norms computed in float32, as autocast does on a GPU.
 
 `kept` is what the forward keeps for the backward: every storage that is alive between them, except weights and inputs.
@@ -19,9 +20,9 @@ import json
 import weakref
 from collections import Counter
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
 import torch
@@ -33,25 +34,53 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selective_checkpoint_contexts
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
+from refilm.backbones import family_of
 from refilm.backbones.cogvideox import sizes
-from refilm.backbones.cogvideox.attention import JointAttention
-from refilm.backbones.cogvideox.transformer import Transformer
-from refilm.geometry import AdapterSize
-from refilm.model import Adapter, ReferenceAttention, RunBlock, freeze_all_but
+from refilm.geometry import AdapterSize, Compression, Geometry
+from refilm.model import Adapter, Attention, Backbone, RunBlock, freeze_all_but
 from refilm.training.engine.quantized import parts_of, quantize_base
 from refilm.training.settings import Checkpointing
 from refilm.training.tasks.activation_checkpointing import apply_checkpointing
 
-RESULT = RESULTS / "training_memory.json"
 COUNTED = {"tflop": {"none": 370, "full": 498}, "kept_gib": {"none": 30.5, "full": 2.0}}
-LATENTS, TEXT, REFERENCE = (1, 13, 16, 60, 90), (1, 226, 4096), (1, 257, 1024)
+REFERENCE = (1, 257, 1024)
 BF16 = torch.bfloat16
 FAKE = FakeTensorMode(allow_non_fake_inputs=True)  # one for all cases, because tables of positions are reused
 
 
 def flash(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """The kernel that is used on a GPU; on `meta` PyTorch would choose another."""
+    """The kernel that is used on a GPU; without one PyTorch would choose another."""
     return torch.ops.aten._scaled_dot_product_flash_attention(q, k, v)[0]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A base model, and its default video."""
+
+    name: str
+    size: Geometry
+    frames: int
+    height: int
+    width: int
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shapes of a step's latents, text and reference."""
+        compression = Compression().read_by(self.size)
+        frames = compression.latent_frames(self.frames)
+        latents = (1, frames, self.size.channels, *compression.latent_size(self.height, self.width))
+        return {
+            "latents": latents,
+            "text": (1, self.size.text_length, self.size.text_dim),
+            "reference": REFERENCE,
+        }
+
+
+DEFAULT = "cogvideox-2b"
+MODELS = {
+    DEFAULT: Model("CogVideoX-2B", sizes.cogvideox_2b(), 49, 480, 720),
+    "cogvideox-1.5-5b": Model("CogVideoX1.5-5B", sizes.cogvideox_15_5b(), 81, 768, 1360),
+}
 
 
 AnyModule = TypeVar("AnyModule", bound=nn.Module)
@@ -76,17 +105,13 @@ class Case:
     """A training configuration."""
 
     what: Literal["adapter", "all"]
-    prepare: Callable[[Transformer], object]
+    prepare: Callable[[Backbone], object]
     """Applied to the transformer before the step."""
     arithmetic: Literal["bf16", "autocast"] = "bf16"
 
-    def shapes(self) -> AbstractContextManager[Any]:
-        """A context in which tensors have no content."""
-        return torch.device("meta") if self.arithmetic == "bf16" else FAKE
-
-    def model(self, size: sizes.TransformerSize) -> tuple[Transformer, nn.Module]:
+    def model(self, size: Geometry) -> tuple[Backbone, nn.Module]:
         """The transformer, with an adapter if that is trained, and the module that is trained."""
-        transformer = cast(Transformer(size), BF16)
+        transformer = cast(family_of(size).create(size), BF16)
         trained: nn.Module = transformer
         if self.what == "adapter":
             trained = adapter = cast(Adapter(AdapterSize.of(size)), BF16)
@@ -95,7 +120,7 @@ class Case:
         if self.arithmetic == "autocast":
             cast(trained, torch.float32)
         for module in transformer.modules():
-            if isinstance(module, JointAttention | ReferenceAttention):
+            if isinstance(module, Attention):
                 module.kernel = flash
             elif isinstance(module, nn.LayerNorm) and self.arithmetic == "autocast":
                 module.__class__ = Norm
@@ -103,13 +128,14 @@ class Case:
         self.prepare(transformer)
         return transformer, trained
 
-    def loss(self, transformer: Transformer) -> Tensor:
+    def loss(self, transformer: Backbone, trained: nn.Module, model: Model) -> Tensor:
         """Run the forward and return a loss."""
         dtype = BF16 if self.arithmetic == "bf16" else torch.float32
-        latents, text, reference = (torch.empty(shape, dtype=dtype) for shape in (LATENTS, TEXT, REFERENCE))
+        latents, text, reference = (torch.empty(shape, dtype=dtype) for shape in model.shapes.values())
         timestep = torch.empty(1, dtype=torch.long)
         with torch.autocast("cpu", BF16, enabled=self.arithmetic == "autocast"):
-            velocity = transformer(latents, timestep, text, reference if self.what == "adapter" else None)
+            references = trained.references(reference) if isinstance(trained, Adapter) else None
+            velocity = transformer(latents, timestep, text, references)
         return velocity.float().square().mean()
 
 
@@ -159,20 +185,21 @@ def costlier_than(limit: int) -> RunBlock:
     return lambda block, x, conditioning: checkpoint(block, x, conditioning, use_reentrant=False, context_fn=contexts)
 
 
-def measure(size: sizes.TransformerSize, case: Case) -> dict[str, Any]:
+def measure(model: Model, case: Case) -> dict[str, Any]:
     """One step, three times, because the counters would disturb each other."""
-    with case.shapes():
-        transformer, trained = case.model(size)
+    with FAKE:
+        transformer, trained = case.model(model.size)
+        loss = partial(case.loss, transformer, trained, model)
         with FlopCounterMode(display=False) as flops:
-            value = case.loss(transformer)
+            value = loss()
             forward = flops.get_total_flops()
             value.backward()
         trained.zero_grad()
-        packed = saved_bytes(transformer, case)
+        packed = saved_bytes(loss, transformer)
         for weight in trained.parameters():
             weight.register_post_accumulate_grad_hook(forget_gradient)
         with Alive(transformer) as alive:
-            value = case.loss(transformer)
+            value = loss()
             kept, kinds = alive.bytes, Counter[str]()
             for name, size_ in alive.alive.values():
                 kinds[name] += size_
@@ -187,7 +214,19 @@ def measure(size: sizes.TransformerSize, case: Case) -> dict[str, Any]:
     }
 
 
-def saved_bytes(transformer: Transformer, case: Case) -> int:
+def measure_forward(model: Model) -> dict[str, float]:
+    """One forward in bfloat16 without gradients, with a new adapter."""
+    case = Case("adapter", lambda _: None)
+    with FAKE, torch.no_grad():
+        transformer, adapter = case.model(model.size)
+        with FlopCounterMode(display=False) as flops:
+            case.loss(transformer, adapter, model)
+        with Alive(transformer) as alive:
+            case.loss(transformer, adapter, model)
+    return {"tflop": round(flops.get_total_flops() / 1e12, 2), "peak_gib": gib(alive.peak)}
+
+
+def saved_bytes(loss: Callable[[], Tensor], transformer: Backbone) -> int:
     """Bytes that autograd saves in a forward, except weights."""
     own = {id(weight.untyped_storage()) for weight in weights_of(transformer)}
     saved: dict[int, torch.UntypedStorage] = {}
@@ -197,7 +236,7 @@ def saved_bytes(transformer: Transformer, case: Case) -> int:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        case.loss(transformer)
+        loss()
     return sum(storage.nbytes() for key, storage in saved.items() if key not in own)
 
 
@@ -214,10 +253,10 @@ def cases() -> dict[str, Case]:
     modes: tuple[Checkpointing, ...] = get_args(Checkpointing)
     limits = {16_000: "self-attention", 6_000: "and the MLP's second layer", 1_000: "and all other linear layers"}
 
-    def keep(limit: int, transformer: Transformer) -> None:
+    def keep(limit: int, transformer: Backbone) -> None:
         transformer.trunk.run_block = costlier_than(limit)
 
-    def in_8_bits(mode: Checkpointing, transformer: Transformer) -> None:
+    def in_8_bits(mode: Checkpointing, transformer: Backbone) -> None:
         quantize_base(transformer)
         apply_checkpointing(transformer, mode)
 
@@ -238,17 +277,24 @@ def cases() -> dict[str, Case]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", help="Run only cases whose name contains this text, and write no file.")
-    add_out(parser, RESULT)
+    parser.add_argument("--model", choices=MODELS, default=DEFAULT, help="Base model. Default: %(default)s.")
+    add_out(parser, result_of(DEFAULT))
     options = parser.parse_args()
-    out = target(parser, options.out, RESULT) if options.only is None else None
-    size, result = sizes.cogvideox_2b(), {}
+    out = target(parser, options.out, result_of(options.model)) if options.only is None else None
+    model, steps = MODELS[options.model], {}
     for name, case in cases().items():
         if options.only is None or options.only in name:
-            result[name] = measure(size, case)
-            print(name, json.dumps(result[name]), flush=True)
-    setup = {"model": "CogVideoX-2B", "latents": LATENTS, "text": TEXT, "reference": REFERENCE}
+            steps[name] = measure(model, case)
+            print(name, json.dumps(steps[name]), flush=True)
+    counted = {"a_careful_count_gave": COUNTED} if options.model == DEFAULT else {}
     if out is not None:
-        write(out, {**setup, "a_careful_count_gave": COUNTED, "steps": result})
+        forward = measure_forward(model)
+        write(out, {"model": model.name, **model.shapes, **counted, "forward": forward, "steps": steps})
+
+
+def result_of(model: str) -> Path:
+    """The file of a model's result."""
+    return RESULTS / ("training_memory.json" if model == DEFAULT else f"training_memory-{model}.json")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import json
 import runpy
 import shutil
 import sys
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
@@ -72,6 +73,17 @@ def test_a_result_records_machine_date_and_commit(measure, tmp_path):
     assert 20 < result["psnr_mean"] < 40
     measure("autoencoder.py", "--clips", 2, "--turns", 0, "--out", out)  # an explicit file is overwritten
     assert json.loads(out.read_text())["clips"] == 2
+
+
+def test_a_step_and_a_forward_are_counted_for_every_base_model(measure):
+    counting = import_module("training_memory")
+    for known in counting.MODELS.values():
+        model = replace(known, size=replace(known.size, layers=2))
+        steps = [counting.measure(model, counting.cases()[f"adapter, autocast, {mode}"]) for mode in ("none", "full")]
+        forward = counting.measure_forward(model)
+        assert steps[0]["kept_gib"] > 2 * steps[1]["kept_gib"] > 0
+        assert steps[1]["peak_gib"] > forward["peak_gib"] > 0
+        assert forward["tflop"] == steps[0]["forward_tflop"] < 0.6 * steps[0]["tflop"]
 
 
 def test_the_study_s_page_has_the_table_of_its_runs(measure):
