@@ -123,6 +123,12 @@ def test_videos_are_those_of_diffusers(theirs, ours, monkeypatch, sampler, kind,
     assert (frames / 255 - pixels[0].permute(0, 2, 3, 1)).abs().max() <= 1 / 255
 
 
+def test_a_folder_of_diffusers_has_the_defaults_of_its_kind(theirs, ours):
+    defaults, later = ours.base.defaults, theirs.transformer.config.patch_size_t is not None
+    assert (defaults.fps, defaults.height, defaults.width) == ((16, 768, 1360) if later else (8, 480, 720))
+    assert defaults.frames == theirs.transformer.config.sample_frames == 9
+
+
 def test_prompts_are_read_as_diffusers_reads_them(theirs, ours):
     """Padded to the full length, without a mask."""
     for prompt in (PROMPT, ""):
