@@ -1,4 +1,7 @@
-"""Import WebDataset tars: members with the same name form a clip, in any order."""
+"""Import WebDataset tars: members with the same name form a clip, in any order.
+
+Not with the datasets library, which refuses tars whose members of one clip are not next to each other.
+"""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
