@@ -4,7 +4,7 @@ Each item has a time limit. A worker that exceeds it is killed. A timeout or a c
 and a new worker is started. Workers are fresh interpreters: they inherit no threads, do not run the caller's script
 again, and import only what the function needs. The module does not depend on the kind of work.
 
-Not pebble, whose workers need a script with a guarded `__main__`, and where an item that hangs outlives a killed caller.
+Not pebble: it needs a script with a guarded `__main__`, and there an item that hangs outlives a killed caller.
 """
 
 import math

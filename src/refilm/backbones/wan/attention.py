@@ -23,7 +23,7 @@ class VideoAttention(Attention):
     def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
         """(B, N, D) -> (B, N, D)"""
         q, k, v = self.query_key_value(x).chunk(3, dim=-1)
-        q, k = self.query_norm(q).to(v.dtype), self.key_norm(k).to(v.dtype)
+        q, k = normalized(self.query_norm, q), normalized(self.key_norm, k)
         q, k, v = (rearrange(one, "b n (h d) -> b h n d", h=self.heads) for one in (q, k, v))
         q, k = rotate(q, *rotary), rotate(k, *rotary)
         return self.out(rearrange(self.kernel(q, k, v), "b h n d -> b n (h d)"))
@@ -42,6 +42,12 @@ class TextAttention(Attention):
     def forward(self, x: Tensor, text: Tensor) -> Tensor:
         """(B, N, D), (B, S, D) -> (B, N, D)"""
         k, v = self.key_value(text).chunk(2, dim=-1)
-        q, k = self.query_norm(self.query(x)).to(v.dtype), self.key_norm(k).to(v.dtype)
+        q, k = normalized(self.query_norm, self.query(x)), normalized(self.key_norm, k)
         q, k, v = (rearrange(one, "b n (h d) -> b h n d", h=self.heads) for one in (q, k, v))
         return self.out(rearrange(self.kernel(q, k, v), "b h n d -> b n (h d)"))
+
+
+def normalized(norm: nn.RMSNorm, x: Tensor) -> Tensor:
+    """norm(x) in the dtype of the norm's weight, which under autocast is not that of x; returned in the dtype of x."""
+    assert norm.weight is not None
+    return norm(x.to(norm.weight.dtype)).to(x.dtype)
