@@ -53,10 +53,11 @@ class TransformerSize(Geometry):
             raise UserError(f"patch_time: {self.patch_time} needs rotary positions (received {self.position!r})")
 
     def grid(self, frames: int, height: int, width: int) -> Grid:
+        """The token grid of latents of that size, see `Geometry.grid`; in 1.5 the training videos limit it."""
         if self.patch_time > 1 and (height > self.base_height or width > self.base_width):
             raise UserError(
                 f"latents of {height} x {width}: this model has positions for at most "
-                f"{self.base_height} x {self.base_width}"
+                f"{self.base_height} x {self.base_width}; choose a smaller height or width"
             )
         return super().grid(frames, height, width)
 
