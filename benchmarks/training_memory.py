@@ -7,8 +7,8 @@ The step has a video of the model's default size, batch 1, all text tokens, and 
 attention weights. It runs on tensors with shapes but no content, in some minutes on any machine; writes
 benchmarks/results/training_memory.json for CogVideoX-2B and training_memory-MODEL.json for others, or `--out`.
 
-`bf16`: everything is bfloat16, even the statistics of norms. `autocast`: as in refilm's training, with the base's matrices in bfloat16 or
-8 bits, trained weights in float32, and norms computed in float32, as autocast does on a GPU.
+`bf16`: everything is bfloat16, even the statistics of norms. `autocast`: as in refilm's training, with the base's
+matrices in bfloat16 or 8 bits, trained weights in float32, and norms computed in float32, as autocast does on a GPU.
 
 `kept` is what the forward keeps for the backward: every storage that is alive between them, except weights and inputs.
 `peak` is the maximum during forward and backward, except gradients of the trained weights. `saved` is the part of
