@@ -46,6 +46,14 @@ def tiny_base_15(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def tiny_wan(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A complete tiny Wan with random weights, saved by diffusers, with the image encoder of `tiny_base`."""
+    from .wan_folder import make_wan_base
+
+    return make_wan_base(tmp_path_factory.mktemp("base") / "tiny-wan", tiny_base)
+
+
+@pytest.fixture(scope="session")
 def fox(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An image of a critter that no training clip shows."""
     import numpy as np

@@ -1,11 +1,13 @@
 """A tiny Wan pipeline with random weights, as diffusers makes and saves it: every part, and no sense."""
 
+import shutil
 from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKLWan, UniPCMultistepScheduler, WanPipeline, WanTransformer3DModel
 from transformers import UMT5Config, UMT5EncoderModel
 
+from refilm.checkpoints import Defaults
 from refilm.pocket.contrastive import EncodersSettings, train_tokenizer
 
 from .model.tiny import wild
@@ -31,3 +33,13 @@ def make_wan(folder: Path) -> WanPipeline:
         transformer=wild(transformer),
         scheduler=scheduler,
     )
+
+
+def make_wan_base(folder: Path, images_from: Path) -> Path:
+    """Write a complete base model: the pipeline, defaults of small videos, and the image encoder of another base."""
+    make_wan(folder.with_name("tokenizer")).save_pretrained(folder)
+    for part in ("image_encoder", "image_processor"):
+        shutil.copytree(images_from / part, folder / part)
+    defaults = Defaults(fps=16.0, frames=17, height=32, width=32, steps=4, guidance=3.0, sampler="unipc")
+    (folder / "refilm.json").write_text(defaults.model_dump_json(exclude_none=True))
+    return folder

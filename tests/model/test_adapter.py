@@ -96,7 +96,7 @@ def test_wrong_and_second_adapters_are_refused():
     bare = model(*given[:3])
     with pytest.raises(ValueError, match="2 layers, 96 channels does not fit a transformer with 2 layers, 64 channels"):
         adapter(ROTARY).attach(model)
-    with pytest.raises(UserError, match="an adapter for wan does not fit a transformer of cogvideox"):
+    with pytest.raises(UserError, match="of the family wan does not fit a transformer of the family cogvideox"):
         Adapter(replace(first.size, family="wan")).attach(model)
     assert torch.equal(model(*given[:3]), bare)
     with pytest.raises(ValueError, match="no adapter is attached"):

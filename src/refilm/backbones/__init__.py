@@ -2,7 +2,15 @@
 
 from refilm.backbones.family import Family, NativeFile, NativeFormat, Source
 from refilm.backbones.sizes import BackboneSize
-from refilm.backbones.table import families, family, family_in, family_of, native_format, native_formats
+from refilm.backbones.table import (
+    families,
+    family,
+    family_in,
+    family_name,
+    family_of,
+    native_format,
+    native_formats,
+)
 
 __all__ = [
     "BackboneSize",
@@ -13,6 +21,7 @@ __all__ = [
     "families",
     "family",
     "family_in",
+    "family_name",
     "family_of",
     "native_format",
     "native_formats",

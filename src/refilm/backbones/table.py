@@ -27,6 +27,11 @@ def family(name: str) -> Family:
     return cast(Family, import_module(f"refilm.backbones.{name}.family"))
 
 
+def family_name(name: str) -> str:
+    """A family as users know it; that of an unknown family, such as one of a newer refilm, as it is given."""
+    return family(name).NAME if name in NAMES else name
+
+
 def families() -> tuple[Family, ...]:
     """All families."""
     return tuple(map(family, NAMES))

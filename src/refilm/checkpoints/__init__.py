@@ -6,6 +6,7 @@ from refilm.checkpoints.adapters import (
     adapter_folder,
     load_adapter,
     read_card,
+    require_family,
     save_adapter,
 )
 from refilm.checkpoints.attaching import attach_adapter
@@ -48,6 +49,7 @@ __all__ = [
     "open_source",
     "push",
     "read_card",
+    "require_family",
     "save_adapter",
     "save_transformer",
     "whole_base",

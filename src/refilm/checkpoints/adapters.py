@@ -14,17 +14,17 @@ from pydantic import ConfigDict, JsonValue, PositiveInt
 from torch import Tensor
 
 from refilm.arguments import checked
-from refilm.backbones import native_format
+from refilm.backbones import family_name, native_format
 from refilm.checkpoints.foreign import refuse_foreign
 from refilm.checkpoints.lora import LoraSettings, TunedAdapter
 from refilm.checkpoints.model_card import model_card
 from refilm.checkpoints.sources import ADAPTER, POCKET
 from refilm.errors import UserError
 from refilm.files import atomic_folder, write_text
-from refilm.geometry import AdapterSize
+from refilm.geometry import AdapterSize, Geometry
 from refilm.hub import fetched, is_hub_id
 from refilm.media.preprocessing import BASE_PREPROCESSING, Fit, HiddenState, ImagePreprocessing
-from refilm.model import Adapter
+from refilm.model import Adapter, Backbone
 from refilm.settings import Settings
 from refilm.weights.configs import read_object, validated
 from refilm.weights.pickles import SUFFIXES
@@ -160,6 +160,29 @@ def load_adapter(
             adapter = TunedAdapter(card.size, card.lora, weights=weights, name=lora.name)
     fill(adapter, files, {name: (Piece(name),) for name in adapter.state_dict()}, dtype=dtype)
     return adapter
+
+
+def require_family(folder: Path | str, base: Backbone | Geometry, *, name: str | None = None) -> None:
+    """Check that an adapter is for the family of a base model, which the weights need not be loaded for.
+
+    Args:
+        folder: its folder, its Hub id, or `pocket`.
+        base: the transformer, or its size.
+        name: name of the base model in errors.
+
+    Raises:
+        UserError: it is for another family; names both.
+    """
+    card = read_card(folder)
+    if card.size.family != base.family:
+        raise UserError(
+            f"{folder}: an adapter for {_of_family(card.size.family, card.base_name)} does not fit "
+            f"{_of_family(base.family, name)}; use the base model it was trained on"
+        )
+
+
+def _of_family(family: str, base: str | None) -> str:
+    return family_name(family) if base is None else f"{family_name(family)} (base model {base})"
 
 
 def _named(name: str | None, fingerprint: str | None) -> str:

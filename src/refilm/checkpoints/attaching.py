@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from refilm.arguments import checked
-from refilm.checkpoints.adapters import adapter_folder, load_adapter, read_card
+from refilm.checkpoints.adapters import adapter_folder, load_adapter, read_card, require_family
 from refilm.checkpoints.bases import Base
 from refilm.checkpoints.sources import SAT_PREPROCESSING
 from refilm.model import Adapter
@@ -24,11 +24,13 @@ def attach_adapter(
         The adapter, or None.
 
     Raises:
-        UserError: the adapter is missing, damaged, or was trained on another base model; names the file.
+        UserError: the adapter is missing, damaged, or was trained on another base model; names the file and both
+            models.
     """
     source = base.adapter if adapter == "default" else adapter
     if source is not None:
         folder = adapter_folder(source)
+        require_family(folder, base.size, name=base.name)
         loaded = load_adapter(folder, dtype=base.dtype, base_fingerprint=base.fingerprint(), base_name=base.name)
         preprocessing = read_card(folder).preprocessing
     elif adapter == "default" and (own := base.source.adapter(base.dtype)) is not None:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from refilm.arguments import checked
 from refilm.backbones import Family, families, family_in, family_of, native_format
-from refilm.checkpoints.adapters import load_adapter
+from refilm.checkpoints.adapters import load_adapter, require_family
 from refilm.checkpoints.bases import choose_device, choose_dtype
 from refilm.checkpoints.sources import located
 from refilm.errors import UserError
@@ -147,5 +147,6 @@ def _beside(path: Path) -> Family:
 def _adapter(
     folder: str | Path, transformer: Backbone, dtype: torch.dtype | None, device: torch.device | str
 ) -> Adapter:
+    require_family(folder, transformer)
     dtype = dtype or transformer.dtype
     return load_adapter(folder, dtype=dtype, base_fingerprint=fingerprint(transformer)).to(device)

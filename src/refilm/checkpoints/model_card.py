@@ -4,6 +4,8 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from refilm.backbones import family_name
+
 _PAGE = """---
 library_name: refilm
 tags: [text-to-video, image-adapter, {family}]
@@ -16,7 +18,7 @@ It works only with the base model it was trained on.
 
 | | |
 | --- | --- |
-| model family | {family} |
+| model family | {family_name} |
 | base model fingerprint | {base} |
 | image encoder | {encoder} |
 | image preprocessing | {fit} |
@@ -51,6 +53,7 @@ def model_card(card: Mapping[str, Any]) -> str:
         parameters=size["layers"] * layer + width * (size["reference_dim"] + 1),
         dtype=card["dtype"],
         source=_of(facts, "base", "source") or "BASE",
+        family_name=family_name(size["family"]),
         training="\n\n".join(_training(facts)) or "No training facts are recorded.",
         **{name: size[name] for name in ("family", "layers", "heads", "head_dim", "reference_dim")},
     )

@@ -84,7 +84,10 @@ class Adapter(nn.Module):
         """
         blocks = transformer.trunk.blocks
         if self.size.family != transformer.family:
-            raise UserError(f"an adapter for {self.size.family} does not fit a transformer of {transformer.family}")
+            raise UserError(
+                f"an adapter of the family {self.size.family} does not fit a transformer of the family "
+                f"{transformer.family}"
+            )
         wanted, given = (transformer.size.layers, transformer.size.width), (self.size.layers, self.size.width)
         if wanted != given:
             raise UserError(

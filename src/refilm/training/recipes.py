@@ -19,6 +19,7 @@ from refilm.checkpoints import (
     image_encoder_of,
     load_base,
     load_encoders,
+    open_source,
     save_adapter,
     save_transformer,
     whole_base,
@@ -202,9 +203,13 @@ class AdapterRecipe(Settings):
 
     def notes(self) -> tuple[str, ...]:
         """Restrictions on the use of the trained adapter."""
-        if not self.query_norm:
+        native = open_source(self.base, weights=False).family.native
+        if native is None or not self.query_norm:
             return ()
-        return ("query_norm = true: this adapter cannot be converted to SAT; set query_norm = false if you need that",)
+        return (
+            f"query_norm = true: this adapter cannot be converted to {native.NAME}; set query_norm = false if you "
+            "need that",
+        )
 
     @property
     def preprocessing(self) -> ImagePreprocessing:

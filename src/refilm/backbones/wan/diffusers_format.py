@@ -158,6 +158,7 @@ def size_of(path: Path) -> WanSize:
     """
     config = read_object(path)
     _refuse_others(config, path)
+    _refuse_two_transformers(path.parent.parent / "model_index.json")
     patch = config.get("patch_size", [1, 2, 2])
     sizes = {field: config.get(key) for key, field in _SIZES.items() if key in config} | {"patch": patch[1]}
     names = {field: key for key, field in _SIZES.items()} | {"patch": "patch_size"}
@@ -185,6 +186,13 @@ def _refuse_others(config: dict[str, Any], path: Path) -> None:
     for key, value in _FIXED.items():
         if config.get(key, value) != value:
             raise UserError(f"{path}: {key}: must be {value!r} (received {config[key]!r:.60})")
+
+
+def _refuse_two_transformers(index: Path) -> None:
+    """Refuse Wan 2.2, whose transformers have the form of Wan 2.1's, by the index of its pipeline."""
+    second = read_object(index).get("transformer_2") if index.is_file() else None
+    if second not in (None, [None, None]):
+        raise UserError(f"{index}: transformer_2: is a Wan 2.2, which has two transformers; refilm supports Wan 2.1")
 
 
 def config_of(size: WanSize) -> dict[str, Any]:

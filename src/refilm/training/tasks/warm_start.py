@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from refilm.checkpoints import LoraSettings, load_adapter, open_source, read_card
+from refilm.checkpoints import LoraSettings, load_adapter, open_source, read_card, require_family
 from refilm.errors import UserError
 from refilm.geometry import AdapterSize, Geometry
 from refilm.media.preprocessing import ImagePreprocessing
@@ -45,6 +45,7 @@ def require_adapter(
     Raises:
         UserError: there is none, or it differs; the message names the first setting that differs.
     """
+    require_family(folder, size)
     card = read_card(folder)
     fitting = AdapterSize.of(size, reference_dim=card.size.reference_dim, query_norm=query_norm)
     found = {"train.lora": _plain(card.lora)} | _tokens(card.preprocessing)
