@@ -13,11 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from refilm.backbones.cogvideox.autoencoder import load_autoencoder
 from refilm.backbones.cogvideox.sat import save_sat
 from refilm.backbones.cogvideox.sat_autoencoder import load_sat_autoencoder
-from refilm.backbones.cogvideox.schedules import load_schedule
-from refilm.backbones.cogvideox.text import load_text_encoder
 from refilm.checkpoints import (
     describe,
     load_adapter,
@@ -41,8 +38,7 @@ SECONDS, BYTES = 60, 1 << 30
 
 
 def words(base):
-    encoder = load_text_encoder(base / "text_encoder", base / "tokenizer", length=24, **PLACES)
-    encoder(["a critter bounces"])
+    DiffusersSource(base).text(24, torch.float32, torch.device("cpu"))(["a critter bounces"])
 
 
 def images(base):
@@ -51,8 +47,9 @@ def images(base):
 
 
 def videos(base):
-    DiffusersSource(base).compression()
-    load_autoencoder(base / "vae")
+    source = DiffusersSource(base)
+    source.compression()
+    source.autoencoder(torch.float32, torch.device("cpu"), decode_frames=None)
 
 
 def denoiser(base):
@@ -61,19 +58,22 @@ def denoiser(base):
     load_denoiser(base, adapter=None)(*tokens, torch.zeros(1, size.text_length, size.text_dim))
 
 
-READERS = {
+FAMILY_READERS = {
     "transformer/config.json": denoiser,
     "vae/config.json": videos,
     "text_encoder/config.json": words,
     "tokenizer/tokenizer_config.json": words,
+    "scheduler/scheduler_config.json": lambda base: DiffusersSource(base).schedule(),
+}
+READERS = FAMILY_READERS | {
     "tokenizer/special_tokens_map.json": words,
     "tokenizer/added_tokens.json": words,
     "image_encoder/config.json": images,
     "image_processor/preprocessor_config.json": images,
-    "scheduler/scheduler_config.json": lambda base: load_schedule(base / "scheduler"),
     "refilm.json": load_defaults,
     "adapter/adapter.json": lambda base: load_adapter(base / "adapter"),
 }
+FILES = [*(("pocket", name) for name in READERS), *(("wan", name) for name in FAMILY_READERS)]
 MADE = {  # by older libraries, and not in the pocket model
     "tokenizer/special_tokens_map.json": {"eos_token": {"content": "</s>", "lstrip": False}, "unk_token": "<unk>"},
     "tokenizer/added_tokens.json": {"<extra_id_0>": 60},
@@ -84,16 +84,14 @@ ADDED = ("auto_map", "attn_implementation", "_attn_implementation", "quantizatio
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory):
-    """The pocket model, to be damaged one file at a time."""
-    folder = shutil.copytree(POCKET, tmp_path_factory.mktemp("mutated") / "base")
+def bases(tmp_path_factory, tiny_wan):
+    """The pocket model and a tiny Wan, to be damaged one file at a time."""
+    folder = tmp_path_factory.mktemp("mutated")
+    shutil.copytree(POCKET, folder / "pocket")
+    shutil.copytree(tiny_wan, folder / "wan")
     for name, content in MADE.items():
-        (folder / name).write_text(json.dumps(content))
+        (folder / "pocket" / name).write_text(json.dumps(content))
     return folder
-
-
-def content_of(name):
-    return MADE.get(name) or json.loads((POCKET / name).read_text())
 
 
 def places_in(content, path=()):
@@ -105,15 +103,13 @@ def places_in(content, path=()):
                 yield from places_in(value, (*path, key))
 
 
-def mutations(name):
-    content = content_of(name)
+def mutations(content):
     places = [*places_in(content), *((key,) for key in ADDED if key not in content)]
     return [(place, index) for place in places for index in range(len(VALUES))]
 
 
-def mutated(name, place, value):
-    content = copy.deepcopy(content_of(name))
-    inner = content
+def mutated(content, place, value):
+    inner = content = copy.deepcopy(content)
     for key in place[:-1]:
         inner = inner[key]
     if value is not ...:
@@ -147,36 +143,39 @@ def spoil(base, name, place, index):
     path = base / name
     before = path.read_bytes()
     try:
-        path.write_text(json.dumps(mutated(name, place, VALUES[index])))
+        path.write_text(json.dumps(mutated(json.loads(before), place, VALUES[index])))
         holds(lambda: READERS[name](base))
         holds(lambda: describe(base), str(base))
     finally:
         path.write_bytes(before)
 
 
-@pytest.mark.parametrize("name", READERS)
+@pytest.mark.parametrize(("kind", "name"), FILES)
 @settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_a_config(base, name, data):
-    place, index = data.draw(st.sampled_from(mutations(name)))
+def test_a_config(bases, kind, name, data):
+    base = bases / kind
+    place, index = data.draw(st.sampled_from(mutations(json.loads((base / name).read_text()))))
     spoil(base, name, place, index)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", READERS)
-def test_a_config_in_every_way(base, name):
-    for place, index in mutations(name):
+@pytest.mark.parametrize(("kind", "name"), FILES)
+def test_a_config_in_every_way(bases, kind, name):
+    base = bases / kind
+    for place, index in mutations(json.loads((base / name).read_text())):
         try:
             spoil(base, name, place, index)
         except BaseException as error:
             raise AssertionError(f"{name}: {place} = {VALUES[index]!r}") from error
 
 
-@pytest.mark.parametrize("name", READERS)
+@pytest.mark.parametrize(("kind", "name"), FILES)
 @pytest.mark.parametrize(
     "text", ["", "[" * 100_000, '{"a": ' * 100_000, "1" * 10_000, '"', "[]", "null", "\udcff", "{}"]
 )
-def test_a_config_that_is_none(base, name, text):
+def test_a_config_that_is_none(bases, kind, name, text):
+    base = bases / kind
     path = base / name
     before = path.read_bytes()
     try:
@@ -279,20 +278,24 @@ def test_a_table_larger_than_its_file(weights, tmp_path):
 
 
 LAYERS = {
-    "transformer/config.json": "num_layers",
-    "vae/config.json": "layers_per_block",
-    "text_encoder/config.json": "num_layers",
-    "image_encoder/config.json": "num_hidden_layers",
+    ("pocket", "transformer/config.json"): "num_layers",
+    ("pocket", "vae/config.json"): "layers_per_block",
+    ("pocket", "text_encoder/config.json"): "num_layers",
+    ("pocket", "image_encoder/config.json"): "num_hidden_layers",
+    ("wan", "transformer/config.json"): "num_layers",
+    ("wan", "vae/config.json"): "num_res_blocks",
+    ("wan", "text_encoder/config.json"): "num_layers",
 }
 
 
-@pytest.mark.parametrize("name", LAYERS)
-def test_more_layers_than_tensors(base, name):
+@pytest.mark.parametrize(("kind", "name"), LAYERS)
+def test_more_layers_than_tensors(bases, kind, name):
     """Values within the bounds, rejected before a model is created."""
+    base = bases / kind
     path = base / name
     before = path.read_bytes()
     try:
-        path.write_text(json.dumps(content_of(name) | {LAYERS[name]: 990}))
+        path.write_text(json.dumps(json.loads(before) | {LAYERS[kind, name]: 990}))
         with pytest.raises(ValueError, match=r"tensors are too few for the 990 layers in its config"):
             READERS[name](base)
     finally:
