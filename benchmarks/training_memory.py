@@ -36,6 +36,7 @@ from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 from refilm.backbones import family_of
 from refilm.backbones.cogvideox import sizes
+from refilm.backbones.wan.sizes import wan_1_3b, wan_14b
 from refilm.geometry import AdapterSize, Compression, Geometry
 from refilm.model import Adapter, Attention, Backbone, RunBlock, freeze_all_but
 from refilm.training.engine.quantized import parts_of, quantize_base
@@ -80,6 +81,8 @@ DEFAULT = "cogvideox-2b"
 MODELS = {
     DEFAULT: Model("CogVideoX-2B", sizes.cogvideox_2b(), 49, 480, 720),
     "cogvideox-1.5-5b": Model("CogVideoX1.5-5B", sizes.cogvideox_15_5b(), 81, 768, 1360),
+    "wan-2.1-1.3b": Model("Wan2.1-T2V-1.3B", wan_1_3b(), 81, 480, 832),
+    "wan-2.1-14b": Model("Wan2.1-T2V-14B", wan_14b(), 81, 480, 832),
 }
 
 
