@@ -80,6 +80,7 @@ class Model:
 DEFAULT = "cogvideox-2b"
 MODELS = {
     DEFAULT: Model("CogVideoX-2B", sizes.cogvideox_2b(), 49, 480, 720),
+    "cogvideox-5b": Model("CogVideoX-5B", sizes.cogvideox_5b(), 49, 480, 720),
     "cogvideox-1.5-5b": Model("CogVideoX1.5-5B", sizes.cogvideox_15_5b(), 81, 768, 1360),
     "wan-2.1-1.3b": Model("Wan2.1-T2V-1.3B", wan_1_3b(), 81, 480, 832),
     "wan-2.1-14b": Model("Wan2.1-T2V-14B", wan_14b(), 81, 480, 832),
