@@ -10,6 +10,7 @@ import re
 import pytest
 
 from .figures_cogvideox import cogvideox
+from .figures_models import base_models
 from .figures_pages import benchmarks_page, extending, training
 from .figures_pocket import card, readme
 from .figures_study import study
@@ -50,6 +51,7 @@ NOT_MEASURED = {
 
 
 SENTENCES = {
+    "docs/base-models.md": base_models,
     "README.md": readme,
     CARD: card,
     "benchmarks/README.md": benchmarks_page,
