@@ -23,7 +23,7 @@ OTHERWISE = {
     "checkpoints": {
         *("base_weights", "fingerprint"),  # take a module
         *("adapter_files", "adapter_folder", "copy_base", "image_encoder_of", "load_encoders", "whole_base"),  # paths
-        *("create_base", "open_source", "push"),  # for recipes and commands
+        *("create_base", "open_source", "push", "require_family"),  # for recipes and commands
     },
     "data": {"write_manifest"},  # compares what it writes with what is read back
     "evaluation": {"accuracy", "as_json", "machine", "markdown", "psnr"},  # anything that counts or compares
