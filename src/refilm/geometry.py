@@ -90,7 +90,7 @@ class AdapterSize:
     """Channels per reference token of the image encoder."""
     query_norm: Flag = False
     """Normalize video tokens before the query projection; the published form does not."""
-    family: str = "cogvideox"
+    family: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")] = "cogvideox"
     """Model family of the transformer, see `refilm.backbones.table`."""
 
     @property

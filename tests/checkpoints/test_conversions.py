@@ -1,5 +1,6 @@
 """Conversions copy every tensor bit-exactly and report ignored keys."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -152,6 +153,17 @@ def test_an_adapter_is_converted_to_the_format_of_its_family(tmp_path):
     assert load_adapter(tmp_path / "a").size.family == "newer"
     with pytest.raises(UserError, match=r"unknown model family 'newer': this refilm has cogvideox.*; update refilm"):
         convert(tmp_path / "a", tmp_path / "alone.pt")
+
+
+@pytest.mark.parametrize("family", ["../../x", "", "wan\n", "W" * 100_000, 7])
+def test_an_adapter_with_a_family_that_is_no_name_is_refused(tmp_path, family):
+    save_adapter(Adapter(AdapterSize(1, 2)), tmp_path / "a", base_fingerprint=None, facts={})
+    path = tmp_path / "a" / "adapter.json"
+    card = json.loads(path.read_text())
+    card["size"]["family"] = family
+    path.write_text(json.dumps(card))
+    with pytest.raises(UserError, match=r"adapter\.json: size\.family"):
+        read_card(tmp_path / "a")
 
 
 def test_back_to_the_research_code_it_is_told_what_that_does_otherwise(tmp_path):

@@ -113,8 +113,8 @@ def test_no_items_no_workers_no_time():
     assert outcomes([]) == []
     with pytest.raises(UserError, match="workers must be 1 or more, received 0"):
         Workers(0, seconds=1)
-    for seconds in (0, float("nan"), float("inf")):
-        with pytest.raises(UserError, match="seconds must be more than 0, received"):
+    for seconds in (0, float("nan"), float("inf"), 1e9):
+        with pytest.raises(UserError, match="seconds must be more than 0 and at most 1,000,000, received"):
             Workers(1, seconds=seconds)
 
 
@@ -149,3 +149,20 @@ def test_in_order_few_run_ahead_of_a_slow_one(tmp_path):
     assert begun == 7
     assert [index for index, _ in found] == list(range(40))
     assert [outcome for _, outcome in found[1:]] == list(range(1, 40))
+
+
+def test_a_second_run_waits_for_the_end_of_the_first():
+    with Workers(2, seconds=30) as processes:
+        first = processes.run(eval, ["1", "2", "3"])
+        next(first)
+        with pytest.raises(RuntimeError, match="still work for an earlier call of run"):
+            next(processes.run(eval, ["4"]))
+        first.close()
+        assert dict(processes.run(eval, ["4"])) == {0: 4}
+
+
+def test_a_result_that_cannot_be_read_is_its_item_s_failure():
+    class_ = "type('Bad', (), {'__reduce__': lambda self: (int, ('x',))})()"
+    bad, good = outcomes([class_, "2"], seconds=30)
+    assert (bad.kind, good) == ("error", 2)
+    assert "invalid literal" in bad.message

@@ -1,5 +1,7 @@
 """Flow matching and v-prediction in the same samplers, loss and guidance; levels and steps are those of diffusers."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 from diffusers import DPMSolverMultistepScheduler, FlowMatchEulerDiscreteScheduler, UniPCMultistepScheduler
@@ -64,6 +66,18 @@ def compare(sampler, theirs, process, steps, draws=(), *, atol=2e-5) -> None:
         torch.testing.assert_close(step.latents, x, rtol=1e-5, atol=atol)
 
 
+@pytest.mark.parametrize("spacing", ["unipc", "dpmpp", "euler"])
+@pytest.mark.parametrize("shift", [0.1, 0.2, 0.45, 1.0, 7.3, 100.0])
+def test_levels_fall_at_any_shift(spacing, shift):
+    """Rounding makes no level noisier than noise, and no two levels equal."""
+    process = FlowMatching(shift=shift, spacing=spacing)
+    for steps in (1, 3, 50, 1000):
+        sigmas = [level.sigma for level in process.spaced(steps)]
+        assert sigmas[0] <= 1
+        assert all(one > other > 0 for one, other in pairwise(sigmas))
+    assert process.alpha_sigma(torch.tensor([999]), dtype=torch.float64)[0].item() >= 0
+
+
 def test_what_the_model_receives_is_the_level_of_noise():
     process, timesteps = FlowMatching(shift=3.0), torch.tensor([0, 499, 999])
     sigma = process.alpha_sigma(timesteps)[1].flatten()
@@ -71,7 +85,9 @@ def test_what_the_model_receives_is_the_level_of_noise():
     torch.testing.assert_close(process.received(timesteps), 1000 * sigma)
 
 
-@pytest.mark.parametrize("given", [{"shift": 0.0}, {"steps": 0}, {"spacing": "even"}])
+@pytest.mark.parametrize(
+    "given", [{"shift": 0.0}, {"shift": float("inf")}, {"shift": 101.0}, {"steps": 0}, {"spacing": "even"}]
+)
 def test_values_out_of_range_are_refused(given):
     with pytest.raises(UserError, match=next(iter(given))):
         FlowMatching(**given)

@@ -1,11 +1,14 @@
 """A Wan pipeline saved by diffusers generates the same videos in refilm as in diffusers."""
 
+import json
+
 import pytest
 import torch
 from diffusers import DPMSolverMultistepScheduler, FlowMatchEulerDiscreteScheduler, UniPCMultistepScheduler
 
 import refilm
 from refilm.diffusion import gaussian
+from refilm.errors import UserError
 
 from ..wan_folder import make_wan
 
@@ -59,6 +62,28 @@ def test_defaults_are_those_of_the_published_model(theirs, tmp_path):
     request = refilm.load(tmp_path).request()
     assert (request.frames, request.height, request.width, request.guidance) == (81, 480, 832, 5.0)
     assert (request.steps, request.sampler) == (50, "unipc")
+
+
+@pytest.mark.parametrize(
+    ("part", "changes", "message"),
+    [
+        (
+            "vae",
+            {"z_dim": 8, "latents_mean": [0.0] * 8, "latents_std": [1.0] * 8},
+            "z_dim: 8 latent channels, but .* 4",
+        ),
+        ("scheduler", {"use_karras_sigmas": True}, "use_karras_sigmas"),
+        ("scheduler", {"shift_terminal": 0.1}, "shift_terminal"),
+        ("scheduler", {"flow_shift": 1e6}, "flow_shift"),
+    ],
+)
+def test_parts_that_do_not_fit_are_refused_before_sampling(theirs, tmp_path, part, changes, message):
+    theirs.save_pretrained(tmp_path)
+    path = tmp_path / part / ("scheduler_config.json" if part == "scheduler" else "config.json")
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    with pytest.raises(UserError, match=message) as error:
+        refilm.load(tmp_path)
+    assert str(path) in str(error.value)
 
 
 def test_the_null_prompt_is_an_empty_text(theirs, tmp_path):

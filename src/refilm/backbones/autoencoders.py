@@ -12,7 +12,9 @@ import torch
 from huggingface_hub import save_torch_state_dict
 from torch import Tensor, nn
 
+from refilm.errors import UserError
 from refilm.files import atomic_folder, write_json
+from refilm.geometry import Geometry
 from refilm.model import require_finite
 from refilm.weights.tensors import saving
 
@@ -70,4 +72,17 @@ def save_folder(model: nn.Module, config: Mapping[str, Any], folder: Path) -> No
         write_json(temporary / "config.json", config)
         save_torch_state_dict(
             model.state_dict(), temporary, filename_pattern=f"{WEIGHTS}{{suffix}}.safetensors", max_shard_size="10GB"
+        )
+
+
+def require_channels(channels: int, size: Geometry, path: Path, key: str) -> None:
+    """Check that an autoencoder makes the latents that a transformer reads.
+
+    Raises:
+        UserError: it has another number of latent channels; names its config and both numbers.
+    """
+    if channels != size.channels:
+        raise UserError(
+            f"{path}: {key}: {channels} latent channels, but the transformer reads {size.channels}; use the "
+            "autoencoder of this base model"
         )

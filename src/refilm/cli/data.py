@@ -91,7 +91,7 @@ class CheckOptions(BaseOption, ManifestOptions):
     """Width x height of training clips in pixels."""
     workers: int | None = Field(default=None, ge=1)
     """Number of worker processes. Default: one per core."""
-    patience: float = Field(default=120.0, gt=0)
+    patience: float = Field(default=120.0, gt=0, le=1_000_000)
     """Time limit for inspecting one file, in seconds."""
     keep: Annotated[Path | None, typer.Option(metavar="FILE")] = None
     """Write a manifest of only the usable clips; check it again before use."""

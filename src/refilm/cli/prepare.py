@@ -28,7 +28,7 @@ class PrepareOptions(BaseOption, ManifestOptions):
     """Omit clips without a reference from the new manifest."""
     workers: int | None = Field(default=None, ge=1)
     """Number of processes that read videos. Default: one per core."""
-    patience: float = Field(default=120.0, gt=0)
+    patience: float = Field(default=120.0, gt=0, le=1_000_000)
     """Time limit for one image, in seconds."""
 
 

@@ -75,7 +75,7 @@ class EncodeSettings(Settings):
     """Maximum number of encodings in a cache shard; shards of large encodings contain fewer."""
     workers: int = Field(default=2, ge=1)
     """Number of processes that read videos and images."""
-    patience: float = Field(default=120.0, gt=0)
+    patience: float = Field(default=120.0, gt=0, le=1_000_000)
     """Time limit for reading one video or image, in seconds."""
 
     def batch_of(self, pixels: int) -> int:

@@ -30,6 +30,7 @@ Result = TypeVar("Result")
 CODE = "import sys; from refilm.data.workers import serve; serve(int(sys.argv[1]), float(sys.argv[2]))"
 AHEAD = 4  # items per worker that may be started beyond the oldest unfinished one
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}  # NumPy's, which otherwise starts a thread per core in every worker
+LONGEST = 1_000_000  # seconds, far below what the system's timers take
 PATIENCE = 5.0  # seconds to wait for a killed process to exit; it may be blocked by a disk that never responds
 
 
@@ -59,10 +60,11 @@ class Workers:
     def __init__(self, count: int, *, seconds: float):
         if count < 1:
             raise UserError(f"workers must be 1 or more, received {count}")
-        if not 0 < seconds < math.inf:
-            raise UserError(f"seconds must be more than 0, received {seconds}")
+        if not 0 < seconds <= LONGEST:
+            raise UserError(f"seconds must be more than 0 and at most {LONGEST:,}, received {seconds}")
         self.count, self.seconds = count, seconds
         self._pool: list[_Worker] = []
+        self._busy = False
 
     def __enter__(self) -> Self:
         return self
@@ -83,7 +85,7 @@ class Workers:
                 limits the number of results in memory.
 
         Raises:
-            RuntimeError: a process could not import the function.
+            RuntimeError: a process could not import the function, or an earlier call has not ended.
         """
         code = pickle.dumps(function)
         if in_order:
@@ -92,7 +94,9 @@ class Workers:
 
     def _run(self, code: bytes, items: Sequence[Item], ahead: int) -> Generator[tuple[int, Any], None, None]:
         """Outcomes as the items finish; an item starts only when the item `ahead` places before it is finished."""
-        todo = deque(range(len(items)))
+        if self._busy:
+            raise RuntimeError("these processes still work for an earlier call of run; close it, or use it up")
+        self._busy, todo = True, deque(range(len(items)))
         for worker in self._pool if items else ():
             worker.load(code)
         try:
@@ -106,6 +110,7 @@ class Workers:
                         worker.send_item(index, items[index])
                 yield from finished
         finally:
+            self._busy = False
             self._remove([worker for worker in self._pool if not worker.idle])
 
     def _start(self, code: bytes, todo: int) -> None:
@@ -221,7 +226,7 @@ class _Worker:
     def outcome(self) -> Any:
         """The result, or the reason why the process died."""
         try:
-            return pickle.loads(self.connection.recv_bytes())
+            return _unpickled(self.connection.recv_bytes())
         except (EOFError, ConnectionResetError):
             with suppress(subprocess.TimeoutExpired):
                 self.process.wait(PATIENCE)
@@ -239,6 +244,13 @@ class _Worker:
     def _send(self, *items: object) -> None:
         with suppress(BrokenPipeError):  # it died after its last response; `outcome` reports that
             self.connection.send((self.code, items))
+
+
+def _unpickled(answer: bytes) -> Any:
+    try:
+        return pickle.loads(answer)
+    except Exception as error:  # the classes of results can raise any exception
+        return Failure("error", f"{type(error).__name__}: {error}")
 
 
 def _cause(code: int | None) -> str:

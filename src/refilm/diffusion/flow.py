@@ -18,6 +18,7 @@ from refilm.errors import UserError
 
 Spacing = Literal["unipc", "dpmpp", "euler"]
 Number = TypeVar("Number", float, np.ndarray, Tensor)
+LARGEST_SHIFT = 100  # beyond it, levels near noise become equal
 ALMOST_NOISE = 1 - 1e-6  # the first level of UniPC in diffusers
 
 
@@ -36,8 +37,8 @@ class FlowMatching:
     def __post_init__(self) -> None:
         if self.steps < 1:
             raise UserError(f"steps: must be at least 1 (received {self.steps})")
-        if not self.shift > 0:
-            raise UserError(f"shift: must be above 0 (received {self.shift})")
+        if not 0 < self.shift <= LARGEST_SHIFT:
+            raise UserError(f"shift: must be above 0 and at most {LARGEST_SHIFT} (received {self.shift})")
         if self.spacing not in get_args(Spacing):
             raise UserError(f"spacing: must be {', '.join(get_args(Spacing))} (received {self.spacing!r})")
 
@@ -54,7 +55,8 @@ class FlowMatching:
         """
         if isinstance(timesteps, Level):
             return timesteps.factors(dtype)
-        sigma = self._shifted((torch.as_tensor(timesteps).view(-1, 1, 1, 1, 1).double() + 1) / self.steps)
+        fraction = (torch.as_tensor(timesteps).view(-1, 1, 1, 1, 1).double() + 1) / self.steps
+        sigma = self._shifted(fraction).clamp(max=1)  # rounding
         return (1 - sigma).to(dtype), sigma.to(dtype)
 
     def add_noise(self, clean: Tensor, noise: Tensor, timesteps: Timesteps) -> Tensor:
@@ -87,7 +89,7 @@ class FlowMatching:
             raise UserError(f"steps: must be from 1 to {self.steps} (received {steps})")
         least = 1 / self.steps
         if self.spacing == "euler":
-            sigmas = self._shifted(np.linspace(1, self._shifted(least), steps))
+            sigmas = self._shifted(np.linspace(1, self._shifted(least), steps)).clip(max=1)
             return tuple(map(Level, (sigmas * self.steps).tolist(), (1 - sigmas).tolist(), sigmas.tolist()))
         even = np.linspace(1, least, steps + 1)
         sigmas = self._shifted(even[:-1] if self.spacing == "unipc" else 1 - even[:0:-1]).clip(max=ALMOST_NOISE)

@@ -185,7 +185,7 @@ def defaults_of(path: Path) -> dict[str, Any]:
 
 
 def _refuse_others(config: dict[str, Any], path: Path) -> None:
-    kind = config.get("_class_name", TRANSFORMER)
+    kind = config.get("_class_name") or TRANSFORMER
     if kind != TRANSFORMER:
         raise UserError(f"{path}: is the config of a {kind!r:.60}; refilm supports {TRANSFORMER}")
     channels, offset = (config.get("in_channels"), config.get("out_channels")), config.get("ofs_embed_dim")

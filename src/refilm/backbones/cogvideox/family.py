@@ -4,6 +4,7 @@ from pathlib import Path
 
 import torch
 
+from refilm.backbones.autoencoders import require_channels
 from refilm.backbones.cogvideox import native
 from refilm.backbones.cogvideox.autoencoder import (
     AutoencoderFields,
@@ -63,7 +64,10 @@ def create(size: TransformerSize) -> Transformer:
 
 def compression_of(folder: Path, size: Geometry) -> Compression:
     """Compression factors of an autoencoder's folder, with the patch of a transformer of that size."""
-    return read_config(folder / "config.json", AutoencoderFields).size.compression.read_by(size)
+    path = folder / "config.json"
+    fields = read_config(path, AutoencoderFields)
+    require_channels(fields.latent_channels, size, path, "latent_channels")
+    return fields.size.compression.read_by(size)
 
 
 def load_codec(

@@ -171,7 +171,7 @@ def defaults_of(path: Path) -> dict[str, Any]:
 
 
 def _refuse_others(config: dict[str, Any], path: Path) -> None:
-    kind = config.get("_class_name", TRANSFORMER)
+    kind = config.get("_class_name") or TRANSFORMER
     if kind != TRANSFORMER:
         raise UserError(f"{path}: is the config of a {kind!r:.60}; refilm supports {TRANSFORMER}")
     channels = config.get("in_channels", 16), config.get("out_channels") or config.get("in_channels", 16)

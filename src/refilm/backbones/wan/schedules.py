@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from refilm.diffusion import FlowMatching
-from refilm.diffusion.flow import Spacing
+from refilm.diffusion.flow import LARGEST_SHIFT, Spacing
 from refilm.files import atomic_folder, write_json
 from refilm.weights.configs import Config, read_config
 
@@ -20,13 +20,19 @@ _SPACINGS: dict[str, Spacing] = {
 }
 
 Steps = Annotated[int, Field(ge=2, le=100_000)]
-Shift = Annotated[float, Field(gt=0, le=1e6)]
+Shift = Annotated[float, Field(gt=0, le=LARGEST_SHIFT)]
+No = Literal[False] | None
 
 
 class _Kind(Config):
     class_name: Literal["UniPCMultistepScheduler", "DPMSolverMultistepScheduler", "FlowMatchEulerDiscreteScheduler"] = (
         Field(alias="_class_name")
     )
+    use_dynamic_shifting: No = False
+    use_karras_sigmas: No = False
+    use_exponential_sigmas: No = False
+    use_beta_sigmas: No = False
+    shift_terminal: None = None
 
 
 class MultistepFields(_Kind):
@@ -34,7 +40,6 @@ class MultistepFields(_Kind):
 
     prediction_type: Literal["flow_prediction"]
     use_flow_sigmas: Literal[True]
-    use_dynamic_shifting: Literal[False] = False
     final_sigmas_type: Literal["zero"] = "zero"
     num_train_timesteps: Steps = 1000
     shift: Shift = Field(default=1.0, alias="flow_shift")
@@ -43,12 +48,7 @@ class MultistepFields(_Kind):
 class EulerFields(_Kind):
     """The schedule of diffusers' Euler method for flow matching."""
 
-    use_dynamic_shifting: Literal[False] = False
-    shift_terminal: None = None
     invert_sigmas: Literal[False] = False
-    use_karras_sigmas: Literal[False] | None = False
-    use_exponential_sigmas: Literal[False] | None = False
-    use_beta_sigmas: Literal[False] | None = False
     num_train_timesteps: Steps = 1000
     shift: Shift = 1.0
 

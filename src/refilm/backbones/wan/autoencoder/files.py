@@ -7,7 +7,7 @@ import torch
 from pydantic import Field, model_validator
 
 from refilm.arguments import checked
-from refilm.backbones.autoencoders import WEIGHTS, save_folder
+from refilm.backbones.autoencoders import WEIGHTS, require_channels, save_folder
 from refilm.backbones.wan.autoencoder.codec import VideoAutoencoder
 from refilm.backbones.wan.autoencoder.model import Autoencoder, AutoencoderSize
 from refilm.errors import UserError
@@ -72,7 +72,9 @@ class AutoencoderFields(Config):
 
 def compression_of(folder: Path, size: Geometry) -> Compression:
     """Compression factors of an autoencoder's folder, with the patch of a transformer of that size."""
-    return _fields(folder).size.compression.read_by(size)
+    fields = _fields(folder)
+    require_channels(fields.z_dim, size, folder / "config.json", "z_dim")
+    return fields.size.compression.read_by(size)
 
 
 def load_codec(
