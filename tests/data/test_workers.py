@@ -14,6 +14,7 @@ from refilm.data.workers import Failure, Workers
 from refilm.errors import UserError
 
 HANG = "__import__('time').sleep(600)"
+PROCESS = "__import__('os').getpid()"
 SEGFAULT = "__import__('ctypes').string_at(0)"
 
 
@@ -50,19 +51,27 @@ def test_workers_are_few_light_and_used_again():
     assert not any(torch for _, torch in found)
 
 
-def test_processes_start_as_they_are_needed_and_stay_for_the_next_call(tmp_path):
-    process = "__import__('os').getpid()"
-    come = f"open({str(tmp_path)!r} + '/' + str({process}), 'w').close()"
-    alone = f"len(__import__('os').listdir({str(tmp_path)!r})) < 4"
+def all_four(processes: Workers, folder: Path) -> set[int]:
+    """The processes of a pool of four; each waits until all have come."""
+    folder.mkdir()
+    come = f"open({str(folder)!r} + '/' + str({PROCESS}), 'w').close()"
+    alone = f"len(__import__('os').listdir({str(folder)!r})) < 4"
     wait = f"[__import__('time').sleep(0.05) for _ in range(1000) if {alone}]"
+    return set(dict(processes.run(eval, [f"({come}, {wait}, {PROCESS})[2]"] * 4)).values())
+
+
+def test_processes_start_as_they_are_needed_and_stay_for_the_next_call(tmp_path):
     with Workers(4, seconds=120) as processes:
-        (first,) = dict(processes.run(eval, [process])).values()
-        many = set(dict(processes.run(eval, [f"({come}, {wait}, {process})[2]"] * 4)).values())
+        (first,) = dict(processes.run(eval, [PROCESS])).values()
+        many = all_four(processes, tmp_path / "first")
         assert first in many
         assert len(many) == 4
+        os.kill(first, signal.SIGSTOP)  # the others finish a list before it has loaded the function
         assert set(dict(processes.run(str, range(8), in_order=True)).values()) == set(map(str, range(8)))
+        os.kill(first, signal.SIGCONT)
+        assert all_four(processes, tmp_path / "second") == many
         os.kill(first, signal.SIGKILL)
-        (left,) = dict(processes.run(eval, [process])).values()
+        (left,) = dict(processes.run(eval, [PROCESS])).values()
         assert left in many - {first}
     assert not any(Path(f"/proc/{number}").exists() for number in many)
 

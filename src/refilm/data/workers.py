@@ -111,7 +111,7 @@ class Workers:
                 yield from finished
         finally:
             self._busy = False
-            self._remove([worker for worker in self._pool if not worker.idle])
+            self._remove([worker for worker in self._pool if worker.index is not None])
 
     def _start(self, code: bytes, todo: int) -> None:
         """Start the processes that the items to do need, at most twice as many as are ready."""
@@ -130,7 +130,7 @@ class Workers:
             if isinstance(outcome, Failure) and outcome.kind != "error":
                 self._remove([worker])
             else:
-                worker.mark_idle()
+                worker.mark_answered()
         return finished
 
     def _remove(self, workers: "Sequence[_Worker]") -> None:
@@ -191,11 +191,12 @@ def _outcomes(pool: "list[_Worker]", seconds: float) -> "list[tuple[_Worker, Any
 
 
 class _Worker:
-    """A process and its current item; None while the process loads a function or is idle."""
+    """A process, the item that it works on, if any, and the number of functions that it has still to load."""
 
     def __init__(self, code: bytes, seconds: float):
         self.index: int | None = None
-        self.idle = self.ready = False
+        self.loading = 0
+        self.ready = False
         self.deadline = math.inf
         self.connection, theirs = Pipe()
         with theirs:
@@ -211,17 +212,23 @@ class _Worker:
 
     def load(self, code: bytes) -> None:
         """Send the pickled function that the next items are for; the process responds when it is imported."""
-        self.code, self.idle = code, False
+        self.code, self.loading = code, self.loading + 1
         self._send()
 
     def send_item(self, index: int, item: object) -> None:
         """Send the next item and start its time limit."""
-        self.index, self.deadline, self.idle = index, time.monotonic() + self.seconds, False
+        self.index, self.deadline = index, time.monotonic() + self.seconds
         self._send(item)
 
-    def mark_idle(self) -> None:
-        """Mark the worker as idle, without a time limit, and as ready: it has started."""
-        self.index, self.deadline, self.idle, self.ready = None, math.inf, True, True
+    def mark_answered(self) -> None:
+        """The item is done, or one function is loaded. A list may end before its last process has loaded anything."""
+        self.loading -= self.index is None
+        self.index, self.deadline, self.ready = None, math.inf, True
+
+    @property
+    def idle(self) -> bool:
+        """Whether the process waits for an item."""
+        return self.index is None and not self.loading
 
     def outcome(self) -> Any:
         """The result, or the reason why the process died."""
