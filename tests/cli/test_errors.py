@@ -47,6 +47,11 @@ def unsampled(monkeypatch) -> None:
         ("--size 0x0", "--size '0x0': give width x height in pixels, for instance 720x480"),
         (f"--size {'9' * 5000}x32", "99: give width x height in pixels, for instance 720x480"),
         ("--scale 65", "--scale: Input should be less than or equal to 64 (received 65)"),
+        ("--guidance-steps 3-9", "guidance_steps: the run has 4 steps; give 1-4 or a part of it (received 3-9)"),
+        (
+            "--guidance-steps 9-3",
+            "--guidance-steps: give the first and the last step, counted from 1, for instance 1-20",
+        ),
         ("--scale 64 --size 272x32", "video.mp4: 17408 x 2048 pixels are too large for .mp4 (at most 16384 per side)"),
     ],
 )
@@ -63,8 +68,8 @@ def test_generate_refuses_a_reference_without_an_adapter(refilm, folder, tiny_ba
 @pytest.mark.parametrize(
     ("words", "what"),
     [
-        ("--explain-steps 3-9", "--explain-steps '3-9': give the first and the last of 4 steps, for instance 1-4"),
-        (f"--explain-steps 1-{'9' * 5000}", "99: give the first and the last of 4 steps, for instance 1-4"),
+        ("--explain-steps 3-9", "--explain-steps '3-9': the run has 4 steps; give 1-4 or a part of it"),
+        (f"--explain-steps 1-{'9' * 5000}", "99: give the first and the last step, counted from 1, for instance 1-20"),
         ("--reference-scale 0", "--reference-scale 0 disables the reference, so --explain has nothing to show"),
         ("--guidance 0", "--guidance 0 disables the reference"),
         ("--guidance 2 --reference-guidance 0", "--reference-guidance 0 disables the reference"),

@@ -3,8 +3,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refilm.diffusion import Condition, by_timestep, constant, guided, rising
+from refilm.diffusion import Condition, by_timestep, constant, guided, limited, rising
 from refilm.model import References
+
+from ..model.tiny import adapter, inputs, transformer
 
 LATENTS = torch.randn(2, 2, 4, 2, 2)
 
@@ -81,6 +83,101 @@ def test_conditions_may_differ_from_sample_to_sample():
     predict = guided(Toy(), Condition(text), unconditional=condition(0), guidance=constant(3.0))
     expected = LATENTS + 3 * torch.arange(2.0).view(2, 1, 1, 1, 1)
     torch.testing.assert_close(predict(LATENTS, 0, 0.0), expected, rtol=0, atol=1e-5)
+
+
+PASSES = {
+    "disabled": (1, condition(1, 10), condition(0), 1.0, None),
+    "joint": (2, condition(1, 10), condition(0), 4.0, None),
+    "scale 0": (1, condition(1, 10), condition(0), 0.0, None),
+    "three-way": (3, condition(1, 10), condition(0), 4.0, 2.0),
+    "three-way, equal scales": (2, condition(1, 10), condition(0), 4.0, 4.0),
+    "three-way, only the reference": (2, condition(1, 10), condition(0), 1.0, 4.0),
+    "three-way, only the text": (2, condition(1, 10), condition(0), 4.0, 0.0),
+    "three-way, negative reference": (3, condition(1, 10), condition(0, 5), 4.0, 2.0),
+    "three-way, equal texts": (2, condition(1, 10), condition(1), 4.0, 2.0),
+    "three-way, equal texts, disabled": (1, condition(1, 10), condition(1), 4.0, 1.0),
+    "three-way, no reference": (2, condition(1), condition(0), 4.0, 2.0),
+    "three-way, nothing to drop": (1, condition(1), condition(1), 4.3, 2.1),
+    "joint, nothing to drop": (1, condition(1), condition(1), 4.0, None),
+}
+
+
+@pytest.mark.parametrize(("passes", "given", "null", "scale", "likeness"), PASSES.values(), ids=PASSES)
+def test_a_step_runs_as_few_branches_as_its_sum_needs(passes, given, null, scale, likeness):
+    model = Toy()
+    of_reference = None if likeness is None else constant(likeness)
+    predict = guided(model, given, unconditional=null, guidance=constant(scale), reference_guidance=of_reference)
+    found = predict(LATENTS, 500, 0.5)
+    assert sum(rows for rows, _ in model.calls) == passes * len(LATENTS)
+
+    text_only, likeness = Condition(given.text, null.references), scale if likeness is None else likeness
+    one, two, three = (Toy()(LATENTS, 500, c.text, c.references, rows=[0, 0]) for c in (null, text_only, given))
+    expected = one + scale * (two - one) + likeness * (three - two)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-4)
+    if passes == 1:
+        assert any(torch.equal(found, branch) for branch in (one, three))
+
+
+def test_branches_that_run_as_one_have_the_name_of_the_fuller_condition():
+    model = Toy()
+    scales = {"guidance": constant(4.0), "reference_guidance": constant(2.0)}
+    guided(model, condition(1), unconditional=condition(0), **scales)(LATENTS[:1], 500, 0.5)
+    guided(model, condition(1, 10), unconditional=condition(1), **scales)(LATENTS[:1], 500, 0.5)
+    assert model.rows == [(("unconditional", 0), ("conditional", 0)), (("text only", 0),), (("conditional", 0),)]
+
+
+def test_samples_with_one_and_with_several_texts_are_compared():
+    """The null prompt is one row, the prompts of a batch are several."""
+    texts = torch.stack([torch.zeros(3, 4), torch.ones(3, 4)])
+    for text, passes in ((texts, 2), (texts * 0, 1)):
+        model = Toy()
+        guided(model, Condition(text), unconditional=condition(0), guidance=constant(3.0))(LATENTS, 0, 0.0)
+        assert model.calls == [(passes * 2, False)]
+
+
+def test_guidance_only_at_some_steps_is_one_pass_at_the_others():
+    model, steps = Toy(), 7
+    scales = {
+        "guidance": limited(constant(4.0), range(2, 5), steps=steps),
+        "reference_guidance": limited(constant(2.0), range(2, 5), steps=steps),
+    }
+    predict = guided(model, condition(1, 10), unconditional=condition(0, 0), **scales)
+    for index in range(steps):
+        predict(LATENTS, 500, index / steps)
+    assert [rows // len(LATENTS) for rows, _ in model.calls] == [1, 1, 3, 3, 3, 1, 1]
+    assert [rows[0].branch for rows in model.rows][:3] == ["conditional", "conditional", "unconditional"]
+
+
+def test_a_range_of_steps_survives_the_rounding_of_fractions():
+    for steps in range(1, 1000):
+        for index in {0, steps // 3, steps // 2, 29 % steps, steps - 1}:
+            here = limited(constant(4.0), {index}, steps=steps)
+            assert [here(other / steps, 0) for other in (index - 1, index, index + 1)] == [1.0, 4.0, 1.0]
+
+
+def test_the_reference_guidance_moves_away_from_a_negative_reference():
+    """On a complete transformer: another image, with other tokens, in place of no image wherever it is dropped."""
+    made, images = adapter().requires_grad_(False), inputs(seed=3)[3]
+    model = transformer()
+    made.attach(model)
+    latents, _, text, tokens = inputs()
+    given = Condition(text, made.references(tokens))
+    scales = {"guidance": constant(4.0), "reference_guidance": constant(2.0)}
+    for negative in (made.references(images[:1]), made.references(images[:1, :4])):
+        null = Condition(torch.zeros_like(text), negative)
+        found = guided(model, given, unconditional=null, **scales)(latents, 500, 0.5)
+        alone = [
+            model(latents, torch.full((2,), 500), text, references)
+            for text, references in (
+                (null.text, negative.expand(2)),
+                (text, negative.expand(2)),
+                (text, given.references),
+            )
+        ]
+        expected = alone[0] + 4 * (alone[1] - alone[0]) + 2 * (alone[2] - alone[1])
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+        without = guided(model, given, unconditional=Condition(null.text), **scales)(latents, 500, 0.5)
+        assert (found - without).abs().max() > 0.01
 
 
 def test_rising_starts_at_none_and_never_falls():

@@ -21,7 +21,12 @@ if TYPE_CHECKING:
 
     from refilm.generation import AttentionMaps, Pipeline
 
-Sampling = given(Request, *(name for name in Request.model_fields if name not in ("height", "width")))
+RANGE = "FIRST-LAST"
+Sampling = given(
+    Request,
+    *(name for name in Request.model_fields if name not in ("height", "width")),
+    guidance_steps=typer.Option(metavar=RANGE, parser=str),
+)
 
 
 class Output(Settings):
@@ -43,7 +48,7 @@ class Output(Settings):
     """Integer factor by which the saved video is enlarged. Default: enough for 256 pixels; 1 for .png."""
     explain: bool = False
     """Also write a video and a sheet of heat maps: which parts of the reference image were used."""
-    explain_steps: Annotated[str | None, typer.Option(metavar="FIRST-LAST")] = None
+    explain_steps: Annotated[str | None, typer.Option(metavar=RANGE)] = None
     """Sampler steps that --explain averages over, for instance 5-14. Default: all."""
 
 
@@ -99,7 +104,7 @@ def generate(wanted: Output, model: Model, sampling: Settings) -> None:
 def _require_reference_attention(request: Request) -> None:
     """Refuse settings with which no step would run a reference attention for --explain to show."""
     scales = {"--reference-scale": request.reference_scale}
-    if request.guidance_schedule == "constant":  # the others start at 1, whatever the scale
+    if request.guidance_schedule == "constant" and request.guidance_steps is None:  # otherwise some steps have scale 1
         separate = request.reference_guidance
         scales |= {"--guidance": request.guidance} if separate is None else {"--reference-guidance": separate}
     for option, scale in scales.items():

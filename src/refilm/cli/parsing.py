@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from refilm.errors import UserError
+from refilm.settings import StepRange
 
 
 def size_of(text: str | None) -> tuple[int | None, int | None]:
@@ -24,19 +25,17 @@ def size_of(text: str | None) -> tuple[int | None, int | None]:
 
 
 def steps_of(text: str | None, steps: int) -> range | None:
-    """A range of sampler steps, from "FIRST-LAST", both counted from 1; None for None.
+    """The indices of sampler steps, from a `StepRange` of a run of `steps`; None for None.
 
     Raises:
         UserError: the text has another form, or the steps do not exist.
     """
     if text is None:
         return None
-    match = re.fullmatch(r"(\d{1,3})-(\d{1,3})", text.strip())
-    if match is None or not 1 <= int(match[1]) <= int(match[2]) <= steps:
-        raise UserError(
-            f"--explain-steps {text!r:.100}: give the first and the last of {steps} steps, for instance 1-{steps}"
-        )
-    return range(int(match[1]) - 1, int(match[2]))
+    try:
+        return StepRange.of(text).indices(steps)
+    except UserError as error:
+        raise UserError(f"--explain-steps {text!r:.100}: {error}") from error
 
 
 def changes_of(texts: Sequence[str]) -> dict[str, Any]:

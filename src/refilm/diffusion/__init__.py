@@ -10,8 +10,10 @@ from refilm.diffusion.guidance import (
     by_timestep,
     constant,
     guided,
+    limited,
     rising,
 )
+from refilm.diffusion.guidance_forms import GuidanceForm, plain, projected, rescaled
 from refilm.diffusion.loss import min_snr_weights, velocity_loss
 from refilm.diffusion.presets import GUIDANCE_SCHEDULES, SAMPLERS, denoise, null_condition, run
 from refilm.diffusion.process import Level, Process
@@ -26,6 +28,7 @@ __all__ = [
     "Condition",
     "Draw",
     "FlowMatching",
+    "GuidanceForm",
     "GuidanceScale",
     "Level",
     "Model",
@@ -42,8 +45,12 @@ __all__ = [
     "dpmpp_2m_sde",
     "gaussian",
     "guided",
+    "limited",
     "min_snr_weights",
     "null_condition",
+    "plain",
+    "projected",
+    "rescaled",
     "rising",
     "run",
     "sat",

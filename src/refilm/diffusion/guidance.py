@@ -6,14 +6,15 @@ over a run, given by a `GuidanceScale`. Independent of the noise schedule: veloc
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from refilm.arguments import checked
+from refilm.diffusion.guidance_forms import GuidanceForm, plain
 from refilm.model import Branch, References, Row
 
 Predict = Callable[[Tensor, float, float], Tensor]
@@ -77,6 +78,19 @@ def by_timestep(steps: int, scale: float = 6.0, *, power: float = 5.0) -> Guidan
     return lambda fraction, timestep: _cosine((steps - timestep) / steps, scale, power)
 
 
+@checked
+def limited(guidance: GuidanceScale, indices: Container[int], *, steps: int) -> GuidanceScale:
+    """Guidance at some steps only; at the others the scale is 1, the model's own prediction (Kynkäänniemi et al. 2024,
+    arXiv:2404.07724, there as an interval of noise levels).
+
+    Args:
+        guidance: the scale at those steps; it still depends on the fraction of all steps.
+        indices: their indices, counted from 0.
+        steps: number of steps of the run.
+    """
+    return lambda fraction, timestep: guidance(fraction, timestep) if round(fraction * steps) in indices else 1.0
+
+
 def _cosine(fraction: float, scale: float, power: float) -> float:
     return 1 + scale * (1 - math.cos(math.pi * fraction**power)) / 2
 
@@ -89,14 +103,19 @@ def guided(
     unconditional: Condition,
     guidance: GuidanceScale,
     reference_guidance: GuidanceScale | None = None,
+    form: GuidanceForm = plain,
 ) -> Predict:
     """Return a prediction function that is guided away from `unconditional`.
 
     Without `reference_guidance` text and image are dropped together (Ho & Salimans 2022, eq. 6):
     `v_0 + s (v_text,ref - v_0)`. With it they are dropped one at a time, as in InstructPix2Pix (Brooks et al.
-    2023, eq. 3; there the image comes first): `v_0 + s_text (v_text - v_0) + s_ref (v_text,ref - v_text)`.
-    Branches of weight 0 are skipped: at a scale of exactly 1 the model runs once. Conditions with tensors of the same
-    sizes run as one batch, unconditional first; a condition without a reference runs separately.
+    2023, eq. 3; there the image comes first): `v_0 + s_text (v_text - v_0) + s_ref (v_text,ref - v_text)`. If
+    `unconditional` has references, a negative reference, they replace the image wherever it is dropped: in `v_0` and in
+    `v_text`.
+
+    Every step runs as few branches as its sum needs: branches of weight 0 are skipped, and branches with equal
+    conditions run once. A step with one branch left is the model's own prediction, without a form. Conditions with
+    tensors of the same sizes run as one batch, unconditional first; the others run separately.
 
     Args:
         model: (latents, timesteps, text, references) -> velocity; it receives the latents in the dtype of sampling.
@@ -104,53 +123,74 @@ def guided(
         unconditional: the condition that replaces them when dropped.
         guidance: the scale of text and image together, or of the text if `reference_guidance` is given.
         reference_guidance: the scale of the image.
+        form: changes the guided prediction; it receives that of the last branch that ran as the conditional one.
     """
     text_only = Condition(conditional.text, unconditional.references)
+    branches = _shared(
+        _Branch("unconditional", unconditional), _Branch("text only", text_only), _Branch("conditional", conditional)
+    )
+    of_reference = reference_guidance or guidance  # equal scales leave out the text alone
 
     def predict(latents: Tensor, timestep: float, fraction: float) -> Tensor:
-        scale = guidance(fraction, timestep)
-        if reference_guidance is None:
-            parts = [_Part("unconditional", unconditional, 1 - scale), _Part("conditional", conditional, scale)]
-        else:
-            likeness = reference_guidance(fraction, timestep)
-            parts = [
-                _Part("unconditional", unconditional, 1 - scale),
-                _Part("text only", text_only, scale - likeness),
-                _Part("conditional", conditional, likeness),
-            ]
-        return _weighted_sum(model, latents, timestep, [part for part in parts if part.weight])
+        scale, likeness = guidance(fraction, timestep), of_reference(fraction, timestep)
+        weights: dict[_Branch, float] = defaultdict(float)
+        for branch, weight in zip(branches, (1 - scale, scale - likeness, likeness), strict=True):
+            weights[branch] += weight
+        needed = {branch: weight for branch, weight in weights.items() if weight}
+        velocities = _velocities(model, latents, timestep, list(needed))
+        if len(velocities) == 1:
+            return velocities[0]
+        total = torch.zeros_like(latents)
+        for velocity, weight in zip(velocities, needed.values(), strict=True):
+            total = total + weight * velocity
+        return form(total, velocities[-1], latents, fraction)
 
     return predict
 
 
-class _Part(NamedTuple):
-    """One branch of the weighted sum."""
+@dataclass(frozen=True, eq=False)
+class _Branch:
+    """A branch of guidance and its condition."""
 
-    branch: Branch
+    name: Branch
     condition: Condition
-    weight: float
+
+    def equals(self, other: "_Branch") -> bool:
+        """Whether the model makes the same prediction for both. Tensors of references are not compared."""
+        text, others = self.condition.text, other.condition.text
+        return (
+            self.condition.references is other.condition.references
+            and text.shape[1:] == others.shape[1:]
+            and bool((text == others).all())
+        )
 
 
-def _weighted_sum(model: Model, latents: Tensor, timestep: float, parts: Sequence[_Part]) -> Tensor:
-    batches: dict[tuple[object, ...], list[_Part]] = defaultdict(list)
-    for part in parts:
-        references = part.condition.references
-        layout = part.condition.text.shape[1:], None if references is None else references.layout
-        batches[layout].append(part)
-    total = torch.zeros_like(latents)
+def _shared(*branches: _Branch) -> list[_Branch]:
+    """For every branch the last one with an equal condition."""
+    return [next(other for other in reversed(branches) if branch.equals(other)) for branch in branches]
+
+
+def _velocities(model: Model, latents: Tensor, timestep: float, branches: Sequence[_Branch]) -> list[Tensor]:
+    """One velocity per branch, in the dtype of the latents."""
+    batches: dict[tuple[object, ...], list[_Branch]] = defaultdict(list)
+    for branch in branches:
+        references = branch.condition.references
+        layout = branch.condition.text.shape[1:], None if references is None else references.layout
+        batches[layout].append(branch)
+    velocities: dict[_Branch, Tensor] = {}
     for batch in batches.values():
-        for velocity, part in zip(_run(model, latents, timestep, batch), batch, strict=True):
-            total = total + part.weight * velocity.to(latents.dtype)
-    return total
+        for branch, velocity in zip(batch, _run(model, latents, timestep, batch), strict=True):
+            velocities[branch] = velocity.to(latents.dtype)
+    return [velocities[branch] for branch in branches]
 
 
-def _run(model: Model, latents: Tensor, timestep: float, parts: Sequence[_Part]) -> tuple[Tensor, ...]:
+def _run(model: Model, latents: Tensor, timestep: float, branches: Sequence[_Branch]) -> tuple[Tensor, ...]:
     """Run the model once on branches whose conditions have the same sizes, and return one velocity per branch."""
-    batch, conditions = len(latents), [part.condition for part in parts]
+    batch, conditions = len(latents), [branch.condition for branch in branches]
     text = torch.cat([condition.text.expand(batch, -1, -1) for condition in conditions])  # (N * B, L, D)
     given = [c.references.expand(batch) for c in conditions if c.references is not None]
     references = References.joined(given) if given else None
     timesteps = torch.full((len(text),), timestep, device=latents.device)
-    rows = tuple(Row(part.branch, sample) for part in parts for sample in range(batch))
-    velocities = model(latents.repeat(len(parts), 1, 1, 1, 1), timesteps, text, references, rows=rows)
-    return velocities.chunk(len(parts))
+    rows = tuple(Row(branch.name, sample) for branch in branches for sample in range(batch))
+    velocities = model(latents.repeat(len(branches), 1, 1, 1, 1), timesteps, text, references, rows=rows)
+    return velocities.chunk(len(branches))

@@ -21,7 +21,6 @@ from torch import Tensor
 from refilm.arguments import checked, plain
 from refilm.checkpoints import Base
 from refilm.diffusion import (
-    GUIDANCE_SCHEDULES,
     Condition,
     Model,
     Predict,
@@ -38,6 +37,7 @@ from refilm.generation.diffusers_hints import DiffusersHints
 from refilm.generation.domain_notes import domain_notes
 from refilm.generation.embeddings import require_embeddings
 from refilm.generation.explain import Explanation
+from refilm.generation.guiding import form_of, scale_of
 from refilm.generation.request import Prompt, Request, Text
 from refilm.media import Video, as_image
 from refilm.model import KERNELS, Adapter, Attention, Backbone, References, Trunk, require_finite, swapped
@@ -284,15 +284,16 @@ class Pipeline(DiffusersHints):
         self, transformer: Backbone, condition: Condition, unconditional: Condition, request: Request
     ) -> Predict:
         """The prediction with the guidance of the request."""
-        schedule, of_reference = GUIDANCE_SCHEDULES[request.guidance_schedule], request.reference_guidance
+        of_reference = request.reference_guidance
         if of_reference is not None and condition.references is None:
             raise UserError("reference_guidance: needs a reference and a reference_scale above 0, or remove it")
         return guided(
             self._model(transformer),
             condition,
             unconditional=unconditional,
-            guidance=schedule(request.guidance, request.steps),
-            reference_guidance=None if of_reference is None else schedule(of_reference, request.steps),
+            guidance=scale_of(request, request.guidance),
+            reference_guidance=None if of_reference is None else scale_of(request, of_reference),
+            form=form_of(request, self.base.schedule),
         )
 
     def _model(self, transformer: Backbone) -> Model:

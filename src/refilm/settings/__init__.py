@@ -8,5 +8,17 @@ declares its own by deriving from `Settings`.
 from refilm.settings.base import Seed, Settings, read_toml, renamed, shared
 from refilm.settings.described import DefaultsFrom
 from refilm.settings.names import explain, meant, names_of
+from refilm.settings.step_range import StepRange
 
-__all__ = ["DefaultsFrom", "Seed", "Settings", "explain", "meant", "names_of", "read_toml", "renamed", "shared"]
+__all__ = [
+    "DefaultsFrom",
+    "Seed",
+    "Settings",
+    "StepRange",
+    "explain",
+    "meant",
+    "names_of",
+    "read_toml",
+    "renamed",
+    "shared",
+]
