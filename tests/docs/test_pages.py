@@ -12,6 +12,7 @@ ALONE = {
     "weights.md": set(),
     "read-the-model.md": set(),
     "api/index.md": {"video.mp4"},
+    "howto/direct-guidance.md": {f"{name}.mp4" for name in ("stronger", "apart", "early", "projected", "rescaled")},
     "getting-started.md": VIDEOS | {"unseen", "tiny.toml", "tiny-cache", "runs", "tiny.mp4", "python.mp4"},
 }
 """The files that each page makes."""

@@ -62,7 +62,8 @@ def projected(
         norm: largest root mean square of the update, over the values of a video's latents. The paper limits the
             difference of two predictions before its factor, the scale minus 1, and by its norm r: for one scale s,
             r is norm * sqrt(T C H W) / (s - 1). None: no limit.
-        momentum: factor on the sum of the updates of earlier steps, the paper's beta; 0 is no momentum.
+        momentum: factor on the update of the step before, its own momentum included, the paper's beta; 0 is no
+            momentum.
 
     Raises:
         UserError: `process` does not have so many steps.

@@ -61,8 +61,8 @@ class Request(Settings):
     """Largest root mean square of what guidance adds to the clean latents, in guidance_form projected; lower limits
     more. Adds no transformer pass. Default: no limit."""
     guidance_momentum: float = Field(default=0.0, gt=-1, lt=1)
-    """Factor on the sum of earlier steps' guidance, in guidance_form projected; below 0 avoids repeating it, 0 disables
-    momentum. Adds no transformer pass."""
+    """Factor on the guidance of earlier steps that is added again, in guidance_form projected; below 0 weakens it, 0
+    disables momentum. Adds no transformer pass."""
     negative_prompt: Text | None = None
     """Negative prompt; adds no transformer pass. Default: the base model's null prompt: zeros for CogVideoX (diffusers
     has ""), "" for Wan."""
