@@ -97,8 +97,71 @@ options = st.fixed_dictionaries(
         "weight": st.sampled_from([None, torch.rand(2, 3, 6)]),
         "where": st.sampled_from([None, torch.rand(2, 3, 5)]),
         "scale": st.sampled_from([0.5, torch.rand(2, 3), torch.rand(1, 3), torch.rand(4, 2, 3), torch.rand(4, 1, 1)]),
+        "binding": st.sampled_from(["separate", "joint"]),
+        "keys_values": st.sampled_from([None, LAYER.keys_values(TOKENS).expand(4, -1, -1, -1, -1, -1, -1)]),
     }
 )
+
+
+@given(options)
+def test_one_subject_is_read_alike_both_ways(given):
+    one = {
+        name: part[..., :1, :] if name in ("weight", "where") else part
+        for name, part in given.items()
+        if part is not None
+    }
+    if isinstance(scale := one["scale"], torch.Tensor):
+        one["scale"] = scale[..., :1]
+    if "keys_values" in one:
+        one["keys_values"] = one["keys_values"][:, :, :, :1]
+    of_one = References(TOKENS[:, :1], **one).in_block(2)
+    close(LAYER(VIDEO, replace(of_one, binding="joint")), LAYER(VIDEO, replace(of_one, binding="separate")))
+
+
+def test_subjects_that_are_read_jointly_share_one_softmax():
+    views = TOKENS.flatten(1, 2)[:, None]  # all tokens as one subject's
+    close(term(binding="joint"), term(views))
+    weight = torch.rand(2, 3, 6, generator=torch.Generator().manual_seed(6))
+    close(term(weight=weight, binding="joint"), term(views, weight=weight.flatten(1)[:, None]))
+
+
+def test_a_mask_moves_attention_between_subjects_that_are_read_jointly():
+    where = torch.zeros(2, 3, 5)
+    where[:, 0, 0], where[:, 1, 1], where[:, :2, 2], where[:, :2, 3] = 1, 1, 1, 0.5
+    found, pair = term(where=where, binding="joint"), term(TOKENS[:, :2], binding="joint")
+    close(found[:, 0], term(TOKENS[:, :1])[:, 0])
+    close(found[:, 1], term(TOKENS[:, 1:2])[:, 1])
+    close(found[:, 2], pair[:, 2])
+    close(found[:, 3], 0.5 * pair[:, 3])
+    assert not found[:, 4].any()
+
+
+def test_scales_of_subjects_that_are_read_jointly():
+    half = term(scale=torch.full((2, 3), 0.5), binding="joint")
+    close(half, 0.5 * term(binding="joint"))
+    assert not term(scale=torch.zeros(2, 3), binding="joint").any()
+    first = torch.tensor([[1.0, 0.0, 0.0]])
+    hidden = ones(hidden=(slice(None), slice(1, None)))
+    alone = term(scale=first, weight=hidden, binding="joint")
+    close(alone, term(TOKENS[:, :1]))
+    assert (term(scale=first, binding="joint") - alone).norm() > 0.1 * alone.norm()
+
+
+@given(options)
+def test_keys_and_values_computed_once_give_the_same_term(given):
+    computed = References(TOKENS, **{**given, "keys_values": None})
+    kept = replace(computed, keys_values=LAYER.keys_values(TOKENS)[None].expand(4, -1, -1, -1, -1, -1, -1))
+    assert torch.equal(LAYER(VIDEO, kept.in_block(2)), LAYER(VIDEO, computed.in_block(2)))
+
+
+def test_a_model_reads_prepared_references_without_computing_keys_and_values():
+    model, trained = transformer(), adapter()
+    trained.attach(model)
+    latents, timestep, text, references = conditioned(trained)
+    prepared = trained.prepared(references)
+    velocity = model(latents, timestep, text, references)
+    with swapped(model, ReferenceAttention, key_value=lambda _: None):
+        assert torch.equal(model(latents, timestep, text, prepared), velocity)
 
 
 @given(options)

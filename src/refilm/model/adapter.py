@@ -1,8 +1,11 @@
 """The adapter: a reference attention layer for every block and the image projection. It owns all trained weights.
 
-Letters: B samples, S subjects, N video tokens, M reference tokens, D channels of a token, H heads; E channels of the
-image encoder.
+Letters: B samples, S subjects, N video tokens, M reference tokens, D channels of a token, H heads of d channels;
+E channels of the image encoder.
 """
+
+from dataclasses import replace
+from typing import cast
 
 import torch
 from einops import rearrange
@@ -12,7 +15,8 @@ from refilm.errors import UserError
 from refilm.geometry import AdapterSize
 from refilm.model.attention import Attention
 from refilm.model.backbone import Backbone
-from refilm.model.references import References
+from refilm.model.binding import READS
+from refilm.model.references import Binding, References
 
 
 class ReferenceAttention(Attention):
@@ -28,14 +32,14 @@ class ReferenceAttention(Attention):
         nn.init.zeros_(self.out.bias)
 
     def forward(self, video: Tensor, references: References) -> Tensor:
-        """The term to add to the video tokens: (B, N, D) -> (B, N, D). Subjects attend one by one, as a batch."""
+        """The term to add to the video tokens: (B, N, D) -> (B, N, D)."""
         q = rearrange(self.query(self.norm(video)), "b n (h d) -> b h n d", h=self.heads)
-        q = q.repeat_interleave(references.subjects, dim=0) if references.subjects > 1 else q  # (B S, H, N, d)
-        tokens = references.tokens.flatten(0, 1)  # (B S, M, D)
-        k, v = rearrange(self.key_value(tokens), "b m (two h d) -> two b h m d", two=2, h=self.heads)
-        bias = references.bias()
-        found = self.kernel(q, k, v) if bias is None else self.kernel(q, k, v, bias)
-        return references.combined(self.out(rearrange(found, "b h n d -> b n (h d)")))
+        k, v = self.keys_values(references.tokens) if references.keys_values is None else references.keys_values
+        return READS[references.binding](q, k, v, references, self.kernel, self.out)
+
+    def keys_values(self, tokens: Tensor) -> Tensor:
+        """Keys and values of projected reference tokens: (B, S, M, D) -> (2, B, S, H, M, d)."""
+        return rearrange(self.key_value(tokens), "b s m (two h d) -> two b s h m d", two=2, h=self.heads)
 
 
 class Adapter(nn.Module):
@@ -54,6 +58,7 @@ class Adapter(nn.Module):
         weight: Tensor | None = None,
         where: Tensor | None = None,
         scale: Tensor | float = 1.0,
+        binding: Binding = "separate",
     ) -> References:
         """Project the tokens of the image encoder.
 
@@ -63,6 +68,7 @@ class Adapter(nn.Module):
             where: (B, S, N), see `References`.
             scale: factor on the output of the reference attention; (B,) sets it per sample, (B, S) per subject,
                 (blocks, B, S) per block too.
+            binding: how video tokens read several subjects.
 
         Raises:
             UserError: the shapes do not match.
@@ -74,7 +80,12 @@ class Adapter(nn.Module):
         projected = self.projection(tokens)
         if isinstance(scale, Tensor) and scale.ndim == 1:
             scale = scale[:, None]
-        return References(projected if tokens.ndim == 4 else projected[:, None], weight, where, scale)
+        return References(projected if tokens.ndim == 4 else projected[:, None], weight, where, scale, binding)
+
+    def prepared(self, references: References) -> References:
+        """The same references with every block's keys and values, which the blocks then need not compute again."""
+        made = [cast(ReferenceAttention, layer).keys_values(references.tokens) for layer in self.layers]
+        return replace(references, keys_values=torch.stack(made))
 
     def attach(self, transformer: Backbone) -> None:
         """Fill the transformer's reference slots with this adapter's layers.

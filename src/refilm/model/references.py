@@ -1,15 +1,20 @@
 """The references of a batch: what the reference attention of every block reads.
 
-Letters: B samples, S subjects, M reference tokens per subject (of all its views), N video tokens, D channels.
+Letters: B samples, S subjects, M reference tokens per subject (of all its views), N video tokens, D channels; H heads
+of d channels.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from refilm.errors import UserError
+
+Binding = Literal["separate", "joint"]
+"""How video tokens read several subjects, see `refilm.model.binding`."""
 
 
 def _require(name: str, given: Tensor | None, shape: tuple[int, ...], meaning: str) -> None:
@@ -20,9 +25,6 @@ def _require(name: str, given: Tensor | None, shape: tuple[int, ...], meaning: s
 @dataclass(frozen=True, eq=False)
 class References:
     """The projected tokens of all subjects' images, how much each token counts, and where a subject may appear.
-
-    Every subject has an attention of its own, and their terms are added: the sum over all subjects s of
-    scale_s where_s attention(video, tokens_s).
 
     Raises:
         UserError: the shapes do not match.
@@ -38,6 +40,11 @@ class References:
     scale: Tensor | float = 1.0
     """Factor on the terms: (B, S), or (blocks, B, S) for one per block; axes of size 1 are broadcast. 0 is the same as
     no reference."""
+    binding: Binding = "separate"
+    """How video tokens read several subjects."""
+    keys_values: Tensor | None = None
+    """(blocks, 2, B, S, H, M, d): every block's keys and values of the tokens, computed once by `Adapter.prepared`;
+    within a block without the first axis. None: blocks compute them from the tokens in every forward pass."""
 
     def __post_init__(self) -> None:
         if self.tokens.ndim != 4:
@@ -85,34 +92,38 @@ class References:
     def layout(self) -> tuple[object, ...]:
         """Equal for references that `joined` can join."""
         scale = self.scale.ndim if isinstance(self.scale, Tensor) else float(self.scale)
-        return self.tokens.shape[1:], self.weight is None, self.where is None, type(self.scale), scale
+        absent = tuple(part is None for part in (self.weight, self.where, self.keys_values))
+        return self.tokens.shape[1:], absent, self.binding, type(self.scale), scale
 
+    @property
+    def hidden(self) -> Tensor | None:
+        """Subjects without any visible token, which add nothing: (B, S) bool. None: all subjects have some."""
+        return None if self.weight is None else (self.weight <= 0).all(dim=-1)
+
+    @property
     def bias(self) -> Tensor | None:
-        """The term to add to the attention scores of each subject, (B S, 1, 1, M)."""
-        if self.weight is None:
+        """The term to add to the attention scores of each token, (B, S, M); 0 for all tokens of hidden subjects."""
+        hidden = self.hidden
+        if self.weight is None or hidden is None:
             return None
-        shown = self._hidden()[..., None] | (self.weight > 0)  # a softmax over nothing would be NaN
+        shown = hidden[..., None] | (self.weight > 0)  # a softmax over nothing would be NaN
         weight = torch.where(self.weight > 0, self.weight, 1.0)  # so is the gradient of the logarithm at 0
-        return weight.log().masked_fill(~shown, -torch.inf).flatten(0, 1)[:, None, None].to(self.tokens.dtype)
-
-    def combined(self, found: Tensor) -> Tensor:
-        """Scale the subjects' terms and add them: (B S, N, D) -> (B, N, D)."""
-        terms = found.unflatten(0, (-1, self.subjects))  # (B, S, N, D)
-        scale = self.scale[..., None, None].to(found.device) if isinstance(self.scale, Tensor) else self.scale
-        terms = scale * terms
-        if self.where is not None:
-            terms = self.where[..., None].to(found.device) * terms
-        if self.weight is not None:
-            terms = torch.where(self._hidden()[..., None, None], 0.0, terms)
-        if not torch.is_autocast_enabled(found.device.type):  # within it float32 factors make float32 tokens
-            terms = terms.to(found.dtype)
-        return terms.squeeze(1) if self.subjects == 1 else terms.sum(dim=1)
+        return weight.log().masked_fill(~shown, -torch.inf).to(self.tokens.dtype)
 
     def in_block(self, index: int) -> "References":
-        """The same references with the scale of one block."""
-        if not isinstance(self.scale, Tensor) or self.scale.ndim == 2:
-            return self
-        return replace(self, scale=self.scale[index if len(self.scale) > 1 else 0])
+        """The same references with the scale, the keys and the values of one block."""
+        scale, kept = self.scale, self.keys_values
+        if isinstance(scale, Tensor) and scale.ndim == 3:
+            scale = scale[index if len(scale) > 1 else 0]
+        if kept is not None and kept.ndim == 7:
+            kept = kept[index]
+        return (
+            self if scale is self.scale and kept is self.keys_values else replace(self, scale=scale, keys_values=kept)
+        )
+
+    def scaled(self, factor: Tensor | float) -> "References":
+        """The same references with their scale multiplied: by one factor, (B, S), or (blocks, B, S)."""
+        return replace(self, scale=factor * self.scale)
 
     def select(self, which: Tensor) -> "References":
         """The references of a subset of the samples: `which` contains their indices, or is a boolean mask."""
@@ -123,18 +134,18 @@ class References:
             weight=None if whole.weight is None else whole.weight[which],
             where=None if whole.where is None else whole.where[which],
             scale=whole.scale[..., which, :] if isinstance(whole.scale, Tensor) else whole.scale,
+            keys_values=None if whole.keys_values is None else whole.keys_values[..., which, :, :, :, :],
         )
 
     def expand(self, batch: int) -> "References":
         """One sample's references for every sample of a batch; those of a whole batch are unchanged."""
         return replace(
             self,
-            tokens=self.tokens.expand(batch, -1, -1, -1),
-            weight=None if self.weight is None else self.weight.expand(batch, -1, -1),
-            where=None if self.where is None else self.where.expand(batch, -1, -1),
-            scale=self.scale.expand(*self.scale.shape[:-2], batch, -1)
-            if isinstance(self.scale, Tensor)
-            else self.scale,
+            tokens=_expanded(self.tokens, -4, batch),
+            weight=None if self.weight is None else _expanded(self.weight, -3, batch),
+            where=None if self.where is None else _expanded(self.where, -3, batch),
+            scale=_expanded(self.scale, -2, batch) if isinstance(self.scale, Tensor) else self.scale,
+            keys_values=None if self.keys_values is None else _expanded(self.keys_values, -5, batch),
         )
 
     @staticmethod
@@ -144,14 +155,18 @@ class References:
         wheres = [part.where for part in parts if part.where is not None]
         whole = (part.expand(len(part.tokens)).scale for part in parts)
         scales = [scale for scale in whole if isinstance(scale, Tensor)]
+        kept = [part.keys_values for part in parts if part.keys_values is not None]
         return References(
             torch.cat([part.tokens for part in parts]),
             torch.cat(weights) if weights else None,
             torch.cat(wheres) if wheres else None,
             torch.cat(scales, dim=-2) if scales else parts[0].scale,
+            parts[0].binding,
+            torch.cat(kept, dim=-5) if kept else None,
         )
 
-    def _hidden(self) -> Tensor:
-        """Subjects without any visible token: (B, S) bool."""
-        assert self.weight is not None
-        return (self.weight <= 0).all(dim=-1)
+
+def _expanded(tensor: Tensor, axis: int, count: int) -> Tensor:
+    sizes = [-1] * tensor.ndim
+    sizes[axis] = count
+    return tensor.expand(sizes)
