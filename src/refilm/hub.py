@@ -35,11 +35,11 @@ def is_hub_id(source: str | Path) -> bool:
     return _ID.fullmatch(str(source)) is not None and not Path(source).exists()
 
 
-def must_be_fetched(source: str | Path) -> bool:
-    """Whether `source` is a Hub id of a base model or an adapter that is not in the local Hub cache."""
+def must_be_fetched(source: str | Path, *, files: Sequence[str] = ("model_index.json", "adapter.json")) -> bool:
+    """Whether `source` is a Hub id of which none of the files is in the local cache; by default those of models."""
     from huggingface_hub import try_to_load_from_cache  # slow to import
 
-    known = (try_to_load_from_cache(str(source), name) for name in ("model_index.json", "adapter.json"))
+    known = (try_to_load_from_cache(str(source), name) for name in files)
     return is_hub_id(source) and not any(isinstance(path, str) for path in known)
 
 

@@ -58,6 +58,10 @@ class PromptEncoder:
                 )
         return ids
 
+    def places(self, prompt: str, words: str) -> tuple[int, ...]:
+        """Indices of the tokens that `words` have in a prompt; empty if it does not contain them."""
+        return self.tokenizer.places(prompt, words)
+
 
 def load_encoder(
     folder: Path, kind: type[T5Config], *, dtype: torch.dtype | None, device: torch.device | str

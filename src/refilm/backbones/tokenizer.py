@@ -1,6 +1,7 @@
 """Tokenizers of T5 and UMT5, loaded from their vocabulary and the validated fields of their configuration files."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -80,7 +81,20 @@ class Tokenizer:
 
     def __call__(self, texts: Sequence[str]) -> list[list[int]]:
         """The token ids of each text, with the end token."""
-        return [made.ids for made in self.inner.encode_batch(list(texts))]
+        return [made.ids for made in self.inner.encode_batch([self.cleaned(text) for text in texts])]
+
+    def cleaned(self, text: str) -> str:
+        """The text as it is split; families can clean it first."""
+        return text
+
+    def places(self, text: str, words: str) -> tuple[int, ...]:
+        """Indices of the tokens that `words` have in a text, wherever they stand in it; upper case does not matter."""
+        text, pattern = self.cleaned(text), rf"(?<!\w){re.escape(self.cleaned(words))}(?!\w)"
+        found = [match.span() for match in re.finditer(pattern, text, re.IGNORECASE)]
+        spans = enumerate(self.inner.encode(text).offsets)
+        return tuple(
+            index for index, (start, end) in spans if any(start < last and end > first for first, last in found)
+        )
 
 
 def load_tokenizer(folder: Path, *, words: int | None = None) -> Tokenizer:

@@ -20,7 +20,7 @@ import torch
 from refilm.arguments import checked
 from refilm.backbones import Source, family_of
 from refilm.checkpoints.defaults import load_defaults
-from refilm.checkpoints.sources import DiffusersSource, open_image_encoder, open_source
+from refilm.checkpoints.sources import DiffusersSource, image_encoder_is_local, open_image_encoder, open_source
 from refilm.diffusion import Process
 from refilm.encoders import Encoders, ImageEncoder, LatentCodec, TextEncoder
 from refilm.errors import UserError
@@ -122,7 +122,8 @@ class Base:
         self.attached: Adapter | None = None
         """The attached adapter; it is attached whenever the transformer is loaded."""
         self._fingerprint: str | None = None
-        self._preprocessing = BASE_PREPROCESSING
+        self.preprocessing = BASE_PREPROCESSING
+        """How images are read, see `read_images_with`."""
 
         def transformer() -> Backbone:
             loaded = source.transformer(dtype, device).eval()
@@ -131,9 +132,9 @@ class Base:
             return loaded
 
         def image() -> ImageEncoder:
-            encoder = open_image_encoder(self._preprocessing, source.folder, dtype=dtype, device=device)
+            encoder = open_image_encoder(self.preprocessing, source.folder, dtype=dtype, device=device)
             if self.attached is not None and encoder.width != self.attached.size.reference_dim:
-                name = self._preprocessing.image_encoder or "the image encoder"
+                name = self.preprocessing.image_encoder or "the image encoder"
                 raise UserError(
                     f"{name}: its tokens have {encoder.width} channels, the adapter needs "
                     f"{self.attached.size.reference_dim}; use the image encoder that it was trained with"
@@ -189,8 +190,13 @@ class Base:
 
     def read_images_with(self, preprocessing: ImagePreprocessing) -> None:
         """Choose the image preprocessing that an adapter requires. The encoder is loaded when it is first used."""
-        self._preprocessing = preprocessing
+        self.preprocessing = preprocessing
         self._parts.free("image")
+
+    @property
+    def image_encoder_is_local(self) -> bool:
+        """Whether the image encoder can be loaded without a download."""
+        return image_encoder_is_local(self.preprocessing, self.source.folder)
 
     def fingerprint(self) -> str:
         """The fingerprint that identifies this transformer; an adapter works only with the base it was trained on."""

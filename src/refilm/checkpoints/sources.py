@@ -15,7 +15,7 @@ from refilm.encoders import ImageEncoder, LatentCodec, TextEncoder, Tokenizer
 from refilm.errors import UserError
 from refilm.files import atomic_file, link_or_copy
 from refilm.geometry import Compression, Geometry
-from refilm.hub import fetched, is_hub_id
+from refilm.hub import fetched, is_hub_id, must_be_fetched
 from refilm.media.preprocessing import ImagePreprocessing
 from refilm.model import Adapter, Backbone
 
@@ -195,6 +195,13 @@ def open_image_encoder(
         place = Path(name or CLIP)
         processor = place = place if place.is_dir() else _fetched_encoder(name or CLIP)
     return load_image_encoder(place, processor, preprocessing, dtype=dtype, device=device)
+
+
+def image_encoder_is_local(preprocessing: ImagePreprocessing, folder: Path) -> bool:
+    """Whether `open_image_encoder` needs no download."""
+    if preprocessing.image_encoder is None and (folder / "image_encoder").is_dir():
+        return True
+    return not must_be_fetched(preprocessing.image_encoder or CLIP, files=_ENCODER[:1])
 
 
 def _fetched_encoder(name: str) -> Path:

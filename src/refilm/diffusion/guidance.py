@@ -49,6 +49,17 @@ class Condition:
     """The prompt's embedding, (B or 1, L, D)."""
     references: References | None = None
     """The projected references, of one row or one row per sample."""
+    strength: Tensor | None = None
+    """Factor on the references' scale at each step of a run, (steps, B or 1, S). None: always 1."""
+
+    def at(self, fraction: float) -> "Condition":
+        """The condition when a fraction of the steps is done; without references where all have strength 0."""
+        if self.strength is None or self.references is None:
+            return self
+        factor = self.strength[min(round(fraction * len(self.strength)), len(self.strength) - 1)]
+        if not factor.any():
+            return Condition(self.text)
+        return Condition(self.text, self.references if (factor == 1).all() else self.references.scaled(factor))
 
 
 @checked
@@ -125,13 +136,15 @@ def guided(
         reference_guidance: the scale of the image.
         form: changes the guided prediction; it receives that of the last branch that ran as the conditional one.
     """
-    text_only = Condition(conditional.text, unconditional.references)
-    branches = _shared(
-        _Branch("unconditional", unconditional), _Branch("text only", text_only), _Branch("conditional", conditional)
-    )
     of_reference = reference_guidance or guidance  # equal scales leave out the text alone
 
     def predict(latents: Tensor, timestep: float, fraction: float) -> Tensor:
+        given, without = conditional.at(fraction), unconditional.at(fraction)
+        branches = _shared(
+            _Branch("unconditional", without),
+            _Branch("text only", Condition(given.text, without.references)),
+            _Branch("conditional", given),
+        )
         scale, likeness = guidance(fraction, timestep), of_reference(fraction, timestep)
         weights: dict[_Branch, float] = defaultdict(float)
         for branch, weight in zip(branches, (1 - scale, scale - likeness, likeness), strict=True):
@@ -161,7 +174,7 @@ class _Branch:
         return (
             self.condition.references is other.condition.references
             and text.shape[1:] == others.shape[1:]
-            and bool((text == others).all())
+            and (text is others or bool((text == others).all()))
         )
 
 

@@ -83,7 +83,7 @@ def null_condition(sampler: str, condition: Condition, *, text: Tensor | None = 
     references = condition.references
     if references is None or sampler != "sat":
         return Condition(text)
-    return Condition(text, replace(references, tokens=torch.zeros_like(references.tokens)))
+    return replace(condition, text=text, references=replace(references, tokens=torch.zeros_like(references.tokens)))
 
 
 @checked

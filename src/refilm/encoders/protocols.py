@@ -47,6 +47,10 @@ class TextEncoder(Protocol):
         """Embeddings (B, L, D) in the encoder's dtype. Arguments and errors as in `tokens`."""
         ...
 
+    def places(self, prompt: str, words: str) -> tuple[int, ...]:
+        """Indices of the tokens that `words` have in a prompt, wherever they stand in it; empty if it lacks them."""
+        ...
+
     def dropped(self, count: int) -> Tensor:
         """The null prompt of the base model, (count, L, D): guidance moves away from it."""
         ...

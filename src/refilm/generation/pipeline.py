@@ -8,18 +8,16 @@ import math
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image
-from pydantic import PlainValidator
 from torch import Tensor
 
 from refilm.arguments import checked, plain
 from refilm.checkpoints import Base
+from refilm.control import ImageLike, Subject
+from refilm.control.encoded import EncodedSubject
+from refilm.control.routing import WordRouting
 from refilm.diffusion import (
     Condition,
     Model,
@@ -28,11 +26,11 @@ from refilm.diffusion import (
     StepCache,
     gaussian,
     guided,
-    null_condition,
     run,
 )
 from refilm.errors import UserError
 from refilm.generation.attention_maps import AttentionMaps
+from refilm.generation.conditions import Conditioner, Reference
 from refilm.generation.diffusers_hints import DiffusersHints
 from refilm.generation.domain_notes import domain_notes
 from refilm.generation.embeddings import require_embeddings
@@ -40,14 +38,11 @@ from refilm.generation.explain import Explanation
 from refilm.generation.guiding import form_of, scale_of
 from refilm.generation.request import Prompt, Request, Text
 from refilm.media import Video, as_image
-from refilm.model import KERNELS, Adapter, Attention, Backbone, References, Trunk, require_finite, swapped
+from refilm.model import KERNELS, Adapter, Attention, Backbone, References, Trunk, swapped
 from refilm.names import known_elsewhere
 from refilm.settings import Seed
 
 logger = logging.getLogger("refilm")
-
-ImageLike = Annotated[Path | str | Image.Image | np.ndarray, PlainValidator(lambda value: value)]
-"""Any value that `as_image` accepts; it validates the type."""
 
 WrapPrediction = Callable[[Predict, Backbone], Predict]
 """A wrapper of every step's prediction. It can record the prediction, or change the transformer during it."""
@@ -98,14 +93,22 @@ class Pipeline(DiffusersHints):
 
     @checked
     def generate(
-        self, prompt: Prompt, reference: ImageLike | None = None, *, seed: Seed | None = None, **settings: Any
+        self,
+        prompt: Prompt,
+        reference: Reference | None = None,
+        *,
+        seed: Seed | None = None,
+        negative_reference: Reference | None = None,
+        **settings: Any,
     ) -> Video:
         """Generate one video.
 
         Args:
             prompt: a description of the scene and the action.
-            reference: an image of the subject: a path, a PIL image, or (H, W, 3) uint8.
+            reference: an image of the subject: a path, a PIL image, or (H, W, 3) uint8; or several images of it; or a
+                `Subject` with its controls, or several.
             seed: random seed, at least 0; the same seed gives the same video. Default: random, and logged.
+            negative_reference: an image or a subject that guidance moves away from.
             settings: settings of `Request`: steps, guidance, reference_scale, frames, height, width, sampler, ...
 
         Raises:
@@ -116,15 +119,17 @@ class Pipeline(DiffusersHints):
         logger.info("seed %d", seed)
         for note in domain_notes(self.base, prompt):
             logger.warning(note)
-        return self.generate_batch([prompt], [reference], seeds=[seed], **settings)[0]
+        given = {"seeds": [seed], "negative_reference": negative_reference}
+        return self.generate_batch([prompt], [reference], **given, **settings)[0]
 
     @checked
     def generate_batch(
         self,
         prompts: Sequence[Text] | Tensor,
-        references: Sequence[ImageLike | None] | Tensor,
+        references: Sequence[Reference | None] | Tensor,
         *,
         seeds: Sequence[Seed],
+        negative_reference: Reference | None = None,
         **settings: Any,
     ) -> list[Video]:
         """Generate several videos in one batch; each equals the result of `generate` with its seed.
@@ -133,7 +138,9 @@ class Pipeline(DiffusersHints):
         """
         request = self.request(**settings)
         latents = None
-        for step in self.sample(prompts, references, seeds=seeds, request=request):
+        for step in self.sample(
+            prompts, references, seeds=seeds, request=request, negative_reference=negative_reference
+        ):
             latents = step.latents
         assert latents is not None
         return self.decode(latents)
@@ -142,20 +149,22 @@ class Pipeline(DiffusersHints):
     def sample(
         self,
         prompts: Sequence[Text] | Tensor,
-        references: Sequence[ImageLike | None] | Tensor | References,
+        references: Sequence[Reference | None] | Tensor | References,
         *,
         seeds: Sequence[Seed],
         request: Request,
+        negative_reference: Reference | None = None,
         wrap_prediction: WrapPrediction | None = None,
     ) -> Iterator[SamplerStep]:
         """Yield after every sampler step; the caller owns progress, preview and cancellation.
 
         Args:
             prompts: one per video; or their embeddings, (B, L, text_dim).
-            references: one image per video, or None for all; or the images' tokens, (B, M, reference_dim); or
-                projected `References` with weights, masks and scales, which reference_scale multiplies.
+            references: one per video (see `generate`), or None for all; or the images' tokens, (B, M, reference_dim);
+                or projected `References` with weights, masks and scales, which reference_scale multiplies.
             seeds: one per video.
             request: the settings.
+            negative_reference: an image or a subject that guidance moves away from, in all videos.
             wrap_prediction: a wrapper of every step's prediction that records or changes it, such as `AttentionMaps`.
 
         Raises:
@@ -173,9 +182,13 @@ class Pipeline(DiffusersHints):
             require_embeddings("references", references, width=width)
         shape = request.latent_shape(self.base.size.channels, self.base.compression)
         self._check(request)
-        condition, unconditional = self._conditions(prompts, references, request)
+        conditioner = Conditioner(self.base, self.adapter)
+        conditions = conditioner.conditions(prompts, references, request, negative_reference=negative_reference)
         transformer = self.base.transformer
-        predict = self._guided(transformer, condition, unconditional, request)
+        predict = self._guided(transformer, conditions.conditional, conditions.unconditional, request)
+        if conditions.words is not None:
+            routing = WordRouting(conditions.words, self._model(transformer), conditions.conditional.text)
+            predict = routing(predict, transformer)
         if wrap_prediction is not None:
             predict = wrap_prediction(predict, transformer)
         cache = StepCache(request.step_cache) if request.step_cache else None
@@ -187,18 +200,14 @@ class Pipeline(DiffusersHints):
             logger.info("step cache: %d of %d runs of the transformer's blocks skipped", cache.skipped, cache.calls)
 
     @checked
-    def encode_references(self, references: Sequence[ImageLike | None] | Tensor) -> Tensor | None:
-        """Encode images to tokens, (B, M, E); None if there are no images. Tokens are returned unchanged."""
-        if isinstance(references, Tensor):
-            return references
-        images = [as_image(reference) for reference in references if reference is not None]
-        if not images:
-            return None
-        if len(images) < len(references):
-            raise UserError("a batch needs a reference for every prompt or for none; split it into two batches")
-        if self.adapter is None:
-            raise UserError("a reference was given, but no adapter is loaded: load one with adapter=...")
-        return self.base.encoders.image(images)
+    def encode_references(self, references: Sequence[ImageLike]) -> Tensor:
+        """Encode images to the tokens that `sample` takes in their place, (B, M, E)."""
+        return torch.cat([self.base.encoders.image([as_image(one)]) for one in references])
+
+    @checked
+    def encode_subject(self, subject: Subject) -> EncodedSubject:
+        """Encode a subject's images, to be saved by `refilm.control.save_subject` for `Subject(file=...)`."""
+        return Conditioner(self.base, self.adapter).encoded(subject)
 
     @checked
     def decode(self, latents: Tensor) -> list[Video]:
@@ -234,51 +243,8 @@ class Pipeline(DiffusersHints):
         latent = self.base.compression.latent_frames(frames), *self.base.compression.latent_size(height, width)
         weights = weights[:, 1:] / weights[:, 1:].sum(dim=1, keepdim=True)
         attention = weights.view(*self.base.size.grid(*latent), side, side)
-        encoder = self.base.encoders.image
-        normal = encoder.processor.to_dict()
-        mean, std = (torch.tensor(normal[name]).view(3, 1, 1) for name in ("image_mean", "image_std"))
-        pixels = encoder.pixels([as_image(reference)])[0] * std + mean
-        image = (pixels.clamp(0, 1) * 255).round().byte().permute(1, 2, 0)
+        image = (self.base.encoders.image.shown([as_image(reference)])[0] * 255).round().byte().permute(1, 2, 0)
         return Explanation(video, image.numpy(), attention)
-
-    @torch.no_grad()
-    def _conditions(
-        self,
-        prompts: Sequence[str] | Tensor,
-        references: Sequence[ImageLike | None] | Tensor | References,
-        request: Request,
-    ) -> tuple[Condition, Condition]:
-        """The conditional and the unconditional condition. References are projected here."""
-        projected = self._projected(references, request.reference_scale)
-        text = self._placed(prompts) if isinstance(prompts, Tensor) else self._text(prompts)
-        conditional = Condition(text, projected)
-        return conditional, null_condition(request.sampler, conditional, text=self._null_text(prompts, request))
-
-    def _null_text(self, prompts: Sequence[str] | Tensor, request: Request) -> Tensor | None:
-        """The embedding that guidance moves away from; None for zeros, where no text encoder has been needed so far."""
-        if request.negative_prompt is not None:
-            return self._text([request.negative_prompt])
-        return None if isinstance(prompts, Tensor) else self.base.encoders.text.dropped(1)
-
-    def _projected(
-        self, references: Sequence[ImageLike | None] | Tensor | References, scale: float
-    ) -> References | None:
-        """The references as the blocks read them; None without references, or at scale 0."""
-        if isinstance(references, References):
-            placed = replace(references, tokens=self._placed(references.tokens), scale=scale * references.scale)
-            return placed if scale else None
-        tokens = self.encode_references(references)
-        if tokens is None:
-            return None
-        assert self.adapter is not None
-        require_finite(tokens, maker="the image encoder")
-        return self.adapter.references(self._placed(tokens), scale=scale) if scale else None
-
-    def _placed(self, embeddings: Tensor) -> Tensor:
-        return embeddings.to(self.base.device, self.base.dtype)
-
-    def _text(self, prompts: Sequence[str]) -> Tensor:
-        return require_finite(self.base.encoders.text(prompts), maker="the text encoder")
 
     def _guided(
         self, transformer: Backbone, condition: Condition, unconditional: Condition, request: Request

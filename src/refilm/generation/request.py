@@ -12,6 +12,7 @@ from refilm.settings.choices import SamplerName
 
 GuidanceScheduleName = Literal["constant", "rising", "by-timestep"]
 GuidanceFormName = Literal["plain", "rescaled", "projected"]
+BindingName = Literal["separate", "joint"]
 KernelName = Literal["fused", "flash", "efficient", "cudnn", "math", "eager"]
 
 
@@ -68,6 +69,8 @@ class Request(Settings):
     has ""), "" for Wan."""
     reference_scale: float = Field(default=1.0, ge=0, le=10)
     """Strength of the reference image; 0 disables it."""
+    binding: BindingName = "separate"
+    """How the video reads several subjects: separate adds an attention per subject, joint shares one among them."""
     frames: int = Field(ge=1)
     """Number of video frames."""
     height: int = Field(ge=1)

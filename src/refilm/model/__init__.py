@@ -1,7 +1,7 @@
 """The parts of a model that all families share, and the adapter. Depends on torch only."""
 
 from refilm.model.adapter import Adapter, ReferenceAttention, freeze_all_but
-from refilm.model.attention import KERNELS, Attention, Kernel, eager, fused
+from refilm.model.attention import KERNELS, Attention, Kernel, TextReader, eager, fused
 from refilm.model.backbone import Backbone
 from refilm.model.conditioning import Branch, Conditioning, Row, conditional_rows
 from refilm.model.finite import require_finite
@@ -22,6 +22,7 @@ __all__ = [
     "References",
     "Row",
     "RunBlock",
+    "TextReader",
     "Trunk",
     "WrapBlocks",
     "conditional_rows",

@@ -76,3 +76,8 @@ class Attention(nn.Module):
         super().__init__()
         self.heads = heads
         self.kernel: Kernel = fused
+
+
+class TextReader(Attention):
+    """Base class of layers in which the video reads the text: among keys, and queries if it has any, text comes first,
+    and video tokens are the last queries."""

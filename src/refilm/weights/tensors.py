@@ -229,14 +229,14 @@ def is_finite(tensor: Tensor) -> bool:
     return tensor.numel() == 0 or all(math.isfinite(end.item()) for end in torch.aminmax(tensor))
 
 
-def save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
-    """Write a safetensors file.
+def save_tensors(tensors: dict[str, Tensor], path: Path, *, about: Mapping[str, str] | None = None) -> None:
+    """Write a safetensors file, with texts `about` it in its header.
 
     Raises:
         OSError: the file cannot be written; names it.
     """
     with saving(path):
-        save_file(tensors, path, metadata={"format": "pt"})
+        save_file(tensors, path, metadata={"format": "pt", **(about or {})})
 
 
 @contextmanager

@@ -7,10 +7,10 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from refilm.backbones.positions import rotate
-from refilm.model import Attention
+from refilm.model import TextReader
 
 
-class JointAttention(Attention):
+class JointAttention(TextReader):
     """Self-attention over [text, video] with queries and keys normalized per head. `kernel` can be replaced."""
 
     def __init__(self, width: int, heads: int):

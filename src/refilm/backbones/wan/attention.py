@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from refilm.backbones.positions import rotate
 from refilm.backbones.wan.sizes import WanSize
-from refilm.model import Attention
+from refilm.model import Attention, TextReader
 
 
 class VideoAttention(Attention):
@@ -29,7 +29,7 @@ class VideoAttention(Attention):
         return self.out(rearrange(self.kernel(q, k, v), "b h n d -> b n (h d)"))
 
 
-class TextAttention(Attention):
+class TextAttention(TextReader):
     """Cross-attention from the video to the text; queries and keys are normalized across all heads."""
 
     def __init__(self, size: WanSize):

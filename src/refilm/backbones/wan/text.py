@@ -19,9 +19,8 @@ from refilm.backbones.tokenizer import Tokenizer, load_stored_tokenizer
 class WanTokenizer(Tokenizer):
     """Cleans text and splits it into tokens, see `cleaned`."""
 
-    def __call__(self, texts: Sequence[str]) -> list[list[int]]:
-        """The token ids of each text, with the end token."""
-        return super().__call__([cleaned(text) for text in texts])
+    def cleaned(self, text: str) -> str:
+        return cleaned(text)
 
 
 class UMT5TextEncoder(PromptEncoder):

@@ -14,7 +14,7 @@ from torch import nn
 
 from refilm.data.samples import Clip, ImageSource
 from refilm.data.settings import EncodeSettings
-from refilm.encoders import Encoders
+from refilm.encoders import Encoders, ImageEncoder
 
 VERSION = 2  # version of the encoding procedure; changing it invalidates all encodings
 DIGITS = 32
@@ -41,10 +41,13 @@ def identify(encoders: Encoders, fingerprint: Callable[[nn.Module], str]) -> Enc
         latents = (*latents, {"patch_time": repeated})
     text = encoders.text
     spoken = (fingerprint(text.model), text.length, text.vocabulary)
-    image = encoders.image
-    how = image.preprocessing
-    seen = (fingerprint(image.model), how.hidden_state, how.image_fit, image.processor.to_dict())
-    return EncoderIdentity(digest(*latents), digest(*spoken), digest(*seen))
+    return EncoderIdentity(digest(*latents), digest(*spoken), identify_images(encoders.image, fingerprint))
+
+
+def identify_images(encoder: ImageEncoder, fingerprint: Callable[[nn.Module], str]) -> str:
+    """Identify an image encoder by the `fingerprint` of its weights and by the settings that affect its output."""
+    how = encoder.preprocessing
+    return digest(fingerprint(encoder.model), how.hidden_state, how.image_fit, encoder.processor.to_dict())
 
 
 def digest(*parts: object) -> str:

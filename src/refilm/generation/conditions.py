@@ -1,0 +1,187 @@
+"""The conditions of a generation: prompts, references and the null conditions of guidance, encoded once per video.
+
+Nothing here runs again during sampling: neither the encoders, nor the projection, nor keys and values of references.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from refilm.checkpoints import Base
+from refilm.control import ImageLike, Subject
+from refilm.control.directing import Cast, Direction, Shot, direct
+from refilm.control.encoded import EncodedSubject, encode_subject, require_reader
+from refilm.control.subject_files import load_subject
+from refilm.control.words import word_tokens
+from refilm.diffusion import Condition, null_condition
+from refilm.errors import UserError
+from refilm.generation.request import Request
+from refilm.model import Adapter, References, require_finite
+
+Reference = ImageLike | Subject | Sequence[ImageLike] | Sequence[Subject]
+"""The reference of a video: an image, several images of one subject, a subject, or several subjects."""
+
+
+@dataclass(frozen=True, eq=False)
+class Conditions:
+    """The conditions of a batch of videos."""
+
+    conditional: Condition
+    unconditional: Condition
+    words: tuple[tuple[tuple[int, ...], ...], ...] | None
+    """For each video and subject the indices of the text tokens that bind it; None: no subject is bound to words."""
+
+
+def subjects_of(reference: object) -> tuple[Subject, ...]:
+    """The subjects that a reference stands for; images without a name are views of one subject.
+
+    Raises:
+        UserError: images and subjects are mixed, or two subjects have the same name.
+    """
+    if reference is None:
+        return ()
+    if not isinstance(reference, list | tuple):
+        return (reference,) if isinstance(reference, Subject) else (Subject.of(images=(reference,)),)
+    subjects = tuple(one for one in reference if isinstance(one, Subject))
+    if not subjects:
+        return (Subject.of(images=tuple(reference)),) if reference else ()
+    if len(subjects) < len(reference):
+        raise UserError("references: give images of one subject, or Subject objects, but not both in one list")
+    names = [one.name for one in subjects]
+    if repeated := [name for name in names if names.count(name) > 1]:
+        raise UserError(f"references: two subjects are named {repeated[0]!r}; give each its own name")
+    return subjects
+
+
+class Conditioner:
+    """Encodes the conditions of a pipeline's videos.
+
+    Args:
+        base: the base model.
+        adapter: its adapter, if any.
+    """
+
+    def __init__(self, base: Base, adapter: Adapter | None):
+        self.base, self.adapter = base, adapter
+
+    @torch.no_grad()
+    def conditions(
+        self,
+        prompts: Sequence[str] | Tensor,
+        references: Sequence[Reference | None] | Tensor | References,
+        request: Request,
+        *,
+        negative_reference: Reference | None = None,
+    ) -> Conditions:
+        """The conditional and the unconditional condition of a batch.
+
+        Raises:
+            UserError: an image, a subject or a prompt is invalid.
+            NotFiniteError: an encoder's output exceeds the range of the dtype.
+        """
+        casts, direction = None, None
+        if isinstance(references, References | Tensor):
+            direction = self._given(references)
+        elif casts := self.casts(references):
+            direction = self._direction(casts, request)
+        negative = self.casts([negative_reference])
+        against = self._direction(negative, request) if negative else None
+        text = self._placed(prompts) if isinstance(prompts, Tensor) else self._text(prompts)
+        conditional = self._condition(text, direction, request)
+        unconditional = null_condition(request.sampler, conditional, text=self._null_text(prompts, request))
+        if against is not None:
+            unconditional = self._condition(unconditional.text, against, request)
+        words = None if casts is None else self._words(prompts, casts)
+        return Conditions(self._prepared(conditional), self._prepared(unconditional), words)
+
+    def casts(self, references: Sequence[Reference | None]) -> list[Cast] | None:
+        """The subjects of each video, encoded; None if no video has any. A subject of several videos is encoded once.
+
+        Raises:
+            UserError: only some videos have a reference, or a subject cannot be read or is for another image encoder.
+        """
+        subjects = [subjects_of(one) for one in references]
+        if not any(subjects):
+            return None
+        if not all(subjects):
+            raise UserError("a batch needs a reference for every prompt or for none; split it into two batches")
+        if self.adapter is None:
+            raise UserError("a reference was given, but no adapter is loaded: load one with adapter=...")
+        encoded: dict[int, EncodedSubject] = {}
+        for subject in (one for cast in subjects for one in cast):
+            if id(subject) not in encoded:
+                encoded[id(subject)] = self.encoded(subject)
+        return [[(subject, encoded[id(subject)]) for subject in cast] for cast in subjects]
+
+    def encoded(self, subject: Subject) -> EncodedSubject:
+        """A subject's tokens, from its images or its file.
+
+        Raises:
+            UserError: it cannot be read, or its file was made with another image encoder.
+        """
+        if subject.file is None:
+            made = encode_subject(subject, self.base.encoders.image)
+            require_finite(made.tokens, maker="the image encoder")
+            return made
+        stored = load_subject(subject.file)
+        require_reader(stored, self.base, name=str(subject.file))
+        return stored
+
+    def _direction(self, casts: Sequence[Cast], request: Request) -> Direction:
+        assert self.adapter is not None
+        sizes = {name: getattr(request, name) for name in ("frames", "height", "width", "steps")}
+        shot = Shot(self.base.size, self.base.compression, **sizes)
+        return direct(casts, self.adapter, shot, place=self._placed, binding=request.binding)
+
+    def _given(self, references: Tensor | References) -> Direction:
+        if self.adapter is None:
+            raise UserError("a reference was given, but no adapter is loaded: load one with adapter=...")
+        if isinstance(references, References):
+            return Direction(replace(references, tokens=self._placed(references.tokens)), None)
+        return Direction(self.adapter.references(self._placed(references)), None)
+
+    def _condition(self, text: Tensor, direction: Direction | None, request: Request) -> Condition:
+        """A condition with the reference scale of the request; at 0 there are no references."""
+        if direction is None or not request.reference_scale:
+            return Condition(text)
+        references, scale = direction.references, request.reference_scale
+        return Condition(text, references if scale == 1 else references.scaled(scale), direction.strength)
+
+    def _prepared(self, condition: Condition) -> Condition:
+        if condition.references is None:
+            return condition
+        assert self.adapter is not None
+        return replace(condition, references=self.adapter.prepared(condition.references))
+
+    def _words(
+        self, prompts: Sequence[str] | Tensor, casts: Sequence[Cast]
+    ) -> tuple[tuple[tuple[int, ...], ...], ...] | None:
+        if isinstance(prompts, Tensor):
+            if named := [subject.name for cast in casts for subject, _ in cast if subject.words]:
+                raise UserError(f"{named[0]}: words bind a subject in a prompt's text, but the prompt is an embedding")
+            return None
+        found = tuple(
+            word_tokens(
+                prompt,
+                [subject.words or encoded.card.words for subject, encoded in cast],
+                [bool(subject.words) for subject, _ in cast],
+                [subject.name for subject, _ in cast],
+                self.base.encoders.text,
+            )
+            for prompt, cast in zip(prompts, casts, strict=True)
+        )
+        return found if any(any(own) for own in found) else None
+
+    def _null_text(self, prompts: Sequence[str] | Tensor, request: Request) -> Tensor | None:
+        """The embedding that guidance moves away from; None for zeros, where no text encoder has been needed so far."""
+        if request.negative_prompt is not None:
+            return self._text([request.negative_prompt])
+        return None if isinstance(prompts, Tensor) else self.base.encoders.text.dropped(1)
+
+    def _placed(self, embeddings: Tensor) -> Tensor:
+        return embeddings.to(self.base.device, self.base.dtype)
+
+    def _text(self, prompts: Sequence[str]) -> Tensor:
+        return require_finite(self.base.encoders.text(prompts), maker="the text encoder")
