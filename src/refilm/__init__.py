@@ -5,16 +5,18 @@ from typing import TYPE_CHECKING
 from refilm.lazy import attributes
 
 if TYPE_CHECKING:
+    from refilm.control import Subject
     from refilm.generation import Pipeline, load
     from refilm.media import Video
 
-__all__ = ["Pipeline", "Video", "load"]
+__all__ = ["Pipeline", "Subject", "Video", "load"]
 
 # importing torch takes seconds, and `refilm --help` does not need it
 __getattr__ = attributes(
     __name__,
     {
         "Pipeline": "refilm.generation.pipeline",
+        "Subject": "refilm.control.subject",
         "Video": "refilm.media.video",
         "load": "refilm.generation.loading",
     },

@@ -9,7 +9,7 @@ from refilm.checkpoints.adapters import (
     require_family,
     save_adapter,
 )
-from refilm.checkpoints.attaching import attach_adapter
+from refilm.checkpoints.attaching import attach_adapter, read_images_for
 from refilm.checkpoints.bases import Base, Memory, load_base, load_encoders
 from refilm.checkpoints.conversions import Conversion, convert
 from refilm.checkpoints.defaults import Defaults, create_base
@@ -49,6 +49,7 @@ __all__ = [
     "open_source",
     "push",
     "read_card",
+    "read_images_for",
     "require_family",
     "save_adapter",
     "save_transformer",

@@ -7,6 +7,7 @@ from refilm.checkpoints.adapters import adapter_folder, load_adapter, read_card,
 from refilm.checkpoints.bases import Base
 from refilm.checkpoints.sources import SAT_PREPROCESSING
 from refilm.model import Adapter
+from refilm.weights.tensors import unread
 
 
 @checked
@@ -32,12 +33,30 @@ def attach_adapter(
         folder = adapter_folder(source)
         require_family(folder, base.size, name=base.name)
         loaded = load_adapter(folder, dtype=base.dtype, base_fingerprint=base.fingerprint(), base_name=base.name)
-        preprocessing = read_card(folder).preprocessing
     elif adapter == "default" and (own := base.source.adapter(base.dtype)) is not None:
-        loaded, preprocessing = own, SAT_PREPROCESSING
+        loaded = own
     else:
         return None
-    other = {"image_encoder": str(image_encoder)} if image_encoder else {}
-    base.read_images_with(preprocessing.model_copy(update=other))
+    read_images_for(base, adapter, image_encoder=image_encoder)
     base.attach(loaded.to(base.device))
     return loaded
+
+
+@checked
+def read_images_for(base: Base, adapter: str | Path | None, *, image_encoder: str | Path | None = None) -> None:
+    """Let a base model read images as an adapter does, without loading the weights of either.
+
+    Arguments and errors as in `attach_adapter`; without an adapter nothing changes.
+    """
+    source = base.adapter if adapter == "default" else adapter
+    if source is not None:
+        require_family(adapter_folder(source), base.size, name=base.name)
+        preprocessing = read_card(adapter_folder(source)).preprocessing
+    else:
+        with unread():
+            own = base.source.adapter(base.dtype) if adapter == "default" else None
+        if own is None:
+            return
+        preprocessing = SAT_PREPROCESSING
+    other = {"image_encoder": str(image_encoder)} if image_encoder else {}
+    base.read_images_with(preprocessing.model_copy(update=other))

@@ -38,6 +38,15 @@ class DataCommands(LazyGroup):
     }
 
 
+class SubjectCommands(LazyGroup):
+    """The commands of `refilm subject`."""
+
+    places: ClassVar = {
+        "make": "refilm.cli.subject_files:make",
+        "show": "refilm.cli.subject_files:show",
+    }
+
+
 class Commands(LazyGroup):
     """Prints an error that the user can fix in one line, with exit code 2; `--debug` shows its traceback.
 
@@ -85,11 +94,18 @@ def _name_option(error: Exception) -> None:
 app = typer.Typer(cls=Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 data = typer.Typer(cls=DataCommands, no_args_is_help=True, help="Create, import, check and encode data sets.")
 app.add_typer(data, name="data")
+subject = typer.Typer(cls=SubjectCommands, no_args_is_help=True, help="Make and show subject files.")
+app.add_typer(subject, name="subject")
 
 
 @data.callback()
 def make_data() -> None:
     """Create, import, check and encode data sets."""
+
+
+@subject.callback()
+def make_subject() -> None:
+    """Make and show subject files."""
 
 
 def _print_version(wanted: bool) -> None:

@@ -3,7 +3,7 @@
 import random
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from pydantic import Field
@@ -11,12 +11,13 @@ from pydantic import Field
 from refilm.cli.console import bar, clock, named, print_error, print_line, working
 from refilm.cli.options import BaseOption, Computing, Size, given, with_options
 from refilm.cli.parsing import size_of, steps_of
+from refilm.cli.recipe_options import from_recipe
+from refilm.cli.subjects import SubjectOptions, subjects_of
 from refilm.errors import UserError
 from refilm.generation.request import Request
 from refilm.settings import Seed, Settings
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
     from torch import Tensor
 
     from refilm.generation import AttentionMaps, Pipeline
@@ -36,8 +37,9 @@ class Output(Settings):
     """What happens, and where."""
     output: Annotated[Path, typer.Option("--output", "-o")]
     """Output file: .mp4, .webm, .gif, .webp, or .png for one image per frame."""
-    reference: Path | None = None
-    """Reference image of the subject. Default: no reference."""
+    negative_reference: Annotated[tuple[Path, ...], typer.Option(metavar="PATH")] = ()
+    """Image that the video should not resemble; guidance moves away from it. Repeat it for more images of the same
+    subject. Adds no transformer pass."""
     adapter: str = "default"
     """An adapter's folder or Hub id, 'default' (shipped with the base model) or 'none' (no adapter)."""
     seed: Seed | None = None
@@ -46,6 +48,9 @@ class Output(Settings):
     """Width x height in pixels, for instance 720x480."""
     scale: int | None = Field(default=None, ge=1, le=64)
     """Integer factor by which the saved video is enlarged. Default: enough for 256 pixels; 1 for .png."""
+    recipe: Annotated[Path | None, from_recipe("subjects")] = None
+    """TOML file with any of these options by name (guidance_steps = "1-20"), and a table [subjects.NAME] for each
+    subject. Options of the command line come first."""
     explain: bool = False
     """Also write a video and a sheet of heat maps: which parts of the reference image were used."""
     explain_steps: Annotated[str | None, typer.Option(metavar=RANGE)] = None
@@ -63,8 +68,8 @@ class Model(Computing, BaseOption):
     memory."""
 
 
-@with_options(Output, Model, Sampling)
-def generate(wanted: Output, model: Model, sampling: Settings) -> None:
+@with_options(Output, SubjectOptions, Model, Sampling)
+def generate(wanted: Output, chosen: SubjectOptions, model: Model, sampling: Settings) -> None:
     """Generate a video that follows a prompt and shows the subject of a reference image."""
     from refilm.media import check_size, check_target
 
@@ -72,16 +77,15 @@ def generate(wanted: Output, model: Model, sampling: Settings) -> None:
     check_target(wanted.output)  # fail before the video is generated, not after
     height, width = size_of(wanted.size)
     explain = wanted.explain or wanted.explain_steps is not None
-    if explain and wanted.reference is None:
+    subjects = subjects_of(chosen, recipe=wanted.recipe)
+    if explain and not subjects:
         raise UserError("--explain shows which parts of a reference image were used: give one with --reference")
     adapter = None if wanted.adapter == "none" else wanted.adapter
-    if adapter is None and wanted.reference is not None:
-        raise UserError("--reference needs an adapter: remove --adapter none, or --reference")
+    if adapter is None and (subjects or wanted.negative_reference):
+        raise UserError("a reference needs an adapter: remove --adapter none, or the references")
     with working("loading"):
         from refilm.generation import AttentionMaps, load
-        from refilm.media import open_image
 
-        image = None if wanted.reference is None else open_image(wanted.reference)
         pipeline = load(model.base, adapter=adapter, **model.model_dump(exclude={"base"}))
     request = pipeline.request(**dict(sampling), height=height, width=width)
     check_size(wanted.output, request.height, request.width, wanted.scale or 1)
@@ -89,15 +93,16 @@ def generate(wanted: Output, model: Model, sampling: Settings) -> None:
         _require_reference_attention(request)
     maps = AttentionMaps(steps=steps_of(wanted.explain_steps, request.steps)) if explain else None
     seed = random.randrange(2**31) if wanted.seed is None else wanted.seed
-    latents = _sampled(pipeline, request, wanted.prompt, image, seed=seed, maps=maps)
+    references = {"references": [subjects or None], "negative_reference": wanted.negative_reference or None}
+    latents = _sampled(pipeline, request, wanted.prompt, references, seed=seed, maps=maps)
     with working("decoding"):
         video = pipeline.decode(latents)[0]
         files = video.save(wanted.output, scale=wanted.scale)
     what = f"{request.frames} frames of {request.width} x {request.height} pixels"
     print_line(f"{named(files)}: {what}, seed {seed}, {clock(time.perf_counter() - started)}")
-    if maps is not None and image is not None:
+    if maps is not None:
         with working("explaining"):
-            explained = pipeline.explain(maps, video, image).save(wanted.output)
+            explained = pipeline.explain(maps, video, subjects[0].images[0]).save(wanted.output)
         print_line(f"heat maps: {', '.join(map(str, explained))}")
 
 
@@ -116,7 +121,7 @@ def _sampled(
     pipeline: "Pipeline",
     request: Request,
     prompt: str,
-    image: "Image | None",
+    references: dict[str, Any],
     *,
     seed: int,
     maps: "AttentionMaps | None",
@@ -128,7 +133,7 @@ def _sampled(
         print_error(f"note: {note}")
     latents = None
     with bar("sampling", request.steps) as advance:
-        for step in pipeline.sample([prompt], [image], seeds=[seed], request=request, wrap_prediction=maps):
+        for step in pipeline.sample([prompt], seeds=[seed], request=request, wrap_prediction=maps, **references):
             latents = step.latents
             advance("sampling")
     assert latents is not None

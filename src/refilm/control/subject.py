@@ -1,21 +1,23 @@
 """A subject as a user describes it: its images or its file, and where, when and how strongly it appears."""
 
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
-import numpy as np
-from PIL import Image
 from pydantic import BeforeValidator, Field, PlainSerializer, PlainValidator, model_validator
 
 from refilm.errors import UserError
 from refilm.settings import Settings
 from refilm.settings.curves import Curve
 
-ImageLike = Annotated[
-    Path | str | Image.Image | np.ndarray,
-    PlainValidator(lambda value: value),
-    PlainSerializer(lambda value: str(value)),
-]
+if TYPE_CHECKING:
+    import numpy as np
+    from PIL.Image import Image
+
+    AnyImage = Path | str | Image | np.ndarray
+else:
+    AnyImage = Any  # options of commands are made from these settings, and should not wait for imports
+
+ImageLike = Annotated[AnyImage, PlainValidator(lambda value: value), PlainSerializer(lambda value: str(value))]
 """Any value that `as_image` accepts; it validates the type."""
 
 NAME = r"^[A-Za-z][A-Za-z0-9_-]{0,31}$"
@@ -24,9 +26,7 @@ MOST_VIEWS = 64
 
 def _several(value: Any) -> Any:
     """One value as a list of one, so that a single image or word needs no brackets."""
-    if isinstance(value, np.ndarray | Image.Image | str | Path):
-        return (value,)
-    return tuple(value) if isinstance(value, list) else value
+    return tuple(value) if isinstance(value, list | tuple) else (value,)
 
 
 Word = Annotated[str, Field(min_length=1, max_length=200)]

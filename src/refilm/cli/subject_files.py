@@ -1,0 +1,100 @@
+"""`refilm subject make` and `show`: subject files, which are used without their images and the image encoder."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import Field
+
+from refilm.cli.console import print_line, working
+from refilm.cli.options import BaseOption, Computing, with_options
+from refilm.control.subject import NAME, Subject
+from refilm.errors import UserError
+from refilm.settings import Settings, shared
+
+
+class Making(Settings):
+    """What is stored, and where."""
+
+    images: Annotated[tuple[Path, ...], typer.Argument(metavar="IMAGE...", show_default=False)]
+    """Images of the subject: several are views of it, not several subjects."""
+    output: Annotated[Path, typer.Option("--output", "-o")]
+    """Output file, name.subject."""
+    name: str | None = Field(default=None, pattern=NAME)
+    """Name of the subject. Default: the name of the output file."""
+    words: Annotated[tuple[str, ...], typer.Option(metavar="WORDS")] = ()
+    """Words that mean the subject in a prompt, for instance fox; repeat it for alternatives. Videos use the first ones
+    that their prompt contains."""
+    weights: tuple[float, ...] = shared(Subject, "weights")
+    image_masks: Annotated[tuple[Path, ...], typer.Option(metavar="PATH")] = ()
+    """Mask of each image, white where the subject is: the rest of the image is not read. Repeat it for each image.
+    Default: all is read."""
+
+
+class Reader(Computing, BaseOption):
+    """Whose image encoder reads the images."""
+
+    adapter: str = "default"
+    """The adapter that the file is for, a folder or a Hub id, or 'default' (shipped with the base model)."""
+    image_encoder: str | None = None
+    """Folder or Hub id of the image encoder. Default: the adapter's, else the base model's, else
+    openai/clip-vit-large-patch14."""
+
+
+@with_options(Making, Reader)
+def make(wanted: Making, reader: Reader) -> None:
+    """Encode images of a subject once, and write them as one file for `generate --subject`."""
+    if wanted.output.suffix != ".subject":  # before a model is loaded
+        raise UserError(f"{wanted.output}: the name of a subject file must end in .subject")
+    subject = Subject.of(
+        name=wanted.name or wanted.output.stem,
+        images=wanted.images,
+        **{field: getattr(wanted, field) for field in ("words", "weights", "image_masks")},
+    )
+    with working("encoding"):
+        from refilm.checkpoints import load_base, read_images_for
+        from refilm.control import save_subject
+        from refilm.control.encoded import encode_subject
+
+        base = load_base(reader.base, device=reader.device, dtype=reader.dtype, memory="low")
+        read_images_for(base, reader.adapter, image_encoder=reader.image_encoder)
+        encoded = encode_subject(subject, base.encoders.image)
+        path = save_subject(encoded, wanted.output)
+    views, tokens, channels = encoded.tokens.shape
+    print_line(f"{path}: {subject.name}, {views} views of {tokens} x {channels} tokens, {path.stat().st_size:,} bytes")
+
+
+class Showing(Settings):
+    """What is shown."""
+
+    file: Annotated[Path, typer.Argument(show_default=False)]
+    """A subject file or its Hub id."""
+    thumbnail: Path | None = None
+    """Also write the thumbnail in the file as an image."""
+
+
+@with_options(Showing)
+def show(wanted: Showing) -> None:
+    """Print what a subject file contains: name, words, views, and which image encoder made it."""
+    from PIL import Image
+
+    from refilm.control import load_subject
+
+    subject = load_subject(wanted.file)
+    card, (views, tokens, channels) = subject.card, subject.tokens.shape
+    encoder = card.image_encoder or "the base model's"
+    lines = {
+        "name": card.name,
+        "words": ", ".join(card.words) or "none",
+        "tokens": f"{views} views of {tokens} x {channels}, {str(subject.tokens.dtype).removeprefix('torch.')}",
+        "weights": ", ".join(f"{row[0]:g}" for row in subject.weight.tolist()),
+        "read": ", ".join(f"{(row[1:] > 0).float().mean():.0%}" for row in subject.weight) + " of each image",
+        "encoder": f"{encoder}, {card.image_fit}, {card.hidden_state} hidden state, {card.encoder}",
+    }
+    for name, value in lines.items():
+        print_line(f"{name}: {value}")
+    for number, digest in enumerate(card.images, start=1):
+        print_line(f"image {number}: sha256 {digest}")
+    if wanted.thumbnail is not None:
+        Image.fromarray(subject.thumbnail).save(wanted.thumbnail)
+        print_line(f"{wanted.thumbnail}: {subject.thumbnail.shape[1]} x {subject.thumbnail.shape[0]} pixels")
