@@ -62,7 +62,9 @@ def test_generate_refuses(refilm, folder, tiny_base, unsampled, words, what):
 
 def test_generate_refuses_a_reference_without_an_adapter(refilm, folder, tiny_base, fox):
     words = ("generate", PROMPT, "-o", "video.mp4", "--base", tiny_base, "--adapter", "none")
-    refused(refilm(*words, "--reference", fox), "--reference needs an adapter: remove --adapter none, or --reference")
+    refused(
+        refilm(*words, "--reference", fox), "a reference needs an adapter: remove --adapter none, or the references"
+    )
 
 
 @pytest.mark.parametrize(

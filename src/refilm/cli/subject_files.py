@@ -8,7 +8,7 @@ from pydantic import Field
 
 from refilm.cli.console import print_line, working
 from refilm.cli.options import BaseOption, Computing, with_options
-from refilm.control.subject import NAME, Subject
+from refilm.control.subject import NAME, Subject, Weight
 from refilm.errors import UserError
 from refilm.settings import Settings, shared
 
@@ -25,7 +25,7 @@ class Making(Settings):
     words: Annotated[tuple[str, ...], typer.Option(metavar="WORDS")] = ()
     """Words that mean the subject in a prompt, for instance fox; repeat it for alternatives. Videos use the first ones
     that their prompt contains."""
-    weights: tuple[float, ...] = shared(Subject, "weights")
+    weights: tuple[Weight, ...] = shared(Subject, "weights")
     image_masks: Annotated[tuple[Path, ...], typer.Option(metavar="PATH")] = ()
     """Mask of each image, white where the subject is: the rest of the image is not read. Repeat it for each image.
     Default: all is read."""

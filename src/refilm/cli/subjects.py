@@ -112,7 +112,7 @@ def _control_of(text: str, names: Sequence[str], option: str) -> tuple[str, str]
 def _subject(name: str, values: dict[str, Any]) -> Subject:
     typed = {key: _number(value) if key in ("scale", "weights") else value for key, value in values.items()}
     try:
-        return Subject.from_values({"name": name, **typed})
+        return Subject(name=name, **typed)
     except UserError as error:
         raise UserError(f"subject {name!r:.40}: {error}") from error
 

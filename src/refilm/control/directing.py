@@ -12,28 +12,15 @@ from torch import Tensor
 
 from refilm.control.encoded import EncodedSubject
 from refilm.control.masks import mask_tokens
+from refilm.control.shot import Shot
 from refilm.control.subject import Subject
 from refilm.errors import UserError
-from refilm.geometry import Compression, Geometry
 from refilm.model import Adapter, References
 from refilm.model.references import Binding
 from refilm.settings.curves import values_along
 
 Cast = Sequence[tuple[Subject, EncodedSubject]]
 """The subjects of one video."""
-
-
-@dataclass(frozen=True)
-class Shot:
-    """The sizes of a video and of its sampling that masks and curves resolve to."""
-
-    size: Geometry
-    """Sizes of the transformer."""
-    compression: Compression
-    frames: int
-    height: int
-    width: int
-    steps: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,15 +111,11 @@ def _curve(subject: Subject, name: str, count: int) -> Tensor | None:
 
 def _where(subject: Subject, shot: Shot) -> Tensor | None:
     """A subject's mask times its strength over the frames, (N,); None if it is 1 everywhere."""
-    sizes = {"frames": shot.frames, "height": shot.height, "width": shot.width}
-    mask = None if subject.mask is None else mask_tokens(subject.mask, shot.size, shot.compression, **sizes)
+    mask = None if subject.mask is None else mask_tokens(subject.mask, shot)
     frames = _curve(subject, "frames", shot.frames)
     if frames is None:
         return mask
     rest = frames[1:].unflatten(0, (-1, shot.compression.token_frames)).mean(dim=1)
     along = torch.cat([frames[:1], rest])  # the first token frame is the first frame alone
-    grid = shot.size.grid(
-        shot.compression.latent_frames(shot.frames), *shot.compression.latent_size(shot.height, shot.width)
-    )
-    over = along.repeat_interleave(grid.height * grid.width)
+    over = along.repeat_interleave(shot.grid.height * shot.grid.width)
     return over if mask is None else mask * over

@@ -3,6 +3,7 @@
 Letters: F frames, H x W pixels; T, h, w latent frames and pixels; N video tokens.
 """
 
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -11,59 +12,68 @@ from einops import reduce
 from PIL import Image
 from torch import Tensor
 
+from refilm.control.shot import Shot
 from refilm.control.subject import ImageLike
 from refilm.data.cutting import fitted, pooled
 from refilm.errors import UserError
-from refilm.geometry import Compression, Geometry
 from refilm.media import open_mask, open_video
+from refilm.media.sampling import sample_video
 
 STILLS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
 
-def mask_tokens(
-    mask: ImageLike, size: Geometry, compression: Compression, *, frames: int, height: int, width: int
-) -> Tensor:
+def mask_tokens(mask: ImageLike, shot: Shot) -> Tensor:
     """A mask's mean over each video token, (N,) float32 in 0..1.
 
-    A mask of another shape is scaled and cropped at its center, as clips and their masks are for training.
+    A mask of another shape is scaled and cropped at its center, as clips and their masks are for training. A video with
+    another number of frames is read at the frame rate of the shot.
 
     Args:
         mask: a file, a PIL image, or an array (H, W), (F, H, W) or (..., 3): uint8, bool, or floats in 0..1.
-        size: sizes of the transformer.
-        compression: compression factors of the video.
-        frames: number of video frames.
-        height: video height in pixels.
-        width: video width in pixels.
+        shot: the sizes of the video.
 
     Raises:
-        UserError: it cannot be read, has another number of frames than the video, or is black.
+        UserError: it cannot be read, has too few frames for the video, or is black.
     """
-    pixels = read_mask(mask)
-    if len(pixels) not in (1, frames):
-        raise UserError(
-            f"{_name(mask)}: {len(pixels)} frames for a video of {frames}; give one for each frame, or a still"
-        )
-    images = [fitted(frame, (height, width)) for frame in pixels]
-    whole = np.stack(images * (frames if len(images) == 1 else 1)) / 255
+    pixels = read_mask(mask, shot)
+    images = [fitted(frame, (shot.height, shot.width)) for frame in pixels]
+    whole = np.stack(images * (shot.frames if len(images) == 1 else 1)) / 255
     if not whole.any():
         raise UserError(f"{_name(mask)}: is black, so the subject could appear nowhere; paint it white there")
-    latent = torch.from_numpy(pooled(whole, compression))  # (T, h, w)
-    return reduce(latent, "(t s) (h p) (w q) -> (t h w)", "mean", s=size.patch_time, p=size.patch, q=size.patch).float()
+    latent = torch.from_numpy(pooled(whole, shot.compression))  # (T, h, w)
+    s, p = shot.size.patch_time, shot.size.patch
+    return reduce(latent, "(t s) (h p) (w q) -> (t h w)", "mean", s=s, p=p, q=p).float()
 
 
-def read_mask(mask: ImageLike) -> np.ndarray:
-    """A mask's frames, (F, H, W) uint8; F is 1 for a still.
+def read_mask(mask: ImageLike, shot: Shot) -> np.ndarray:
+    """A mask's frames, (F, H, W) uint8, as many as the video has; one for a still.
 
     Raises:
-        UserError: it cannot be read, or has another shape or type.
+        UserError: it cannot be read, has another shape or type, or too few frames.
     """
     if isinstance(mask, Image.Image):
         return np.asarray(mask.convert("L"))[None]
     if isinstance(mask, np.ndarray):
-        return _from_array(mask)
-    if Path(mask).suffix.lower() in STILLS:
+        pixels = _from_array(mask)
+    elif Path(mask).suffix.lower() in STILLS:
         return np.asarray(open_mask(mask))[None]
-    return open_video(mask).frames.mean(axis=3).round().astype(np.uint8)
+    else:
+        pixels = _from_video(Path(mask), shot)
+    if len(pixels) not in (1, shot.frames):
+        raise UserError(
+            f"{_name(mask)}: {len(pixels)} frames for a video of {shot.frames} at {shot.fps:g} fps; give one for each "
+            "frame, or a still"
+        )
+    return pixels
+
+
+def _from_video(path: Path, shot: Shot) -> np.ndarray:
+    pixels = open_video(path).frames
+    if len(pixels) not in (1, shot.frames):
+        pixels = np.stack([*islice(sample_video(path, fps=shot.fps), shot.frames)])
+        if path.suffix.lower() == ".gif":  # equal frames are stored as one, and the duration of the last is not read
+            pixels = np.pad(pixels, ((0, shot.frames - len(pixels)), *[(0, 0)] * 3), mode="edge")
+    return pixels.mean(axis=3).round().astype(np.uint8)
 
 
 def _from_array(mask: np.ndarray) -> np.ndarray:

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from refilm.checkpoints import Base
 from refilm.control import ImageLike, Subject
-from refilm.control.directing import Cast, Direction, Shot, direct
+from refilm.control.directing import Cast, Direction, direct
 from refilm.control.encoded import EncodedSubject, encode_subject, require_reader
+from refilm.control.shot import Shot
 from refilm.control.subject_files import load_subject
 from refilm.control.words import word_tokens
 from refilm.diffusion import Condition, null_condition
@@ -132,7 +133,7 @@ class Conditioner:
     def _direction(self, casts: Sequence[Cast], request: Request) -> Direction:
         assert self.adapter is not None
         sizes = {name: getattr(request, name) for name in ("frames", "height", "width", "steps")}
-        shot = Shot(self.base.size, self.base.compression, **sizes)
+        shot = Shot(self.base.size, self.base.compression, self.base.defaults.fps, **sizes)
         return direct(casts, self.adapter, shot, place=self._placed, binding=request.binding)
 
     def _given(self, references: Tensor | References) -> Direction:

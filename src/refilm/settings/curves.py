@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Annotated, Literal
 
-import numpy as np
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
@@ -57,6 +56,8 @@ def values_along(curve: float | str | Sequence[float], count: int, *, of: str) -
 
 
 def _along(text: str, count: int, of: str) -> tuple[float, ...]:
+    import numpy as np  # options of commands are made from settings, and should not wait for it
+
     kind, pairs = _parsed(text)
     places = np.arange(1, count + 1)
     if kind == "ramp":

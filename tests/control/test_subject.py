@@ -1,0 +1,51 @@
+"""What a subject accepts, and how bad ones are refused."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from refilm import Subject
+from refilm.errors import UserError
+
+GRAY = np.full((8, 8, 3), 128, np.uint8)
+
+
+def test_one_image_needs_no_list():
+    for image in (GRAY, Image.fromarray(GRAY), "fox.png"):
+        assert len(Subject(images=image).images) == 1
+    assert Subject(images=["a.png", "b.png"], words="fox").words == ("fox",)
+
+
+def test_plain_values_are_read_as_in_a_recipe():
+    values = {
+        "name": "fox",
+        "images": ["a.png"],
+        "words": ["fox"],
+        "scale": 0.5,
+        "frames": "1:0 9:1",
+        "steps": [1, 0.5],
+    }
+    subject = Subject.from_values(values)
+    assert subject == Subject(name="fox", images="a.png", words="fox", scale=0.5, frames="1:0 9:1", steps=(1.0, 0.5))
+    assert Subject.from_values(subject.to_values()) == subject
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({}, "subject: give images or a subject file, and not both"),
+        ({"images": "a.png", "file": "a.subject"}, "give images or a subject file, and not both"),
+        ({"images": "a.png", "weights": (1.0, 2.0)}, "2 weights for 1 images; give one for each image"),
+        ({"images": ("a.png", "b.png"), "image_masks": "m.png"}, "1 image_masks for 2 images"),
+        ({"file": "a.subject", "weights": (1.0,)}, "a subject file stores its own"),
+        ({"images": "a.png", "weights": (0.0,)}, "weights.0: Input should be greater than 0"),
+        ({"images": "a.png", "scale": -1}, "scale: Input should be greater than or equal to 0"),
+        ({"images": "a.png", "name": "two words"}, "name: .*pattern"),
+        ({"images": "a.png", "words": ""}, "words.0: .*at least 1 character"),
+        ({"images": "a.png", "steps": "9-5"}, "steps: places must rise"),
+        ({"images": "a.png", "strength": 2}, "strength: unknown"),
+    ],
+)
+def test_bad_subjects_are_refused(values, message):
+    with pytest.raises(UserError, match=message):
+        Subject.from_values(values)
