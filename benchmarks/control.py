@@ -5,8 +5,8 @@
 
 Each experiment generates the videos of the same pairs of image and prompt (`critters.py`) once for every value of one
 control; a pair has the same noise everywhere. The judge gives, in percent with 95 % intervals: `likeness`, the fraction
-of videos whose color, second color, shape and pattern are those of the image; `color`, that of the body alone; `motion` and
-`scene`, which the prompt asks for.
+of videos whose color, second color, shape and pattern are those of the image; `color`, that of the body alone;
+`motion` and `scene`, which the prompt asks for.
 
 - scale: reference scale.
 - start, end: the sampler step from which, or until which, the reference is used.

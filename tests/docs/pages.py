@@ -22,6 +22,7 @@ FASTER = {
     "refilm data critters OUT": ("--clips", 4),
     **{f"refilm data {name}": ONE for name in ("check", "prepare", "encode")},
     "refilm generate --guidance-steps": ("--frames", 1),  # its steps are those of the page
+    "refilm generate --subject-steps": ("--frames", 1),
     "refilm generate": ("--steps", 2),
     "refilm train tiny.toml": (*SHORT, *FEW),
     "refilm train recipes/critters.toml": (*SHORT, *FEW),

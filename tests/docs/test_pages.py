@@ -1,10 +1,20 @@
 """The code of every docs page runs, in order. Pages that edit the source run in `test_howto.py`."""
 
 import shutil
+from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
+
+from refilm.data import critters
 
 from .pages import DOCS, Session, blocks, edits_source
+
+
+def mp4s(*names: str) -> set[str]:
+    return {f"{name}.mp4" for name in names}
+
 
 VIDEOS = {"video.mp4", "video.attention.mp4", "video.attention.png"}
 ALONE = {
@@ -12,7 +22,10 @@ ALONE = {
     "weights.md": set(),
     "read-the-model.md": set(),
     "api/index.md": {"video.mp4"},
-    "howto/direct-guidance.md": {f"{name}.mp4" for name in ("stronger", "apart", "early", "projected", "rescaled")},
+    "howto/direct-subjects.md": {"video.toml", "fox.subject", *mp4s("views", "subjects", "recipe", "file")},
+    "howto/direct-where.md": mp4s("mask", "words", "both"),
+    "howto/direct-when.md": mp4s("appears", "later", "weaker"),
+    "howto/direct-guidance.md": mp4s("stronger", "apart", "early", "projected", "rescaled"),
     "getting-started.md": VIDEOS | {"unseen", "tiny.toml", "tiny-cache", "runs", "tiny.mp4", "python.mp4"},
 }
 """The files that each page makes."""
@@ -30,12 +43,22 @@ def test_every_page_with_code_is_run():
     assert with_code - {page for page in pages if edits_source(page)} == listed
 
 
+def draw_images(fox: Path) -> set[str]:
+    """The images that pages use: two views of a critter, another one, and a mask."""
+    shutil.copy(fox, "fox.png")
+    rng, other = np.random.default_rng(1), critters.subjects("held_out")[7]
+    Image.fromarray(critters.portrait(critters.subjects("held_out")[0], rng, size=256)).save("side.png")
+    Image.fromarray(critters.portrait(other, rng, size=256)).save("ball.png")
+    Image.fromarray(np.pad(np.full((64, 32), 255, np.uint8), ((0, 0), (0, 32)))).save("left.png")
+    return {"fox.png", "side.png", "ball.png", "left.png"}
+
+
 @pytest.mark.parametrize(("page", "made"), ALONE.items())
 def test_a_page_runs(page, made, fox, tmp_path, monkeypatch, refilm):
     monkeypatch.chdir(tmp_path)
-    shutil.copy(fox, "fox.png")
+    images = draw_images(fox)
     Session(refilm).run(page)
-    assert {path.name for path in tmp_path.iterdir()} == {"fox.png", *made}
+    assert {path.name for path in tmp_path.iterdir()} == {*images, *made}
 
 
 def test_the_tutorial_runs_and_the_guides_continue_it(fox, tmp_path, monkeypatch, refilm):

@@ -35,7 +35,8 @@ class ReferenceAttention(Attention):
         """The term to add to the video tokens: (B, N, D) -> (B, N, D)."""
         q = rearrange(self.query(self.norm(video)), "b n (h d) -> b h n d", h=self.heads)
         k, v = self.keys_values(references.tokens) if references.keys_values is None else references.keys_values
-        return READS[references.binding](q, k, v, references, self.kernel, self.out)
+        read = READS[references.binding]
+        return read(q, k, v, references, self.kernel, self.out)
 
     def keys_values(self, tokens: Tensor) -> Tensor:
         """Keys and values of projected reference tokens: (B, S, M, D) -> (2, B, S, H, M, d)."""

@@ -11,7 +11,7 @@ from einops import rearrange, repeat
 from torch import Tensor, nn
 
 from refilm.model.attention import Kernel
-from refilm.model.references import References
+from refilm.model.references import References, in_dtype_of
 
 Read = Callable[[Tensor, Tensor, Tensor, References, Kernel, nn.Linear], Tensor]
 """(q (B, H, N, d), k and v (B, S, H, M, d), references, kernel, output layer) -> the term to add to the video tokens,
@@ -28,15 +28,7 @@ def separate(q: Tensor, k: Tensor, v: Tensor, references: References, kernel: Ke
     q = q.repeat_interleave(subjects, dim=0) if subjects > 1 else q  # (B S, H, N, d)
     k, v = k.flatten(0, 1), v.flatten(0, 1)  # (B S, H, M, d)
     found = kernel(q, k, v) if bias is None else kernel(q, k, v, bias.flatten(0, 1)[:, None, None])
-    terms = out(rearrange(found, "b h n d -> b n (h d)")).unflatten(0, (-1, subjects))  # (B, S, N, D)
-    scale = references.scale
-    terms = (scale[..., None, None].to(terms.device) if isinstance(scale, Tensor) else scale) * terms
-    if references.where is not None:
-        terms = references.where[..., None].to(terms.device) * terms
-    if (hidden := references.hidden) is not None:
-        terms = torch.where(hidden[..., None, None], 0.0, terms)
-    terms = _in_dtype_of(found, terms)
-    return terms.squeeze(1) if subjects == 1 else terms.sum(dim=1)
+    return references.combined(out(rearrange(found, "b h n d -> b n (h d)")))
 
 
 def joint(q: Tensor, k: Tensor, v: Tensor, references: References, kernel: Kernel, out: nn.Linear) -> Tensor:
@@ -61,7 +53,7 @@ def joint(q: Tensor, k: Tensor, v: Tensor, references: References, kernel: Kerne
     term = out(rearrange(found, "b h n d -> b n (h d)"))
     largest = factor.amax(dim=1)[:, None, None]  # the output layer's bias is scaled too: scale 0 adds nothing
     term = seen.amax(dim=1)[..., None] * (term if out.bias is None else term + (largest - 1) * out.bias)
-    return _in_dtype_of(found, term)
+    return in_dtype_of(found, term)
 
 
 READS: dict[str, Read] = {"separate": separate, "joint": joint}
@@ -74,8 +66,3 @@ def _seen(references: References, q: Tensor) -> Tensor:
     seen = q.new_ones(len(q), references.subjects, 1) if seen is None else seen.to(q.device)
     hidden = references.hidden
     return seen.float() if hidden is None else seen.float().masked_fill(hidden[..., None], 0.0)
-
-
-def _in_dtype_of(found: Tensor, term: Tensor) -> Tensor:
-    # within autocast, float32 factors make float32 tokens, as they do everywhere else
-    return term if torch.is_autocast_enabled(found.device.type) else term.to(found.dtype)

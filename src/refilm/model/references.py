@@ -110,6 +110,18 @@ class References:
         weight = torch.where(self.weight > 0, self.weight, 1.0)  # so is the gradient of the logarithm at 0
         return weight.log().masked_fill(~shown, -torch.inf).to(self.tokens.dtype)
 
+    def combined(self, terms: Tensor) -> Tensor:
+        """Scale the terms of subjects that are read separately, and add them: (B S, N, D) -> (B, N, D)."""
+        found, terms = terms, terms.unflatten(0, (-1, self.subjects))  # (B, S, N, D)
+        scale = self.scale[..., None, None].to(found.device) if isinstance(self.scale, Tensor) else self.scale
+        terms = scale * terms
+        if self.where is not None:
+            terms = self.where[..., None].to(found.device) * terms
+        if (hidden := self.hidden) is not None:
+            terms = torch.where(hidden[..., None, None], 0.0, terms)
+        terms = in_dtype_of(found, terms)
+        return terms.squeeze(1) if self.subjects == 1 else terms.sum(dim=1)
+
     def in_block(self, index: int) -> "References":
         """The same references with the scale, the keys and the values of one block."""
         scale, kept = self.scale, self.keys_values
@@ -164,6 +176,11 @@ class References:
             parts[0].binding,
             torch.cat(kept, dim=-5) if kept else None,
         )
+
+
+def in_dtype_of(found: Tensor, term: Tensor) -> Tensor:
+    """A term in the dtype of what was found; within autocast float32 factors make float32 tokens, as elsewhere."""
+    return term if torch.is_autocast_enabled(found.device.type) else term.to(found.dtype)
 
 
 def _expanded(tensor: Tensor, axis: int, count: int) -> Tensor:
