@@ -17,13 +17,17 @@ def mp4s(*names: str) -> set[str]:
 
 
 VIDEOS = {"video.mp4", "video.attention.mp4", "video.attention.png"}
+EXPLAINED = ("fox-1.attention", "ball-1.attention", "subjects")
 ALONE = {
     "extending.md": VIDEOS,
     "weights.md": set(),
     "read-the-model.md": set(),
     "api/index.md": {"video.mp4"},
     "howto/direct-subjects.md": {"video.toml", "fox.subject", *mp4s("views", "subjects", "recipe", "file")},
-    "howto/direct-where.md": mp4s("mask", "words", "both"),
+    "howto/direct-where.md": {
+        *mp4s("mask", "words", "both", "explained"),
+        *(f"explained.{what}.{kind}" for what in EXPLAINED for kind in ("mp4", "png")),
+    },
     "howto/direct-when.md": mp4s("appears", "later", "weaker"),
     "howto/direct-guidance.md": mp4s("stronger", "apart", "early", "projected", "rescaled"),
     "getting-started.md": VIDEOS | {"unseen", "tiny.toml", "tiny-cache", "runs", "tiny.mp4", "python.mp4"},

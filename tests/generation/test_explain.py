@@ -6,10 +6,12 @@ import torch
 from PIL import Image
 
 import refilm
+from refilm import Subject
 from refilm.data import critters
 from refilm.generation import AttentionMaps
 from refilm.generation.attention_maps import attention_weights, information
 from refilm.generation.explain import Explanation, color_chart
+from refilm.generation.explain_subjects import SubjectExplanation
 from refilm.media import Video, open_video
 from refilm.model import eager
 
@@ -163,3 +165,43 @@ def test_it_is_written_beside_the_video(pipeline, image, tmp_path, output, name)
     assert open_video(moving).frames.shape == (17, 256, 3 * 256 + 2 * 12, 3)
     assert Image.open(still).size == (6 * 256 + 7 * 12, 3 * (256 + 34) + 12)
     assert np.array_equal(explained.side_by_side().frames[:, :, :256], video.frames.repeat(8, 1).repeat(8, 2))
+
+
+@pytest.mark.parametrize("binding", ["separate", "joint"])
+def test_subjects_are_seen_where_their_masks_are(pipeline, image, binding):
+    left = np.pad(np.full((32, 16), 255, np.uint8), ((0, 0), (0, 16)))
+    other = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    subjects = [Subject(name="a", images=[image, other], mask=left), Subject(name="b", images=other, mask=255 - left)]
+    maps, request = AttentionMaps(), pipeline.request(steps=3, binding=binding)
+    (*_, last) = pipeline.sample([PROMPT], [subjects], seeds=[0], request=request, wrap_prediction=maps)
+    (*_, plain) = pipeline.sample([PROMPT], [subjects], seeds=[0], request=request)
+    assert torch.equal(last.latents, plain.latents)
+    weights = maps.blocks()
+    assert weights.shape == (2, 1, 2, 80, 130)
+    total = weights.sum(dim=-1) if binding == "separate" else weights.sum(dim=(2, 4))[:, :, None].expand(2, 1, 2, 80)
+    torch.testing.assert_close(total, torch.ones(2, 1, 2, 80))
+    video = pipeline.decode(last.latents)[0]
+    explained = pipeline.explain_subjects(maps, video, ["a", "b"])
+    assert explained.presence.shape == (2, 5, 4, 4)
+    a, b = explained.presence
+    assert a[:, :, :2].sum() > 0
+    assert b[:, :, 2:].sum() > 0
+    assert a[:, :, 2:].sum() == b[:, :, :2].sum() == 0
+    first, second = (pipeline.explain(maps, video, one, view=view) for view, one in enumerate((image, other)))
+    assert not torch.equal(first.attention, second.attention)
+    with pytest.raises(ValueError, match="1 names for 2 subjects; give one for each"):
+        pipeline.explain_subjects(maps, video, ["a"])
+
+
+def test_the_color_is_that_of_the_subject_that_is_read(tmp_path):
+    presence = torch.zeros(2, 2, 2, 3)
+    presence[0, :, :, 0] = presence[1, :, :, 2] = 1
+    video = Video(np.full((5, 64, 96, 3), 200, np.uint8), 8.0)
+    explained = SubjectExplanation(video, ("a", "b"), presence)
+    orange, blue = (np.array(color) / 255 for color in ((230, 159, 0), (86, 180, 233)))
+    assert np.allclose(explained.colors[0, 0, 0], orange)
+    assert np.allclose(explained.colors[0, 0, 2], blue)
+    assert explained.glow[0, 0].tolist() == [1, 0, 1]
+    files = explained.save(tmp_path / "video.mp4")
+    assert [file.name for file in files] == ["video.subjects.mp4", "video.subjects.png"]
+    assert open_video(files[0]).frames.shape == (5, 256, 2 * 384 + 12, 3)

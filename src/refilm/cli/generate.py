@@ -2,6 +2,7 @@
 
 import random
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -13,6 +14,7 @@ from refilm.cli.options import BaseOption, Computing, Size, given, with_options
 from refilm.cli.parsing import size_of, steps_of
 from refilm.cli.recipe_options import from_recipe
 from refilm.cli.subjects import SubjectOptions, subjects_of
+from refilm.control.subject import Subject
 from refilm.errors import UserError
 from refilm.generation.request import Request
 from refilm.settings import Seed, Settings
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from refilm.generation import AttentionMaps, Pipeline
+    from refilm.media import Video
 
 RANGE = "FIRST-LAST"
 Sampling = given(
@@ -102,8 +105,25 @@ def generate(wanted: Output, chosen: SubjectOptions, model: Model, sampling: Set
     print_line(f"{named(files)}: {what}, seed {seed}, {clock(time.perf_counter() - started)}")
     if maps is not None:
         with working("explaining"):
-            explained = pipeline.explain(maps, video, subjects[0].images[0]).save(wanted.output)
+            explained = _explained(pipeline, maps, video, subjects, wanted.output)
         print_line(f"heat maps: {', '.join(map(str, explained))}")
+
+
+def _explained(
+    pipeline: "Pipeline", maps: "AttentionMaps", video: "Video", subjects: Sequence[Subject], output: Path
+) -> list[Path]:
+    """Write the heat maps of every image, and of the subjects if there are several."""
+    from refilm.generation.conditions import images_of
+
+    images = [(number, view, image) for number, one in enumerate(subjects) for view, image in enumerate(images_of(one))]
+    files: list[Path] = []
+    for number, view, image in images:
+        of_image = f".{subjects[number].name}-{view + 1}" if len(images) > 1 else ""
+        explanation = pipeline.explain(maps, video, image, subject=number, view=view)
+        files += explanation.save(output.with_name(f"{output.stem}{of_image}{output.suffix}"))
+    if len(subjects) > 1:
+        files += pipeline.explain_subjects(maps, video, [one.name for one in subjects]).save(output)
+    return files
 
 
 def _require_reference_attention(request: Request) -> None:

@@ -6,14 +6,15 @@ This module records weights only; `explain` draws heat maps from them.
 
 import itertools
 from collections import Counter
-from collections.abc import Container
+from collections.abc import Container, Mapping
 
 import torch
+from einops import rearrange
 from torch import Tensor
 
 from refilm.diffusion import Predict
 from refilm.errors import UserError
-from refilm.model import Backbone, Block, Conditioning, Kernel, ReferenceAttention, RunBlock, Trunk, swapped
+from refilm.model import Backbone, Block, Conditioning, Kernel, ReferenceAttention, References, RunBlock, Trunk, swapped
 
 
 class AttentionMaps:
@@ -31,7 +32,8 @@ class AttentionMaps:
         self._sums: dict[tuple[int, int], Tensor] = {}
         self._counts: Counter[tuple[int, int]] = Counter()
         self._conditional: dict[int, int] = {}  # row of the batch that runs -> its sample
-        self._subjects = 1
+        self._strengths: dict[tuple[int, int], Tensor] = {}
+        self._references: References | None = None  # of the block that runs
 
     def __call__(self, predict: Predict, transformer: Backbone) -> Predict:
         """Return the same prediction with recording."""
@@ -50,17 +52,32 @@ class AttentionMaps:
         return recorded
 
     def blocks(self) -> Tensor:
-        """Attention weights per block and subject, averaged over steps: (blocks, B, S, N, M) float32; rows sum to 1.
+        """Attention weights per block and subject, averaged over steps: (blocks, B, S, N, M) float32.
+
+        Rows sum to 1; with joint binding, all rows of a video token together.
 
         Raises:
             UserError: no reference attention was recorded.
         """
+        return self._means(self._sums)
+
+    def strengths(self) -> Tensor:
+        """How strongly each video token reads each subject, averaged over steps: (blocks, B, S, N) float32.
+
+        That is a subject's scale times its mask, and with joint binding also its part of the attention.
+
+        Raises:
+            UserError: no reference attention was recorded.
+        """
+        return self._means(self._strengths)
+
+    def _means(self, sums: Mapping[tuple[int, int], Tensor]) -> Tensor:
         if not self._sums:
             raise UserError(
                 "no reference attention was recorded: use a reference, a reference_scale and a guidance above 0, and "
                 "existing steps that the step cache does not skip"
             )
-        means = {key: self._sums[key] / self._counts[key] for key in sorted(self._sums)}
+        means = {key: sums[key] / self._counts[key] for key in sorted(sums)}
         blocks, samples = (sorted({key[axis] for key in means}) for axis in (0, 1))
         return torch.stack([torch.stack([means[block, sample] for sample in samples]) for block in blocks])
 
@@ -69,7 +86,7 @@ class AttentionMaps:
 
         def noting(block: Block, x: Tensor, conditioning: Conditioning) -> Tensor:
             rows = enumerate(conditioning.rows)
-            self._subjects = 1 if conditioning.references is None else conditioning.references.subjects
+            self._references = conditioning.references
             self._conditional = {index: row.sample for index, row in rows if row.branch == "conditional"}
             return run_block(block, x, conditioning)
 
@@ -77,14 +94,36 @@ class AttentionMaps:
 
     def _recording(self, kernel: Kernel, block: int) -> Kernel:
         def recording(q: Tensor, k: Tensor, v: Tensor, *bias: Tensor) -> Tensor:
+            references = self._references
+            assert references is not None
             for row, sample in self._conditional.items():
-                subjects = slice(row * self._subjects, (row + 1) * self._subjects)
-                weights = attention_weights(q[subjects], k[subjects], *(b[subjects] for b in bias)).cpu()
+                weights = _of_subjects(references, row, q, k, *bias).cpu()  # (S, N, M)
+                strength = _strength(references, row, weights)
                 self._sums[block, sample] = self._sums.get((block, sample), 0) + weights
+                self._strengths[block, sample] = self._strengths.get((block, sample), 0) + strength
                 self._counts[block, sample] += 1
             return kernel(q, k, v, *bias)
 
         return recording
+
+
+def _of_subjects(references: References, row: int, q: Tensor, k: Tensor, *bias: Tensor) -> Tensor:
+    """The attention weights of one row of the batch, (S, N, M)."""
+    if references.binding == "separate":
+        rows = slice(row * references.subjects, (row + 1) * references.subjects)
+        return attention_weights(q[rows], k[rows], *(b[rows] for b in bias))
+    (weights,) = attention_weights(q[[row]], k[[row]], *(b[[row]] for b in bias))  # (N, S M)
+    return rearrange(weights, "n (s m) -> s n m", s=references.subjects)
+
+
+def _strength(references: References, row: int, weights: Tensor) -> Tensor:
+    """How strongly each video token reads each subject of one row, (S, N) float32."""
+    one = references.select(torch.tensor([row], device=references.tokens.device))
+    scale = torch.as_tensor(one.scale, dtype=torch.float32).cpu().expand(1, references.subjects)[0]
+    strength = scale[:, None].expand(weights.shape[:2])
+    if one.where is not None:
+        strength = strength * one.where[0].float().cpu()
+    return strength if references.binding == "separate" else strength * weights.sum(dim=-1)
 
 
 def attention_weights(q: Tensor, k: Tensor, bias: Tensor | None = None) -> Tensor:

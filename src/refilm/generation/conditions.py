@@ -56,6 +56,15 @@ def subjects_of(reference: object) -> tuple[Subject, ...]:
     return subjects
 
 
+def images_of(subject: Subject) -> list[ImageLike]:
+    """The images of a subject. A subject file stores only the first, as a thumbnail.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
+    return [load_subject(subject.file).thumbnail] if subject.file is not None else [*subject.images]
+
+
 class Conditioner:
     """Encodes the conditions of a pipeline's videos.
 

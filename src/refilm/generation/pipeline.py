@@ -4,7 +4,6 @@ Letters: B videos, T latent frames, C latent channels, h x w latent pixels.
 """
 
 import logging
-import math
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -35,8 +34,10 @@ from refilm.generation.diffusers_hints import DiffusersHints
 from refilm.generation.domain_notes import domain_notes
 from refilm.generation.embeddings import require_embeddings
 from refilm.generation.explain import Explanation
+from refilm.generation.explain_subjects import SubjectExplanation, presence_of
 from refilm.generation.guiding import form_of, scale_of
 from refilm.generation.request import Prompt, Request, Text
+from refilm.geometry import Grid
 from refilm.media import Video, as_image
 from refilm.model import KERNELS, Adapter, Attention, Backbone, References, Trunk, swapped
 from refilm.names import known_elsewhere
@@ -220,31 +221,64 @@ class Pipeline(DiffusersHints):
 
     @checked
     def explain(
-        self, maps: AttentionMaps, video: Video, reference: ImageLike, *, index: int = 0, subject: int = 0
+        self,
+        maps: AttentionMaps,
+        video: Video,
+        reference: ImageLike,
+        *,
+        index: int = 0,
+        subject: int = 0,
+        view: int = 0,
     ) -> Explanation:
-        """Heat maps of the attention from a video to its reference image.
+        """Heat maps of the attention from a video to one of its reference images.
 
         Args:
             maps: the attention maps that were the `wrap_prediction` of `sample` for this video.
             video: the video.
-            reference: its image.
+            reference: the image.
             index: index of the video in its batch.
             subject: index of the subject that the image shows.
+            view: index of the image among those of its subject.
 
         Raises:
             UserError: no reference attention was recorded, or the reference tokens are not a class token and a square
-                of patches.
+                of patches for each image.
         """
         weights = maps.blocks()[:, index, subject].mean(dim=0)  # (N, M)
-        side = math.isqrt(weights.shape[1] - 1)
-        if side**2 != weights.shape[1] - 1:
+        encoder = self.base.encoders.image
+        side = encoder.model.config.image_size // encoder.model.config.patch_size
+        if weights.shape[1] % (side**2 + 1):
             raise UserError(f"{weights.shape[1]} reference tokens are not a class token and a square of patches")
+        weights = weights.unflatten(1, (-1, side**2 + 1))[:, view, 1:]  # (N, patches)
+        weights = weights / weights.sum(dim=1, keepdim=True)
+        image = (encoder.shown([as_image(reference)])[0] * 255).round().byte().permute(1, 2, 0)
+        return Explanation(video, image.numpy(), weights.view(*self._grid_of(video), side, side))
+
+    @checked
+    def explain_subjects(
+        self, maps: AttentionMaps, video: Video, names: Sequence[str], *, index: int = 0
+    ) -> SubjectExplanation:
+        """Heat maps of which subject each part of a video reads.
+
+        Args:
+            maps: the attention maps that were the `wrap_prediction` of `sample` for this video.
+            video: the video.
+            names: names of its subjects.
+            index: index of the video in its batch.
+
+        Raises:
+            UserError: no reference attention was recorded, or of another number of subjects.
+        """
+        strengths, weights = (recorded[:, index].mean(dim=0) for recorded in (maps.strengths(), maps.blocks()))
+        if len(names) != len(strengths):
+            raise UserError(f"{len(names)} names for {len(strengths)} subjects; give one for each")
+        presence = presence_of(weights, strengths)  # (S, N)
+        return SubjectExplanation(video, tuple(names), presence.unflatten(1, self._grid_of(video)))
+
+    def _grid_of(self, video: Video) -> Grid:
         frames, height, width, _ = video.frames.shape
         latent = self.base.compression.latent_frames(frames), *self.base.compression.latent_size(height, width)
-        weights = weights[:, 1:] / weights[:, 1:].sum(dim=1, keepdim=True)
-        attention = weights.view(*self.base.size.grid(*latent), side, side)
-        image = (self.base.encoders.image.shown([as_image(reference)])[0] * 255).round().byte().permute(1, 2, 0)
-        return Explanation(video, image.numpy(), attention)
+        return self.base.size.grid(*latent)
 
     def _guided(
         self, transformer: Backbone, condition: Condition, unconditional: Condition, request: Request
