@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from einops import reduce
 from PIL import Image
 from torch import Tensor
 
@@ -18,6 +17,7 @@ from refilm.data.cutting import fitted, pooled
 from refilm.errors import UserError
 from refilm.media import open_mask, open_video
 from refilm.media.sampling import sample_video
+from refilm.model.tokens import token_means
 
 STILLS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
@@ -41,8 +41,7 @@ def mask_tokens(mask: ImageLike, shot: Shot) -> Tensor:
     if not whole.any():
         raise UserError(f"{_name(mask)}: is black, so the subject could appear nowhere; paint it white there")
     latent = torch.from_numpy(pooled(whole, shot.compression))  # (T, h, w)
-    s, p = shot.size.patch_time, shot.size.patch
-    return reduce(latent, "(t s) (h p) (w q) -> (t h w)", "mean", s=s, p=p, q=p).float()
+    return token_means(latent, shot.size).float()
 
 
 def read_mask(mask: ImageLike, shot: Shot) -> np.ndarray:

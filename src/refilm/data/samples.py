@@ -142,10 +142,13 @@ class DrawnClip(Clip):
         return critters.draw_video(self.seed, self.index, self.split, size=self.size)
 
     def frames(self, fps: float) -> Iterator[np.ndarray]:
-        pixels = self.pixels()
-        step = critters.FPS / fps
-        places = np.ceil(np.arange(0, len(pixels) - 0.5, step) - 0.5).astype(int)
-        return (pixels[place] for place in places)
+        return drawn_frames(self.pixels(), fps)
+
+
+def drawn_frames(pixels: np.ndarray, fps: float) -> Iterator[np.ndarray]:
+    """The frames of a drawn clip, (F, H, W, 3), that are nearest in time at another rate."""
+    places = np.ceil(np.arange(0, len(pixels) - 0.5, critters.FPS / fps) - 0.5).astype(int)
+    return (pixels[place] for place in places)
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,6 @@ from refilm.diffusion.samplers import Draw, Sampler, SamplerStep, ddim, dpmpp_2m
 from refilm.diffusion.sat import sat
 from refilm.diffusion.schedule import Schedule, scaled_linear
 from refilm.diffusion.unipc import unipc
-from refilm.diffusion.windows import Windows, windowed
 
 __all__ = [
     "GUIDANCE_SCHEDULES",
@@ -39,7 +38,6 @@ __all__ = [
     "SamplerStep",
     "Schedule",
     "StepCache",
-    "Windows",
     "by_timestep",
     "constant",
     "ddim",
@@ -59,5 +57,4 @@ __all__ = [
     "scaled_linear",
     "unipc",
     "velocity_loss",
-    "windowed",
 ]

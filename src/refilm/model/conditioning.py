@@ -14,12 +14,10 @@ Branch = Literal["conditional", "text only", "unconditional"]
 
 
 class Row(NamedTuple):
-    """What a row of a batch is: one branch of one sample, or of a part of it in time."""
+    """What a row of a batch is: one branch of one sample."""
 
     branch: Branch
     sample: int
-    window: int = 0
-    """The first token frame, within the whole video, of the part that the row is."""
 
 
 def conditional_rows(batch: int) -> tuple[Row, ...]:

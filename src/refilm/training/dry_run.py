@@ -141,16 +141,18 @@ def saved_bytes(task: DiffusionTask, settings: StepSettings, lesson: ClipLesson)
         # fake tables would outlive the dry run
         task.transformer.compute_positions(task.transformer.size.grid(frames, height, width))
     latents = torch.empty(count, frames, clip.mean.shape[1], height, width)
-    ones = torch.ones(count)
+    ones, subjects = torch.ones(count), task.settings.subjects
     batch = Batch(
         latents=latents,
         text=torch.empty(count, *clip.text.shape[1:]),
-        reference=torch.empty(count, *clip.references.shape[2:]),
+        reference=torch.empty(count, subjects.most, *clip.references.shape[2:]),
         timesteps=torch.zeros(count, dtype=torch.long),
         noise=torch.empty_like(latents),
         text_scale=ones,
         reference_scale=ones,
         mask=torch.empty_like(latents[:, :, 0]),
+        weight=None if subjects.most == 1 else torch.ones(count, subjects.most, clip.references.shape[2]),
+        where=torch.empty(count, subjects.most, frames, height, width) if subjects.masks else None,
     )
     kept: dict[int, Tensor] = {}
     weights = {p.untyped_storage()._cdata for p in task.module.parameters()}

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from refilm.data.encoding import Subset
 from refilm.errors import NotFiniteError, UserError
+from refilm.training.batches.subjects import Groups
 from refilm.training.batches.validation_set import subject_of
 from refilm.training.distributed.parallel import place
 from refilm.training.engine.step import Trainer
@@ -76,7 +77,7 @@ def overfit(task: DiffusionTask, settings: StepSettings, clips: int) -> Generato
     Raises:
         UserError: fewer than two clips, or more than there are.
     """
-    few = few_of(task.train, clips)
+    few = few_of(task.train, clips, most=task.settings.subjects.most)
     task = task.on(few, few, sample_settings(task.settings))
     run = Trainer(task, step_settings(settings))
     before = {name: _sampled(p) for name, p in run.trained.items()}
@@ -122,21 +123,25 @@ def explain(progress: OverfitProgress) -> str:
     return f"the loss fell {far}, but not because of the reference: {found.words}"
 
 
-def few_of(clips: Subset, count: int) -> Subset:
-    """The first clips of different subjects, then others if these are not enough.
+def few_of(clips: Subset, count: int, *, most: int = 1) -> Subset:
+    """The first clips of different subjects, then others if these are not enough. If samples have up to `most`
+    subjects, clips of the same part of the same video count as one.
 
     Raises:
         UserError: fewer than two, or more than there are.
     """
-    if not 2 <= count <= len(clips):
-        raise UserError(f"--overfit {count}: give 2 to {len(clips)}, the number of training clips")
+    groups = Groups(clips, most)
+    firsts = groups.firsts(torch.arange(len(clips))).tolist()
+    if not 2 <= count <= len(firsts):
+        raise UserError(f"--overfit {count}: give 2 to {len(firsts)}, the number of training clips")
     first: dict[str, int] = {}
-    for clip in range(min(SEARCHED, len(clips))):
+    for clip in firsts[:SEARCHED]:
         first.setdefault(subject_of(clips.entries[clip]), clip)
         if len(first) == count:
             break
-    rest = (clip for clip in range(len(clips)) if clip not in first.values())
-    return clips.chosen([*first.values(), *(next(rest) for _ in range(count - len(first)))])
+    rest = (clip for clip in firsts if clip not in first.values())
+    chosen = [*first.values(), *(next(rest) for _ in range(count - len(first)))]
+    return clips.chosen([clip for own in chosen for clip in groups.clips(own)])
 
 
 def sample_settings(settings: DiffusionSettings) -> DiffusionSettings:

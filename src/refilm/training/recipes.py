@@ -138,7 +138,7 @@ class BaseRecipe(Settings):
         """The task that the loop trains. With `within` (a context such as device `meta`): a task without weights."""
         self._require_initial()
         torch.manual_seed(self.diffusion.seed)
-        train, held_out = DataSets(self.data).encoded(self.size)
+        train, held_out = DataSets(self.data).encoded(self.size, by=self.diffusion.subjects.split_by)
         schedule = scaled_linear(snr_shift=self.snr_shift)  # as the folder has it once it is laid out
         with within or nullcontext():
             transformer = family_of(self.size).create(self.size) if within else self._initial().to(own_device())
@@ -242,7 +242,7 @@ class AdapterRecipe(Settings):
         dtype = "float32" if self.train.base_dtype == "fp32" else "bfloat16"
         base = self.open_base(dtype, own_device())
         self._require_initial(base.size)
-        train, held_out = DataSets(self.data).encoded(base.size)
+        train, held_out = DataSets(self.data).encoded(base.size, by=self.diffusion.subjects.split_by)
         reference_dim = train[0].references.shape[-1]
         size = AdapterSize.of(base.size, reference_dim=reference_dim, query_norm=self.query_norm)
         with within or nullcontext():

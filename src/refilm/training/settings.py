@@ -12,7 +12,8 @@ from pydantic import Field, NonNegativeFloat, field_serializer, field_validator,
 from refilm.checkpoints import LoraSettings
 from refilm.data.encoding import EncodeSettings
 from refilm.errors import UserError
-from refilm.settings import DefaultsFrom, Seed, Settings
+from refilm.generation.request import BindingName, Request
+from refilm.settings import DefaultsFrom, Seed, Settings, shared
 
 SILENT_AFTER, GIVE_UP_AFTER = 60.0, 3600.0  # seconds
 Positive = Annotated[int, Field(ge=1)]
@@ -39,6 +40,8 @@ class DataSettings(Settings):
     hold_out: Literal["subjects", "combinations"] = "subjects"
     """Which critters are held out: `subjects`, which may differ from training subjects only in the eyes, or
     `combinations`: whole combinations of shape, colors and pattern."""
+    double_fraction: float = Field(default=0.0, ge=0, le=1)
+    """Fraction of the clips of critters that show two, each with its own motion; see `diffusion.subjects`."""
     classes: bool = False
     """Add a third caption to critters that names the subject's shape, as a caption would name the kind of subject."""
     encode: Annotated[EncodeSettings, DefaultsFrom("the base model's", OF_BASE)] = EncodeSettings()
@@ -96,6 +99,25 @@ class DropSettings(Settings):
         return self
 
 
+class SubjectSettings(Settings):
+    """Several subjects in one sample: clips of the same part of the same video, each with its own subject."""
+
+    most: int = Field(default=1, ge=1, le=16)
+    """Maximum number of subjects of a sample. Above 1, clips of the same part of the same video become one sample; with
+    1, each is a sample of its own."""
+    drop: float = Field(default=0.0, ge=0, le=1)
+    """Probability that a sample of several subjects drops one of them, so that only the caption describes it."""
+    masks: float = Field(default=0.0, ge=0, le=1)
+    """Probability that the subjects of a sample are limited to their masks, as masks of generation limit them. A clip
+    without a mask is not limited."""
+    binding: BindingName = shared(Request, "binding")
+
+    @property
+    def split_by(self) -> Literal["subject", "video"]:
+        """How validation clips are split off: a video with several subjects must not be divided."""
+        return "subject" if self.most == 1 else "video"
+
+
 class TimestepSettings(Settings):
     """Distribution of the training timesteps."""
 
@@ -117,6 +139,7 @@ class StreamSettings(Settings):
     drop: DropSettings | None = None
     """Probabilities of dropping text and reference. Default: 0 if only the adapter trains, 0.05 each if the
     transformer or LoRA trains too."""
+    subjects: SubjectSettings = SubjectSettings()
     timesteps: TimestepSettings = TimestepSettings()
     still_fraction: float = Field(default=0.0, ge=0, le=1)
     """Fraction of batches that consist of stills, the first frames of clips; a model that also trains on stills keeps

@@ -23,3 +23,15 @@ def test_critters_have_class_captions_and_the_chosen_split(tiny_base, tmp_path, 
             story = critters.story(seed, index, split)
             wanted = base.encoders.text([story.caption, story.appearance_caption, story.class_caption])
             assert torch.allclose(clips[index].text.float(), wanted.float(), atol=2e-3)  # kept in half
+
+
+def test_a_fraction_of_critters_shows_two_subjects_with_masks(tiny_base, tmp_path):
+    base = load_base(tiny_base, device="cpu", dtype="float32")
+    data = DataSets(DataSettings(cache=tmp_path, clips=4, held_out_clips=2, seed=3, double_fraction=0.5))
+    list(data.prepare(base.encoders, base.defaults, tokens=base.size.text_length))
+    train, held_out = data.encoded(base.size)
+    assert train.firsts.tolist() == [0, 1, 2, 2, 4, 4]
+    assert held_out.firsts.tolist() == [0, 1, 1]
+    assert [clip.mask is None for clip in train] == [True, True, False, False, False, False]
+    double = critters.double_story(3, 1, "train")
+    assert [entry.subject for entry in train.entries][4:] == [one.appearance for one in double.subjects]

@@ -149,7 +149,7 @@ def test_captions_references_and_views_have_their_frequencies():
     batch = many.batch(0, many.samples(0))
     captions = Counter(batch.text[:, 0, 0].tolist())
     assert abs(captions[0.25] / 2000 - 0.75) < 0.03
-    images = Counter(batch.reference[:, 0, 0].tolist())
+    images = Counter(batch.reference[:, 0, 0, 0].tolist())
     assert sorted(images) == [0, 0.0625, 0.125, 0.25, 0.3125, 0.375]
     assert min(images.values()) > 2000 / 6 * 0.8
 

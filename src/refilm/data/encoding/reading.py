@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -70,16 +70,26 @@ class Subset:
         return {shape: indices for shape, indices in found if len(indices)}
 
     @cached_property
+    def firsts(self) -> np.ndarray:
+        """For each clip, the index of the first one of the same part of the same video, which may show another subject
+        of it: (n,)."""
+        _, first, which = np.unique(self._column("source"), return_index=True, return_inverse=True)
+        return first[which]
+
+    @cached_property
     def identity(self) -> str:
         """Identifies the clips and their order."""
         whole = self._cache.index.identity
         return whole if self._indices is None else digest(whole, self._indices.tolist())
 
-    def split(self, fraction: float = 0.1) -> "tuple[Subset, Subset]":
+    def split(self, fraction: float = 0.1, *, by: Literal["subject", "video"] = "subject") -> "tuple[Subset, Subset]":
         """Split into training clips and at least a fraction `fraction` of held-out clips, independent of their order.
 
         Clips of one subject are on the same side; clips without a subject are grouped by their video. If all clips have
         the same subject, subjects are ignored. With fewer than ten clips, both sides contain all of them.
+
+        Args:
+            by: `video` ignores subjects, so that all subjects of a video are on the same side.
 
         Raises:
             UserError: `fraction` is not above 0 and below 1.
@@ -88,7 +98,7 @@ class Subset:
             raise UserError(f"the held-out fraction must be above 0 and below 1, received {fraction}")
         if len(self) < FEW:
             return self, self
-        held_out = _held_out(self._column("group"), fraction)
+        held_out = _held_out(self._column("group"), fraction) if by == "subject" else None
         if held_out is None:
             held_out = _held_out(self._column("source"), fraction)
         if held_out is None:  # all clips are from the same video

@@ -4,10 +4,12 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import asdict
 from functools import cache, partial
 from pathlib import Path
+from typing import Literal
 
 from refilm.checkpoints import Defaults, fingerprint
 from refilm.data.checking import require_checked
 from refilm.data.critters import Split
+from refilm.data.doubles import DoubleCritters, Joined
 from refilm.data.encoding import EncodedSet, EncodeProgress, EncoderIdentity, EncodeSettings, Subset, encode, identify
 from refilm.data.encoding.index import INDEX, read_index
 from refilm.data.samples import Critters, Files, Source
@@ -81,13 +83,16 @@ class DataSets:
             yield Files(checked.examples, checked.hashes), self.settings.cache
         if self.settings.clips is not None:
             train, held_out = self._critters()
-            size, classes = settings.height, self.settings.classes
             known, unknown = SPLITS[self.settings.hold_out]
-            yield Critters(self.settings.clips, known, self.settings.seed, size=size, classes=classes), train
-            yield (
-                Critters(self.settings.held_out_clips, unknown, self.settings.seed + 1, size=size, classes=classes),
-                held_out,
-            )
+            seed, size = self.settings.seed, settings.height
+            yield self._drawn(self.settings.clips, known, seed, size=size), train
+            yield self._drawn(self.settings.held_out_clips, unknown, seed + 1, size=size), held_out
+
+    def _drawn(self, clips: int, split: Split, seed: int, *, size: int) -> Source:
+        """Critters of a split, with the fraction of clips with two that the settings give."""
+        doubles, classes = round(self.settings.double_fraction * clips), self.settings.classes
+        single = Critters(clips - doubles, split, seed, size=size, classes=classes)
+        return Joined((single, DoubleCritters(doubles, split, seed, size=size, classes=classes))) if doubles else single
 
     def _critters(self) -> tuple[Path, Path]:
         return self.settings.cache / "train", self.settings.cache / "held_out"
@@ -111,11 +116,12 @@ class DataSets:
         folders = (self.settings.cache, self.settings.held_out) if self.settings.clips is None else self._critters()
         return [folder for folder in folders if folder is not None]
 
-    def encoded(self, size: Geometry) -> tuple[Subset, Subset]:
+    def encoded(self, size: Geometry, *, by: Literal["subject", "video"] = "subject") -> tuple[Subset, Subset]:
         """The encoded training set and validation set.
 
         Args:
             size: of the transformer that reads them.
+            by: how one cache is split into both, see `Subset.split`.
 
         Raises:
             UserError: a folder is not a complete cache, or was encoded for another kind of model.
@@ -124,7 +130,7 @@ class DataSets:
         sets = [EncodedSet(folder) for folder in folders]
         for clips, folder in zip(sets, folders, strict=True):
             _check(clips, size, str(folder))
-        train, held_out = sets if len(sets) == 2 else sets[0].split()
+        train, held_out = sets if len(sets) == 2 else sets[0].split(by=by)
         return train, held_out
 
 

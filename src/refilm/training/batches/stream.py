@@ -9,6 +9,7 @@ on where a run was stopped. Independent of models.
 - Timesteps: 0..1 is divided into as many equal parts as the batch has samples. Each sample has a position in its own
   part, by multiples of the golden ratio; the quantile function of the distribution maps positions to timesteps. So
   every batch, or with batch size 1 every row of steps, covers all timesteps evenly, and losses vary less.
+- Subjects: see `refilm.training.batches.subjects`.
 - The rest: uniform and normal numbers from the sample's own generator, in a fixed order.
 """
 
@@ -26,6 +27,7 @@ from refilm.data.encoding import EncodedClip, Subset
 from refilm.errors import UserError
 from refilm.training.batches.curriculum import lesson_at, samples_at
 from refilm.training.batches.rng import GOLDEN, PLASTIC, kronecker, own_seed, seed_of
+from refilm.training.batches.subjects import Cast, Groups, cast, masks, padded, reference_of, weights
 from refilm.training.settings import DropSettings, Lesson, StreamSettings, TimestepSettings
 
 Bucket = tuple[int, int, int]
@@ -41,7 +43,7 @@ class Batch:
     text: Tensor
     """(B, L, D)"""
     reference: Tensor
-    """(B, M, E)"""
+    """(B, S, M, E), of S subjects."""
     timesteps: Tensor
     """(B,)"""
     noise: Tensor
@@ -51,7 +53,11 @@ class Batch:
     reference_scale: Tensor
     """(B,), 0 where the reference is dropped."""
     mask: Tensor | None = None
-    """(B, T, h, w), 0..1: 1 where the subject is; None: no clip has a mask."""
+    """(B, T, h, w), 0..1: 1 where a subject is; None: no clip has a mask."""
+    weight: Tensor | None = None
+    """(B, S, M), 0 for the tokens of subjects that a sample does not have; None: all samples have one subject."""
+    where: Tensor | None = None
+    """(B, S, T, h, w), 0..1: the mask that limits each subject; None: no subject is limited."""
 
     def to(self, device: torch.device) -> "Batch":
         """Copy to a device; from pinned memory the copy is asynchronous."""
@@ -64,16 +70,19 @@ class Batch:
 class SampleDraw(NamedTuple):
     """Random numbers of one sample, without its noise."""
 
-    clip: int
     timestep: int
     caption: float
-    """Uniform in 0..1, as the next two: position in the list of captions."""
-    reference: float
-    view: float
+    """Uniform in 0..1: position in the list of captions."""
+    cast: Cast
     drop: float
     """Uniform in 0..1: selects what is dropped, see `drops`."""
     generator: torch.Generator
     """For the noise."""
+
+    @property
+    def clip(self) -> int:
+        """The clip whose latents and caption are read."""
+        return self.cast.subjects[0].clip
 
 
 class Stream:
@@ -91,7 +100,10 @@ class Stream:
 
     def __init__(self, clips: Subset, settings: StreamSettings, *, timesteps: int, still: int = 1):
         self.clips, self.settings, self.timesteps, self.still = clips, settings, timesteps, still
-        self._buckets = sorted((bucket, indices) for bucket, indices in clips.buckets.items() if len(indices))
+        self._groups = Groups(clips, settings.subjects.most)
+        self._buckets = sorted(
+            (bucket, self._groups.firsts(indices)) for bucket, indices in clips.buckets.items() if len(indices)
+        )
         if not self._buckets:
             raise UserError("the training set is empty: give a data set with clips")
         self._rounds: dict[tuple[Bucket, int], Tensor] = {}
@@ -113,7 +125,9 @@ class Stream:
         for n, clip, timestep in zip(samples, clips, timesteps, strict=True):
             generator = torch.Generator().manual_seed(own_seed(self.settings.seed, n))
             caption, reference, view, drop = torch.rand(4, generator=generator).tolist()
-            draws.append(SampleDraw(clip, timestep, caption, reference, view, drop, generator))
+            group, seed = self._groups.clips(clip), self.settings.seed
+            shown = cast(group, self.settings.subjects, seed=seed, sample=n, reference=reference, view=view)
+            draws.append(SampleDraw(timestep, caption, shown, drop, generator))
         return draws
 
     def batch(self, step: int, samples: Sequence[int]) -> Batch:
@@ -123,8 +137,8 @@ class Stream:
             UserError: the number of a clip's captions differs from the number of caption frequencies in the settings.
         """
         draws, frames = self.sample_draws(step, samples), self._at(step)[1]
-        clips = [self.clips[draw.clip] for draw in draws]
-        read = _read(clips, draws, frames, self.settings.captions)
+        clips = [[self.clips[shown.clip] for shown in draw.cast.subjects] for draw in draws]
+        read = _read(clips, draws, frames, self.settings)
         noise = torch.empty(2, *read.mean.shape)
         for row, draw in enumerate(draws):
             for kind in noise:
@@ -138,8 +152,17 @@ class Stream:
             noise=noise[0],
             text_scale=text_scale,
             reference_scale=reference_scale,
-            mask=read.mask,
+            mask=None if read.mask is None else read.mask.amax(dim=1),
+            weight=weights([len(row) for row in clips], self.settings.subjects.most, read.references.shape[2]),
+            where=self._where(read.mask, draws),
         )
+
+    def _where(self, mask: Tensor | None, draws: Sequence[SampleDraw]) -> Tensor | None:
+        """Masks, (B, S, T, h, w), of the samples whose subjects are limited; all ones for the others."""
+        if mask is None or not self.settings.subjects.masks:
+            return None
+        limited = torch.tensor([draw.cast.masked for draw in draws]).view(-1, 1, 1, 1, 1)
+        return torch.where(limited, mask, 1.0)
 
     def most(self) -> Bucket:
         """Latent frames, height and width of the largest bucket, in the last lesson."""
@@ -148,7 +171,7 @@ class Stream:
 
     def not_finite(self, step: int, samples: Sequence[int]) -> str | None:
         """The first non-finite tensor among some of a step's samples, and its file; None: all are finite."""
-        clips = [draw.clip for draw in self.sample_draws(step, samples)]
+        clips = [shown.clip for draw in self.sample_draws(step, samples) for shown in draw.cast.subjects]
         return next((found for clip in clips if (found := self.clips.not_finite(clip))), None)
 
     def _at(self, step: int) -> tuple[int, int, int]:
@@ -196,34 +219,32 @@ def _batches(curriculum: Sequence[Lesson], steps: int) -> np.ndarray:
 
 
 def _read(
-    clips: Sequence[EncodedClip], draws: Sequence[SampleDraw], frames: int, frequencies: Sequence[float] | None
+    clips: Sequence[Sequence[EncodedClip]], draws: Sequence[SampleDraw], frames: int, settings: StreamSettings
 ) -> EncodedClip:
-    """The drawn captions, references and frames of the clips, stacked along a new first axis B."""
-    text, references = [], []
-    for clip, draw in zip(clips, draws, strict=True):
-        captions, (images, views) = len(clip.text), clip.references.shape[:2]
-        if frequencies is not None and len(frequencies) != captions:
+    """The drawn captions, references and frames of each sample's clips, stacked along a new first axis B; references
+    and masks have a second new axis S."""
+    frequencies, most = settings.captions, settings.subjects.most
+    firsts = [row[0] for row in clips]  # all clips of a sample have the same video
+    text = []
+    for clip, draw in zip(firsts, draws, strict=True):
+        if frequencies is not None and len(frequencies) != len(clip.text):
             raise UserError(
-                f"diffusion.captions has {len(frequencies)} numbers, but clip {draw.clip} has {captions} captions: "
-                "give one number per caption, or remove diffusion.captions to use all equally often"
+                f"diffusion.captions has {len(frequencies)} numbers, but clip {draw.clip} has {len(clip.text)} "
+                "captions: give one number per caption, or remove diffusion.captions to use all equally often"
             )
-        text.append(clip.text[_chosen(draw.caption, frequencies or (1.0,) * captions)])
-        references.append(clip.references[int(draw.reference * images), int(draw.view * views)])
+        text.append(clip.text[_chosen(draw.caption, frequencies or (1.0,) * len(clip.text))])
     return EncodedClip(
-        mean=torch.stack([clip.mean[:frames] for clip in clips]),
-        logvar=torch.stack([clip.logvar[:frames] for clip in clips]),
+        mean=torch.stack([clip.mean[:frames] for clip in firsts]),
+        logvar=torch.stack([clip.logvar[:frames] for clip in firsts]),
         text=torch.stack(text),
-        references=torch.stack(references),
-        mask=_masks(clips, frames),
-    )
-
-
-def _masks(clips: Sequence[EncodedClip], frames: int) -> Tensor | None:
-    """Masks of the subjects, (B, T, h, w); all ones for a clip without a mask; None if no clip has one."""
-    if all(clip.mask is None for clip in clips):
-        return None
-    return torch.stack(
-        [torch.ones(clip.mean[:frames, 0].shape) if clip.mask is None else clip.mask[:frames].float() for clip in clips]
+        references=padded(
+            [
+                [reference_of(clip, shown) for clip, shown in zip(row, draw.cast.subjects, strict=True)]
+                for row, draw in zip(clips, draws, strict=True)
+            ],
+            most,
+        ),
+        mask=masks(clips, frames, most),
     )
 
 

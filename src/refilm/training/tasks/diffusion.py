@@ -11,7 +11,8 @@ from refilm.backbones import family_of
 from refilm.data.encoding import Subset
 from refilm.diffusion import Process, min_snr_weights, velocity_loss
 from refilm.errors import UserError
-from refilm.model import Adapter, Attention, Backbone, eager
+from refilm.model import Adapter, Attention, Backbone, References, eager
+from refilm.model.tokens import token_means
 from refilm.training.batches.stream import Batch, Stream
 from refilm.training.engine.parameters import ParameterTable, Part, assert_trained, table
 from refilm.training.engine.precision import products_in
@@ -130,7 +131,7 @@ class DiffusionTask(Reporting):
                 self.schedule.add_noise(batch.latents, batch.noise, batch.timesteps),
                 self.schedule.received(batch.timesteps),
                 batch.text * batch.text_scale[:, None, None],
-                self.adapter and self.adapter.references(batch.reference, scale=batch.reference_scale),
+                self._references(batch),
             )
         return velocity_loss(
             prediction,
@@ -140,6 +141,17 @@ class DiffusionTask(Reporting):
             schedule=self.schedule,
             mask=batch.mask,
             mask_fraction=mask_fraction,
+        )
+
+    def _references(self, batch: Batch) -> References | None:
+        if self.adapter is None:
+            return None
+        return self.adapter.references(
+            batch.reference,
+            weight=batch.weight,
+            where=None if batch.where is None else token_means(batch.where, self.transformer.size),
+            scale=batch.reference_scale,
+            binding=self.settings.subjects.binding,
         )
 
     def autocast(self) -> torch.autocast:

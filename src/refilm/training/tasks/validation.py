@@ -51,8 +51,9 @@ def measure(task: Measurable, settings: ValidationSettings) -> dict[str, float]:
 
     Returns:
         Mean losses: "right" with the clip's own reference, "wrong" with another subject's (missing if all validation
-        clips show one subject), "none" without; "gap" is wrong - right, "help" is none - right, and "gap_error" and
-        "help_error" are the standard errors of these paired differences. All also by quarter of the timesteps, as
+        clips show one subject), "none" without, and "masked" with the right references limited to their masks, if
+        training does that; "gap" is wrong - right, "help" is none - right, "bound" is right - masked, and "gap_error"
+        and so on are the standard errors of these paired differences. All also by quarter of the timesteps, as
         "right/q1" (least noise) to "right/q4". "share/00" and so on: how much each layer's adapter adds to a video
         token, as a fraction of the token's norm. Without an adapter, only "none".
 
@@ -69,6 +70,7 @@ def measure(task: Measurable, settings: ValidationSettings) -> dict[str, float]:
         timesteps=task.schedule.steps,
         captions=task.settings.captions,
         frames=lesson.latent_frames,
+        subjects=task.settings.subjects,
     )
     for batch, wrong in samples.batches(settings.batch or lesson.batch):
         timesteps.append(batch.timesteps)
@@ -90,20 +92,23 @@ def measure(task: Measurable, settings: ValidationSettings) -> dict[str, float]:
 
 
 def _variants(batch: Batch, wrong: Tensor | None, *, with_reference: bool) -> Iterator[tuple[str, Batch]]:
-    """The same samples with the references that are compared."""
+    """The same samples with the references that are compared, which masks limit in one of them only."""
+    free = replace(batch, where=None)
     if with_reference:
-        yield "right", batch
+        yield "right", free
         if wrong is not None:
-            yield "wrong", replace(batch, reference=wrong)
-    yield "none", replace(batch, reference_scale=0 * batch.reference_scale)
+            yield "wrong", replace(free, reference=wrong)
+        if batch.where is not None:
+            yield "masked", batch
+    yield "none", replace(free, reference_scale=0 * batch.reference_scale)
 
 
 def _summary(losses: Mapping[str, Tensor]) -> dict[str, float]:
     """Mean of each loss, and of the paired differences with their standard errors."""
     scores = {name: values.mean().item() for name, values in losses.items()}
-    for name, worse in (("gap", "wrong"), ("help", "none")):
-        if "right" in losses and worse in losses:
-            difference = losses[worse] - losses["right"]
+    for name, worse, better in (("gap", "wrong", "right"), ("help", "none", "right"), ("bound", "right", "masked")):
+        if worse in losses and better in losses:
+            difference = losses[worse] - losses[better]
             scores[name] = difference.mean().item()
             scores[f"{name}_error"] = difference.std().item() / math.sqrt(len(difference))
     return scores
