@@ -13,7 +13,7 @@ from refilm.generation.attention_maps import attention_weights, information
 from refilm.generation.explain import Explanation, color_chart
 from refilm.generation.explain_subjects import SubjectExplanation
 from refilm.media import Video, open_video
-from refilm.model import eager
+from refilm.model import Row, eager
 
 PROMPT = "a critter bounces in the meadow"
 
@@ -129,7 +129,8 @@ def test_attention_covers_the_patches_without_the_class_token(pipeline, image):
     weights[0, :, 0] = 2 / 3
     weights[0, torch.arange(80), 1 + places] = 1 / 3
     maps = AttentionMaps()
-    maps._sums, maps._counts = {(0, 0): weights}, {(0, 0): 1}
+    row = Row("conditional", 0)
+    maps._sums, maps._counts = {(0, row): weights}, {(0, row): 1}
     attention = pipeline.explain(maps, video, image).attention
     for t, y, x in ((0, 0, 0), (0, 0, 1), (0, 3, 2), (4, 3, 3)):
         place = int(places[16 * t + 4 * y + x])

@@ -21,6 +21,7 @@ from refilm.diffusion.samplers import Draw, Sampler, SamplerStep, ddim, dpmpp_2m
 from refilm.diffusion.sat import sat
 from refilm.diffusion.schedule import Schedule, scaled_linear
 from refilm.diffusion.unipc import unipc
+from refilm.diffusion.windows import Windows, windowed
 
 __all__ = [
     "GUIDANCE_SCHEDULES",
@@ -38,6 +39,7 @@ __all__ = [
     "SamplerStep",
     "Schedule",
     "StepCache",
+    "Windows",
     "by_timestep",
     "constant",
     "ddim",
@@ -57,4 +59,5 @@ __all__ = [
     "scaled_linear",
     "unipc",
     "velocity_loss",
+    "windowed",
 ]

@@ -14,7 +14,19 @@ from torch import Tensor
 
 from refilm.diffusion import Predict
 from refilm.errors import UserError
-from refilm.model import Backbone, Block, Conditioning, Kernel, ReferenceAttention, References, RunBlock, Trunk, swapped
+from refilm.geometry import Grid
+from refilm.model import (
+    Backbone,
+    Block,
+    Conditioning,
+    Kernel,
+    ReferenceAttention,
+    References,
+    Row,
+    RunBlock,
+    Trunk,
+    swapped,
+)
 
 
 class AttentionMaps:
@@ -29,10 +41,11 @@ class AttentionMaps:
 
     def __init__(self, *, steps: Container[int] | None = None):
         self.steps = steps
-        self._sums: dict[tuple[int, int], Tensor] = {}
-        self._counts: Counter[tuple[int, int]] = Counter()
-        self._conditional: dict[int, int] = {}  # row of the batch that runs -> its sample
-        self._strengths: dict[tuple[int, int], Tensor] = {}
+        self._sums: dict[tuple[int, Row], Tensor] = {}
+        self._strengths: dict[tuple[int, Row], Tensor] = {}
+        self._counts: Counter[tuple[int, Row]] = Counter()
+        self._conditional: dict[int, Row] = {}  # index in the batch that runs -> a row of the conditional branch
+        self._grid = Grid(0, 0, 0)
         self._references: References | None = None  # of the block that runs
 
     def __call__(self, predict: Predict, transformer: Backbone) -> Predict:
@@ -71,15 +84,25 @@ class AttentionMaps:
         """
         return self._means(self._strengths)
 
-    def _means(self, sums: Mapping[tuple[int, int], Tensor]) -> Tensor:
-        if not self._sums:
+    def _means(self, sums: Mapping[tuple[int, Row], Tensor]) -> Tensor:
+        if not sums:
             raise UserError(
                 "no reference attention was recorded: use a reference, a reference_scale and a guidance above 0, and "
                 "existing steps that the step cache does not skip"
             )
-        means = {key: sums[key] / self._counts[key] for key in sorted(sums)}
-        blocks, samples = (sorted({key[axis] for key in means}) for axis in (0, 1))
-        return torch.stack([torch.stack([means[block, sample] for sample in samples]) for block in blocks])
+        blocks, samples = sorted({block for block, _ in sums}), sorted({row.sample for _, row in sums})
+        tokens = self._grid.height * self._grid.width
+        return torch.stack(
+            [torch.stack([_stitched(self._windows(sums, block, one), tokens) for one in samples]) for block in blocks]
+        )
+
+    def _windows(self, sums: Mapping[tuple[int, Row], Tensor], block: int, sample: int) -> dict[int, Tensor]:
+        """The mean over steps of each window of a sample, by the window's first frame."""
+        return {
+            row.window: total / self._counts[number, row]
+            for (number, row), total in sums.items()
+            if number == block and row.sample == sample
+        }
 
     def _noting(self, run_block: RunBlock) -> RunBlock:
         """The same with a note of which rows are the conditional branch."""
@@ -87,7 +110,8 @@ class AttentionMaps:
         def noting(block: Block, x: Tensor, conditioning: Conditioning) -> Tensor:
             rows = enumerate(conditioning.rows)
             self._references = conditioning.references
-            self._conditional = {index: row.sample for index, row in rows if row.branch == "conditional"}
+            self._conditional = {index: row for index, row in rows if row.branch == "conditional"}
+            self._grid = conditioning.grid
             return run_block(block, x, conditioning)
 
         return noting
@@ -96,15 +120,39 @@ class AttentionMaps:
         def recording(q: Tensor, k: Tensor, v: Tensor, *bias: Tensor) -> Tensor:
             references = self._references
             assert references is not None
-            for row, sample in self._conditional.items():
-                weights = _of_subjects(references, row, q, k, *bias).cpu()  # (S, N, M)
-                strength = _strength(references, row, weights)
-                self._sums[block, sample] = self._sums.get((block, sample), 0) + weights
-                self._strengths[block, sample] = self._strengths.get((block, sample), 0) + strength
-                self._counts[block, sample] += 1
+            for index, row in self._conditional.items():
+                weights = _of_subjects(references, index, q, k, *bias).cpu()  # (S, N, M)
+                strength = _strength(references, index, weights)
+                self._sums[block, row] = self._sums.get((block, row), 0) + weights
+                self._strengths[block, row] = self._strengths.get((block, row), 0) + strength
+                self._counts[block, row] += 1
             return kernel(q, k, v, *bias)
 
         return recording
+
+
+def _stitched(windows: Mapping[int, Tensor], tokens: int) -> Tensor:
+    """Maps of a whole video, (S, N, ...), from those of its windows by their first frame; the mean where they overlap.
+
+    A window that overlaps with the one before has seen another frame in place of its first (`diffusion.windows`).
+
+    Args:
+        windows: (S, N of a window, ...) each.
+        tokens: video tokens in a frame.
+    """
+    if len(windows) == 1:
+        return next(iter(windows.values()))
+    end = max(start * tokens + part.shape[1] for start, part in windows.items())
+    first = next(iter(windows.values()))
+    total, count = first.new_zeros(len(first), end, *first.shape[2:]), first.new_zeros(end)
+    covered = 0
+    for start, part in sorted(windows.items()):
+        lead = tokens if start * tokens < covered else 0
+        covered = start * tokens + part.shape[1]
+        here = slice(start * tokens + lead, covered)
+        total[:, here] += part[:, lead:]
+        count[here] += 1
+    return total / count.view(-1, *[1] * (first.ndim - 2))
 
 
 def _of_subjects(references: References, row: int, q: Tensor, k: Tensor, *bias: Tensor) -> Tensor:

@@ -26,6 +26,7 @@ from refilm.diffusion import (
     gaussian,
     guided,
     run,
+    windowed,
 )
 from refilm.errors import UserError
 from refilm.generation.attention_maps import AttentionMaps
@@ -36,6 +37,7 @@ from refilm.generation.embeddings import require_embeddings
 from refilm.generation.explain import Explanation
 from refilm.generation.explain_subjects import SubjectExplanation, presence_of
 from refilm.generation.guiding import form_of, scale_of
+from refilm.generation.long import windows_of
 from refilm.generation.request import Prompt, Request, Text
 from refilm.geometry import Grid
 from refilm.media import Video, as_image
@@ -182,13 +184,14 @@ class Pipeline(DiffusersHints):
         if not isinstance(references, References):
             require_embeddings("references", references, width=width)
         shape = request.latent_shape(self.base.size.channels, self.base.compression)
+        windows_of(request, self.base.defaults.frames, self.base.size, self.base.compression)
         self._check(request)
         conditioner = Conditioner(self.base, self.adapter)
         conditions = conditioner.conditions(prompts, references, request, negative_reference=negative_reference)
         transformer = self.base.transformer
         predict = self._guided(transformer, conditions.conditional, conditions.unconditional, request)
         if conditions.words is not None:
-            routing = WordRouting(conditions.words, self._model(transformer), conditions.conditional.text)
+            routing = WordRouting(conditions.words, self._model(transformer, request), conditions.conditional.text)
             predict = routing(predict, transformer)
         if wrap_prediction is not None:
             predict = wrap_prediction(predict, transformer)
@@ -288,7 +291,7 @@ class Pipeline(DiffusersHints):
         if of_reference is not None and condition.references is None:
             raise UserError("reference_guidance: needs a reference and a reference_scale above 0, or remove it")
         return guided(
-            self._model(transformer),
+            self._model(transformer, request),
             condition,
             unconditional=unconditional,
             guidance=scale_of(request, request.guidance),
@@ -296,13 +299,13 @@ class Pipeline(DiffusersHints):
             form=form_of(request, self.base.schedule),
         )
 
-    def _model(self, transformer: Backbone) -> Model:
+    def _model(self, transformer: Backbone, request: Request) -> Model:
         dtype = self.base.dtype
 
         def model(latents: Tensor, *conditions: Any, **named: Any) -> Tensor:
             return transformer(latents.to(dtype), *conditions, **named)
 
-        return model
+        return windowed(model, windows_of(request, self.base.defaults.frames, self.base.size, self.base.compression))
 
     def _configured(
         self, predict: Predict, transformer: Backbone, request: Request, cache: StepCache | None

@@ -73,6 +73,12 @@ class Request(Settings):
     """How the video reads several subjects: separate adds an attention per subject, joint shares one among them."""
     frames: int = Field(ge=1)
     """Number of video frames."""
+    window: int | None = Field(default=None, ge=1)
+    """Frames that the model denoises at once. A longer video is denoised in overlapping windows, each with the
+    transformer passes of a video. Default: the base model's number of frames."""
+    window_overlap: int | None = Field(default=None, ge=0)
+    """Frames that neighboring windows share at least; more make smoother transitions and take longer. Default: a
+    quarter of the window."""
     height: int = Field(ge=1)
     """Video height in pixels."""
     width: int = Field(ge=1)

@@ -14,10 +14,12 @@ Branch = Literal["conditional", "text only", "unconditional"]
 
 
 class Row(NamedTuple):
-    """What a row of a batch is: one branch of one sample."""
+    """What a row of a batch is: one branch of one sample, or of a part of it in time."""
 
     branch: Branch
     sample: int
+    window: int = 0
+    """The first token frame, within the whole video, of the part that the row is."""
 
 
 def conditional_rows(batch: int) -> tuple[Row, ...]:

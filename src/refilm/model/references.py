@@ -137,6 +137,13 @@ class References:
         """The same references with their scale multiplied: by one factor, (B, S), or (blocks, B, S)."""
         return replace(self, scale=factor * self.scale)
 
+    def in_frames(self, frames: Tensor, *, of: int) -> "References":
+        """The references of some token frames of a video: their indices, `of` how many."""
+        if self.where is None:
+            return self
+        where = self.where.unflatten(2, (of, -1))  # (B, S, n, h w)
+        return replace(self, where=where[:, :, frames.to(where.device)].flatten(2))
+
     def select(self, which: Tensor) -> "References":
         """The references of a subset of the samples: `which` contains their indices, or is a boolean mask."""
         whole = self.expand(len(self.tokens))
