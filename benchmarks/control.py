@@ -14,7 +14,8 @@ of videos whose color, second color, shape and pattern are those of the image; `
 - views: one, two and four images of the subject.
 - cue: a subject that appears, or disappears, in the middle of the video; each half is judged on its own.
 
-Writes benchmarks/results/control.json, or `--out`; `control_plots.py` draws it.
+Writes benchmarks/results/control.json, or `--out`, after every experiment; `--resume` keeps the experiments that the
+file already has. `control_plots.py` draws it.
 """
 
 import argparse
@@ -34,6 +35,7 @@ import refilm
 from refilm import Subject
 from refilm.data import critters
 from refilm.evaluation import accuracy
+from refilm.files import read_json
 from refilm.pocket.judge import Judge, Judgement
 
 RESULT = RESULTS / "control.json"
@@ -81,13 +83,14 @@ def experiments(steps: int) -> dict[str, list[Point]]:
         "start": [Point(first, with_controls(steps=f"{first}-{steps}")) for first in firsts],
         "end": [Point(last, with_controls(steps=f"1-{last}")) for last in (*lasts, steps)],
         "guidance": [
-            *(Point(one, plain, {"guidance": one, "steps": PASSES // 2}, "one scale") for one in (2.0, 4.0, 6.0, 8.0)),
+            *(Point(one, plain, {"guidance": one, "steps": PASSES // 2}, "one scale") for one in (2.0, 4.0, 6.0)),
             *(
                 Point(
                     one, plain, {"guidance": text, "reference_guidance": one, "steps": PASSES // 3}, f"prompt {text:g}"
                 )
                 for text in (2.0, 4.0)
-                for one in (1.0, 3.0, 6.0, 8.0)
+                for one in (2.0, 6.0, 8.0)
+                if text != one
             ),
         ],
         "views": [
@@ -144,22 +147,25 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=100, help="Pairs of image and prompt. Default: %(default)s.")
     parser.add_argument("--steps", type=int, default=20, help="Sampler steps. Default: %(default)s.")
     parser.add_argument("--batch", type=int, default=10, help="Videos generated at once. Default: %(default)s.")
+    parser.add_argument("--resume", action="store_true", help="Keep the experiments that the file already has.")
     add_out(parser, RESULT)
     options = parser.parse_args()
     every = experiments(options.steps)
     wanted = options.experiments.split(",") if options.experiments else list(every)
     if unknown := [name for name in wanted if name not in every]:
         parser.error(f"--experiments: {', '.join(unknown)}: unknown; choose from {', '.join(every)}")
-    out = target(parser, options.out, RESULT)
+    out = (options.out or RESULT) if options.resume else target(parser, options.out, RESULT)
     pipeline, judge = refilm.load(options.base), Judge.load(HERE / "judge.safetensors")
     pairs = held_out_pairs(PAIRS_SEED, options.pairs)
-    found = {}
-    with torch.inference_mode():
-        for name in wanted:
-            points = progress(every[name], name)
-            found[name] = [measure(pipeline, judge, pairs, point, options) for point in points]
     facts = {"base": options.base, "pairs": options.pairs, "steps": options.steps, "passes": PASSES}
-    write(out, {**facts, "experiments": found})
+    before = read_json(out) if options.resume and out.exists() else facts | {"experiments": {}}
+    if changed := [name for name in facts if before[name] != facts[name]]:
+        parser.error(f"{out}: was measured with another {', '.join(changed)}; use another file")
+    found = before["experiments"]
+    for name in [name for name in wanted if name not in found]:
+        with torch.inference_mode():
+            found[name] = [measure(pipeline, judge, pairs, point, options) for point in progress(every[name], name)]
+        write(out, {**facts, "experiments": found})
 
 
 if __name__ == "__main__":
