@@ -104,7 +104,8 @@ def test_an_adapter_of_another_family_is_refused_with_both_names(run, tiny_base,
     assert wanted.replace(" ", "") in printed.replace(" ", "")
     printed = run(*asked, tiny_wan, "--adapter", own, code=2)
     assert "an adapter for CogVideoX does not fit Wan (base model" in printed
-    assert "an adapter for CogVideoX does not fit Wan" in run("train", recipe_wan, "--set", f"init_from={own}", code=2)
+    printed = run("train", recipe_wan, "--set", f"init_from={own}", code=2)
+    assert f"init_from: {own}: an adapter for CogVideoX does not fit Wan".replace(" ", "") in printed.replace(" ", "")
     with pytest.raises(UserError, match=r"adapter: an adapter for CogVideoX does not fit Wan; use the base model"):
         load_denoiser(tiny_wan, adapter=own)
 
@@ -166,4 +167,12 @@ def test_clips_of_another_base_with_the_same_autoencoder_are_refused(run, recipe
 def test_info_names_its_tokens_and_sat_has_none_of_them(run, tiny_base_15):
     assert "patch_time=2" in run("info", tiny_base_15)
     assert "CogVideoX 1.5 cannot be converted to SAT" in run("convert", tiny_base_15, "sat", code=2)
+
+
+def test_the_note_on_sat_is_for_models_that_sat_has(tiny_base, recipe_15, recipe_wan, tmp_path):
+    path = tmp_path / "recipe.toml"
+    path.write_text(RECIPE.format(base=tiny_base, cache=tmp_path / "cache"))
+    for recipe, has_note in ((path, True), (recipe_15, False), (recipe_wan, False)):
+        notes = read_recipe(recipe, {"query_norm": True}).notes()
+        assert ("cannot be converted to SAT" in " ".join(notes)) == has_note
     assert not Path("sat").exists()

@@ -116,6 +116,10 @@ class NativeFormat(Protocol):
         """Whether a file has the keys of such a transformer or adapter."""
         ...
 
+    def can_contain(self, size: Geometry, /) -> bool:
+        """Whether the format has transformers of that size."""
+        ...
+
     def open_file(self, path: Path, /, *, size: Geometry | None = None) -> NativeFile:
         """Open a checkpoint: its folder, or the file."""
         ...

@@ -83,7 +83,8 @@ def null_condition(sampler: str, condition: Condition, *, text: Tensor | None = 
     references = condition.references
     if references is None or sampler != "sat":
         return Condition(text)
-    return replace(condition, text=text, references=replace(references, tokens=torch.zeros_like(references.tokens)))
+    zeros = replace(references, tokens=torch.zeros_like(references.tokens), keys_values=None)
+    return replace(condition, text=text, references=zeros)
 
 
 @checked

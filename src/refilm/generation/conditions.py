@@ -104,6 +104,8 @@ class Conditioner:
         if against is not None:
             unconditional = self._condition(unconditional.text, against, request)
         words = None if casts is None else self._words(prompts, casts)
+        if isinstance(references, References):  # the caller's, which may need autocast or weights in other processes
+            return Conditions(conditional, unconditional, words)
         return Conditions(self._prepared(conditional), self._prepared(unconditional), words)
 
     def casts(self, references: Sequence[Reference | None]) -> list[Cast] | None:

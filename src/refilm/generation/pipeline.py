@@ -164,7 +164,8 @@ class Pipeline(DiffusersHints):
         Args:
             prompts: one per video; or their embeddings, (B, L, text_dim).
             references: one per video (see `generate`), or None for all; or the images' tokens, (B, M, reference_dim);
-                or projected `References` with weights, masks and scales, which reference_scale multiplies.
+                or projected `References` with weights, masks and scales, which reference_scale multiplies. Blocks
+                compute the keys and values of those at every step, unless they are `Adapter.prepared`.
             seeds: one per video.
             request: the settings.
             negative_reference: an image or a subject that guidance moves away from, in all videos.

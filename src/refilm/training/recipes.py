@@ -203,8 +203,9 @@ class AdapterRecipe(Settings):
 
     def notes(self) -> tuple[str, ...]:
         """Restrictions on the use of the trained adapter."""
-        native = open_source(self.base, weights=False).family.native
-        if native is None or not self.query_norm:
+        source = open_source(self.base, weights=False)
+        native = source.family.native
+        if native is None or not self.query_norm or not native.can_contain(source.size):
             return ()
         return (
             f"query_norm = true: this adapter cannot be converted to {native.NAME}; set query_norm = false if you "

@@ -25,6 +25,7 @@ NAME = "SAT"
 __all__ = [
     "NAME",
     "autoencoder",
+    "can_contain",
     "describe_autoencoder",
     "differences",
     "find_autoencoder",
@@ -37,6 +38,11 @@ __all__ = [
     "save_autoencoder",
     "source",
 ]
+
+
+def can_contain(size: TransformerSize) -> bool:
+    """Whether the format has transformers of that size: not those of CogVideoX 1.5."""
+    return size.patch_time == 1
 
 
 def source(folder: Path) -> SatSource:

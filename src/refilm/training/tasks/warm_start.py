@@ -45,7 +45,10 @@ def require_adapter(
     Raises:
         UserError: there is none, or it differs; the message names the first setting that differs.
     """
-    require_family(folder, size)
+    try:
+        require_family(folder, size)
+    except UserError as error:
+        raise UserError(f"init_from: {error}") from error
     card = read_card(folder)
     fitting = AdapterSize.of(size, reference_dim=card.size.reference_dim, query_norm=query_norm)
     found = {"train.lora": _plain(card.lora)} | _tokens(card.preprocessing)
