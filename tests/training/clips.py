@@ -1,5 +1,6 @@
 """Encoded clips in memory; the numbers of each identify the clip."""
 
+import numpy as np
 import torch
 
 from refilm.data.encoding import EncodedClip
@@ -14,8 +15,7 @@ class Clips:
         self.channels, self.text, self.reference = channels, text, reference
         self.sizes = [size for size, count in counts.items() for _ in range(count)]
         self.buckets = {
-            size: torch.tensor([i for i, own in enumerate(self.sizes) if own == size], dtype=torch.long)
-            for size in counts
+            size: np.array([i for i, own in enumerate(self.sizes) if own == size], dtype=np.int64) for size in counts
         }
 
     def __len__(self) -> int:

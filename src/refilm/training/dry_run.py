@@ -46,7 +46,8 @@ class DryRun:
     held_out: int = 0
     """Validation clips."""
     buckets: Mapping[Bucket, int] | None = None
-    """Training clips, by latent frames, height and width; None: they are not encoded yet."""
+    """Training clips, by latent frames, height and width; those of one sample count once. None: they are not encoded
+    yet."""
     trained: ParameterTable | None = None
     """Trained and frozen parameters; None if the stage has no such table."""
     notes: tuple[str, ...] = ()
@@ -95,7 +96,7 @@ def dry_run_of(
     task = _without_lora(recipe).task(_here(shapes))
     with _here(shapes):
         activations = max(saved_bytes(task, recipe.loop, lesson) for lesson in recipe.diffusion.curriculum)
-    buckets = {bucket: len(indices) for bucket, indices in task.train.buckets.items()}
+    buckets = {bucket: len(indices) for bucket, indices in task.stream.buckets}
     return DryRun(
         recipe.stage,
         recipe.loop.steps,

@@ -7,6 +7,7 @@ schedule: few steps, a short warm-up, no learning-rate decay, and the weights th
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -131,7 +132,7 @@ def few_of(clips: Subset, count: int, *, most: int = 1) -> Subset:
         UserError: fewer than two, or more than there are.
     """
     groups = Groups(clips, most)
-    firsts = groups.firsts(torch.arange(len(clips))).tolist()
+    firsts = groups.firsts(np.arange(len(clips))).tolist()
     if not 2 <= count <= len(firsts):
         raise UserError(f"--overfit {count}: give 2 to {len(firsts)}, the number of training clips")
     first: dict[str, int] = {}

@@ -217,6 +217,7 @@ def test_a_dry_run_fetches_nothing(refilm, folder, encoded_clips):
         {"loop.precision": "bf16", "train.base_dtype": "int8", "diffusion.checkpointing": "selective"},
         {"train.what": "all", "loop.accumulate": 2},
         {"train.lora": {"rank": 2}},
+        {"diffusion.subjects.most": 2, "diffusion.subjects.masks": 0.5},
     ],
 )
 def test_a_plan_counts_what_a_model_with_weights_holds_and_keeps(folder, encoded_clips, changes):

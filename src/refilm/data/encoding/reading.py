@@ -62,11 +62,11 @@ class Subset:
         return _Entries(self)
 
     @cached_property
-    def buckets(self) -> dict[Bucket, Tensor]:
-        """The latent sizes (T, h, w), each with the ordered indices of its clips."""
+    def buckets(self) -> dict[Bucket, np.ndarray]:
+        """The latent sizes (T, h, w), each with the ordered indices of its clips, (n,)."""
         column = self._column("bucket")
         shapes = enumerate(self._cache.index.buckets)
-        found = ((shape, torch.from_numpy(np.flatnonzero(column == number))) for number, shape in shapes)
+        found = ((shape, np.flatnonzero(column == number)) for number, shape in shapes)
         return {shape: indices for shape, indices in found if len(indices)}
 
     @cached_property

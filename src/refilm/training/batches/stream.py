@@ -101,10 +101,10 @@ class Stream:
     def __init__(self, clips: Subset, settings: StreamSettings, *, timesteps: int, still: int = 1):
         self.clips, self.settings, self.timesteps, self.still = clips, settings, timesteps, still
         self._groups = Groups(clips, settings.subjects.most)
-        self._buckets = sorted(
+        self.buckets = sorted(
             (bucket, self._groups.firsts(indices)) for bucket, indices in clips.buckets.items() if len(indices)
         )
-        if not self._buckets:
+        if not self.buckets:
             raise UserError("the training set is empty: give a data set with clips")
         self._rounds: dict[tuple[Bucket, int], Tensor] = {}
         samples_at(settings.curriculum, 0)
@@ -166,7 +166,7 @@ class Stream:
 
     def most(self) -> Bucket:
         """Latent frames, height and width of the largest bucket, in the last lesson."""
-        (frames, height, width), _ = max(self._buckets, key=lambda bucket: (len(bucket[1]), bucket[0]))
+        (frames, height, width), _ = max(self.buckets, key=lambda bucket: (len(bucket[1]), bucket[0]))
         return min(frames, self.settings.curriculum[-1].latent_frames or frames), height, width
 
     def not_finite(self, step: int, samples: Sequence[int]) -> str | None:
@@ -182,25 +182,25 @@ class Stream:
         bucket = 0
         before = self.samples(step).start
         shift = [seed_of(self.settings.seed, 2, kind) for kind in range(2)]
-        if len(self._buckets) > 1:
-            sizes = np.array([len(indices) for _, indices in self._buckets], dtype=np.float64)
+        if len(self.buckets) > 1:
+            sizes = np.array([len(indices) for _, indices in self.buckets], dtype=np.float64)
             positions = kronecker(np.arange(step + 1, dtype=np.uint64), PLASTIC[0], shift[0])
             which = np.minimum(np.searchsorted(sizes.cumsum() / sizes.sum(), positions, side="right"), len(sizes) - 1)
             bucket = int(which[-1])
             before = int(_batches(self.settings.curriculum, step)[which[:-1] == bucket].sum())
         is_still = kronecker(np.array([step], dtype=np.uint64), PLASTIC[1], shift[1])[0] < self.settings.still_fraction
-        frames = self._buckets[bucket][0][0]
+        frames = self.buckets[bucket][0][0]
         most = self.still if is_still else lesson_at(self.settings.curriculum, step).latent_frames or frames
         return bucket, min(frames, most), before
 
     def _visits(self, bucket: int, positions: np.ndarray) -> list[int]:
         """The clips at some positions of a bucket's infinite sequence of rounds."""
-        size, indices = self._buckets[bucket]
+        size, indices = self.buckets[bucket]
         rounds, places = np.divmod(positions, len(indices))
         orders = {number: self._round(size, number, len(indices)) for number in np.unique(rounds).tolist()}
         self._rounds = {key: order for key, order in self._rounds.items() if key[0] != size or key[1] in orders}
         visits = [int(orders[number][place]) for number, place in zip(rounds.tolist(), places.tolist(), strict=True)]
-        return indices[torch.tensor(visits)].tolist()
+        return indices[visits].tolist()
 
     def _round(self, bucket: Bucket, number: int, size: int) -> Tensor:
         """The order in which a bucket is read in one of its rounds."""

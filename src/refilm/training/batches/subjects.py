@@ -45,11 +45,9 @@ class Groups:
             self._order = np.argsort(self._firsts, kind="stable")
             self._sorted = self._firsts[self._order]
 
-    def firsts(self, indices: Tensor) -> Tensor:
-        """Of some clips in order, the first of each group."""
-        if self._firsts is None:
-            return indices
-        return indices[torch.from_numpy(self._firsts[indices.numpy()] == indices.numpy())]
+    def firsts(self, indices: np.ndarray) -> np.ndarray:
+        """Of some clips in order, the first of each group: (n,) -> (m,)."""
+        return indices if self._firsts is None else indices[self._firsts[indices] == indices]
 
     def clips(self, first: int) -> list[int]:
         """All clips of a group, by its first."""

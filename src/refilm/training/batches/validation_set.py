@@ -69,7 +69,7 @@ class ValidationSamples:
 
     @cached_property
     def _firsts(self) -> list[int]:
-        return self._groups.firsts(torch.arange(len(self.clips))).tolist()
+        return self._groups.firsts(np.arange(len(self.clips))).tolist()
 
     @cached_property
     def _chosen(self) -> list[list[int]]:

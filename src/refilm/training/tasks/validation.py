@@ -72,9 +72,10 @@ def measure(task: Measurable, settings: ValidationSettings) -> dict[str, float]:
         frames=lesson.latent_frames,
         subjects=task.settings.subjects,
     )
+    compared = {"references": task.adapter is not None, "masks": task.settings.subjects.masks > 0}
     for batch, wrong in samples.batches(settings.batch or lesson.batch):
         timesteps.append(batch.timesteps)
-        for name, varied in _variants(batch, wrong, with_reference=task.adapter is not None):
+        for name, varied in _variants(batch, wrong, **compared):
             with added_ratios(task.transformer, ratios, wanted=name == "right"):
                 losses.setdefault(name, []).append(task.losses(varied.to(task.device)))
     together = {name: torch.cat(parts).double().cpu() for name, parts in losses.items()}
@@ -91,14 +92,14 @@ def measure(task: Measurable, settings: ValidationSettings) -> dict[str, float]:
     return scores
 
 
-def _variants(batch: Batch, wrong: Tensor | None, *, with_reference: bool) -> Iterator[tuple[str, Batch]]:
-    """The same samples with the references that are compared, which masks limit in one of them only."""
+def _variants(batch: Batch, wrong: Tensor | None, *, references: bool, masks: bool) -> Iterator[tuple[str, Batch]]:
+    """The same samples with the references that are compared, limited to their masks in one of them only."""
     free = replace(batch, where=None)
-    if with_reference:
+    if references:
         yield "right", free
         if wrong is not None:
             yield "wrong", replace(free, reference=wrong)
-        if batch.where is not None:
+        if masks:
             yield "masked", batch
     yield "none", replace(free, reference_scale=0 * batch.reference_scale)
 
