@@ -56,9 +56,17 @@ def sheet_frames(video: Video) -> list[int]:
     return np.linspace(0, last, min(COLUMNS, last + 1)).round().astype(int).tolist()
 
 
-def suffix_of(path: Path) -> str:
-    """The suffix of a video of heat maps beside the video `path`."""
-    return ".gif" if path.suffix.lower() == ".gif" else ".mp4"
+def save_beside(path: Path, what: str, video: Video, sheet: Image.Image) -> list[Path]:
+    """Write heat maps next to the video `path`: `name.WHAT.mp4` (.gif for a .gif video) and `name.WHAT.png`.
+
+    Raises:
+        UserError: the folder does not exist.
+    """
+    moving = ".gif" if path.suffix.lower() == ".gif" else ".mp4"
+    files = [path.with_name(f"{path.stem}.{what}{suffix}") for suffix in (moving, ".png")]
+    video.save(files[0])
+    sheet.save(files[1])
+    return files
 
 
 def scaled(values: Tensor) -> np.ndarray:

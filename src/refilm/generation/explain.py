@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from refilm.generation.attention_maps import information
-from refilm.generation.drawing import Panels, glowing, scaled, sheet_frames, side_by_side, stacked, suffix_of
+from refilm.generation.drawing import Panels, glowing, save_beside, scaled, sheet_frames, side_by_side, stacked
 from refilm.media import Video
 
 
@@ -55,11 +55,7 @@ class Explanation:
         Raises:
             UserError: the folder does not exist.
         """
-        path = Path(path)
-        video, sheet = (path.with_name(f"{path.stem}.attention{suffix}") for suffix in (suffix_of(path), ".png"))
-        self.side_by_side().save(video)
-        self.sheet().save(sheet)
-        return [video, sheet]
+        return save_beside(Path(path), "attention", self.side_by_side(), self.sheet())
 
     @cached_property
     def bits(self) -> Tensor:

@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from refilm.generation.attention_maps import information
-from refilm.generation.drawing import Panels, glowing, scaled, sheet_frames, side_by_side, stacked, suffix_of
+from refilm.generation.drawing import Panels, glowing, save_beside, scaled, sheet_frames, side_by_side, stacked
 from refilm.media import Video
 
 COLORS = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (204, 121, 167), (240, 228, 66), (213, 94, 0))
@@ -51,11 +51,7 @@ class SubjectExplanation:
         Raises:
             UserError: the folder does not exist.
         """
-        path = Path(path)
-        video, sheet = (path.with_name(f"{path.stem}.subjects{suffix}") for suffix in (suffix_of(path), ".png"))
-        self.side_by_side().save(video)
-        self.sheet().save(sheet)
-        return [video, sheet]
+        return save_beside(Path(path), "subjects", self.side_by_side(), self.sheet())
 
     @cached_property
     def glow(self) -> np.ndarray:
