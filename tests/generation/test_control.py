@@ -204,8 +204,8 @@ def test_words_say_where_their_subject_is(pocket, images):
     noisy = alpha * latents + sigma * torch.randn(latents.shape, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         routing = WordRouting([words], transformer, text([clip.caption]))
-        routing(lambda latents, *_: latents, transformer)(noisy, 700.0, 0.0)
-    (where,) = routing._where.values()
+        (attention,) = routing.attention(noisy, 700.0, transformer).values()
+    where = visible(attention, words, sharpness=4.0, threshold=0.5)
     later = where[0].view(5, -1)[1:].flatten().numpy()
     inside, outside = later[mask > 0.5], later[mask < 0.05]
     assert inside.mean() > outside.mean() + 0.3

@@ -70,6 +70,7 @@ class WordRouting:
             with self._recording(transformer):
                 if not self._where:
                     self._run_ahead(latents, timestep, transformer)
+                    self._update()
                 velocity = predict(latents, timestep, fraction)
             self._update()
             return velocity
@@ -85,18 +86,27 @@ class WordRouting:
         bound = torch.stack([self._where.get(row, everywhere) for row in rows]).to(references.tokens.device)
         return bound if references.where is None else bound * references.where.to(bound.device)
 
+    def attention(self, latents: Tensor, timestep: float, transformer: Backbone) -> dict[Row, Tensor]:
+        """Run the transformer once, without references: the attention to each subject's words, (S, N) for each row."""
+        with self._recording(transformer):
+            self._run_ahead(latents, timestep, transformer)
+        return self._recorded()
+
     def _run_ahead(self, latents: Tensor, timestep: float, transformer: Backbone) -> None:
         count = len(latents)
         timesteps = torch.full((count,), timestep, device=latents.device)
         with swapped(transformer, Trunk, wrap_blocks=lambda _: None):  # a step cache would keep this output
             self.model(latents, timesteps, self.text.expand(count, -1, -1), None, rows=conditional_rows(count))
-        self._update()
+
+    def _recorded(self) -> dict[Row, Tensor]:
+        """The mean over blocks of what was recorded since the last call."""
+        means = {row: torch.stack(maps).mean(dim=0) for row, maps in self._maps.items()}
+        self._maps.clear()
+        return means
 
     def _update(self) -> None:
-        for row, maps in self._maps.items():
-            words = self.words[row.sample]
-            self._where[row] = visible(torch.stack(maps).mean(dim=0), words, self.sharpness, self.threshold)
-        self._maps.clear()
+        for row, attention in self._recorded().items():
+            self._where[row] = visible(attention, self.words[row.sample], self.sharpness, self.threshold)
 
     @contextmanager
     def _recording(self, transformer: Backbone) -> Iterator[None]:
