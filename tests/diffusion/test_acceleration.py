@@ -5,7 +5,7 @@ from typing import get_args
 import pytest
 import torch
 
-from refilm.diffusion import Condition, StepCache, constant, gaussian, guided, run, scaled_linear
+from refilm.diffusion import Condition, StepCache, Windows, constant, gaussian, guided, run, scaled_linear, windowed
 from refilm.model import Branch, References, Row, Trunk, swapped
 
 from ..model.tiny import adapter, inputs, transformer
@@ -100,6 +100,21 @@ def test_videos_side_by_side_skip_each_by_itself(model):
     (one, ones), (two, twos) = all_three([0]), all_three([1])
     torch.testing.assert_close(together, torch.cat([one, two]))
     assert (skipped, ones, twos) == (3, 2, 1)
+
+
+def test_windows_in_time_share_nothing(model):
+    """Both windows hardly change between two steps: each reuses its own output, and none that of the other."""
+    _, timestep, text, reference = inputs()
+    latents, references = inputs(frames=5)[0], ADAPTER.references(reference)
+    windows, cache = Windows(5, 3, 1), StepCache(0.1)
+    long = windowed(model, windows)
+    with swapped(model, Trunk, wrap_blocks=lambda _: cache):
+        first = long(latents, timestep, text, references)
+        assert cache.skipped == 0
+        again = long(latents + 1e-4, timestep, text, references)
+    assert (cache.calls, cache.skipped) == (8, 4)
+    assert torch.equal(first, long(latents, timestep, text, references))
+    torch.testing.assert_close(again, long(latents + 1e-4, timestep, text, references), rtol=0.01, atol=0.01)
 
 
 def test_reset_forgets(model):

@@ -8,12 +8,14 @@ from PIL import Image
 import refilm
 from refilm import Subject
 from refilm.data import critters
+from refilm.diffusion import Windows, windowed
 from refilm.errors import UserError
 from refilm.generation import AttentionMaps, Pipeline
+from refilm.generation.long import windows_of
 from refilm.geometry import AdapterSize
 from refilm.model import Adapter
 
-from ..model.tiny import wild
+from ..model.tiny import adapter, inputs, transformer, wild
 
 PROMPT = "a critter bounces in the meadow"
 
@@ -68,6 +70,40 @@ def test_maps_of_windows_are_stitched(pocket, image):
     torch.testing.assert_close(maps.blocks().sum(dim=-1), torch.ones(8, 1, 1, 144))
     video = pocket.decode(last.latents)[0]
     assert pocket.explain(maps, video, image).attention.shape == (9, 4, 4, 8, 8)
+
+
+@pytest.mark.parametrize("overlap", [0, 2])
+def test_stitched_maps_are_those_of_the_windows(overlap):
+    """A window's first frame, which is that of the video, counts only in the first window."""
+    model, trained = transformer(), adapter()
+    trained.attach(model)
+    windows = Windows(7 if overlap else 8, 4, overlap)
+    latents, _, text, tokens = inputs(batch=1, frames=windows.frames)
+    references = trained.references(tokens)
+
+    def recorded(predicting, latents):
+        maps = AttentionMaps()
+        predict = lambda x, timestep, _: predicting(x, torch.full((1,), timestep), text, references)  # noqa: E731
+        maps(predict, model)(latents, 500.0, 0.0)
+        return maps.blocks().unflatten(3, (latents.shape[1], -1))  # (blocks, B, S, n, h w, M)
+
+    stitched = recorded(windowed(model, windows), latents)
+    parts = [recorded(model, latents[:, list(windows.seen(index))]) for index in range(len(windows.starts))]
+    for frame in range(windows.frames):
+        of = [
+            part[:, :, :, frame - start]
+            for start, part in zip(windows.starts, parts, strict=True)
+            if 0 <= frame - start < 4 and (frame > start or not start or not overlap)
+        ]
+        torch.testing.assert_close(stitched[:, :, :, frame], torch.stack(of).mean(dim=0))
+
+
+def test_a_model_with_defaults_of_another_form_makes_short_videos(pocket, image):
+    """Videos up to the default length never depend on windows."""
+    size, compression = pocket.base.size, pocket.base.compression
+    assert windows_of(pocket.request(frames=9, window_overlap=16), 16, size, compression).starts == (0,)
+    with pytest.raises(UserError, match="window: 16 frames"):
+        windows_of(pocket.request(frames=17), 16, size, compression)
 
 
 @pytest.mark.parametrize(

@@ -227,3 +227,14 @@ def test_factors_in_float32_keep_tokens_in_half_precision(dtype):
 def test_a_kernel_without_bias_serves_references_without_weights():
     with swapped(LAYER, ReferenceAttention, kernel=lambda _: lambda q, k, v: fused(q, k, v)):
         assert torch.equal(term(), LAYER(VIDEO, References(TOKENS)))
+
+
+def test_a_mask_is_cut_into_token_frames():
+    where = torch.arange(24.0).view(1, 1, 24)  # 4 frames of 6 tokens
+    references = References(TOKENS[:1, :1], where=where)
+    cut = references.in_frames(torch.tensor([0, 3]), of=4)
+    assert cut.where is not None
+    assert cut.where.flatten().tolist() == [*range(6), *range(18, 24)]
+    assert References(TOKENS).in_frames(torch.tensor([1]), of=4).where is None
+    with pytest.raises(UserError, match="where has 24 video tokens, no multiple of 5 frames"):
+        references.in_frames(torch.tensor([0]), of=5)

@@ -18,19 +18,19 @@ def windows_of(request: Request, own: int, size: Geometry, compression: Compress
     Raises:
         UserError: the model does not support windows of this length or this overlap.
     """
+    frames, whole = compression.token_frames, compression.latent_frames(request.frames) // size.patch_time
+    if request.window is None and request.frames <= own:
+        return Windows(whole, whole, 0, size.patch_time)
     try:
         length = compression.latent_frames(request.window or own) // size.patch_time
     except UserError as error:
         raise UserError(f"window: {error}") from error
-    overlap, frames = request.window_overlap, compression.token_frames
+    overlap = request.window_overlap
     if overlap is None:
-        shared = max(1, length // 4) if length > 1 else 0
-    elif overlap % frames or overlap // frames >= length:
+        return Windows(whole, length, round(length / 3), size.patch_time)
+    if overlap % frames or overlap // frames >= length:
         most = (length - 1) * frames
         raise UserError(
             f"window_overlap: {overlap} frames; give a multiple of {frames}, at most {most} for this window"
         )
-    else:
-        shared = overlap // frames
-    whole = compression.latent_frames(request.frames) // size.patch_time
-    return Windows(whole, length, shared, size.patch_time)
+    return Windows(whole, length, overlap // frames, size.patch_time)

@@ -77,8 +77,8 @@ class Request(Settings):
     """Frames that the model denoises at once. A longer video is denoised in overlapping windows, each with the
     transformer passes of a video. Default: the base model's number of frames."""
     window_overlap: int | None = Field(default=None, ge=0)
-    """Frames that neighboring windows share at least; more make smoother transitions and take longer. Default: a
-    quarter of the window."""
+    """Frames that neighboring windows share at least; more make smoother transitions and take longer. 0 makes hard
+    cuts. Default: about a third of the window."""
     height: int = Field(ge=1)
     """Video height in pixels."""
     width: int = Field(ge=1)

@@ -138,9 +138,19 @@ class References:
         return replace(self, scale=factor * self.scale)
 
     def in_frames(self, frames: Tensor, *, of: int) -> "References":
-        """The references of some token frames of a video: their indices, `of` how many."""
+        """The references of some token frames of a video.
+
+        Args:
+            frames: indices of the token frames.
+            of: token frames of the whole video.
+
+        Raises:
+            UserError: the mask does not divide into that many frames.
+        """
         if self.where is None:
             return self
+        if self.where.shape[2] % of:
+            raise UserError(f"references: where has {self.where.shape[2]} video tokens, no multiple of {of} frames")
         where = self.where.unflatten(2, (of, -1))  # (B, S, n, h w)
         return replace(self, where=where[:, :, frames.to(where.device)].flatten(2))
 
