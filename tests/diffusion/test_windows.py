@@ -29,6 +29,13 @@ def test_windows_cover_every_frame_with_weights_that_sum_to_one(frames, window, 
         assert not weights[torch.arange(1, len(starts)), torch.tensor(starts[1:], dtype=torch.long)].any()
 
 
+def test_weights_fade_from_one_window_to_the_next():
+    assert Windows(9, 6, 3).weights().tolist() == [
+        pytest.approx([1, 1, 1, 1, 2 / 3, 1 / 3, 0, 0, 0]),
+        pytest.approx([0, 0, 0, 0, 1 / 3, 2 / 3, 1, 1, 1]),
+    ]
+
+
 @given(st.integers(6, 30), st.integers(1, 4), st.integers(1, 2))
 def test_a_function_of_the_latents_is_blended_exactly(frames, overlap, patch_time):
     latents = torch.randn(2, frames * patch_time, 3, 2, 2, generator=torch.Generator().manual_seed(0))
