@@ -15,6 +15,7 @@ from PIL import Image
 
 from refilm.data import critters
 from refilm.data.cutting import AugmentJob, augmented_images, pooled
+from refilm.data.doubles import DoubleCritters, Joined
 from refilm.data.encoding import EncodedSet
 from refilm.data.samples import Critters, Files
 from refilm.data.settings import AugmentationSettings
@@ -68,6 +69,23 @@ def test_files_with_views_masks_and_parts(encoding, examples, tmp_path):
     assert close(clip.references, encoding.encoders.image(seen)[None])
     assert np.array_equal(np.asarray(seen[0]), np.asarray(open_image(image.path)))
     assert clip.references.shape[:2] == (1, 3)
+
+
+def test_subjects_of_one_video_have_its_latents_which_are_encoded_once(encoding, tmp_path, monkeypatch):
+    autoencoder, posterior, encoded = encoding.encoders.autoencoder, encoding.encoders.autoencoder.posterior, []
+    monkeypatch.setattr(autoencoder, "posterior", lambda pixels: encoded.append(len(pixels)) or posterior(pixels))
+    encoding(Joined((DoubleCritters(2, size=32), Critters(1, size=32))), tmp_path)
+    found = EncodedSet(tmp_path)
+    assert sum(encoded) == 3
+    for double in range(2):
+        shot = critters.draw_double(0, double, "train", size=32)
+        mean, _ = posterior(torch.from_numpy(shot.frames[:5])[None])
+        for subject in range(2):
+            clip = found[2 * double + subject]
+            assert close(clip.mean, mean[0])
+            assert close(
+                clip.mask, torch.from_numpy(pooled(shot.masks[subject, :5].astype(float), autoencoder.compression))
+            )
 
 
 def test_a_second_run_does_nothing(encoding, tmp_path):

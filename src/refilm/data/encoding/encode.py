@@ -128,8 +128,15 @@ def _counted(what: What, total: int, made: Iterator[int]) -> Iterator[EncodeProg
 
 
 def encode_clips(cuts: list[Cut], encoders: Encoders) -> dict[str, Tensor]:
-    """Latents of clips of one size, and their masks if they have any."""
-    mean, std = encoders.autoencoder.posterior(torch.from_numpy(np.stack([pixels for pixels, _ in cuts])))
+    """Latents of clips of one size, and their masks if they have any.
+
+    Subjects of one video follow each other, with equal pixels and different masks: such pixels are encoded once.
+    """
+    pixels = [cut[0] for cut in cuts]
+    new = [n == 0 or not np.array_equal(pixels[n], pixels[n - 1]) for n in range(len(pixels))]
+    different = torch.from_numpy(np.stack([one for one, is_new in zip(pixels, new, strict=True) if is_new]))
+    encoded = torch.from_numpy(np.cumsum(new) - 1)
+    mean, std = (part[encoded] for part in encoders.autoencoder.posterior(different))
     rows = {"mean": mean, "logvar": 2 * std.clamp(min=LEAST_STD).log()}  # (n, T, C, h, w) each
     masks = [mask for _, mask in cuts if mask is not None]
     return {**rows, "mask": torch.from_numpy(np.stack(masks))} if masks else rows  # (n, T, h, w)
