@@ -36,6 +36,11 @@ def pocket():
 
 
 @pytest.fixture(scope="module")
+def tiny(tiny_base):
+    return refilm.load(tiny_base)
+
+
+@pytest.fixture(scope="module")
 def images():
     subjects = critters.subjects("held_out")[:2]
     return [Image.fromarray(critters.portrait(one, np.random.default_rng(0))) for one in subjects]
@@ -59,16 +64,16 @@ NEUTRAL = {
 
 
 @pytest.mark.parametrize("name", NEUTRAL)
-def test_a_neutral_control_changes_nothing(pocket, images, name):
-    plain = frames(pocket, images[0])
-    assert np.array_equal(plain, frames(pocket, Subject(images=images[0], **NEUTRAL[name])))
+def test_a_neutral_control_changes_nothing(tiny, images, name):
+    plain = frames(tiny, images[0])
+    assert np.array_equal(plain, frames(tiny, Subject(images=images[0], **NEUTRAL[name])))
 
 
 @pytest.mark.parametrize(
     "settings", [{"binding": "separate"}, {"negative_reference": None}, {"guidance_steps": (1, 3)}]
 )
-def test_neutral_settings_change_nothing(pocket, images, settings):
-    assert np.array_equal(frames(pocket, images[0]), frames(pocket, images[0], **settings))
+def test_neutral_settings_change_nothing(tiny, images, settings):
+    assert np.array_equal(frames(tiny, images[0]), frames(tiny, images[0], **settings))
 
 
 ACTIVE = {
@@ -105,7 +110,7 @@ def test_of_two_equal_views_each_counts_half_and_a_weight_counts_double(pocket, 
 
 
 @pytest.mark.parametrize("binding", ["separate", "joint"])
-def test_subjects_in_a_batch_are_those_alone(pocket, images, binding):
+def test_subjects_in_a_batch_are_those_alone(tiny, images, binding):
     """Videos of one and of two subjects, with one and two views, in one batch."""
     pair = [
         Subject(name="a", images=images[0], scale=0.5),
@@ -113,13 +118,13 @@ def test_subjects_in_a_batch_are_those_alone(pocket, images, binding):
     ]
     single = Subject(images=images[1], frames="1-9")
     settings = {"steps": 3, "binding": binding}
-    batch = pocket.generate_batch([PROMPT, PROMPT], [pair, single], seeds=[3, 4], **settings)
+    batch = tiny.generate_batch([PROMPT, PROMPT], [pair, single], seeds=[3, 4], **settings)
     for video, reference, seed in zip(batch, (pair, single), (3, 4), strict=True):
-        alone = pocket.generate(PROMPT, reference, seed=seed, **settings)
+        alone = tiny.generate(PROMPT, reference, seed=seed, **settings)
         assert np.abs(alone.frames.astype(int) - video.frames).max() <= 2
 
 
-def test_a_mask_lets_the_reference_change_only_its_side(pocket, images):
+def test_a_mask_lets_the_reference_change_only_its_side(tiny, images):
     """At the first step of the first block, before tokens exchange what they know."""
     seen = []
 
@@ -131,9 +136,9 @@ def test_a_mask_lets_the_reference_change_only_its_side(pocket, images):
 
         return record
 
-    layer = pocket.adapter.layers[0]
+    layer = tiny.adapter.layers[0]
     with swapped(layer, ReferenceAttention, forward=recording):
-        frames(pocket, Subject(images=images[0], mask=LEFT), steps=2)
+        frames(tiny, Subject(images=images[0], mask=LEFT), steps=2)
     term = seen[0].view(5, 4, 4, -1)
     assert not term[:, :, 2:].any()
     assert (term[:, :, :2].abs().amax(-1) > 0).all()
@@ -154,9 +159,9 @@ def test_a_negative_reference_is_moved_away_from(pocket, images):
     assert np.abs(same - frames(pocket, images[0], guidance=1.0)).max() <= 1  # away from itself is no guidance
 
 
-def test_nothing_is_encoded_projected_or_keyed_inside_the_loop(pocket, images, tmp_path):
+def test_nothing_is_encoded_projected_or_keyed_inside_the_loop(tiny, images, tmp_path):
     counts = Counter()
-    encoders, adapter = pocket.base.encoders, pocket.adapter
+    encoders, adapter = tiny.base.encoders, tiny.adapter
     modules = {
         "text": encoders.text.model,
         "image": encoders.image.model,
@@ -167,9 +172,9 @@ def test_nothing_is_encoded_projected_or_keyed_inside_the_loop(pocket, images, t
         module.register_forward_hook(lambda *_, name=name: counts.update([name])) for name, module in modules.items()
     ]
     subjects = [Subject(name="a", images=images), Subject(name="b", images=images[1], words="critter", steps="0..1")]
-    request = pocket.request(steps=4, guidance=3.0, reference_guidance=2.0)
+    request = tiny.request(steps=4, guidance=3.0, reference_guidance=2.0)
     try:
-        steps = pocket.sample([PROMPT], [subjects], seeds=[1], request=request, negative_reference=images[1])
+        steps = tiny.sample([PROMPT], [subjects], seeds=[1], request=request, negative_reference=images[1])
         next(steps)
         before = counts.copy()
         assert set(before) == set(modules)
@@ -181,12 +186,12 @@ def test_nothing_is_encoded_projected_or_keyed_inside_the_loop(pocket, images, t
             hook.remove()
 
 
-def test_a_subject_of_several_videos_is_encoded_once(pocket, images):
+def test_a_subject_of_several_videos_is_encoded_once(tiny, images):
     calls = []
-    hook = pocket.base.encoders.image.model.register_forward_hook(lambda *_: calls.append(1))
+    hook = tiny.base.encoders.image.model.register_forward_hook(lambda *_: calls.append(1))
     try:
         subject = Subject(images=images)
-        pocket.generate_batch([PROMPT] * 3, [subject] * 3, seeds=[1, 2, 3], steps=2)
+        tiny.generate_batch([PROMPT] * 3, [subject] * 3, seeds=[1, 2, 3], steps=2)
     finally:
         hook.remove()
     assert len(calls) == 2  # its views
@@ -230,9 +235,9 @@ def test_subjects_compete_for_the_tokens_that_attend_to_their_words():
         (Subject(file="a.subject"), {}, "a.subject: no such file"),
     ],
 )
-def test_bad_references_are_refused_before_sampling(pocket, reference, settings, message):
+def test_bad_references_are_refused_before_sampling(tiny, reference, settings, message):
     with pytest.raises(UserError, match=message):
-        frames(pocket, reference, **settings)
+        frames(tiny, reference, **settings)
 
 
 @pytest.mark.parametrize(
