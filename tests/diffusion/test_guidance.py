@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from refilm.diffusion import Condition, by_timestep, constant, guided, limited, rising
-from refilm.model import References
+from refilm.model import References, Row
 
 from ..model.tiny import adapter, inputs, transformer
 
@@ -58,8 +58,8 @@ def test_every_row_is_named_by_its_branch_and_sample():
     guidance = {"guidance": constant(4.0), "reference_guidance": constant(2.0)}
     guided(model, condition(1, 10), unconditional=condition(0), **guidance)(LATENTS, 500, 0.5)
     without, conditional = model.rows
-    assert without == (("unconditional", 0), ("unconditional", 1), ("text only", 0), ("text only", 1))
-    assert conditional == (("conditional", 0), ("conditional", 1))
+    assert without == (Row("unconditional", 0), Row("unconditional", 1), Row("text only", 0), Row("text only", 1))
+    assert conditional == (Row("conditional", 0), Row("conditional", 1))
 
 
 @given(scale=st.floats(-2, 12))
@@ -123,7 +123,11 @@ def test_branches_that_run_as_one_have_the_name_of_the_fuller_condition():
     scales = {"guidance": constant(4.0), "reference_guidance": constant(2.0)}
     guided(model, condition(1), unconditional=condition(0), **scales)(LATENTS[:1], 500, 0.5)
     guided(model, condition(1, 10), unconditional=condition(1), **scales)(LATENTS[:1], 500, 0.5)
-    assert model.rows == [(("unconditional", 0), ("conditional", 0)), (("text only", 0),), (("conditional", 0),)]
+    assert model.rows == [
+        (Row("unconditional", 0), Row("conditional", 0)),
+        (Row("text only", 0),),
+        (Row("conditional", 0),),
+    ]
 
 
 def test_samples_with_one_and_with_several_texts_are_compared():

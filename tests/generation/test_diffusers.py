@@ -109,7 +109,13 @@ def video_of_ours(pipeline, *, frames=9, **settings):
         (
             "dpmpp-2m-sde",
             CogVideoXDPMScheduler,
-            {"guidance": 3.0, "guidance_schedule": "by-timestep", "negative_prompt": NEGATIVE, "frames": 17},
+            {
+                "guidance": 3.0,
+                "guidance_schedule": "by-timestep",
+                "negative_prompt": NEGATIVE,
+                "frames": 17,
+                "window": 17,
+            },
             {"guidance_scale": 3.0, "use_dynamic_cfg": True, "negative_prompt": NEGATIVE, "frames": 17},
         ),
     ],
