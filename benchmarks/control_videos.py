@@ -45,7 +45,6 @@ def controls(fox: Image.Image, ball: Image.Image) -> dict[str, list[tuple[Any, d
         "subjects": [(fox, {}), (ball, {}), (both, {}), (masked, {}), (masked, {"binding": "joint"})],
         "guidance": [(fox, {"guidance": scale}) for scale in (1.0, 4.0)]
         + [(fox, {"guidance": 10.0}), (fox, {"guidance": 10.0, "guidance_form": "projected"})],
-        "long": [(fox, {"frames": 49})],
     }
 
 
