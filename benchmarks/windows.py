@@ -18,7 +18,7 @@ For each row:
   and moving windows have no such places; they are measured at those of 8 shared frames.
 - stretches: what the judge finds right in each stretch of 17 frames, as in `control.py`.
 
-Writes benchmarks/results/windows.json, or `--out`. It takes about 15 minutes of one core.
+Writes benchmarks/results/windows.json, or `--out`. It takes about 11 minutes of one core.
 """
 
 import argparse
