@@ -27,6 +27,7 @@ from typing import Any, get_args
 
 import numpy as np
 import torch
+from judging import through_autoencoder
 from PIL import Image, ImageDraw, ImageFont
 from record import RESULTS, add_out, target, write
 from rich.progress import track as progress
@@ -100,18 +101,11 @@ def generate(
     return [video.frames for video in videos]
 
 
-def through_autoencoder(pipeline: refilm.Pipeline, videos: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Videos encoded and decoded: an upper bound for the transformer."""
-    autoencoder = pipeline.base.encoders.autoencoder
-    latents = (autoencoder.posterior(torch.from_numpy(video)[None])[0] for video in videos)
-    return [autoencoder.decode(one)[0].cpu().numpy() for one in latents]
-
-
 def make_videos(row: str, pairs: Sequence[Pair], pipeline: refilm.Pipeline, options) -> list[np.ndarray]:
     """Generate the videos of a row, one for each pair."""
     if row in ("real", "autoencoder"):
         videos = [critters.render(pair.story, np.random.default_rng((options.seed, pair.index, 1))) for pair in pairs]
-        return videos if row == "real" else through_autoencoder(pipeline, videos)
+        return videos if row == "real" else through_autoencoder(pipeline.base.encoders.autoencoder, videos)
     videos = []
     starts = range(0, len(pairs), options.batch)
     for start in progress(starts, f"{row:>8}", disable=not options.progress):
