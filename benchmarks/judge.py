@@ -12,15 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from judging import SEED, Pool, add_training_options, degrade, shift, stain, train
+from judging import SEED, ClassifierTask, Pool, add_training_options, degrade, shift, stain, train
 from record import RESULTS, add_out, target, write
 from torch import Tensor
 
 from refilm.data import critters
 from refilm.evaluation import Accuracy, Row, accuracy, as_json, markdown
 from refilm.pocket.judge import ATTRIBUTES, Judge, Judgement, judge_input
-from refilm.training.tasks.task import Reporting
 
 RESULT = RESULTS / "judge.json"
 WEIGHTS = Path(__file__).parent / "judge.safetensors"
@@ -39,41 +37,21 @@ def training_clip(index: int) -> tuple[Tensor, Tensor]:
     return (255 * judge_input(video)).round().to(torch.uint8), labels
 
 
-class JudgeTask(Reporting):
-    """The task for `fit`: cross-entropy of the appearance on degraded frames, and of the motion on degraded clips."""
+class JudgeTask(ClassifierTask):
+    """The task for `fit`: the appearance in degraded frames, and the motion in degraded clips."""
 
-    def __init__(self, *, pool: int, fresh: int, images: int, clips: int):
+    attributes = tuple(ATTRIBUTES)
+
+    def __init__(self, pool: int, **sizes: int):
         self.module = Judge()
-        self.pool, self.fresh, self.images, self.clips = Pool(pool, training_clip), fresh, images, clips
-        self.videos, self.labels = self.pool.columns
+        super().__init__(Pool(pool, training_clip), **sizes)
 
-    def samples(self, step: int) -> range:
-        """The indices of a step's clips."""
-        return range(step * self.clips, (step + 1) * self.clips)
+    def appearance(self, chosen: Tensor, moments: Tensor, rng: torch.Generator) -> dict[str, Tensor]:
+        images = self.pool.columns[0][chosen, moments][:, None].float() / 255
+        return self.module.looks(degrade(shift(stain(images, rng), rng), rng))
 
-    def loss(self, step: int, samples: range) -> dict[str, Tensor]:
-        """The losses over all of a step's images and clips, in a single process."""
-        rng = torch.Generator().manual_seed(step)
-        self.pool.add(self.fresh)
-        self.module.train()
-
-        # Appearance: many clips, one frame of each, because the frames of a clip are much alike.
-        chosen = torch.randint(len(self.videos), (self.images,), generator=rng)
-        moments = torch.randint(critters.FRAMES, (self.images,), generator=rng)
-        images = degrade(shift(stain(self.videos[chosen, moments][:, None].float() / 255, rng), rng), rng)
-        losses = self._losses(self.module.looks(images), chosen)
-
-        # Motion: fewer clips, or parts of them.
-        chosen = torch.randint(len(self.videos), (self.clips,), generator=rng)
-        frames = (17, 17, 13, 9)[step % 4]
-        start = int(torch.randint(critters.FRAMES - frames + 1, (), generator=rng))
-        clips = degrade(shift(self.videos[chosen, start : start + frames].float() / 255, rng), rng)
-        losses |= self._losses({"motion": self.module.motion(clips)}, chosen)
-        return {"loss": torch.stack(list(losses.values())).sum(), **losses}
-
-    def _losses(self, logits: dict[str, Tensor], chosen: Tensor) -> dict[str, Tensor]:
-        truth = dict(zip(ATTRIBUTES, self.labels[chosen].T, strict=True))
-        return {name: F.cross_entropy(l.float(), truth[name], label_smoothing=0.02) for name, l in logits.items()}
+    def motion(self, chosen: Tensor, part: slice, rng: torch.Generator) -> Tensor:
+        return self.module.motion(degrade(shift(self.pool.columns[0][chosen, part].float() / 255, rng), rng))
 
     def validate(self) -> dict[str, float]:
         return {name: score.fraction for name, score in measure(self.module, count=200).items()}
@@ -97,7 +75,7 @@ def main() -> None:
     out = target(parser, options.out, RESULT)
     torch.set_num_threads(options.threads)
     task, facts = train(
-        lambda: JudgeTask(pool=options.pool, fresh=6, images=128, clips=24),
+        lambda: JudgeTask(options.pool, fresh=6, images=128, clips=24),
         options.steps,
         muon_names=r"^(looks\.trunk|motion\.eye)\.",
     )

@@ -17,11 +17,12 @@ import torch.nn.functional as F
 from rich.progress import track as progress
 from torch import Tensor
 
+from refilm.data.critters import FRAMES
 from refilm.encoders.protocols import LatentCodec
 from refilm.evaluation.metrics import Z95
 from refilm.training.engine.loop import fit
 from refilm.training.settings import LoopSettings, OptimizerSettings
-from refilm.training.tasks.task import Task
+from refilm.training.tasks.task import Reporting, Task
 
 SEED = 7_000  # a stream of stories that the model is not trained on
 
@@ -44,6 +45,52 @@ class Pool:
             for column, value in zip(self.columns, self.draw(index), strict=True):
                 column[index % self.size] = value
         self.count += count
+
+
+class ClassifierTask(Reporting):
+    """A task for `fit`: cross-entropy of the appearance in single frames, and of the motion in clips.
+
+    The pool's last column has the number of each attribute's option.
+    """
+
+    attributes: tuple[str, ...]
+
+    def __init__(self, pool: Pool, *, fresh: int, images: int, clips: int):
+        self.pool, self.fresh, self.images, self.clips = pool, fresh, images, clips
+
+    def appearance(self, chosen: Tensor, moments: Tensor, rng: torch.Generator) -> dict[str, Tensor]:
+        """Logits of the still attributes in one frame of each chosen sample of the pool."""
+        raise NotImplementedError
+
+    def motion(self, chosen: Tensor, part: slice, rng: torch.Generator) -> Tensor:
+        """Logits of the motion in a part of each chosen sample of the pool."""
+        raise NotImplementedError
+
+    def samples(self, step: int) -> range:
+        """The indices of a step's clips."""
+        return range(step * self.clips, (step + 1) * self.clips)
+
+    def loss(self, step: int, samples: range) -> dict[str, Tensor]:
+        """The losses over all of a step's images and clips, in a single process."""
+        rng = torch.Generator().manual_seed(step)
+        self.pool.add(self.fresh)
+        self.module.train()
+
+        # Appearance: many clips, one frame of each, because the frames of a clip are much alike.
+        chosen = torch.randint(self.pool.size, (self.images,), generator=rng)
+        moments = torch.randint(FRAMES, (self.images,), generator=rng)
+        losses = self._losses(self.appearance(chosen, moments, rng), chosen)
+
+        # Motion: fewer clips, or parts of them.
+        chosen = torch.randint(self.pool.size, (self.clips,), generator=rng)
+        frames = (17, 17, 13, 9)[step % 4]
+        start = int(torch.randint(FRAMES - frames + 1, (), generator=rng))
+        losses |= self._losses({"motion": self.motion(chosen, slice(start, start + frames), rng)}, chosen)
+        return {"loss": torch.stack(list(losses.values())).sum(), **losses}
+
+    def _losses(self, logits: dict[str, Tensor], chosen: Tensor) -> dict[str, Tensor]:
+        truth = dict(zip(self.attributes, self.pool.columns[-1][chosen].T, strict=True))
+        return {name: F.cross_entropy(l.float(), truth[name], label_smoothing=0.02) for name, l in logits.items()}
 
 
 def add_training_options(parser: argparse.ArgumentParser, *, steps: int, count: int, pool: int) -> None:

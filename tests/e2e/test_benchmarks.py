@@ -14,7 +14,8 @@ import pytest
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 RESULTS = BENCHMARKS / "results"
-NOT_MEASURING = {"record.py"}
+NOT_MEASURING = {"judging.py", "record.py"}
+TRAININGS = {"finder.py", "judge.py", "judge_two.py"}
 OWN_RESULTS = {"curve.py", "study.py"}  # a line in a run's folder; a file per run, never overwritten
 
 
@@ -43,7 +44,7 @@ def test_a_result_is_not_overwritten_by_a_trial(measure, script, capsys):
     with pytest.raises(SystemExit, match="2"):
         measure(script)
     assert "exists; use --" in (error := capsys.readouterr().err)
-    assert str(result) in error or script == "judge.py"  # names its weights first
+    assert str(result) in error or script in TRAININGS  # they name their weights first
     assert {path: path.stat().st_mtime_ns for path in RESULTS.rglob("*")} == before
 
 
@@ -135,3 +136,17 @@ def test_the_judge_is_trained_and_used(measure, tmp_path):
     ]
     assert len(videos) == 2 * 7
     assert len(list((tmp_path / "sheets").iterdir())) == 6
+
+
+@pytest.mark.slow
+def test_the_finder_and_the_region_judge_are_trained_and_measured(measure, tmp_path):
+    finder, judge = tmp_path / "finder.safetensors", tmp_path / "judge.safetensors"
+    few = ("--steps", 2, "--count", 2, "--pool", 64)
+    measure("finder.py", *few, "--weights", finder, "--out", tmp_path / "finder.json")
+    measure("judge_two.py", *few, "--finder", finder, "--weights", judge, "--out", tmp_path / "judge_two.json")
+    clips = [f"{count}{how}" for count in ("one critter", "two critters") for how in ("", ", autoencoder")]
+    rows = {name: json.loads((tmp_path / f"{name}.json").read_text())["rows"] for name in ("finder", "judge_two")}
+    assert [row["name"] for row in rows["finder"]] == clips
+    assert [row["name"] for row in rows["judge_two"]] == [
+        f"{name}, {masks} masks" for name in clips for masks in ("true", "found")
+    ]

@@ -9,6 +9,8 @@ import pytest
 from refilm.data import critters
 from refilm.pocket.judge import ATTRIBUTES, Judge, Judgement
 
+from .worsening import blurred, noisy, shifted
+
 WEIGHTS = Path(__file__).parents[2] / "benchmarks" / "judge.safetensors"
 COUNT = 60
 
@@ -28,21 +30,6 @@ def clips(size: int = 32) -> tuple[list[np.ndarray], list[Judgement]]:
 def accuracies(videos: list[np.ndarray], truths: list[Judgement]) -> dict[str, float]:
     hits = [seen.matches(truth) for seen, truth in zip(judge().judge(videos), truths, strict=True)]
     return {name: float(np.mean([hit[name] for hit in hits])) for name in ATTRIBUTES}
-
-
-def blurred(video: np.ndarray) -> np.ndarray:
-    """Each pixel as the mean of itself and its eight neighbors."""
-    around = [np.roll(video.astype(np.float32), (dy, dx), (1, 2)) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
-    return np.mean(around, axis=0).round().astype(np.uint8)
-
-
-def shifted(video: np.ndarray) -> np.ndarray:
-    return np.roll(video, (1, -1), (1, 2))
-
-
-def noisy(video: np.ndarray) -> np.ndarray:
-    noise = np.random.default_rng(0).normal(0, 8, video.shape)
-    return np.clip(video + noise, 0, 255).astype(np.uint8)
 
 
 def test_it_classifies_real_clips():
