@@ -3,12 +3,14 @@
     python benchmarks/finder.py
 
 writes `benchmarks/finder.safetensors` (or `--weights`) and `benchmarks/results/finder.json` (or `--out`). It takes some
-minutes on one core. Half of the clips show one critter, half show two; their masks come with the drawing. Frames are
-degraded (`judging.py`). Every clip is measured as drawn and after the pocket model's autoencoder.
+minutes on one core. Of eight clips, one shows a scene without critters, three show one critter, four show two; their
+masks come with the drawing. Frames are degraded (`judging.py`). Every clip is measured as drawn and after the
+pocket model's autoencoder.
 """
 
 import argparse
 from collections.abc import Sequence
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,10 @@ from torch import Tensor
 
 from refilm.checkpoints import load_base
 from refilm.data import critters
+from refilm.data.critters.scenes import paint_scene
+from refilm.evaluation import accuracy
 from refilm.pocket.finder import CLASSES, SIZE, Finder
+from refilm.pocket.regions import regions
 from refilm.training.tasks.task import Reporting
 
 RESULT = RESULTS / "finder.json"
@@ -47,7 +52,14 @@ def training_frames(index: int) -> tuple[Tensor, Tensor]:
     story = story_of(SEED, index, "train", subjects=1 + index % 2)
     start = int(rng.integers(critters.FRAMES - 2))
     frames, masks = critters.shoot(story, rng, size=SIZE, start=start, frames=3)
+    if index % 8 == 0:
+        frames, masks = scene(story.scene, rng, frames=3), np.zeros_like(masks)
     return torch.from_numpy(frames).permute(0, 3, 1, 2), torch.from_numpy(classes(story, masks)[1])
+
+
+def scene(name: str, rng: np.random.Generator, *, frames: int) -> np.ndarray:
+    """Frames of a scene without critters, (F, 64, 64, 3) uint8."""
+    return np.repeat(paint_scene(name, SIZE, rng).round().astype(np.uint8)[None], frames, axis=0)
 
 
 class FinderTask(Reporting):
@@ -107,7 +119,7 @@ def iou(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def rows(finder: Finder, count: int) -> list[dict[str, Any]]:
-    """Each kind of clip, as drawn and after the autoencoder."""
+    """Each kind of clip, as drawn and after the autoencoder; of scenes without critters, how many show one."""
     autoencoder = load_base("pocket", device="cpu").encoders.autoencoder
     measured = []
     for subjects, name in ((1, "one critter"), (2, "two critters")):
@@ -115,6 +127,11 @@ def rows(finder: Finder, count: int) -> list[dict[str, Any]]:
         drawn = [frames for frames, _ in clips]
         for how, videos in (("", drawn), (", autoencoder", through_autoencoder(autoencoder, drawn))):
             measured.append({"name": name + how, "scores": measure(finder, clips, videos)})
+    names = islice(cycle(critters.SCENES), count)
+    empty = [scene(name, np.random.default_rng((SEED + 1, i)), frames=critters.FRAMES) for i, name in enumerate(names)]
+    for how, videos in (("", empty), (", autoencoder", through_autoencoder(autoencoder, empty))):
+        seen = accuracy(len(regions(finder.find(video))) > 0 for video in videos)
+        measured.append({"name": "no critter" + how, "found": seen.to_values()})
     return measured
 
 
