@@ -72,10 +72,16 @@ class RegionJudge(Stored):
         """Cutouts (B, F, 4, 32, 32) and poses (B, F, 4) -> logits (B, 10)."""
         return self.motion(_blanked(cutouts), _relative(poses))
 
-    @torch.inference_mode()
     @checked
     def judge(self, video: np.ndarray, masks: np.ndarray) -> SubjectJudgement:
-        """Classify the region.
+        """Classify the region. Arguments and errors are those of `logits`."""
+        logits = self.logits(video, masks)
+        return SubjectJudgement(**{a: ATTRIBUTES[a][int(logits[a].argmax())] for a in REGION_ATTRIBUTES})
+
+    @torch.inference_mode()
+    @checked
+    def logits(self, video: np.ndarray, masks: np.ndarray) -> dict[str, Tensor]:
+        """The logits of each attribute, (1, options); frames that do not show the region are ignored for its looks.
 
         Args:
             video: (F, H, W, 3) uint8, square, at least 9 frames of at least 64 pixels; larger ones are averaged down
@@ -92,9 +98,7 @@ class RegionJudge(Stored):
         seen = poses[:, 0] > 0  # frames that show the region
         if not seen.any():
             raise UserError("masks: all are empty; judge only regions that are visible in some frame")
-        logits = self.classify_looks(cutouts[None, seen])
-        logits["motion"] = self.classify_motion(cutouts[None], poses[None])
-        return SubjectJudgement(**{a: ATTRIBUTES[a][int(logits[a].argmax())] for a in REGION_ATTRIBUTES})
+        return {**self.classify_looks(cutouts[None, seen]), "motion": self.classify_motion(cutouts[None], poses[None])}
 
 
 def mask_input(masks: np.ndarray, frames: int) -> Tensor:
