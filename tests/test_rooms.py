@@ -29,6 +29,7 @@ OTHERWISE = {
     "evaluation": {"accuracy", "as_json", "machine", "markdown", "psnr"},  # anything that counts or compares
     "media": {
         "as_image",
+        "as_mask",
         "border_color",
         "check_size",
         "check_target",

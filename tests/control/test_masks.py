@@ -27,20 +27,45 @@ def tokens(mask, shot=SHOT):
     return mask_tokens(mask, shot)
 
 
-@pytest.mark.parametrize("form", ["png", "rgb", "pil", "bool", "float", "uint8", "frames", "color"])
+FORMS = ["png", "rgb", "rgba", "16 bit", "1 bit", "bool", "float", "uint8", "frames", "one channel", "color"]
+
+
+@pytest.mark.parametrize("form", [*FORMS, "bool color", "clear", "clear pixels", "clear frames"])
 def test_a_still_covers_its_tokens_in_every_frame(form, tmp_path):
-    path = tmp_path / "mask.png"
-    Image.fromarray(LEFT).convert("RGB" if form == "rgb" else "L").save(path)
-    forms = {
-        **dict.fromkeys(("png", "rgb"), path),
-        "pil": Image.fromarray(LEFT),
+    clear = np.full((32, 48, 4), 255, np.uint8)  # white, with alpha as the mask
+    clear[..., 3] = LEFT
+    pillow = {
+        "png": Image.fromarray(LEFT),
+        "rgb": Image.fromarray(LEFT).convert("RGB"),
+        "rgba": Image.fromarray(LEFT).convert("RGBA"),
+        "16 bit": Image.fromarray(LEFT.astype(np.uint16) * 257),
+        "1 bit": Image.fromarray(LEFT > 0),
+        "clear": Image.fromarray(clear),
+    }
+    arrays = {
         "bool": LEFT > 0,
         "float": LEFT / 255,
         "uint8": LEFT,
         "frames": np.repeat(LEFT[None], 9, axis=0),
+        "one channel": LEFT[..., None],
         "color": np.repeat(LEFT[None, ..., None], 3, axis=-1),
+        "bool color": np.repeat(LEFT[..., None] > 0, 3, axis=-1),
+        "clear pixels": clear,
+        "clear frames": np.repeat(clear[None] > 0, 9, axis=0),
     }
-    assert torch.equal(tokens(forms[form]), ONLY_LEFT)
+    if form in arrays:
+        assert torch.equal(tokens(arrays[form]), ONLY_LEFT)
+        return
+    path = tmp_path / "mask.png"
+    pillow[form].save(path)
+    assert torch.equal(tokens(path), ONLY_LEFT)
+    assert torch.equal(tokens(pillow[form]), ONLY_LEFT)
+
+
+def test_colors_of_arrays_are_the_grays_of_files(tmp_path):
+    colors = np.random.default_rng(0).integers(0, 256, (32, 48, 3), np.uint8)
+    Image.fromarray(colors).save(tmp_path / "mask.png")
+    assert torch.equal(tokens(colors), tokens(tmp_path / "mask.png"))
 
 
 def test_half_a_token_is_half_and_other_sizes_are_fitted():
@@ -87,7 +112,10 @@ def test_tokens_that_span_latent_frames():
 @pytest.mark.parametrize(
     ("mask", "message"),
     [
-        (np.zeros((32, 48), np.uint8), "mask: is black, so the subject could appear nowhere; paint it white there"),
+        (np.zeros((32, 48), np.uint8), "mask: is black; paint it white where the subject is"),
+        (np.ones((32, 48), np.uint8), "mask: is 0 and 1, almost black; white is 255"),
+        (torch.ones(32, 48), "a mask must be a path, a PIL image or a numpy array, received Tensor"),
+        (np.pad(np.zeros((32, 48), bool), ((0, 0), (64, 64)), constant_values=True), "mask: is black"),  # its center
         (np.ones((5, 32, 48), bool), "mask: 5 frames for a video of 9 at 8 fps; give one for each frame, or a still"),
         (np.full((32, 48), np.nan), "must be bool, uint8 or floats in 0..1, received float64"),
         (np.full((32, 48), 255.0), "must be bool, uint8 or floats in 0..1, received float64"),

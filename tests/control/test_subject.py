@@ -16,6 +16,31 @@ def test_one_image_needs_no_list():
     assert Subject(images=["a.png", "b.png"], words="fox").words == ("fox",)
 
 
+def test_images_can_be_given_first():
+    assert Subject("fox.png") == Subject(["fox.png"]) == Subject(images="fox.png")
+    assert Subject("a.png", "b.png", scale=0.5) == Subject(images=("a.png", "b.png"), scale=0.5)
+    with pytest.raises(UserError, match="images: given twice"):
+        Subject("a.png", images="b.png")
+
+
+def test_subjects_with_images_in_memory_are_compared():
+    one = Subject(GRAY, mask=GRAY[..., 0])
+    assert one == Subject(GRAY, mask=one.mask)
+    assert one != Subject(GRAY.copy(), mask=one.mask)
+    assert len({one, Subject(GRAY, mask=one.mask), Subject("a.png")}) == 2
+    assert one != "a.png"
+
+
+def test_nothing_is_the_default():
+    assert Subject("a.png", weights=None, words=None, image_masks=None) == Subject("a.png")
+    assert Subject("a.png", weights=2.0).weights == (2.0,)
+
+
+def test_settings_cannot_be_changed():
+    with pytest.raises(UserError, match=r"Subject\.scale: settings cannot be changed; create new ones"):
+        Subject("a.png").scale = 2.0
+
+
 def test_plain_values_are_read_as_in_a_recipe():
     values = {
         "name": "fox",
@@ -33,7 +58,7 @@ def test_plain_values_are_read_as_in_a_recipe():
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({}, "subject: give images or a subject file, and not both"),
+        ({}, "^subject: give images or a subject file, and not both"),
         ({"images": "a.png", "file": "a.subject"}, "give images or a subject file, and not both"),
         ({"images": "a.png", "weights": (1.0, 2.0)}, "2 weights for 1 images; give one for each image"),
         ({"images": ("a.png", "b.png"), "image_masks": "m.png"}, "1 image_masks for 2 images"),
@@ -41,7 +66,12 @@ def test_plain_values_are_read_as_in_a_recipe():
         ({"images": "a.png", "weights": (0.0,)}, "weights.0: Input should be greater than 0"),
         ({"images": "a.png", "scale": -1}, "scale: Input should be greater than or equal to 0"),
         ({"images": "a.png", "name": "two words"}, "name: .*pattern"),
-        ({"images": "a.png", "words": ""}, "words.0: .*at least 1 character"),
+        ({"images": "a.png", "words": ""}, "words.0: names no subject; give a noun"),
+        ({"images": "a.png", "words": "The"}, "words.0: names no subject; give a noun"),
+        ({"images": "a.png", "words": "fox\x1b[2J"}, "words.0: contains control characters; remove them"),
+        ({"images": "a.png", "mask": 3}, "mask: must be a path, a PIL image or a numpy array"),
+        ({"images": "a.png", "mask": ""}, "mask: is empty; give the path of an image"),
+        ({"images": ["a.png", False]}, "images.1: must be a path, a PIL image or a numpy array"),
         ({"images": "a.png", "steps": "9-5"}, "steps: places must rise"),
         ({"images": "a.png", "strength": 2}, "strength: unknown"),
     ],

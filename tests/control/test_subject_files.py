@@ -118,12 +118,24 @@ def damaged(written, path, *, about=None, **tensors):
         ({"about": {}, "weight": None}, "has no weight"),
         ({"about": {}, "weight": torch.ones(2, 3)}, "its tensors do not fit each other"),
         ({"about": {}, "tokens": torch.ones(2, 65)}, "tokens has shape"),
-        ({"about": {}, "weight": torch.zeros(2, 65)}, "weights must be 0 or more, and one above 0"),
+        ({"about": {"words": ["\x1b[2J"]}}, "its description is damaged: words.0: contains control characters"),
+        ({"about": {}, "weight": 0.0}, "weights must be 0 to 100, and one above 0"),
+        ({"about": {}, "weight": 1000.0}, "weights must be 0 to 100"),
+        ({"about": {}, "weight": torch.nan}, "weight contains NaN or infinity"),
+        ({"about": {}, "tokens": torch.nan}, "tokens contains NaN or infinity"),
+        ({"about": {}, "tokens": 3}, "its tensors have wrong types"),
+        ({"about": {}, "thumbnail": 0.5}, "its tensors have wrong types"),
+        (
+            {"about": {}, "tokens": torch.ones(2, 1, 32), "weight": torch.ones(2, 1)},
+            "its tensors do not fit each other",
+        ),
     ],
 )
 def test_damaged_files_are_refused(written, tmp_path, change, message):
-    if "weight" in change and change["weight"] is not None and not change["weight"].any():
-        change = change | {"weight": torch.zeros_like(load_subject(written).weight)}
+    read = load_subject(written)
+    for name, value in change.items():
+        if isinstance(value, float | int):  # everywhere
+            change = change | {name: torch.full(np.shape(getattr(read, name)), value)}
     path = damaged(written, tmp_path / "bad.subject", **change)
     with pytest.raises(UserError, match=f"bad.subject: {message}"):
         load_subject(path)

@@ -140,11 +140,18 @@ def test_scales_of_subjects_that_are_read_jointly():
     half = term(scale=torch.full((2, 3), 0.5), binding="joint")
     close(half, 0.5 * term(binding="joint"))
     assert not term(scale=torch.zeros(2, 3), binding="joint").any()
-    first = torch.tensor([[1.0, 0.0, 0.0]])
-    hidden = ones(hidden=(slice(None), slice(1, None)))
-    alone = term(scale=first, weight=hidden, binding="joint")
-    close(alone, term(TOKENS[:, :1]))
-    assert (term(scale=first, binding="joint") - alone).norm() > 0.1 * alone.norm()
+
+
+@pytest.mark.parametrize("biased", [True, False])
+@pytest.mark.parametrize("masked", [True, False])
+def test_a_subject_of_scale_0_takes_no_part_in_a_joint_softmax(biased, masked):
+    layer = adapter().layers[0].requires_grad_(False)
+    layer.out.bias = torch.nn.Parameter(torch.randn(SINCOS.width), requires_grad=False) if biased else None
+    where = torch.rand(2, 3, 5) if masked else None
+    scale, hidden = torch.tensor([[0.5, 0.0, 0.0]]), ones(hidden=(slice(None), slice(1, None)))
+    alone = layer(VIDEO, References(TOKENS[:, :1], where=None if where is None else where[:, :1], scale=scale[:, :1]))
+    close(layer(VIDEO, References(TOKENS, where=where, scale=scale, binding="joint")), alone)
+    close(layer(VIDEO, References(TOKENS, where=where, weight=hidden, binding="joint", scale=0.5)), alone)
 
 
 @given(options)

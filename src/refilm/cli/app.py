@@ -13,7 +13,7 @@ from typing import Annotated, Any, ClassVar
 import typer
 
 from refilm.cli.allocation import keep_freed_memory
-from refilm.cli.console import is_terminal, print_error
+from refilm.cli.console import LogLines, is_terminal, print_error
 from refilm.cli.lazy import LazyGroup
 from refilm.cli.stopping import Terminated, terminable
 from refilm.cli.streams import install_safe_streams
@@ -137,6 +137,7 @@ def main() -> None:
         warnings.simplefilter("ignore")  # warnings of libraries are meant for programmers
         for name in ("torchao", "torch.utils._pytree"):  # transformers imports torchao where it is installed
             logging.getLogger(name).setLevel(logging.CRITICAL)
+    logging.getLogger("refilm").addHandler(LogLines(logging.WARNING))
     keep_freed_memory()
     let_waiting_threads_sleep()
     try:

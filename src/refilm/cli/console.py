@@ -4,6 +4,7 @@ Results go to standard output through `print_line`; tables go through `screen`. 
 colored. Control characters, for instance in file names, are escaped.
 """
 
+import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -41,6 +42,13 @@ def print_line(*words: str) -> None:
 def print_error(line: str) -> None:
     """Print a line on standard error."""
     typer.echo(printable(line), err=True)
+
+
+class LogLines(logging.Handler):
+    """Writes log records as lines on standard error."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print_error(self.format(record))
 
 
 @contextmanager

@@ -14,11 +14,12 @@ from pydantic import Field
 from torch import Tensor
 
 from refilm.checkpoints import Base
-from refilm.control.subject import NAME, Subject, Word
+from refilm.control.subject import NAME, ImageLike, Subject, Word
 from refilm.data.encoding.keys import identify_images
 from refilm.encoders import ImageEncoder
 from refilm.errors import UserError
-from refilm.media import as_image, open_mask
+from refilm.media import as_image, as_mask
+from refilm.media.masks import require_white
 from refilm.media.preprocessing import ImagePreprocessing
 from refilm.weights.fingerprints import fingerprint
 
@@ -83,16 +84,16 @@ def encode_subject(subject: Subject, encoder: ImageEncoder) -> EncodedSubject:
     return EncodedSubject(card, tokens, weight.contiguous(), np.asarray(small))
 
 
-def _mask_of(image: Image.Image, mask: object, name: str) -> Image.Image:
-    read = open_mask(mask) if not isinstance(mask, Image.Image | np.ndarray) else as_image(mask).convert("L")  # pyright: ignore[reportArgumentType]
-    if read.size != image.size:
+def _mask_of(image: Image.Image, mask: ImageLike, name: str) -> Image.Image:
+    pixels = as_mask(mask)
+    if pixels.shape != (1, image.height, image.width):
+        frames, height, width = pixels.shape
         raise UserError(
-            f"{name}: an image of {image.width} x {image.height} has a mask of {read.width} x {read.height}; "
-            "use masks of the same size as their images"
+            f"{name}: an image of {image.width} x {image.height} has a mask of {width} x {height}"
+            f"{f' in {frames} frames' if frames > 1 else ''}; use masks of the same size as their images"
         )
-    if not read.getbbox():
-        raise UserError(f"{name}: the mask of an image is black; paint it white where the subject is")
-    return read
+    require_white(pixels, f"{name}: the mask of an image")
+    return Image.fromarray(pixels[0])
 
 
 def _hashed(image: Image.Image) -> str:

@@ -82,8 +82,11 @@ class WordRouting:
         if not any(row in self._where for row in rows):
             return references.where
         count = next(iter(self._where.values())).shape[1]
-        everywhere = torch.ones(references.subjects, count)
-        bound = torch.stack([self._where.get(row, everywhere) for row in rows]).to(references.tokens.device)
+        bound = torch.ones(len(rows), references.subjects, count)
+        for own, row in zip(bound, rows, strict=True):
+            known = self._where.get(row, own)  # a video of the batch may have fewer subjects
+            own[: len(known)] = known
+        bound = bound.to(references.tokens.device)
         return bound if references.where is None else bound * references.where.to(bound.device)
 
     def attention(self, latents: Tensor, timestep: float, transformer: Backbone) -> dict[Row, Tensor]:

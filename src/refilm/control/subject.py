@@ -1,11 +1,22 @@
 """A subject as a user describes it: its images or its file, and where, when and how strongly it appears."""
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
-from pydantic import BeforeValidator, Field, PlainSerializer, PlainValidator, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from refilm.errors import UserError
+from refilm.printable import printable
 from refilm.settings import Settings, explain
 from refilm.settings.curves import Curve
 
@@ -17,11 +28,27 @@ if TYPE_CHECKING:
 else:
     AnyImage = Any  # options of commands are made from these settings, and should not wait for imports
 
-ImageLike = Annotated[AnyImage, PlainValidator(lambda value: value), PlainSerializer(lambda value: str(value))]
-"""Any value that `as_image` accepts; it validates the type."""
-
 NAME = r"^[A-Za-z][A-Za-z0-9_-]{0,31}$"
 MOST_VIEWS = 64
+ARTICLES = re.compile(r"^(a|an|the)(\s+|$)", re.IGNORECASE)
+
+
+def _image(value: Any) -> Any:
+    """A path, or an image in memory, which has a size; it is read where it is used."""
+    if isinstance(value, Path | str):
+        if str(value) in ("", "."):
+            raise PydanticCustomError("image", "is empty; give the path of an image")
+    elif not hasattr(value, "size"):
+        raise PydanticCustomError("image", "must be a path, a PIL image or a numpy array")
+    return value
+
+
+def _word(value: str) -> str:
+    if printable(value) != value:
+        raise PydanticCustomError("word", "contains control characters; remove them")
+    if not ARTICLES.sub("", value.strip()):
+        raise PydanticCustomError("word", "names no subject; give a noun, with or without its article")
+    return value
 
 
 def _tuple(value: Any) -> Any:
@@ -30,11 +57,15 @@ def _tuple(value: Any) -> Any:
 
 def _several(value: Any) -> Any:
     """One value as a list of one, so that a single image or word needs no brackets."""
+    if value is None:
+        return ()
     return tuple(value) if isinstance(value, list | tuple) else (value,)
 
 
+ImageLike = Annotated[AnyImage, PlainValidator(_image), PlainSerializer(lambda value: str(value))]
+"""A path, a PIL image or an array; `as_image` or `as_mask` reads it."""
 Weight = Annotated[float, Field(gt=0, le=100)]
-Word = Annotated[str, Field(min_length=1, max_length=200)]
+Word = Annotated[str, Field(max_length=200), AfterValidator(_word)]
 
 
 class Subject(Settings):
@@ -44,11 +75,29 @@ class Subject(Settings):
         UserError: a value is invalid; names it.
     """
 
-    def __init__(self, **values: Any):
+    def __init__(self, *images: Any, **values: Any):
+        if images and "images" in values:
+            raise UserError("images: given twice; give them first or as images=")
         try:
-            super().__init__(**values)
+            super().__init__(**({"images": images[0] if len(images) == 1 else images} if images else {}), **values)
         except ValidationError as error:
             raise UserError(explain(error, Subject)) from error
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Subject) and self._compared == other._compared
+
+    def __hash__(self) -> int:
+        return hash(self._compared)
+
+    @property
+    def _compared(self) -> tuple[Any, ...]:
+        """All values; images in memory are equal if they are the same object."""
+
+        def of(value: Any) -> Any:
+            return value if isinstance(value, Path | str) or not hasattr(value, "size") else id(value)
+
+        values = (getattr(self, name) for name in type(self).model_fields)
+        return tuple(tuple(map(of, value)) if isinstance(value, tuple) else of(value) for value in values)
 
     name: str = Field(default="subject", pattern=NAME)
     """Name of the subject, the same in all its controls."""
@@ -56,7 +105,7 @@ class Subject(Settings):
     """Images of the subject: several are views of it, not several subjects."""
     file: Annotated[Path | None, BeforeValidator(lambda value: Path(value) if isinstance(value, str) else value)] = None
     """Subject file (`refilm subject make`) or its Hub id, in place of images."""
-    weights: Annotated[tuple[Weight, ...], BeforeValidator(_tuple)] = ()
+    weights: Annotated[tuple[Weight, ...], BeforeValidator(_several)] = ()
     """Weight of each image: a view of weight 2 counts like two views. Default: 1 for each."""
     image_masks: Annotated[tuple[ImageLike, ...], BeforeValidator(_several)] = Field(default=(), max_length=MOST_VIEWS)
     """Mask of each image, white where the subject is: the rest of the image is not read. Default: all is read."""

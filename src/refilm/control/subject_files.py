@@ -16,6 +16,7 @@ from refilm.weights.tensors import Piece, TensorFiles, save_tensors
 
 FORMAT = 1
 KEY = "refilm_subject"
+HEAVIEST = 100  # as of an image in `Subject`
 SHAPES = {"tokens": 3, "weight": 2, "thumbnail": 3}
 
 
@@ -59,14 +60,18 @@ def load_subject(source: Path | str) -> EncodedSubject:
         shapes["tokens"][:2] != shapes["weight"]
         or len(card.images) != shapes["tokens"][0]
         or shapes["thumbnail"][2] != 3
+        or shapes["tokens"][1] < 2  # a class token and patches
     ):
         raise UserError(f"{path}: its tensors do not fit each other ({shapes}); make the subject file again")
     tokens, weight, thumbnail = (
         files.read([Piece(name)], dtype=None, device="cpu") for name in ("tokens", "weight", "thumbnail")
     )
-    if weight.min() < 0 or not (weight > 0).any():
-        raise UserError(f"{path}: weights must be 0 or more, and one above 0; make the subject file again")
-    return EncodedSubject(card, tokens, weight.float(), thumbnail.to(torch.uint8).numpy())
+    floats = tokens.is_floating_point() and weight.is_floating_point() and thumbnail.dtype == torch.uint8
+    if not floats:
+        raise UserError(f"{path}: its tensors have wrong types; make the subject file again")
+    if not (weight.min() >= 0 and 0 < weight.max() <= HEAVIEST):
+        raise UserError(f"{path}: weights must be 0 to {HEAVIEST}, and one above 0; make the subject file again")
+    return EncodedSubject(card, tokens, weight.float(), thumbnail.numpy())
 
 
 def _located(source: Path | str) -> Path:

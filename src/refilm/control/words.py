@@ -1,14 +1,14 @@
 """Words of a prompt that mean a subject, as indices of its text tokens."""
 
 import logging
-import re
 from collections.abc import Sequence
 
+from refilm.control.subject import ARTICLES
 from refilm.encoders import TextEncoder
 from refilm.errors import UserError
+from refilm.printable import printable
 
 logger = logging.getLogger("refilm")
-ARTICLES = re.compile(r"^(a|an|the)\s+", re.IGNORECASE)
 
 
 def word_tokens(
@@ -36,7 +36,7 @@ def word_tokens(
             message = f"{name}: the prompt {prompt!r:.120} contains none of its words ({', '.join(alternatives)})"
             if must:
                 raise UserError(f"{message}; use words of the prompt")
-            logger.warning("%s, so it is not bound to words", message)
+            logger.warning("%s, so it is not bound to words", printable(message))
         if tokens and tokens in found:
             other = names[found.index(tokens)]
             raise UserError(f"{other} and {name} are bound to the same words; give each its own, or masks instead")

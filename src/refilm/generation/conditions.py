@@ -3,10 +3,13 @@
 Nothing here runs again during sampling: neither the encoders, nor the projection, nor keys and values of references.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 import torch
+from pydantic import PlainValidator
 from torch import Tensor
 
 from refilm.checkpoints import Base
@@ -14,6 +17,7 @@ from refilm.control import ImageLike, Subject
 from refilm.control.directing import Cast, Direction, direct
 from refilm.control.encoded import EncodedSubject, encode_subject, require_reader
 from refilm.control.shot import Shot
+from refilm.control.subject import AnyImage
 from refilm.control.subject_files import load_subject
 from refilm.control.words import word_tokens
 from refilm.diffusion import Condition, null_condition
@@ -21,7 +25,12 @@ from refilm.errors import UserError
 from refilm.generation.request import Request
 from refilm.model import Adapter, References, require_finite
 
-Reference = ImageLike | Subject | Sequence[ImageLike] | Sequence[Subject]
+logger = logging.getLogger("refilm")
+
+Reference = Annotated[
+    AnyImage | Subject | Sequence[AnyImage] | Sequence[Subject],
+    PlainValidator(lambda value: value),  # see `subjects_of`
+]
 """The reference of a video: an image, several images of one subject, a subject, or several subjects."""
 
 
@@ -96,8 +105,7 @@ class Conditioner:
             direction = self._given(references)
         elif casts := self.casts(references):
             direction = self._direction(casts, request)
-        negative = self.casts([negative_reference])
-        against = self._direction(negative, request) if negative else None
+        against = self._against(negative_reference, request)
         text = self._placed(prompts) if isinstance(prompts, Tensor) else self._text(prompts)
         conditional = self._condition(text, direction, request)
         unconditional = null_condition(request.sampler, conditional, text=self._null_text(prompts, request))
@@ -147,6 +155,16 @@ class Conditioner:
         shot = Shot(self.base.size, self.base.compression, self.base.defaults.fps, **sizes)
         return direct(casts, self.adapter, shot, place=self._placed, binding=request.binding)
 
+    def _against(self, negative_reference: Reference | None, request: Request) -> Direction | None:
+        casts = self.casts([negative_reference])
+        if casts is None:
+            return None
+        if named := [subject.name for subject, _ in casts[0] if subject.words]:
+            raise UserError(f"negative_reference: {named[0]}: words do not bind it; remove them, or give it a mask")
+        if not request.reference_scale:
+            logger.warning("negative_reference has no effect: reference_scale is 0, which disables all references")
+        return self._direction(casts, request)
+
     def _given(self, references: Tensor | References) -> Direction:
         if self.adapter is None:
             raise UserError("a reference was given, but no adapter is loaded: load one with adapter=...")
@@ -171,8 +189,11 @@ class Conditioner:
         self, prompts: Sequence[str] | Tensor, casts: Sequence[Cast]
     ) -> tuple[tuple[tuple[int, ...], ...], ...] | None:
         if isinstance(prompts, Tensor):
-            if named := [subject.name for cast in casts for subject, _ in cast if subject.words]:
+            pairs = [pair for cast in casts for pair in cast]
+            if named := [subject.name for subject, _ in pairs if subject.words]:
                 raise UserError(f"{named[0]}: words bind a subject in a prompt's text, but the prompt is an embedding")
+            for name in (subject.name for subject, encoded in pairs if encoded.card.words):
+                logger.warning("%s: the prompt is an embedding, so the words of the subject file do not bind it", name)
             return None
         found = tuple(
             word_tokens(

@@ -34,3 +34,17 @@ def form_of(request: Request, process: Process) -> GuidanceForm:
             momentum=request.guidance_momentum,
         )
     return plain
+
+
+def unused_negatives(request: Request, reference: bool) -> list[str]:
+    """The negative conditions that nothing moves away from, because guidance is 1 at every step.
+
+    Args:
+        request: the settings.
+        reference: whether there is a negative reference.
+    """
+    scales = {request.guidance, request.guidance if request.reference_guidance is None else request.reference_guidance}
+    if request.guidance_schedule != "constant" or scales != {1.0}:
+        return []
+    given = {"negative_prompt": request.negative_prompt is not None, "negative_reference": reference}
+    return [name for name, is_given in given.items() if is_given]

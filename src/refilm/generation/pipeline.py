@@ -36,7 +36,7 @@ from refilm.generation.domain_notes import domain_notes
 from refilm.generation.embeddings import require_embeddings
 from refilm.generation.explain import Explanation
 from refilm.generation.explain_subjects import SubjectExplanation, presence_of
-from refilm.generation.guiding import form_of, scale_of
+from refilm.generation.guiding import form_of, scale_of, unused_negatives
 from refilm.generation.long import windows_of
 from refilm.generation.request import Prompt, Request, Text
 from refilm.geometry import Grid
@@ -187,6 +187,8 @@ class Pipeline(DiffusersHints):
         shape = request.latent_shape(self.base.size.channels, self.base.compression)
         windows_of(request, self.base.defaults.frames, self.base.size, self.base.compression)
         self._check(request)
+        for name in unused_negatives(request, negative_reference is not None):
+            logger.warning("%s has no effect without guidance: guidance is 1 at every step", name)
         conditioner = Conditioner(self.base, self.adapter)
         conditions = conditioner.conditions(prompts, references, request, negative_reference=negative_reference)
         transformer = self.base.transformer
@@ -290,7 +292,7 @@ class Pipeline(DiffusersHints):
         """The prediction with the guidance of the request."""
         of_reference = request.reference_guidance
         if of_reference is not None and condition.references is None:
-            raise UserError("reference_guidance: needs a reference and a reference_scale above 0, or remove it")
+            raise UserError("reference_guidance: give a reference, and a reference_scale above 0; or remove it")
         return guided(
             self._model(transformer, request),
             condition,

@@ -13,7 +13,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from refilm.arguments import checked
 from refilm.errors import UserError
-from refilm.media.colors import BLACK, WHITE, Color
+from refilm.media.colors import WHITE, Color
 from refilm.media.profiles import CICP, in_srgb
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
@@ -57,16 +57,6 @@ def open_image(path: Path | str, *, background: Color = WHITE) -> Image.Image:
     return read_image(path, background).image
 
 
-@checked
-def open_mask(path: Path | str) -> Image.Image:
-    """Read a mask, white where the subject is: gray values ("L") as stored; transparent parts are black.
-
-    Raises:
-        UserError: as `open_image`.
-    """
-    return open_image(path, background=BLACK).convert("L")
-
-
 def as_image(value: Path | str | Image.Image | np.ndarray) -> Image.Image:
     """An RGB image from a path, a PIL image or an (H, W, 3) uint8 array.
 
@@ -76,7 +66,7 @@ def as_image(value: Path | str | Image.Image | np.ndarray) -> Image.Image:
     if isinstance(value, Path | str):
         return open_image(value)
     if isinstance(value, Image.Image):
-        return _shown(value, "image", WHITE).image
+        return shown_image(value, "image", WHITE)
     if not isinstance(value, np.ndarray):
         raise UserError(f"an image must be a path, a PIL image or a numpy array, received {type(value).__name__}")
     if value.dtype != np.uint8 or value.ndim != 3 or value.shape[2] != 3 or 0 in value.shape:
@@ -84,6 +74,11 @@ def as_image(value: Path | str | Image.Image | np.ndarray) -> Image.Image:
     image = Image.fromarray(value)
     _bounded(image, "image")
     return image
+
+
+def shown_image(image: Image.Image, name: str, background: Color) -> Image.Image:
+    """A PIL image in RGB, converted as `open_image` converts those of files; `name` is its name in errors."""
+    return _shown(image, name, background).image
 
 
 def pad_to_square(image: Image.Image, background: Color = WHITE) -> Image.Image:

@@ -35,34 +35,36 @@ def joint(q: Tensor, k: Tensor, v: Tensor, references: References, kernel: Kerne
     """One softmax over the tokens of all subjects: a video token that reads one subject reads less of the others.
 
     log(where) is added to the scores of a subject's tokens, so that masks move attention between subjects. The term is
-    multiplied by the largest `where` of a video token, and the values of a subject by its scale.
+    multiplied by the largest `where` of a video token, and the values of a subject by its scale. A subject of scale 0
+    takes no part.
     """
-    where, scale = references.where, references.scale
-    dtype = torch.promote_types(q.dtype, torch.float32)
-    seen = _seen(references, q)  # (B, S, N or 1)
+    subjects, dtype = references.subjects, torch.promote_types(q.dtype, torch.float32)
+    factor = torch.as_tensor(references.scale, dtype=dtype, device=q.device).expand(len(q), subjects)  # (B, S)
+    seen = _seen(references, factor, q)  # (B, S, N or 1)
     bias = torch.where(seen.amax(dim=1, keepdim=True) > 0, seen, 1.0).log()  # a softmax over nothing would be NaN
     bias = repeat(bias, "b s n -> b 1 n (s m)", m=k.shape[-2])  # (B, 1, N or 1, S M)
     if references.bias is not None:
         bias = bias + rearrange(references.bias, "b s m -> b 1 1 (s m)")
-    factor = torch.as_tensor(scale, dtype=dtype, device=q.device).expand(len(q), references.subjects)  # (B, S)
     k, v = rearrange(
         torch.stack([k, (factor[..., None, None, None] * v).to(v.dtype)]), "two b s h m d -> two b h (s m) d"
     )
-    plain = where is None and references.weight is None
+    whole = references.where is None and references.weight is None  # what is left to hide are subjects of scale 0
+    plain = whole and (subjects == 1 or not isinstance(references.scale, Tensor))
     found = kernel(q, k, v) if plain else kernel(q, k, v, bias.to(q.dtype))
     term = out(rearrange(found, "b h n d -> b n (h d)"))
-    largest = factor.amax(dim=1)[:, None, None]  # the output layer's bias is scaled too: scale 0 adds nothing
-    term = seen.amax(dim=1)[..., None] * (term if out.bias is None else term + (largest - 1) * out.bias)
-    return in_dtype_of(found, term)
+    if out.bias is not None:  # it is scaled like the rest: scale 0 adds nothing
+        term = term + ((factor[..., None] * (seen > 0)).amax(dim=1)[..., None] - 1) * out.bias
+    return in_dtype_of(found, seen.amax(dim=1)[..., None] * term)
 
 
 READS: dict[str, Read] = {"separate": separate, "joint": joint}
 """The ways by the names that settings use."""
 
 
-def _seen(references: References, q: Tensor) -> Tensor:
-    """How strongly each video token sees each subject: (B, S, N), or (B, S, 1) without masks; 0 for hidden subjects."""
+def _seen(references: References, factor: Tensor, q: Tensor) -> Tensor:
+    """How strongly each video token sees each subject: (B, S, N), or (B, S, 1) without masks; 0 for hidden subjects
+    and those of factor 0, (B, S)."""
     seen = references.where
     seen = q.new_ones(len(q), references.subjects, 1) if seen is None else seen.to(q.device)
-    hidden = references.hidden
-    return seen.float() if hidden is None else seen.float().masked_fill(hidden[..., None], 0.0)
+    absent = factor == 0 if references.hidden is None else references.hidden | (factor == 0)
+    return seen.float().masked_fill(absent[..., None], 0.0)

@@ -36,6 +36,9 @@ class Settings(BaseModel):
     RENAMED: ClassVar[Mapping[str, str]] = {}
     """Setting names of earlier versions: old -> new. Both are read."""
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise UserError(f"{type(self).__name__}.{name}: settings cannot be changed; create new ones")
+
     @classmethod
     def of(cls, **values: Any) -> Self:
         """Create settings from Python values, like the constructor, which raises pydantic's ValidationError.

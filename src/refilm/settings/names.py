@@ -23,12 +23,14 @@ def explain(
 
 
 def _explained(fault: Any, kind: type[BaseModel] | None, names: Mapping[str, str]) -> str:
-    name = ".".join(str(names.get(str(part), part)) for part in fault["loc"]) or "settings"
+    name = ".".join(str(names.get(str(part), part)) for part in fault["loc"])
     if fault["type"] == "extra_forbidden":
         known = meant(name, names_of(kind)) if kind else None
         return f"{name}: unknown" + (f"; did you mean {known}?" if known else f" (received {fault['input']!r:.100})")
     wrong = fault["msg"].removeprefix("Value error, ")  # pydantic's prefix of a UserError
-    return f"{name}: {wrong} (received {fault['input']!r:.100})"
+    if not name and fault["type"] == "value_error":  # of all settings together; says which
+        return wrong
+    return f"{name or 'settings'}: {wrong} (received {fault['input']!r:.100})"
 
 
 def names_of(kind: type) -> list[str]:
