@@ -125,6 +125,7 @@ def test_only_what_is_needed_is_fetched(monkeypatch):
         "tokenizer/spiece.model": True,
         "transformer/diffusion_pytorch_model.safetensors": True,
         "vae/config.json": True,
+        "preview.safetensors": True,
         "README.md": False,
         "tokenizer/tokenizer_config.json": True,
         "tokenizer/tokenization_t5.py": False,

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from refilm.cli.app import Commands, DataCommands
+from refilm.cli.app import Commands, DataCommands, PreviewCommands
 
 SLOW = {"diffusers", "pandas", "peft", "scipy", "sklearn", "sympy", "torch._dynamo", "torchao", "transformers"}
 
@@ -23,7 +23,14 @@ def test_a_list_of_commands_needs_no_library(option):
     assert not imported(option) & {*SLOW, "torch", "numpy", "pydantic", "av", "PIL"}
 
 
-@pytest.mark.parametrize("command", [*Commands.places, *(f"data {name}" for name in DataCommands.places)])
+@pytest.mark.parametrize(
+    "command",
+    [
+        *Commands.places,
+        *(f"data {name}" for name in DataCommands.places),
+        *(f"preview {name}" for name in PreviewCommands.places),
+    ],
+)
 def test_the_options_of_a_command_need_no_torch(command):
     assert not imported(*command.split(), "--help") & {*SLOW, "torch", "numpy", "av"}
 

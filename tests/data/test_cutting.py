@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from refilm.data.cutting import AugmentJob, CutClip, augmented_images, cut_clip, fitted, nearest_size, pooled
+from refilm.data.cutting import AugmentJob, CutClip, augmented_images, cut_clip, fitted, nearest_size
 from refilm.data.samples import ClipFile, ImageFile, StillFile, hashed
 from refilm.data.settings import AugmentationSettings
 from refilm.geometry import Compression
@@ -94,14 +94,6 @@ def test_masks_are_cut_as_their_video_is(tmp_path):
 
     with pytest.raises(ValueError, match=r"m.mp4: the mask has 3 frames, the clip 9"):
         cut_clip(cut(video, saved(tmp_path / "m.mp4", right[:3])))
-
-
-def test_pooling_is_the_mean_of_each_latent_pixels_own():
-    mask = np.random.default_rng(0).random((9, 8, 12))
-    small = pooled(mask, SMALL)
-    assert small.shape == (3, 2, 3)
-    assert small[0, 1, 2] == pytest.approx(mask[0, 4:8, 8:12].mean(), abs=1e-6)
-    assert small[2, 0, 1] == pytest.approx(mask[5:9, 0:4, 4:8].mean(), abs=1e-6)
 
 
 @given(st.integers(1, 4000), st.integers(1, 4000))

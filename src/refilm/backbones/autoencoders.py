@@ -51,13 +51,13 @@ def from_pixels(pixels: Tensor) -> Tensor:
     return pixels.permute(0, 4, 1, 2, 3) / 127.5 - 1
 
 
-def to_pixels(video: Tensor) -> Tensor:
-    """(B, 3, F, H, W) in -1..1, other values are clamped -> (B, F, H, W, 3) uint8.
+def to_pixels(video: Tensor, *, maker: str = "the autoencoder") -> Tensor:
+    """(B, 3, F, H, W) in -1..1, other values are clamped -> (B, F, H, W, 3) uint8. `maker` is named in the error.
 
     Raises:
         NotFiniteError: some values are not finite and would make the video black.
     """
-    video = (require_finite(video, maker="the autoencoder").float().clamp(-1, 1) + 1) * 127.5
+    video = (require_finite(video, maker=maker).float().clamp(-1, 1) + 1) * 127.5
     return video.round().to(torch.uint8).permute(0, 2, 3, 4, 1)
 
 

@@ -5,6 +5,7 @@ In diffusers' layout its folder contains
 model_index.json  scheduler/  text_encoder/  tokenizer/  transformer/  vae/
 image_encoder/  image_processor/      the encoder of reference images
 refilm.json  adapter/                 generation defaults, and the adapter of the base model
+preview.safetensors                   the linear preview of its latents
 
 The published CogVideoX has only the first line. `sources` describes other layouts.
 """
@@ -12,11 +13,13 @@ The published CogVideoX has only the first line. `sources` describes other layou
 import gc
 import logging
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
+from refilm import previews
 from refilm.arguments import checked
 from refilm.backbones import Source, family_of
 from refilm.checkpoints.defaults import load_defaults
@@ -157,6 +160,18 @@ class Base:
     def transformer(self) -> Backbone:
         """The transformer with its attached adapter."""
         return self._parts["transformer"]
+
+    @cached_property
+    def preview(self) -> "previews.LinearPreview | None":  # imported when it is first used
+        """The linear preview stored with it. None: there is none.
+
+        Raises:
+            UserError: its file is damaged, or is for another number of channels; names it.
+        """
+        path = self.source.folder / previews.PREVIEW
+        if not path.is_file():
+            return None
+        return previews.LinearPreview.load(path, channels=self.size.channels, compression=self.compression)
 
     def create(self) -> Backbone:
         """A new transformer of this size."""

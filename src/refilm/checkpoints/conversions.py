@@ -22,12 +22,14 @@ from refilm.checkpoints.sources import SAT_PREPROCESSING, located
 from refilm.checkpoints.transformers import load_transformer, save_transformer
 from refilm.errors import UserError
 from refilm.files import atomic_folder, require_empty
+from refilm.previews import PREVIEW
 from refilm.weights.fingerprints import fingerprint
 from refilm.weights.pickles import SUFFIXES
 from refilm.weights.tensors import DTYPES, TensorFiles
 
 _TOKENIZER = ("spiece.model", "tokenizer*.json", "special_tokens_map.json", "added_tokens.json")
-_PARTS = ("transformer", "vae", "text_encoder", "tokenizer", "adapter", "scheduler", "model_index.json", "refilm.json")
+_FOLDERS = ("transformer", "vae", "text_encoder", "tokenizer", "adapter", "scheduler")
+_PARTS = (*_FOLDERS, "model_index.json", "refilm.json", PREVIEW)
 
 
 @dataclass(frozen=True)
@@ -143,6 +145,8 @@ def _write_base(
         _copy_text_encoder(*text, folder)
     else:
         notes.append("no T5 was found next to it: copy the published text_encoder/ and tokenizer/ into the folder")
+    if (place / PREVIEW).is_file():
+        shutil.copyfile(place / PREVIEW, folder / PREVIEW)
     return notes
 
 

@@ -18,6 +18,7 @@ from refilm.geometry import Compression, Geometry
 from refilm.hub import fetched, is_hub_id, must_be_fetched
 from refilm.media.preprocessing import ImagePreprocessing
 from refilm.model import Adapter, Backbone
+from refilm.previews import PREVIEW
 
 POCKET = Path(__file__).parents[1] / "pocket" / "model"
 ADAPTER = ("adapter.json", "adapter.safetensors", "lora.safetensors", "README.md")
@@ -26,7 +27,12 @@ SAT_PREPROCESSING = ImagePreprocessing(image_encoder=CLIP, image_fit="squash-bil
 _WEIGHTED = ("transformer", "vae", "text_encoder", "image_encoder", "adapter")
 _PLAIN = ("model_index.json", "refilm.json", "scheduler/*.json", "image_processor/*.json")
 _TOKENIZER = ("tokenizer/*.json", "tokenizer/spiece.model")
-_BASE = (*_PLAIN, *_TOKENIZER, *(f"{part}/*.{suffix}" for part in _WEIGHTED for suffix in ("json", "safetensors")))
+_BASE = (
+    *_PLAIN,
+    *_TOKENIZER,
+    PREVIEW,
+    *(f"{part}/*.{suffix}" for part in _WEIGHTED for suffix in ("json", "safetensors")),
+)
 _ENCODER = ("config.json", "preprocessor_config.json", "model*.safetensors", "model.safetensors.index.json")
 
 

@@ -47,6 +47,12 @@ class SubjectCommands(LazyGroup):
     }
 
 
+class PreviewCommands(LazyGroup):
+    """The commands of `refilm preview`."""
+
+    places: ClassVar = {"fit": "refilm.cli.preview:fit"}
+
+
 class Commands(LazyGroup):
     """Prints an error that the user can fix in one line, with exit code 2; `--debug` shows its traceback.
 
@@ -96,6 +102,8 @@ data = typer.Typer(cls=DataCommands, no_args_is_help=True, help="Create, import,
 app.add_typer(data, name="data")
 subject = typer.Typer(cls=SubjectCommands, no_args_is_help=True, help="Make and show subject files.")
 app.add_typer(subject, name="subject")
+preview = typer.Typer(cls=PreviewCommands, no_args_is_help=True, help="Fit previews of latents.")
+app.add_typer(preview, name="preview")
 
 
 @data.callback()
@@ -106,6 +114,11 @@ def make_data() -> None:
 @subject.callback()
 def make_subject() -> None:
     """Make and show subject files."""
+
+
+@preview.callback()
+def make_preview() -> None:
+    """Fit previews of latents."""
 
 
 def _print_version(wanted: bool) -> None:

@@ -12,10 +12,11 @@ from torch import Tensor
 
 from refilm.control.shot import Shot
 from refilm.control.subject import ImageLike
-from refilm.data.cutting import fitted, pooled
+from refilm.data.cutting import fitted
 from refilm.errors import UserError
 from refilm.media import as_mask, open_video
 from refilm.media.masks import gray, require_white
+from refilm.media.pooling import pooled
 from refilm.media.sampling import sample_video
 from refilm.model.tokens import token_means
 

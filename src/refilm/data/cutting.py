@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 import numpy as np
-from einops import reduce
 from PIL import Image, ImageOps
 
 from refilm.data.augmentation import augment
@@ -19,6 +18,7 @@ from refilm.errors import UserError
 from refilm.geometry import Compression
 from refilm.media.colors import Color
 from refilm.media.images import border_color
+from refilm.media.pooling import pooled
 
 Size = tuple[int, int]
 """Height and width."""
@@ -123,16 +123,6 @@ def fitted(frame: np.ndarray, size: Size) -> np.ndarray:
     shrink = min(frame.shape[0] / height, frame.shape[1] / width)
     method = Image.Resampling.BOX if shrink.is_integer() else Image.Resampling.LANCZOS
     return np.asarray(ImageOps.fit(Image.fromarray(frame), (width, height), method))
-
-
-def pooled(mask: np.ndarray, compression: Compression) -> np.ndarray:
-    """A mask's mean over each latent pixel: (F, H, W) -> (T, h, w) float32; the first frame is pooled alone, and
-    repeated as its latent frame is.
-    """
-    space, time = compression.space, compression.time
-    small = reduce(mask, "f (h a) (w b) -> f h w", "mean", a=space, b=space)
-    others = reduce(small[1:], "(t c) h w -> t h w", "mean", c=time)
-    return np.concatenate([*[small[:1]] * compression.patch_time, others]).astype(np.float32)
 
 
 def _pixels(clip: Clip, cut: CutClip, size: Size | None = None) -> list[np.ndarray]:

@@ -14,12 +14,13 @@ import torch
 from PIL import Image
 
 from refilm.data import critters
-from refilm.data.cutting import AugmentJob, augmented_images, pooled
+from refilm.data.cutting import AugmentJob, augmented_images
 from refilm.data.doubles import DoubleCritters, Joined
 from refilm.data.encoding import EncodedSet
 from refilm.data.samples import Critters, Files
 from refilm.data.settings import AugmentationSettings
 from refilm.media import Video, open_image, open_video
+from refilm.media.pooling import pooled
 
 from .clips import SETTINGS, contents
 
