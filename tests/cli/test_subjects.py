@@ -8,6 +8,9 @@ from PIL import Image
 
 import refilm as library
 from refilm import Subject
+from refilm.cli.subject_options import SubjectOptions
+from refilm.cli.subjects import subjects_of
+from refilm.errors import UserError
 
 PROMPT = "a critter bounces in the meadow"
 
@@ -80,6 +83,176 @@ def test_a_recipe_has_everything_and_options_come_first(generate, tiny_base, her
     assert np.array_equal(other, in_python(tiny_base, fox, ball, guidance=2.0, binding="joint"))
 
 
+def described(recipe: str = "", **options: object) -> dict[str, dict[str, object]]:
+    """What is described of each subject, in fields that are not at their defaults."""
+    Path("video.toml").write_text(recipe)
+    texts = {name: (value,) if isinstance(value, str) else value for name, value in options.items()}
+    paths = tuple(map(Path, texts.pop("reference", ())))
+    subjects = subjects_of(SubjectOptions(reference=paths, **texts), recipe=Path("video.toml"))
+    return {subject.name: subject.model_dump(exclude_defaults=True, exclude={"name"}) for subject in subjects}
+
+
+VIEWS = {"subject": "fox=fox.png,side.png"}
+
+
+@pytest.mark.parametrize("both", [("1,2",), ("1", "2"), (" 1 , 2 ",), ("fox=1", "fox = 2"), ("fox=1, 2",)])
+def test_values_of_a_list_are_separated_by_commas_or_repeated(here, both):
+    weights = described(**VIEWS, subject_weights=both)
+    assert weights["fox"]["weights"] == (1.0, 2.0)
+    assert described(f"subject = 'fox=fox.png, side.png'\nsubject_weights = {list(both)}") == weights
+    words = tuple(text.replace("1", "a dragon").replace("2", "fox") for text in both)
+    assert described(**VIEWS, subject_words=words)["fox"]["words"] == ("a dragon", "fox")
+    masks = tuple(text.replace("1", "left.png").replace("2", "fox.png") for text in both)
+    assert described(**VIEWS, subject_image_masks=masks)["fox"]["image_masks"] == ("left.png", "fox.png")
+
+
+@pytest.mark.parametrize("control", ["mask", "scale", "frames", "steps", "blocks"])
+def test_other_controls_are_given_once_for_each_subject(here, control):
+    both = {"subject": ("fox=fox.png", "ball=ball.png")}
+    name = f"subject_{control}"
+    assert described(**both, **{name: ("fox=1", "ball=2")})["ball"][control] == (2.0 if control == "scale" else "2")
+    with pytest.raises(
+        UserError, match=f"^--subject-{control.replace('_', '-')}: is given twice for fox; give it once"
+    ):
+        described(**both, **{name: ("fox=1", "fox=1")})
+    for recipe in (f"[subjects.fox]\nimages='fox.png'\n{control}='1'", "subject='fox=fox.png'"):
+        texts = ["fox=1"] if control in recipe else ["fox=1", "fox=2"]
+        with pytest.raises(UserError, match=rf"^video.toml: {name}: is given twice for fox; give it once"):
+            described(f"{name} = {texts}\n{recipe}")
+
+
+TABLES = """
+[subjects.fox]
+images = ["fox.png", "side.png"]
+weights = [1, 2]
+scale = 0.5
+[subjects.ball]
+images = "ball.png"
+"""
+FOX = {"images": ("fox.png", "side.png"), "weights": (1.0, 2.0), "scale": 0.5}
+BALL = {"images": ("ball.png",)}
+UNNAMED = "reference = ['fox.png', 'side.png']\nsubject_weights = '1,2'\nsubject_scale = '0.5'"
+
+
+@pytest.mark.parametrize(
+    ("recipe", "options", "subjects"),
+    [
+        (TABLES, {}, {"fox": FOX, "ball": BALL}),
+        (TABLES, {"subject_scale": "fox=2"}, {"fox": {**FOX, "scale": 2.0}, "ball": BALL}),
+        (TABLES, {"subject_weights": "fox=2,2"}, {"fox": {**FOX, "weights": (2.0, 2.0)}, "ball": BALL}),
+        (TABLES, {"subject": "fox=ball.png"}, {"fox": {**BALL, "scale": 0.5}, "ball": BALL}),
+        (TABLES, {"subject": "third=left.png"}, {"fox": FOX, "ball": BALL, "third": {"images": ("left.png",)}}),
+        (TABLES, {"reference": ("left.png",)}, {"subject": {"images": ("left.png",)}}),
+        (UNNAMED, {}, {"subject": FOX}),
+        (UNNAMED, {"reference": ("ball.png",)}, {"subject": {**BALL, "scale": 0.5}}),
+        (UNNAMED, {"subject": "fox=ball.png"}, {"fox": {**BALL, "scale": 0.5}}),
+        ("subject = 'fox=fox.png'\nsubject_scale = 'fox=0.5'", {"reference": ("ball.png",)}, {"subject": BALL}),
+        ("subject_scale = '0.5'", {"reference": ("ball.png",)}, {"subject": {**BALL, "scale": 0.5}}),
+    ],
+)
+def test_images_of_the_command_line_replace_those_of_the_recipe(here, recipe, options, subjects):
+    assert described(recipe, **options) == subjects
+
+
+@pytest.mark.parametrize(
+    ("recipe", "message"),
+    [
+        (f"reference = 'fox.png'{TABLES}", "reference: gives the images of a single subject, but there is also fox"),
+        (f"subject = 'fox=fox.png'{TABLES}", "subject: two subjects are named 'fox'"),
+        (
+            "reference = 'fox.png'\nsubject_scale = '0.5'\nsubject_frames = 'ball=1'",
+            "subject_frames 'ball=1': there is",
+        ),
+        ("[subjects.fox]\nname = 'fox'", r"subjects.fox.name: a subject has the name of its table; remove this line"),
+        ("[subjects.fox]\nself = 1", r"subjects.fox.self: unknown"),
+        ("[subjects.fox]\nframe = 1", r"subjects.fox.frame: unknown; did you mean frames\?"),
+        ("[subjects.'two words']", r"\[subjects.two words\]: a name is a letter"),
+        ("[subjects.fox]\nimages = 3", r"subjects.fox.images: give a path in quotes or a list of them \(received 3\)"),
+        ("[subjects.fox]\nimages = []", r"subjects.fox.images: give a path in quotes or a list"),
+        ("[subjects.fox]\nimages = ['fox.png', 3]", r"subjects.fox.images: give a path in quotes or a list"),
+        ("[subjects.fox]\nmask = ['left.png']", r"subjects.fox.mask: give a path in quotes \(received \['left"),
+        ("[subjects.fox]\nfile = 'fox.png'", r"subjects.fox.file: 'fox.png' is not a subject file"),
+        ("[subjects.fox]\nfile = 'fox.subject'", r"subjects.fox.file: fox.subject: no such file; make it with"),
+        (
+            "[subjects.fox]\nimages = 'fox.png'\nscale = '0.5'",
+            r"subjects.fox.scale: .*'0.5'\); write it without quotes",
+        ),
+        ("[subjects.fox]\nimages = 'fox.png'\nwords = 3", r"subjects.fox.words.0: .*3\); write it in quotes"),
+    ],
+)
+def test_faults_of_a_recipe_name_it_and_the_key(here, recipe, message):
+    with pytest.raises(UserError, match=f"^video.toml: {message}"):
+        described(recipe)
+
+
+def test_paths_in_a_recipe_are_relative_to_its_folder(here):
+    inner = here / "inner"
+    inner.mkdir()
+    for name in ("fox.png", "side.png", "left.png"):
+        Path(name).rename(inner / name)
+    (inner / "fox.subject").touch()
+    recipe = """
+    subject = ["fox=fox.png, side.png", "file=fox.subject", "hub=owner/name"]
+    subject_mask = "fox=left.png"
+    subject_image_masks = "fox=left.png,left.png"
+    [subjects.ball]
+    images = "fox.png"
+    image_masks = ["left.png"]
+    mask = "left.png"
+    [subjects.side]
+    file = "fox.subject"
+    [subjects.other]
+    file = "owner/name"
+    """
+    (inner / "video.toml").write_text(recipe)
+    ball, side, other, fox, file, hub = subjects_of(SubjectOptions(), recipe=inner / "video.toml")
+    assert fox.images == (str(inner / "fox.png"), str(inner / "side.png"))
+    assert fox.mask == ball.mask == str(inner / "left.png")
+    assert fox.image_masks == (str(inner / "left.png"),) * 2
+    assert ball.images == (str(inner / "fox.png"),)
+    assert ball.image_masks == (str(inner / "left.png"),)
+    assert file.file == side.file == inner / "fox.subject"
+    assert hub.file == other.file == Path("owner/name")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"subject": "fox=1.png"}, r"--subject 'fox=1.png': name it, for example fox-1=fox=1.png"),
+        ({"subject": "fox=fox.png,fox.subject"}, "fox.subject is a subject file with images of its own; give it alone"),
+        ({"subject": "faces/fox.subject"}, "--subject 'faces/fox.subject': faces/fox.subject: no such file; make it"),
+        ({"subject": "fox=fox.png,,"}, "give a name and its images"),
+        ({"reference": ("fox.subject",)}, "--reference fox.subject: is a subject file, not an image"),
+        ({"reference": ("a.png,b.png",)}, "--reference a.png,b.png: no such file; give each image by itself"),
+        ({**VIEWS, "subject_weights": "1,"}, "--subject-weights '1,': a value is empty"),
+        ({**VIEWS, "subject_words": "fox="}, "--subject-words '': a value is empty"),
+        ({**VIEWS, "subject_image_masks": "left.png,,left.png"}, "--subject-image-masks .* a value is empty"),
+        ({**VIEWS, "subject_mask": " "}, "--subject-mask '': a value is empty"),
+        ({**VIEWS, "subject_weights": "1,much"}, r"--subject-weights.1: .* \(received 'much'\)$"),
+        ({**VIEWS, "subject_scale": "٢"}, r"--subject-scale: .*valid number"),
+        ({**VIEWS, "subject_scale": "cat=2"}, r"there is no subject 'cat'; give fox=2 \(subjects: fox\)"),
+    ],
+)
+def test_faults_of_options_name_them(here, options, message):
+    Path("fox=1.png").touch()
+    with pytest.raises(UserError, match=message):
+        described(**options)
+
+
+def test_a_path_can_contain_an_equals_sign_or_a_comma(here):
+    Path("fox=1.png").touch()
+    Path("a,b.png").touch()
+    assert described(subject="cat=fox=1.png", subject_mask="fox=1.png")["cat"]["mask"] == "fox=1.png"
+    assert described(subject="fox=a,b.png", subject_image_masks="a,b.png")["fox"]["images"] == ("a,b.png",)
+
+
+def test_images_and_names_of_files_need_no_suffix(here):
+    Path("fox.png").rename("image")
+    Path("2 Füchse.subject").touch()
+    assert described(subject="fox=image") == {"fox": {"images": ("image",)}}
+    assert described(subject="2 Füchse.subject") == {"F-chse": {"file": Path("2 Füchse.subject")}}
+
+
 def test_subject_files_are_made_shown_and_used(refilm, generate, tiny_base, here):
     made = refilm(
         "subject", "make", "fox.png", "side.png", "-o", "fox.subject", "--words", "dragon", "--words", "critter",
@@ -108,14 +281,26 @@ def test_subject_files_are_made_shown_and_used(refilm, generate, tiny_base, here
         (("--subject", "fox="), "--subject 'fox=': give a name and its images, for example fox=fox.png,side.png"),
         (("--subject", "fox=nowhere.png"), "nowhere.png: no such file"),
         (("--subject", "a=fox.png", "--subject", "a=ball.png"), "--subject: two subjects are named 'a'"),
-        (("--subject", "a=fox.png", "--reference", "ball.png"), "use --subject NAME=IMAGE for each of several"),
-        (("--subject", "two words=fox.png"), "subject 'two words': name: "),
+        (
+            ("--subject", "a=fox.png", "--reference", "ball.png"),
+            "--reference: gives the images of a single subject, but there is also a; use --subject NAME=IMAGE for each",
+        ),
+        (
+            ("--subject", "two words=fox.png"),
+            "--subject 'two words=fox.png': a name is a letter and up to 31 more letters",
+        ),
         (("--subject-scale", "0.5"), "--subject-scale: there is no subject; give one with --reference or --subject"),
-        (("--subject", "fox=fox.png", "--subject-scale", "fx=1"), "did you mean fox? the subjects are fox"),
-        (("--subject", "fox=fox.png", "--subject-scale", "much"), "subject 'fox': scale: "),
+        (
+            ("--subject", "fox=fox.png", "--subject-scale", "fx=1"),
+            "--subject-scale 'fx=1': did you mean fox=1? (subjects: fox)",
+        ),
+        (
+            ("--subject", "fox=fox.png", "--subject-scale", "much"),
+            "--subject-scale: Input should be a valid number (received 'much')",
+        ),
         (
             ("--subject", "a=fox.png", "--subject", "b=ball.png", "--subject-scale", "1"),
-            "give a=VALUE; the subjects are a, b",
+            "say of which subject, for example a=1 (subjects: a, b)",
         ),
         (("--subject", "fox=fox.png", "--subject-steps", "1-9"), "fox: steps: '1-9': there are 2 steps"),
         (("--reference", "fox.png", "--adapter", "none"), "a reference needs an adapter: remove --adapter none"),

@@ -10,10 +10,12 @@ import typer
 from pydantic import Field
 
 from refilm.cli.console import bar, clock, named, print_error, print_line, working
-from refilm.cli.options import BaseOption, Computing, Size, given, with_options
+from refilm.cli.options import BaseOption, Computing, Size, given, naming, option_name, with_options
 from refilm.cli.parsing import size_of, steps_of
 from refilm.cli.recipe_options import from_recipe
-from refilm.cli.subjects import SubjectOptions, subjects_of
+from refilm.cli.subject_options import SubjectOptions
+from refilm.cli.subject_texts import require_images
+from refilm.cli.subjects import subjects_of
 from refilm.control.subject import Subject
 from refilm.errors import UserError
 from refilm.generation.request import Request
@@ -31,6 +33,7 @@ Sampling = given(
     *(name for name in Request.model_fields if name not in ("height", "width")),
     guidance_steps=typer.Option(metavar=RANGE, parser=str),
 )
+OPTIONS = {name: option_name(name) for name in Request.model_fields} | dict.fromkeys(("height", "width"), "--size")
 
 
 class Output(Settings):
@@ -51,9 +54,6 @@ class Output(Settings):
     """Width x height in pixels, for instance 720x480."""
     scale: int | None = Field(default=None, ge=1, le=64)
     """Integer factor by which the saved video is enlarged. Default: enough for 256 pixels; 1 for .png."""
-    recipe: Annotated[Path | None, from_recipe("subjects")] = None
-    """TOML file with any of these options by name (guidance_steps = "1-20"), and a table [subjects.NAME] for each
-    subject. Options of the command line come first."""
     explain: bool = False
     """Also write a video and a sheet of heat maps: which parts of the reference image were used."""
     explain_steps: Annotated[str | None, typer.Option(metavar=RANGE)] = None
@@ -71,16 +71,25 @@ class Model(Computing, BaseOption):
     memory."""
 
 
-@with_options(Output, SubjectOptions, Model, Sampling)
-def generate(wanted: Output, chosen: SubjectOptions, model: Model, sampling: Settings) -> None:
+class Recipe(Settings):
+    """Where options are stored."""
+
+    recipe: Annotated[Path | None, from_recipe(Output, Model, Sampling, left=SubjectOptions)] = None
+    """TOML file with any of these options by name (guidance_steps = "1-20"), and a table [subjects.NAME] for each
+    subject. Relative paths in it are relative to its folder. Options of the command line come first."""
+
+
+@with_options(Output, SubjectOptions, Model, Sampling, Recipe)
+def generate(wanted: Output, chosen: SubjectOptions, model: Model, sampling: Settings, stored: Recipe) -> None:
     """Generate a video that follows a prompt and shows the subject of a reference image."""
     from refilm.media import check_size, check_target
 
     started = time.perf_counter()
     check_target(wanted.output)  # fail before the video is generated, not after
     height, width = size_of(wanted.size)
+    require_images(wanted.negative_reference, "--negative-reference")
     explain = wanted.explain or wanted.explain_steps is not None
-    subjects = subjects_of(chosen, recipe=wanted.recipe)
+    subjects = subjects_of(chosen, recipe=stored.recipe)
     if explain and not subjects:
         raise UserError("--explain shows which parts of a reference image were used: give one with --reference")
     adapter = None if wanted.adapter == "none" else wanted.adapter
@@ -90,7 +99,8 @@ def generate(wanted: Output, chosen: SubjectOptions, model: Model, sampling: Set
         from refilm.generation import AttentionMaps, load
 
         pipeline = load(model.base, adapter=adapter, **model.model_dump(exclude={"base"}))
-    request = pipeline.request(**dict(sampling), height=height, width=width)
+    with naming(Request, OPTIONS):
+        request = pipeline.request(**dict(sampling), height=height, width=width)
     check_size(wanted.output, request.height, request.width, wanted.scale or 1)
     if explain:
         _require_reference_attention(request)

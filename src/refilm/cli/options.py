@@ -5,7 +5,8 @@ knows: other names, a metavar, or words for a default.
 """
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from copy import copy
 from functools import wraps
 from pathlib import Path
@@ -95,9 +96,34 @@ def given(kind: type[Settings], *names: str, of_base: tuple[str, ...] = (), **op
             option.show_default = OF_BASE
         elif field.default is not None and not isinstance(field.default, bool):
             option.show_default = str(field.default)
-        kept = Annotated[(field.annotation | None, *field.metadata, option)]  # pyright: ignore[reportOptionalOperand]
-        fields[name] = (kept, Field(default=None, description=field.description))
+        fields[name] = (optional(field, option), Field(default=None, description=field.description))
     return create_model(f"Given{kind.__name__}", __base__=Settings, **fields)
+
+
+@contextmanager
+def naming(kind: type[Settings], names: Mapping[str, str]) -> Iterator[None]:
+    """Within the context, errors about settings of a class call them as the user does.
+
+    Args:
+        kind: the class.
+        names: what the user calls its settings: options, or keys of a file.
+    """
+    try:
+        yield
+    except UserError as error:
+        if not isinstance(error.__cause__, ValidationError):
+            raise
+        raise UserError(explain(error.__cause__, kind, names=names)) from error.__cause__
+
+
+def option_name(name: str) -> str:
+    """The option of a setting."""
+    return f"--{name.replace('_', '-')}"
+
+
+def optional(field: FieldInfo, *more: Any) -> Any:
+    """The annotation of a setting that can also be None, with more metadata."""
+    return Annotated[(field.annotation | None, *field.metadata, *more)]  # pyright: ignore[reportOptionalOperand]
 
 
 def chosen(settings: Settings) -> dict[str, Any]:
@@ -148,7 +174,7 @@ def _names(name: str, info: ParameterInfo) -> tuple[str, ...]:
     if not isinstance(info, OptionInfo):
         return (name,)
     declared = () if info.default is ... else (str(info.default), *(info.param_decls or ()))
-    return declared or (f"--{name.replace('_', '-')}",)
+    return declared or (option_name(name),)
 
 
 def _plain(annotation: Any) -> Any:

@@ -1,16 +1,22 @@
 """`refilm subject make` and `show`: subject files, which are used without their images and the image encoder."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from pydantic import Field
 
 from refilm.cli.console import print_line, working
-from refilm.cli.options import BaseOption, Computing, with_options
-from refilm.control.subject import NAME, Subject, Weight
+from refilm.cli.options import BaseOption, Computing, naming, option_name, with_options
+from refilm.cli.subject_options import SEVERAL
+from refilm.cli.subject_texts import LISTS, require_images, require_name, values_of
+from refilm.control.subject import Subject
 from refilm.errors import UserError
-from refilm.settings import Settings, shared
+from refilm.settings import Settings
+
+
+def _listed(control: str) -> Any:
+    return Field(default=(), description=f"{Subject.model_fields[control].description} {SEVERAL}")
 
 
 class Making(Settings):
@@ -20,15 +26,13 @@ class Making(Settings):
     """Images of the subject: several are views of it, not several subjects."""
     output: Annotated[Path, typer.Option("--output", "-o")]
     """Output file, name.subject."""
-    name: str | None = Field(default=None, pattern=NAME)
+    name: str | None = None
     """Name of the subject. Default: the name of the output file."""
     words: Annotated[tuple[str, ...], typer.Option(metavar="WORDS")] = ()
-    """Words that mean the subject in a prompt, for instance fox; repeat it for alternatives. Videos use the first ones
-    that their prompt contains."""
-    weights: tuple[Weight, ...] = shared(Subject, "weights")
-    image_masks: Annotated[tuple[Path, ...], typer.Option(metavar="PATH")] = ()
-    """Mask of each image, white where the subject is: the rest of the image is not read. Repeat it for each image.
-    Default: all is read."""
+    """Words that mean the subject in a prompt, for instance fox. Videos use the first ones that their prompt contains.
+    Separate several by commas, or repeat the option."""
+    weights: Annotated[tuple[str, ...], typer.Option(metavar="NUMBER")] = _listed("weights")
+    image_masks: Annotated[tuple[str, ...], typer.Option(metavar="PATH")] = _listed("image_masks")
 
 
 class Reader(Computing, BaseOption):
@@ -46,11 +50,14 @@ def make(wanted: Making, reader: Reader) -> None:
     """Encode images of a subject once, and write them as one file for `generate --subject`."""
     if wanted.output.suffix != ".subject":  # before a model is loaded
         raise UserError(f"{wanted.output}: the name of a subject file must end in .subject")
-    subject = Subject.of(
-        name=wanted.name or wanted.output.stem,
-        images=wanted.images,
-        **{field: getattr(wanted, field) for field in ("words", "weights", "image_masks")},
-    )
+    if wanted.name is None:
+        require_name(wanted.output.stem, f"{wanted.output}: give the subject a --name")
+    else:
+        require_name(wanted.name, f"--name {wanted.name!r:.100}")
+    require_images(wanted.images, "subject make")
+    controls = {name: values_of(name, getattr(wanted, name), option_name(name)) for name in LISTS}
+    with naming(Subject, {name: option_name(name) for name in controls}):
+        subject = Subject.of(name=wanted.name or wanted.output.stem, images=wanted.images, **controls)
     with working("encoding"):
         from refilm.checkpoints import load_base, read_images_for
         from refilm.control import save_subject

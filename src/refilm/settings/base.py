@@ -72,9 +72,7 @@ class Settings(BaseModel):
             UserError: an unknown or invalid setting; the message names it.
         """
         try:
-            return cls.model_validate_json(
-                json.dumps(renamed(cls, values), default=_plain, ensure_ascii=False).encode()
-            )
+            return cls.model_validate_json(_json(renamed(cls, values)))
         except ValidationError as error:
             raise UserError(explain(error, cls)) from error
         except UnicodeEncodeError as error:
@@ -138,6 +136,16 @@ def read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # thousands of digits in a number raise a plain ValueError
         raise UserError(f"{path}: not TOML: {error}") from error
+
+
+def _json(values: Mapping[str, Any]) -> bytes:
+    texts = []
+    for name, value in values.items():
+        try:
+            texts.append(f"{json.dumps(name)}: {json.dumps(value, default=_plain, ensure_ascii=False)}")
+        except UserError as error:
+            raise UserError(f"{name}: {error}") from error
+    return f"{{{', '.join(texts)}}}".encode()
 
 
 def _plain(value: Any) -> str:

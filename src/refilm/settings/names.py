@@ -1,11 +1,15 @@
 """The names of settings: in errors, and the name that was meant by an unknown one."""
 
 import difflib
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
+
+QUOTED = {"int_type": r"[+-]?\d+", "float_type": r"[+-]?(\d+\.?\d*|\.\d+)", "bool_type": "true|false"}
+"""Pydantic's errors about types, and the texts that would be such values without quotes."""
 
 
 def explain(
@@ -23,14 +27,23 @@ def explain(
 
 
 def _explained(fault: Any, kind: type[BaseModel] | None, names: Mapping[str, str]) -> str:
+    own = ".".join(map(str, fault["loc"]))
     name = ".".join(str(names.get(str(part), part)) for part in fault["loc"])
     if fault["type"] == "extra_forbidden":
-        known = meant(name, names_of(kind)) if kind else None
+        known = meant(own, names_of(kind)) if kind else None
         return f"{name}: unknown" + (f"; did you mean {known}?" if known else f" (received {fault['input']!r:.100})")
     wrong = fault["msg"].removeprefix("Value error, ")  # pydantic's prefix of a UserError
     if not name and fault["type"] == "value_error":  # of all settings together; says which
         return wrong
-    return f"{name or 'settings'}: {wrong} (received {fault['input']!r:.100})"
+    return f"{name or 'settings'}: {wrong} (received {fault['input']!r:.100})" + _fix(fault["type"], fault["input"])
+
+
+def _fix(wrong: str, value: Any) -> str:
+    """How to fix a value of the wrong type, if that is only a matter of quotes."""
+    if isinstance(value, str) and wrong in QUOTED and re.fullmatch(QUOTED[wrong], value, re.ASCII):
+        return "; write it without quotes"
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return "; write it in quotes" if wrong == "string_type" and number else ""
 
 
 def names_of(kind: type) -> list[str]:
