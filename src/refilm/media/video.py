@@ -8,7 +8,7 @@ import math
 import operator
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
@@ -44,6 +44,9 @@ class Video:
 
     fps: float
     """Frames per second."""
+
+    note: str | None = None
+    """A text in the metadata of its files, such as how it was made (`refilm.generation.VideoRecipe`)."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.frames, np.ndarray):
@@ -81,7 +84,7 @@ class Video:
         """
         if not isinstance(index, slice):
             return self.frames[operator.index(index)]
-        return Video(self.frames[index], self.fps / abs(index.step or 1))
+        return Video(self.frames[index], self.fps / abs(index.step or 1))  # no longer what the note describes
 
     def __iter__(self) -> Iterator[np.ndarray]:
         """Iterate over the frames: (H, W, 3) uint8 each."""
@@ -116,7 +119,7 @@ class Video:
             OSError: the file cannot be written, for example because the disk is full. The error names it.
         """
         if fps is not None:
-            return Video(self.frames, fps).save(path, scale=scale)
+            return replace(self, fps=fps).save(path, scale=scale)
         path = Path(path)
         suffix = writing.check_target(path)
         if scale is None:
@@ -126,9 +129,9 @@ class Video:
         height, width = self.frames.shape[1:3]
         writing.check_size(path, height, width, scale)
         if suffix == ".png":
-            return writing.write_pngs(path, self.frames, scale)
+            return writing.write_pngs(path, self.frames, scale, self.note)
         write = {".gif": writing.write_gif, ".webp": writing.write_webp}.get(suffix, writing.write_video)
-        write(path, self.frames, self.fps, scale)
+        write(path, self.frames, self.fps, scale, self.note)
         return [path]
 
     @checked

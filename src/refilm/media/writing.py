@@ -18,10 +18,12 @@ from PIL import Image
 
 from refilm.errors import UserError
 from refilm.files import atomic_file
+from refilm.media.notes import container_note, image_note
 
 SUFFIXES = (".mp4", ".webm", ".gif", ".webp", ".png")
 LONGEST = dict.fromkeys(SUFFIXES, 16384) | {".webp": 16383}  # pixels of a side, for PNG and GIF to save memory
 LARGEST_SCALE = 64
+METADATA_TAGS = "+use_metadata_tags"  # without it MP4 files lose keys that FFmpeg does not know
 GIF_COLORS = 255  # one of 256 is reserved for "unchanged from the previous frame"
 GIF_FPS = 50  # browsers play faster GIFs at 10 fps
 
@@ -74,19 +76,21 @@ def check_size(path: Path, height: int, width: int, scale: int) -> None:
         raise UserError(f"{path}: {size} pixels are too large for {path.suffix} (at most {longest} per side)")
 
 
-def write_video(path: Path, frames: np.ndarray, fps: float, scale: int) -> None:
+def write_video(path: Path, frames: np.ndarray, fps: float, scale: int, note: str | None = None) -> None:
     """Write H.264 (`.mp4`, ready for streaming) or VP9 (`.webm`) in BT.709, near-lossless.
 
     Odd sides are padded by repeating the last row or column.
     """
     codec = CODECS[path.suffix.lower()]
+    flags = {name: value + (METADATA_TAGS if note is not None else "") for name, value in codec.flags.items()}
     height, width = (ceil(side * scale / 2) * 2 for side in frames.shape[1:3])
     with (
         atomic_file(path) as temporary,
-        av.open(f"file:{temporary}", "w", format=codec.container, options=codec.flags) as container,
+        av.open(f"file:{temporary}", "w", format=codec.container, options=flags) as container,
     ):
         stream = container.add_stream(codec.name, rate=Fraction(fps).limit_denominator(1001), options=codec.options)
         assert isinstance(stream, VideoStream)
+        container.metadata.update(container_note(note))
         stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
         stream.codec_context.colorspace, stream.codec_context.color_range = Colorspace.ITU709, ColorRange.MPEG
         stream.codec_context.color_primaries, stream.codec_context.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
@@ -95,17 +99,18 @@ def write_video(path: Path, frames: np.ndarray, fps: float, scale: int) -> None:
         container.mux(stream.encode())
 
 
-def write_webp(path: Path, frames: np.ndarray, fps: float, scale: int) -> None:
+def write_webp(path: Path, frames: np.ndarray, fps: float, scale: int, note: str | None = None) -> None:
     """Write a looping animated WebP: near-lossless, or lossless if enlarged. Times are in whole milliseconds."""
     times = np.round(np.arange(len(frames) + 1) * 1000 / fps).astype(int)
     first, *others = (Image.fromarray(_enlarged(frame, scale)) for frame in frames)
     how = {"lossless": True, "quality": 50} if scale > 1 else {"quality": 95}
+    how |= image_note(".webp", note)
     durations = np.diff(times).tolist()
     with atomic_file(path) as temporary:
         first.save(temporary, "WEBP", save_all=True, append_images=others, duration=durations, loop=0, **how)
 
 
-def write_gif(path: Path, frames: np.ndarray, fps: float, scale: int) -> None:
+def write_gif(path: Path, frames: np.ndarray, fps: float, scale: int, note: str | None = None) -> None:
     """Write a looping GIF with one palette for all frames, exact up to 255 colors. Frames above 50 fps are skipped."""
     step = ceil(fps / GIF_FPS)
     frames = frames[::step]
@@ -115,16 +120,24 @@ def write_gif(path: Path, frames: np.ndarray, fps: float, scale: int) -> None:
     first, *others = _indexed(frames, scale)
     durations = (np.diff(ticks) * 10).tolist()
     with atomic_file(path) as temporary:
-        first.save(temporary, format="GIF", save_all=True, append_images=others, duration=durations, loop=0)
+        first.save(
+            temporary,
+            format="GIF",
+            save_all=True,
+            append_images=others,
+            duration=durations,
+            loop=0,
+            **image_note(".gif", note),
+        )
 
 
-def write_pngs(path: Path, frames: np.ndarray, scale: int) -> list[Path]:
+def write_pngs(path: Path, frames: np.ndarray, scale: int, note: str | None = None) -> list[Path]:
     """Write `name-000.png`, `name-001.png`... for `name.png`; returns the paths."""
     digits = max(3, len(str(len(frames) - 1)))
     paths = [path.with_name(f"{path.stem}-{number:0{digits}}{path.suffix}") for number in range(len(frames))]
     for target, frame in zip(paths, frames, strict=True):
         with atomic_file(target) as temporary:
-            Image.fromarray(_enlarged(frame, scale)).save(temporary, format="PNG")
+            Image.fromarray(_enlarged(frame, scale)).save(temporary, format="PNG", **image_note(".png", note))
     return paths
 
 
