@@ -25,7 +25,7 @@ def folder(tmp_path, monkeypatch) -> Path:
 @pytest.fixture
 def unsampled(monkeypatch) -> None:
     """Sampling does not start in this test."""
-    monkeypatch.setattr("refilm.generation.pipeline.run", lambda *_, **__: pytest.fail("sampling started"))
+    monkeypatch.setattr("refilm.generation.sampling.run", lambda *_, **__: pytest.fail("sampling started"))
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ def predict(latents, timestep, fraction):
         ([PROMPT, np.zeros((8, 8, 3))], {}, "an image must be (H, W, 3) of uint8, 0..255, received (8, 8, 3)"),
         ([PROMPT, np.zeros((8, 8), np.uint8)], {}, "an image must be (H, W, 3) of uint8, 0..255, received (8, 8)"),
         ([PROMPT, "nowhere.png"], {}, "nowhere.png: no such file; use the path of an image"),
-        ([PROMPT, ""], {}, "is a folder; use the path of an image"),
+        ([PROMPT, ""], {}, "is empty; give the path of an image"),
     ],
 )
 def test_generate_refuses(pipeline, given, named, message):

@@ -82,7 +82,7 @@ def test_sat_is_the_research_code_with_zeros_after_the_projection(pipeline, imag
 
 def test_a_scale_of_the_reference_needs_a_reference(pipeline, image):
     for reference, scale in ((None, 1.0), (image, 0.0)):
-        with pytest.raises(ValueError, match="reference_guidance: needs a reference and a reference_scale above 0"):
+        with pytest.raises(ValueError, match="reference_guidance: give a reference, and a reference_scale above 0"):
             pipeline.generate(PROMPT, reference, seed=7, steps=2, reference_guidance=3.0, reference_scale=scale)
 
 

@@ -61,6 +61,8 @@ class Commands(LazyGroup):
 
     places: ClassVar = {
         "generate": "refilm.cli.generate:generate",
+        "rerun": "refilm.cli.rerun:rerun",
+        "finish": "refilm.cli.rerun:finish",
         "train": "refilm.cli.train:train",
         "recipe": "refilm.cli.recipe:recipe",
         "demo": "refilm.cli.demo:demo",

@@ -4,12 +4,12 @@ import random
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from pydantic import Field
 
-from refilm.cli.console import bar, clock, named, print_error, print_line, working
+from refilm.cli.console import print_error, print_line, working
+from refilm.cli.making import Keeping, sampled, saved
 from refilm.cli.options import BaseOption, Computing, Size, given, naming, option_name, with_options
 from refilm.cli.parsing import size_of, steps_of
 from refilm.cli.recipe_options import from_recipe
@@ -22,8 +22,6 @@ from refilm.generation.request import Request
 from refilm.settings import Seed, Settings
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from refilm.generation import AttentionMaps, Pipeline
     from refilm.media import Video
 
@@ -52,8 +50,6 @@ class Output(Settings):
     """Random seed of the video. Default: random."""
     size: Size = None
     """Width x height in pixels, for instance 720x480."""
-    scale: int | None = Field(default=None, ge=1, le=64)
-    """Integer factor by which the saved video is enlarged. Default: enough for 256 pixels; 1 for .png."""
     explain: bool = False
     """Also write a video and a sheet of heat maps: which parts of the reference image were used."""
     explain_steps: Annotated[str | None, typer.Option(metavar=RANGE)] = None
@@ -74,13 +70,15 @@ class Model(Computing, BaseOption):
 class Recipe(Settings):
     """Where options are stored."""
 
-    recipe: Annotated[Path | None, from_recipe(Output, Model, Sampling, left=SubjectOptions)] = None
+    recipe: Annotated[Path | None, from_recipe(Output, Model, Sampling, Keeping, left=SubjectOptions)] = None
     """TOML file with any of these options by name (guidance_steps = "1-20"), and a table [subjects.NAME] for each
     subject. Relative paths in it are relative to its folder. Options of the command line come first."""
 
 
-@with_options(Output, SubjectOptions, Model, Sampling, Recipe)
-def generate(wanted: Output, chosen: SubjectOptions, model: Model, sampling: Settings, stored: Recipe) -> None:
+@with_options(Output, SubjectOptions, Model, Sampling, Keeping, Recipe)
+def generate(
+    wanted: Output, chosen: SubjectOptions, model: Model, sampling: Settings, keeping: Keeping, stored: Recipe
+) -> None:
     """Generate a video that follows a prompt and shows the subject of a reference image."""
     from refilm.media import check_size, check_target
 
@@ -97,22 +95,22 @@ def generate(wanted: Output, chosen: SubjectOptions, model: Model, sampling: Set
         raise UserError("a reference needs an adapter: remove --adapter none, or the references")
     with working("loading"):
         from refilm.generation import AttentionMaps, load
+        from refilm.generation.domain_notes import domain_notes
 
         pipeline = load(model.base, adapter=adapter, **model.model_dump(exclude={"base"}))
     with naming(Request, OPTIONS):
         request = pipeline.request(**dict(sampling), height=height, width=width)
-    check_size(wanted.output, request.height, request.width, wanted.scale or 1)
+    check_size(wanted.output, request.height, request.width, keeping.scale or 1)
     if explain:
         _require_reference_attention(request)
     maps = AttentionMaps(steps=steps_of(wanted.explain_steps, request.steps)) if explain else None
     seed = random.randrange(2**31) if wanted.seed is None else wanted.seed
     references = {"references": [subjects or None], "negative_reference": wanted.negative_reference or None}
-    latents = _sampled(pipeline, request, wanted.prompt, references, seed=seed, maps=maps)
-    with working("decoding"):
-        video = pipeline.decode(latents)[0]
-        files = video.save(wanted.output, scale=wanted.scale)
-    what = f"{request.frames} frames of {request.width} x {request.height} pixels"
-    print_line(f"{named(files)}: {what}, seed {seed}, {clock(time.perf_counter() - started)}")
+    for note in domain_notes(pipeline.base, wanted.prompt):
+        print_error(f"note: {note}")
+    run = pipeline.sample([wanted.prompt], seeds=[seed], request=request, wrap_prediction=maps, **references)
+    sampled(run, wanted.output, keeping.save_state_every)
+    video = saved(pipeline, run, wanted.output, keeping, started=started)
     if maps is not None:
         with working("explaining"):
             explained = _explained(pipeline, maps, video, subjects, wanted.output)
@@ -145,26 +143,3 @@ def _require_reference_attention(request: Request) -> None:
     for option, scale in scales.items():
         if scale == 0:
             raise UserError(f"{option} 0 disables the reference, so --explain has nothing to show; use a larger value")
-
-
-def _sampled(
-    pipeline: "Pipeline",
-    request: Request,
-    prompt: str,
-    references: dict[str, Any],
-    *,
-    seed: int,
-    maps: "AttentionMaps | None",
-) -> "Tensor":
-    """Latents of the video, (1, T, C, h, w), sampled under a progress bar."""
-    from refilm.generation.domain_notes import domain_notes
-
-    for note in domain_notes(pipeline.base, prompt):
-        print_error(f"note: {note}")
-    latents = None
-    with bar("sampling", request.steps) as advance:
-        for step in pipeline.sample([prompt], seeds=[seed], request=request, wrap_prediction=maps, **references):
-            latents = step.latents
-            advance("sampling")
-    assert latents is not None
-    return latents

@@ -75,7 +75,7 @@ def encode_subject(subject: Subject, encoder: ImageEncoder) -> EncodedSubject:
     card = SubjectCard(
         name=subject.name,
         words=subject.words,
-        images=tuple(_hashed(image) for image in images),
+        images=tuple(image_hash(image) for image in images),
         encoder=identify_images(encoder, fingerprint),
         **dict(encoder.preprocessing),
     )
@@ -96,7 +96,8 @@ def _mask_of(image: Image.Image, mask: ImageLike, name: str) -> Image.Image:
     return Image.fromarray(pixels[0])
 
 
-def _hashed(image: Image.Image) -> str:
+def image_hash(image: Image.Image) -> str:
+    """sha256 of an image's size and RGB pixels."""
     return hashlib.sha256(f"{image.size}".encode() + image.tobytes()).hexdigest()
 
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from refilm.diffusion import Model, Predict
+from refilm.diffusion.memory import State
 from refilm.model import (
     Backbone,
     Block,
@@ -88,6 +89,14 @@ class WordRouting:
             own[: len(known)] = known
         bound = bound.to(references.tokens.device)
         return bound if references.where is None else bound * references.where.to(bound.device)
+
+    def state(self) -> State:
+        """The masks that the next step uses."""
+        return {str(row): where for row, where in self._where.items()}
+
+    def restore(self, state: State) -> None:
+        """Go on from a state."""
+        self._where = {Row.read(name): where.cpu() for name, where in state.items()}
 
     def attention(self, latents: Tensor, timestep: float, transformer: Backbone) -> dict[Row, Tensor]:
         """Run the transformer once, without references: the attention to each subject's words, (S, N) for each row."""

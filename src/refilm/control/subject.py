@@ -35,11 +35,11 @@ ARTICLES = re.compile(r"^(a|an|the)(\s+|$)", re.IGNORECASE)
 
 def _image(value: Any) -> Any:
     """A path, or an image in memory, which has a size; it is read where it is used."""
-    if isinstance(value, Path | str):
-        if str(value) in ("", "."):
-            raise PydanticCustomError("image", "is empty; give the path of an image")
-    elif not hasattr(value, "size"):
-        raise PydanticCustomError("image", "must be a path, a PIL image or a numpy array")
+    if isinstance(value, str) and not value:
+        raise PydanticCustomError("image", "is empty; give the path of an image")
+    if not isinstance(value, Path | str) and not hasattr(value, "size"):
+        message = "an image must be a path, a PIL image or a numpy array, received {kind}"
+        raise PydanticCustomError("image", message, {"kind": type(value).__name__})
     return value
 
 
@@ -68,12 +68,42 @@ Weight = Annotated[float, Field(gt=0, le=100)]
 Word = Annotated[str, Field(max_length=200), AfterValidator(_word)]
 
 
-class Subject(Settings):
+class Controls(Settings):
+    """What a subject is called, and when and how strongly it appears."""
+
+    name: str = Field(default="subject", pattern=NAME)
+    """Name of the subject, the same in all its controls."""
+    weights: Annotated[tuple[Weight, ...], BeforeValidator(_several)] = ()
+    """Weight of each image: a view of weight 2 counts like two views. Default: 1 for each."""
+    words: Annotated[tuple[Word, ...], BeforeValidator(_several)] = Field(default=(), max_length=16)
+    """Words of the prompt that mean the subject ("fox"): it appears where the model draws these words. The first ones
+    that the prompt contains are used. Default: those of the subject file."""
+    scale: float = Field(default=1.0, ge=0, le=10)
+    """Strength of this subject; 0 disables it."""
+    frames: Annotated[Curve, BeforeValidator(_tuple)] = 1.0
+    """Strength over the video's frames: 0.5, "0..1", "5-14" (these frames only), "1:0 9:0 10:1" (values at frames) or a
+    list."""
+    steps: Annotated[Curve, BeforeValidator(_tuple)] = 1.0
+    """Strength over the sampler steps, written like that over the frames. Early steps decide the layout."""
+    blocks: Annotated[Curve, BeforeValidator(_tuple)] = 1.0
+    """Strength over the transformer's blocks, written like that over the frames."""
+
+
+class Subject(Controls):
     """A subject: who appears (images or a subject file), and where, when and how strongly.
 
     Raises:
         UserError: a value is invalid; names it.
     """
+
+    images: Annotated[tuple[ImageLike, ...], BeforeValidator(_several)] = Field(default=(), max_length=MOST_VIEWS)
+    """Images of the subject: several are views of it, not several subjects."""
+    file: Annotated[Path | None, BeforeValidator(lambda value: Path(value) if isinstance(value, str) else value)] = None
+    """Subject file (`refilm subject make`) or its Hub id, in place of images."""
+    image_masks: Annotated[tuple[ImageLike, ...], BeforeValidator(_several)] = Field(default=(), max_length=MOST_VIEWS)
+    """Mask of each image, white where the subject is: the rest of the image is not read. Default: all is read."""
+    mask: ImageLike | None = None
+    """Mask, white where the subject may appear: an image, or a GIF or video with a mask for each frame."""
 
     def __init__(self, *images: Any, **values: Any):
         if images and "images" in values:
@@ -98,31 +128,6 @@ class Subject(Settings):
 
         values = (getattr(self, name) for name in type(self).model_fields)
         return tuple(tuple(map(of, value)) if isinstance(value, tuple) else of(value) for value in values)
-
-    name: str = Field(default="subject", pattern=NAME)
-    """Name of the subject, the same in all its controls."""
-    images: Annotated[tuple[ImageLike, ...], BeforeValidator(_several)] = Field(default=(), max_length=MOST_VIEWS)
-    """Images of the subject: several are views of it, not several subjects."""
-    file: Annotated[Path | None, BeforeValidator(lambda value: Path(value) if isinstance(value, str) else value)] = None
-    """Subject file (`refilm subject make`) or its Hub id, in place of images."""
-    weights: Annotated[tuple[Weight, ...], BeforeValidator(_several)] = ()
-    """Weight of each image: a view of weight 2 counts like two views. Default: 1 for each."""
-    image_masks: Annotated[tuple[ImageLike, ...], BeforeValidator(_several)] = Field(default=(), max_length=MOST_VIEWS)
-    """Mask of each image, white where the subject is: the rest of the image is not read. Default: all is read."""
-    words: Annotated[tuple[Word, ...], BeforeValidator(_several)] = Field(default=(), max_length=16)
-    """Words of the prompt that mean the subject ("fox"): it appears where the model draws these words. The first ones
-    that the prompt contains are used. Default: those of the subject file."""
-    mask: ImageLike | None = None
-    """Mask, white where the subject may appear: an image, or a GIF or video with a mask for each frame."""
-    scale: float = Field(default=1.0, ge=0, le=10)
-    """Strength of this subject; 0 disables it."""
-    frames: Annotated[Curve, BeforeValidator(_tuple)] = 1.0
-    """Strength over the video's frames: 0.5, "0..1", "5-14" (these frames only), "1:0 9:0 10:1" (values at frames) or a
-    list."""
-    steps: Annotated[Curve, BeforeValidator(_tuple)] = 1.0
-    """Strength over the sampler steps, written like that over the frames. Early steps decide the layout."""
-    blocks: Annotated[Curve, BeforeValidator(_tuple)] = 1.0
-    """Strength over the transformer's blocks, written like that over the frames."""
 
     @model_validator(mode="after")
     def _of_one_source(self) -> Self:

@@ -49,7 +49,7 @@ def load_subject(source: Path | str) -> EncodedSubject:
     Raises:
         UserError: it is missing, damaged, not a subject file, or of a later version; names the file.
     """
-    path = _located(source)
+    path = locate_subject(source)
     files = TensorFiles([path])
     card = _card(path)
     missing = SHAPES.keys() - set(files)
@@ -74,7 +74,12 @@ def load_subject(source: Path | str) -> EncodedSubject:
     return EncodedSubject(card, tokens, weight.float(), thumbnail.numpy())
 
 
-def _located(source: Path | str) -> Path:
+def locate_subject(source: Path | str) -> Path:
+    """The path of a subject file; that of a Hub repository is downloaded.
+
+    Raises:
+        UserError: the repository has none, or several.
+    """
     if not is_hub_id(source):
         return Path(source)
     found = sorted(fetched(str(source), ("*.subject",)).glob("*.subject"))

@@ -5,12 +5,13 @@ The trunk is a function of tokens and their `Conditioning`; the cache is indepen
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
 
 from refilm.arguments import checked
+from refilm.diffusion.memory import State
 from refilm.errors import UserError
 from refilm.model import Conditioning, Row
 
@@ -67,6 +68,22 @@ class StepCache:
             out[runs] = run(x[runs], conditioning.select(runs))
             batch.added[runs] = out[runs] - x[runs]
         return out
+
+    def state(self) -> State:
+        """The counters, and three tensors for each batch of rows."""
+        tensors = {"counters": torch.tensor([self.calls, self.skipped])}
+        for rows, batch in self._batches.items():
+            key = ",".join(map(str, rows))
+            tensors |= {f"{key}/{name}": value for name, value in vars(batch).items()}
+        return tensors
+
+    def restore(self, state: State) -> None:
+        """Go on from a state."""
+        self.reset()
+        self.calls, self.skipped = map(int, state["counters"])
+        for key in {name.partition("/")[0] for name in state.keys() - {"counters"}}:
+            rows = tuple(map(Row.read, key.split(",")))
+            self._batches[rows] = _Batch(*(state[f"{key}/{field.name}"] for field in fields(_Batch)))
 
 
 @dataclass(eq=False)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from refilm.arguments import checked
+from refilm.diffusion.memory import State
 from refilm.diffusion.process import Process
 
 GuidanceForm = Callable[[Tensor, Tensor, Tensor, float], Tensor]
@@ -42,10 +43,7 @@ def rescaled(factor: float) -> GuidanceForm:
     return form
 
 
-@checked
-def projected(
-    process: Process, steps: int, *, parallel: float = 0.0, norm: float | None = None, momentum: float = 0.0
-) -> GuidanceForm:
+class Projected:
     """Adaptive projected guidance (APG; Sadat et al. 2024, arXiv:2410.02416, algorithm 1), separately for each video.
 
     The update is what guidance adds to the conditional prediction. Momentum, limit and projection work on the clean
@@ -68,25 +66,42 @@ def projected(
     Raises:
         UserError: `process` does not have so many steps.
     """
-    if parallel == 1 and norm is None and not momentum:
-        return plain
-    levels = process.spaced(steps)
-    earlier: Tensor | None = None
 
-    def form(guided: Tensor, conditional: Tensor, latents: Tensor, fraction: float) -> Tensor:
-        nonlocal earlier
-        level = levels[round(fraction * steps)]
-        clean = process.clean(latents, conditional, level)
-        update = process.clean(latents, guided, level) - clean
-        if momentum:
-            update = update if earlier is None or fraction == 0 else update + momentum * earlier
-            earlier = update
-        if norm is not None:
-            update = update * (norm / update.square().mean(dim=SAMPLE, keepdim=True).sqrt()).clamp(max=1)
-        update = update - (1 - parallel) * projection(update, clean)
+    def __init__(self, process: Process, steps: int, *, parallel: float, norm: float | None, momentum: float):
+        self.process, self.levels = process, process.spaced(steps)
+        self.parallel, self.norm, self.momentum = parallel, norm, momentum
+        self._earlier: Tensor | None = None
+
+    def __call__(self, guided: Tensor, conditional: Tensor, latents: Tensor, fraction: float) -> Tensor:
+        level = self.levels[round(fraction * len(self.levels))]
+        clean = self.process.clean(latents, conditional, level)
+        update = self.process.clean(latents, guided, level) - clean
+        if self.momentum:
+            if self._earlier is not None and fraction:
+                update = update + self.momentum * self._earlier
+            self._earlier = update
+        if self.norm is not None:
+            update = update * (self.norm / update.square().mean(dim=SAMPLE, keepdim=True).sqrt()).clamp(max=1)
+        update = update - (1 - self.parallel) * projection(update, clean)
         return conditional - update / level.sigma  # a clean estimate falls by sigma times the velocity
 
-    return form
+    def state(self) -> State:
+        """The update that the next step's momentum adds."""
+        return {} if self._earlier is None else {"update": self._earlier}
+
+    def restore(self, state: State) -> None:
+        """Go on from a state."""
+        self._earlier = state.get("update")
+
+
+@checked
+def projected(
+    process: Process, steps: int, *, parallel: float = 0.0, norm: float | None = None, momentum: float = 0.0
+) -> GuidanceForm:
+    """`Projected`, or `plain` where these values change nothing."""
+    if parallel == 1 and norm is None and not momentum:
+        return plain
+    return Projected(process, steps, parallel=parallel, norm=norm, momentum=momentum)
 
 
 def projection(update: Tensor, onto: Tensor) -> Tensor:

@@ -88,7 +88,9 @@ def null_condition(sampler: str, condition: Condition, *, text: Tensor | None = 
 
 
 @checked
-def run(sampler: str, predict: Predict, *, schedule: Process, steps: int, draw: Draw) -> Iterator[SamplerStep]:
+def run(
+    sampler: str, predict: Predict, *, schedule: Process, steps: int, draw: Draw, after: SamplerStep | None = None
+) -> Iterator[SamplerStep]:
     """Sample from noise with the named sampler at its own timesteps.
 
     Args:
@@ -97,18 +99,21 @@ def run(sampler: str, predict: Predict, *, schedule: Process, steps: int, draw: 
         schedule: the noise schedule of training.
         steps: number of steps.
         draw: returns noise; the first sample is the start of the run.
+        after: a step of the same run, to run only the steps that follow it; `draw` then goes on from there.
 
     Raises:
         UserError: an unknown sampler, or more steps than the schedule has.
         NotFiniteError: during the run, if the latents are not finite; names the step.
     """
+    start = draw() if after is None else after.latents
     if sampler == "sat":
         if not isinstance(schedule, Schedule):
             raise UserError("sampler: sat needs the noise schedule of v-prediction; use another sampler")
-        return _finite(sat(predict, draw(), schedule=schedule, steps=steps, draw=draw))
+        return _finite(sat(predict, start, schedule=schedule, steps=steps, draw=draw, after=after))
     if sampler not in SAMPLERS:
         raise UserError(f"sampler: must be {', '.join(SAMPLERS)} or sat (received {sampler!r})")
-    return _finite(SAMPLERS[sampler](predict, draw(), schedule=schedule, levels=schedule.spaced(steps), draw=draw))
+    levels = schedule.spaced(steps)
+    return _finite(SAMPLERS[sampler](predict, start, schedule=schedule, levels=levels, draw=draw, after=after))
 
 
 def _finite(steps: Iterator[SamplerStep]) -> Iterator[SamplerStep]:

@@ -1,14 +1,15 @@
 """Samplers: from noise to clean latents, one step at a time.
 
 A sampler is a generator function: it yields after every step, and the caller owns progress, previews and
-cancellation. It uses a schedule and a `Predict` that returns velocities; it is independent of models and guidance.
-All randomness comes from `draw`, so a run can be repeated or use given noise.
+cancellation. A step contains all that the next ones need, so a run can be continued after any of them. A sampler uses a
+schedule and a `Predict` that returns velocities; it is independent of models and guidance. All randomness comes from
+`draw`, so a run can be repeated or use given noise.
 """
 
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice
 from typing import Protocol
 
 import torch
@@ -37,13 +38,31 @@ class SamplerStep:
     """The latents after the step, (B, T, C, H, W); after the last step they are clean."""
     clean: Tensor
     """The model's estimate of the clean latents, usable as a preview, (B, T, C, H, W)."""
+    earlier: tuple[Tensor, ...] = ()
+    """Tensors of the steps before that the sampler needs to go on, each (B, T, C, H, W)."""
+
+
+def remaining(levels: Sequence[Level], after: SamplerStep | None) -> Iterator[tuple[int, Level]]:
+    """The levels of the steps that are still to be done, with their indices."""
+    first = 0 if after is None else after.index + 1
+    return islice(enumerate(levels), first, None)
 
 
 class Sampler(Protocol):
-    """Runs over `levels` (noise first, see `Process.spaced`) from `start`, which it does not modify."""
+    """Runs over `levels` (noise first, see `Process.spaced`) from `start`, which it does not modify.
+
+    With `after`, a step of the same run, `start` is its latents, and the steps that follow it are run.
+    """
 
     def __call__(
-        self, predict: Predict, start: Tensor, *, schedule: Process, levels: Sequence[Level], draw: Draw
+        self,
+        predict: Predict,
+        start: Tensor,
+        *,
+        schedule: Process,
+        levels: Sequence[Level],
+        draw: Draw,
+        after: SamplerStep | None = None,
     ) -> Iterator[SamplerStep]: ...
 
 
@@ -80,7 +99,13 @@ def gaussian(
 @checked
 @torch.no_grad()
 def dpmpp_2m_sde(
-    predict: Predict, start: Tensor, *, schedule: Process, levels: Sequence[Level], draw: Draw
+    predict: Predict,
+    start: Tensor,
+    *,
+    schedule: Process,
+    levels: Sequence[Level],
+    draw: Draw,
+    after: SamplerStep | None = None,
 ) -> Iterator[SamplerStep]:
     """DPM-Solver++(2M) SDE (Lu et al. 2022, arXiv:2211.01095, SDE-DPM-Solver++(2M)).
 
@@ -88,8 +113,8 @@ def dpmpp_2m_sde(
     diffusers' `CogVideoXDPMScheduler` if the number of steps divides the number of training timesteps; otherwise
     diffusers steps to timesteps other than those at which it runs the model next.
     """
-    latents, older = sampling_precision(start), None
-    for index, level in enumerate(levels):
+    latents, older = sampling_precision(start), None if after is None else after.clean
+    for index, level in remaining(levels, after):
         velocity = predict(latents, level.timestep, index / len(levels))
         clean = schedule.clean(latents, velocity, level)
         latents = dpmpp_2m_sde_step(latents, clean, older, index=index, levels=[*levels, CLEAN], draw=draw)
@@ -126,7 +151,13 @@ def dpmpp_2m_sde_step(
 @checked
 @torch.no_grad()
 def ddim(
-    predict: Predict, start: Tensor, *, schedule: Process, levels: Sequence[Level], draw: Draw | None = None
+    predict: Predict,
+    start: Tensor,
+    *,
+    schedule: Process,
+    levels: Sequence[Level],
+    draw: Draw | None = None,
+    after: SamplerStep | None = None,
 ) -> Iterator[SamplerStep]:
     """DDIM with eta 0 (Song et al. 2021, arXiv:2010.02502, eq. 12): deterministic, `draw` is never called.
 
@@ -134,7 +165,8 @@ def ddim(
     matching it is Euler's method.
     """
     latents = sampling_precision(start)
-    for index, (level, following) in enumerate(pairwise([*levels, CLEAN])):
+    for index, level in remaining(levels, after):
+        following = [*levels, CLEAN][index + 1]
         velocity = predict(latents, level.timestep, index / len(levels))
         clean = schedule.clean(latents, velocity, level)
         kept = following.sigma / level.sigma

@@ -21,14 +21,16 @@ from torch import Tensor
 from refilm.arguments import checked
 from refilm.diffusion.guidance import Predict
 from refilm.diffusion.process import CLEAN, Level
-from refilm.diffusion.samplers import Draw, SamplerStep, dpmpp_2m_sde_step
+from refilm.diffusion.samplers import Draw, SamplerStep, dpmpp_2m_sde_step, remaining
 from refilm.diffusion.schedule import Schedule, rescale_zero_terminal_snr
 from refilm.errors import UserError
 
 
 @checked
 @torch.no_grad()
-def sat(predict: Predict, start: Tensor, *, schedule: Schedule, steps: int, draw: Draw) -> Iterator[SamplerStep]:
+def sat(
+    predict: Predict, start: Tensor, *, schedule: Schedule, steps: int, draw: Draw, after: SamplerStep | None = None
+) -> Iterator[SamplerStep]:
     """DPM-Solver++(2M) SDE (Lu et al. 2022, arXiv:2211.01095) as SAT runs it.
 
     Args:
@@ -37,13 +39,14 @@ def sat(predict: Predict, start: Tensor, *, schedule: Schedule, steps: int, draw
         schedule: the noise schedule of training.
         steps: number of steps, at least 2 and fewer than the training timesteps.
         draw: called once at the first step, not at the last, and twice at every step between.
+        after: a step of the same run, to run only the steps that follow it; `start` is its latents.
 
     Raises:
         UserError: `steps` out of range.
     """
     levels = sat_levels(steps, schedule)
-    latents, older = start, None
-    for index, level in enumerate(levels):
+    latents, older = start, None if after is None else after.clean
+    for index, level in remaining(levels, after):
         velocity = predict(latents, level.timestep, index / steps)
         clean = schedule.clean(latents, velocity, nearest(schedule, level.alpha))
         if 0 < index < steps - 1:

@@ -13,7 +13,7 @@ from torch import Tensor
 from refilm.arguments import checked
 from refilm.diffusion.guidance import Predict
 from refilm.diffusion.process import CLEAN, Level, Process
-from refilm.diffusion.samplers import Draw, SamplerStep, sampling_precision
+from refilm.diffusion.samplers import Draw, SamplerStep, remaining, sampling_precision
 
 
 class _Estimate(NamedTuple):
@@ -26,7 +26,13 @@ class _Estimate(NamedTuple):
 @checked
 @torch.no_grad()
 def unipc(
-    predict: Predict, start: Tensor, *, schedule: Process, levels: Sequence[Level], draw: Draw | None = None
+    predict: Predict,
+    start: Tensor,
+    *,
+    schedule: Process,
+    levels: Sequence[Level],
+    draw: Draw | None = None,
+    after: SamplerStep | None = None,
 ) -> Iterator[SamplerStep]:
     """UniPC-2 on the clean estimate with B(h) = e^h - 1 (there: `bh2`): deterministic, `draw` is never called.
 
@@ -35,7 +41,11 @@ def unipc(
     """
     latents = before = sampling_precision(start)
     past: list[_Estimate] = []
-    for index, level in enumerate(levels):
+    if after is not None:
+        before, *older = after.earlier
+        estimates = zip([after.clean, *older], levels[after.index :: -1], strict=False)
+        past = [_Estimate(clean, level) for clean, level in estimates]
+    for index, level in remaining(levels, after):
         velocity = predict(latents, level.timestep, index / len(levels))
         now = _Estimate(schedule.clean(latents, velocity, level), level)
         if past:
@@ -43,7 +53,8 @@ def unipc(
         past = [now, *past[:1]]
         following = CLEAN if index == len(levels) - 1 else levels[index + 1]
         before, latents = latents, predicted(latents, past, following)
-        yield SamplerStep(index, len(levels), level.timestep, latents, now.clean)
+        earlier = before, *(one.clean for one in past[1:])
+        yield SamplerStep(index, len(levels), level.timestep, latents, now.clean, earlier)
 
 
 def predicted(latents: Tensor, past: Sequence[_Estimate], following: Level) -> Tensor:

@@ -1,6 +1,7 @@
 """Metrics and reports of how good videos are. Does not know how the videos were made."""
 
 from refilm.evaluation.metrics import Accuracy, accuracy, psnr, wilson
-from refilm.evaluation.report import Row, as_json, machine, markdown
+from refilm.evaluation.report import Row, as_json, markdown
+from refilm.machine import machine
 
 __all__ = ["Accuracy", "Row", "accuracy", "as_json", "machine", "markdown", "psnr", "wilson"]

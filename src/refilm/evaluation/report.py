@@ -1,17 +1,11 @@
 """Scores as Markdown tables and as plain values for JSON, with the machine that they were measured on."""
 
-import os
-import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
-
-import torch
 
 from refilm.errors import UserError
 from refilm.evaluation.metrics import Accuracy
-from refilm.files import read_text
 
 
 @dataclass(frozen=True)
@@ -48,26 +42,5 @@ def as_json(rows: Sequence[Row]) -> list[dict[str, Any]]:
     ]
 
 
-def machine() -> dict[str, Any]:
-    """What a measurement depends on: processor, accelerator, threads, versions."""
-    return {
-        "processor": _processor(),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "system": platform.platform(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-    }
-
-
 def _cell(score: Accuracy) -> str:
     return f"{100 * score.fraction:.1f} ({100 * score.low:.0f}–{100 * score.high:.0f})"
-
-
-def _processor() -> str:
-    """The processor's name; `platform.processor` is empty on most Linux systems."""
-    facts = Path("/proc/cpuinfo")
-    lines = read_text(facts).splitlines() if facts.is_file() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()

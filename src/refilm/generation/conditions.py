@@ -42,6 +42,10 @@ class Conditions:
     unconditional: Condition
     words: tuple[tuple[tuple[int, ...], ...], ...] | None
     """For each video and subject the indices of the text tokens that bind it; None: no subject is bound to words."""
+    casts: Sequence[Cast] = ()
+    """The subjects of each video; empty: they have none, or the references were given as tensors."""
+    negative: Cast = ()
+    """The subjects of the negative reference."""
 
 
 def subjects_of(reference: object) -> tuple[Subject, ...]:
@@ -72,6 +76,12 @@ def images_of(subject: Subject) -> list[ImageLike]:
         UserError: the file cannot be read.
     """
     return [load_subject(subject.file).thumbnail] if subject.file is not None else [*subject.images]
+
+
+def shot_of(base: Base, request: Request) -> Shot:
+    """The sizes of a request's video."""
+    sizes = {name: getattr(request, name) for name in ("frames", "height", "width", "steps")}
+    return Shot(base.size, base.compression, base.defaults.fps, **sizes)
 
 
 class Conditioner:
@@ -105,7 +115,8 @@ class Conditioner:
             direction = self._given(references)
         elif casts := self.casts(references):
             direction = self._direction(casts, request)
-        against = self._against(negative_reference, request)
+        negative = self._negative(negative_reference, request)
+        against = self._direction([negative], request) if negative else None
         text = self._placed(prompts) if isinstance(prompts, Tensor) else self._text(prompts)
         conditional = self._condition(text, direction, request)
         unconditional = null_condition(request.sampler, conditional, text=self._null_text(prompts, request))
@@ -114,7 +125,8 @@ class Conditioner:
         words = None if casts is None else self._words(prompts, casts)
         if isinstance(references, References):  # the caller's, which may need autocast or weights in other processes
             return Conditions(conditional, unconditional, words)
-        return Conditions(self._prepared(conditional), self._prepared(unconditional), words)
+        prepared = self._prepared(conditional), self._prepared(unconditional)
+        return Conditions(*prepared, words, casts or (), negative)
 
     def casts(self, references: Sequence[Reference | None]) -> list[Cast] | None:
         """The subjects of each video, encoded; None if no video has any. A subject of several videos is encoded once.
@@ -151,19 +163,18 @@ class Conditioner:
 
     def _direction(self, casts: Sequence[Cast], request: Request) -> Direction:
         assert self.adapter is not None
-        sizes = {name: getattr(request, name) for name in ("frames", "height", "width", "steps")}
-        shot = Shot(self.base.size, self.base.compression, self.base.defaults.fps, **sizes)
+        shot = shot_of(self.base, request)
         return direct(casts, self.adapter, shot, place=self._placed, binding=request.binding)
 
-    def _against(self, negative_reference: Reference | None, request: Request) -> Direction | None:
+    def _negative(self, negative_reference: Reference | None, request: Request) -> Cast:
         casts = self.casts([negative_reference])
         if casts is None:
-            return None
+            return ()
         if named := [subject.name for subject, _ in casts[0] if subject.words]:
             raise UserError(f"negative_reference: {named[0]}: words do not bind it; remove them, or give it a mask")
         if not request.reference_scale:
             logger.warning("negative_reference has no effect: reference_scale is 0, which disables all references")
-        return self._direction(casts, request)
+        return casts[0]
 
     def _given(self, references: Tensor | References) -> Direction:
         if self.adapter is None:

@@ -38,5 +38,5 @@ def load(
     base = load_base(source, device=device, dtype=dtype, memory=memory)
     pipeline = Pipeline(base, attach_adapter(base, adapter, image_encoder=image_encoder))
     if pipeline.adapter is not None:
-        pipeline.adapter_name = str(base.adapter or base.name) if adapter == "default" else str(adapter)
+        pipeline.adapter_name = str(adapter)
     return pipeline

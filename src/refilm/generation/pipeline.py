@@ -5,8 +5,8 @@ Letters: B videos, T latent frames, C latent channels, h x w latent pixels.
 
 import logging
 import random
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -16,39 +16,27 @@ from refilm.arguments import checked, plain
 from refilm.checkpoints import Base
 from refilm.control import ImageLike, Subject
 from refilm.control.encoded import EncodedSubject
-from refilm.control.routing import WordRouting
-from refilm.diffusion import (
-    Condition,
-    Model,
-    Predict,
-    SamplerStep,
-    StepCache,
-    gaussian,
-    guided,
-    run,
-    windowed,
-)
+from refilm.control.records import records_of
 from refilm.errors import UserError
 from refilm.generation.attention_maps import AttentionMaps
-from refilm.generation.conditions import Conditioner, Reference
+from refilm.generation.conditions import Conditioner, Conditions, Reference, shot_of
 from refilm.generation.diffusers_hints import DiffusersHints
 from refilm.generation.domain_notes import domain_notes
 from refilm.generation.embeddings import require_embeddings
 from refilm.generation.explain import Explanation
 from refilm.generation.explain_subjects import SubjectExplanation, presence_of
-from refilm.generation.guiding import form_of, scale_of, unused_negatives
+from refilm.generation.guiding import unused_negatives
 from refilm.generation.long import windows_of
+from refilm.generation.recipe import ModelRecord, VideoRecipe, adapter_fingerprint, made_now
 from refilm.generation.request import Prompt, Request, Text
+from refilm.generation.sampling import SamplerState, Sampling, WrapPrediction
 from refilm.geometry import Grid
 from refilm.media import Video, as_image
-from refilm.model import KERNELS, Adapter, Attention, Backbone, References, Trunk, swapped
+from refilm.model import KERNELS, Adapter, References
 from refilm.names import known_elsewhere
 from refilm.settings import Seed
 
 logger = logging.getLogger("refilm")
-
-WrapPrediction = Callable[[Predict, Backbone], Predict]
-"""A wrapper of every step's prediction. It can record the prediction, or change the transformer during it."""
 
 
 class Pipeline(DiffusersHints):
@@ -69,13 +57,14 @@ class Pipeline(DiffusersHints):
     def __init__(self, base: Base, adapter: Adapter | None = None):
         self.base, self.adapter = base, adapter
         self.adapter_name: str | None = None
-        """The source of the adapter, if known."""
+        """The source of the adapter, if known: a folder or a Hub id, or default for that of the base model."""
         if adapter is not None and base.attached is not adapter:
             base.attach(adapter)
 
     def __repr__(self) -> str:
         defaults, size = self.base.defaults, self.base.size
         adapter = "none" if self.adapter is None else self.adapter_name or "one in memory"
+        adapter = self.base.adapter or self.base.name if adapter == "default" else adapter
         return (
             f"Pipeline(base {self.base.name}, adapter {adapter}, {self.base.device}, "
             f"{str(self.base.dtype).removeprefix('torch.')}, {size.layers} layers of {size.width} channels, "
@@ -140,13 +129,9 @@ class Pipeline(DiffusersHints):
         Either all videos have a reference or none has. Prompts and references can also be embeddings, see `sample`.
         """
         request = self.request(**settings)
-        latents = None
-        for step in self.sample(
-            prompts, references, seeds=seeds, request=request, negative_reference=negative_reference
-        ):
-            latents = step.latents
-        assert latents is not None
-        return self.decode(latents)
+        return self.finish(
+            self.sample(prompts, references, seeds=seeds, request=request, negative_reference=negative_reference)
+        )
 
     @checked
     def sample(
@@ -158,8 +143,9 @@ class Pipeline(DiffusersHints):
         request: Request,
         negative_reference: Reference | None = None,
         wrap_prediction: WrapPrediction | None = None,
-    ) -> Iterator[SamplerStep]:
-        """Yield after every sampler step; the caller owns progress, preview and cancellation.
+        state: SamplerState | None = None,
+    ) -> Sampling:
+        """A sampling run, an iterator over its steps; the caller owns progress, preview and cancellation.
 
         Args:
             prompts: one per video; or their embeddings, (B, L, text_dim).
@@ -170,9 +156,10 @@ class Pipeline(DiffusersHints):
             request: the settings.
             negative_reference: an image or a subject that guidance moves away from, in all videos.
             wrap_prediction: a wrapper of every step's prediction that records or changes it, such as `AttentionMaps`.
+            state: a state of the same run (`Sampling.state`), to run only the steps that follow it.
 
         Raises:
-            UserError: before the first step, if an input or setting is invalid.
+            UserError: an input or setting is invalid.
             NotFiniteError: values exceed the range of the dtype; names the part of the model.
         """
         if not len(prompts) == len(references) == len(seeds) > 0:
@@ -184,27 +171,24 @@ class Pipeline(DiffusersHints):
         width = None if self.adapter is None else self.adapter.size.reference_dim
         if not isinstance(references, References):
             require_embeddings("references", references, width=width)
-        shape = request.latent_shape(self.base.size.channels, self.base.compression)
+        request.latent_shape(self.base.size.channels, self.base.compression)
         windows_of(request, self.base.defaults.frames, self.base.size, self.base.compression)
         self._check(request)
         for name in unused_negatives(request, negative_reference is not None):
             logger.warning("%s has no effect without guidance: guidance is 1 at every step", name)
         conditioner = Conditioner(self.base, self.adapter)
         conditions = conditioner.conditions(prompts, references, request, negative_reference=negative_reference)
-        transformer = self.base.transformer
-        predict = self._guided(transformer, conditions.conditional, conditions.unconditional, request)
-        if conditions.words is not None:
-            routing = WordRouting(conditions.words, self._model(transformer, request), conditions.conditional.text)
-            predict = routing(predict, transformer)
-        if wrap_prediction is not None:
-            predict = wrap_prediction(predict, transformer)
-        cache = StepCache(request.step_cache) if request.step_cache else None
-        predict = self._configured(predict, transformer, request, cache)
-        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-        draw = gaussian((len(prompts), *shape), generators, device=self.base.device)
-        yield from run(request.sampler, predict, schedule=self.base.schedule, steps=request.steps, draw=draw)
-        if cache is not None:
-            logger.info("step cache: %d of %d runs of the transformer's blocks skipped", cache.skipped, cache.calls)
+        recipes = self._recipes(prompts, references, seeds, request, conditions)
+        run = {"seeds": seeds, "wrap_prediction": wrap_prediction, "state": state}
+        return Sampling(self.base, conditions, request, recipes=recipes, **run)
+
+    def finish(self, sampling: Sampling) -> list[Video]:
+        """Run the remaining steps, and decode the videos; each carries its recipe as its note."""
+        for _ in sampling:
+            pass
+        videos = self.decode(sampling.latents)
+        notes = [recipe.to_json() for recipe in sampling.finished_recipes()] or [None] * len(videos)
+        return [replace(video, note=note) for video, note in zip(videos, notes, strict=True)]
 
     @checked
     def encode_references(self, references: Sequence[ImageLike]) -> Tensor:
@@ -286,52 +270,37 @@ class Pipeline(DiffusersHints):
         latent = self.base.compression.latent_frames(frames), *self.base.compression.latent_size(height, width)
         return self.base.size.grid(*latent)
 
-    def _guided(
-        self, transformer: Backbone, condition: Condition, unconditional: Condition, request: Request
-    ) -> Predict:
-        """The prediction with the guidance of the request."""
-        of_reference = request.reference_guidance
-        if of_reference is not None and condition.references is None:
-            raise UserError("reference_guidance: give a reference, and a reference_scale above 0; or remove it")
-        return guided(
-            self._model(transformer, request),
-            condition,
-            unconditional=unconditional,
-            guidance=scale_of(request, request.guidance),
-            reference_guidance=None if of_reference is None else scale_of(request, of_reference),
-            form=form_of(request, self.base.schedule),
+    def _recipes(
+        self,
+        prompts: Sequence[Text] | Tensor,
+        references: Sequence[Reference | None] | Tensor | References,
+        seeds: Sequence[int],
+        request: Request,
+        conditions: Conditions,
+    ) -> tuple[VideoRecipe, ...]:
+        """The recipe of each video; none for embeddings, which have no text or image that a recipe could name."""
+        if isinstance(prompts, Tensor) or isinstance(references, Tensor | References):
+            return ()
+        shot = shot_of(self.base, request)
+        shared = {
+            "settings": request,
+            "fps": float(self.base.defaults.fps),
+            "base": ModelRecord(source=self.base.name, fingerprint=self.base.fingerprint()),
+            "adapter": self._adapter_record(),
+            "image_encoder": self.base.preprocessing.image_encoder,
+            "negative_subjects": records_of(conditions.negative, shot),
+            "made": made_now(self.base, batch=len(prompts)),
+        }
+        casts = conditions.casts or [()] * len(prompts)
+        return tuple(
+            VideoRecipe(prompt=prompt, seed=seed, subjects=records_of(cast, shot), **shared)
+            for prompt, seed, cast in zip(prompts, seeds, casts, strict=True)
         )
 
-    def _model(self, transformer: Backbone, request: Request) -> Model:
-        dtype = self.base.dtype
-
-        def model(latents: Tensor, *conditions: Any, **named: Any) -> Tensor:
-            return transformer(latents.to(dtype), *conditions, **named)
-
-        return windowed(model, windows_of(request, self.base.defaults.frames, self.base.size, self.base.compression))
-
-    def _configured(
-        self, predict: Predict, transformer: Backbone, request: Request, cache: StepCache | None
-    ) -> Predict:
-        """The same prediction with the model configured by the request; the model is restored between steps."""
-        if cache is not None and transformer.trunk.wrap_blocks is not None:
-            raise UserError("step_cache: trunk.wrap_blocks is already set; set it to None, or set step_cache=0")
-
-        def configured(latents: Tensor, timestep: float, fraction: float) -> Tensor:
-            with torch.inference_mode(), self._swapped(transformer, request, cache):
-                return predict(latents, timestep, fraction)
-
-        return configured
-
-    @contextmanager
-    def _swapped(self, transformer: Backbone, request: Request, cache: StepCache | None) -> Iterator[None]:
-        with ExitStack() as stack:
-            if request.kernel is not None:
-                kernel = KERNELS[request.kernel]
-                stack.enter_context(swapped(transformer, Attention, kernel=lambda _: kernel))
-            if cache is not None:
-                stack.enter_context(swapped(transformer, Trunk, wrap_blocks=lambda _: cache))
-            yield
+    def _adapter_record(self) -> ModelRecord | None:
+        if self.adapter is None:
+            return None
+        return ModelRecord(source=self.adapter_name or "in memory", fingerprint=adapter_fingerprint(self.adapter))
 
     def _check(self, request: Request) -> None:
         """Reject a kernel that cannot run here before sampling starts."""

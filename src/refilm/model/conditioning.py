@@ -1,7 +1,7 @@
 """The inputs of a block besides its tokens."""
 
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple, Self
+from typing import Literal, NamedTuple, Self, cast, get_args
 
 import torch
 from torch import Tensor
@@ -20,6 +20,17 @@ class Row(NamedTuple):
     sample: int
     window: int = 0
     """The first token frame, within the whole video, of the part that the row is."""
+
+    def __str__(self) -> str:
+        return f"{self.branch}.{self.sample}.{self.window}"
+
+    @classmethod
+    def read(cls, text: str) -> Self:
+        """The row that this text names."""
+        branch, sample, window = text.split(".")
+        if branch not in get_args(Branch):
+            raise ValueError(f"{branch!r} is not a branch of guidance")
+        return cls(cast(Branch, branch), int(sample), int(window))
 
 
 def conditional_rows(batch: int) -> tuple[Row, ...]:

@@ -36,9 +36,13 @@ def fingerprint(module: nn.Module) -> str:
     Up to 4096 evenly spaced values per tensor are sampled. An attached adapter and settings without weights
     (interpolation, epsilon) are not included. Compute it before quantization, which turns small weights into zeros.
     """
-    digest = hashlib.sha256()
     renamed = getattr(module, "CANONICAL", {})
-    weights = {canonical(name, renamed): weight for name, weight in base_weights(module).items()}
+    return fingerprint_of({canonical(name, renamed): weight for name, weight in base_weights(module).items()})
+
+
+def fingerprint_of(weights: Mapping[str, Tensor]) -> str:
+    """The fingerprint of named weights."""
+    digest = hashlib.sha256()
     for name, weight in sorted(weights.items()):
         digest.update(f"{name} {list(weight.shape)}\n".encode())
         values = weight.flatten()

@@ -1,0 +1,76 @@
+"""From a sampling run to a saved video, with progress, and a state file that outlives the process."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from pydantic import Field
+
+from refilm.cli.console import bar, clock, named, print_error, print_line, working
+from refilm.cli.stopping import Terminated
+from refilm.settings import Settings
+
+if TYPE_CHECKING:
+    from refilm.generation import Pipeline
+    from refilm.generation.sampling import Sampling
+    from refilm.media import Video
+
+
+class Keeping(Settings):
+    """What is kept beside the video."""
+
+    scale: int | None = Field(default=None, ge=1, le=64)
+    """Integer factor by which the saved video is enlarged. Default: enough for 256 pixels; 1 for .png."""
+    metadata: Annotated[bool, typer.Option("--metadata/--no-metadata")] = True
+    """Store the recipe of the video in its metadata and as JSON beside it, for `refilm rerun`."""
+    save_state_every: int | None = Field(default=None, ge=1, le=999)
+    """Steps after which the state of sampling is saved as NAME.state, for `refilm finish`. Default: only if the command
+    is stopped by Ctrl-C or SIGTERM."""
+
+
+def state_path(output: Path) -> Path:
+    """The state file of a video that is being made."""
+    return output.with_name(f"{output.name}.state")
+
+
+def sampled(sampling: "Sampling", output: Path, every: int | None) -> None:
+    """Run the remaining steps under a progress bar; a run that is stopped leaves its state.
+
+    Args:
+        sampling: the run.
+        output: the file of the video.
+        every: steps after which the state is saved.
+    """
+    from refilm.generation.states import save_state
+
+    steps = sampling.request.steps
+    try:
+        with bar("sampling", steps - sampling.done) as advance:
+            for step in sampling:
+                advance("sampling")
+                if every is not None and sampling.done % every == 0 and step.index + 1 < steps:
+                    save_state(sampling, state_path(output))
+    except (KeyboardInterrupt, Terminated):
+        if sampling.done:
+            path = save_state(sampling, state_path(output))
+            print_error(f"step {sampling.done} of {steps} is saved; continue with: refilm finish {path}")
+        raise
+
+
+def saved(pipeline: "Pipeline", sampling: "Sampling", output: Path, keeping: Keeping, *, started: float) -> "Video":
+    """Decode and save the video of a finished run; its state file is removed. `started` is from `perf_counter`."""
+    from refilm.generation.recipe import save_with_recipe
+
+    with working("decoding"):
+        video = pipeline.decode(sampling.latents)[0]
+        if keeping.metadata:
+            recipe = sampling.finished_recipes()[0].model_copy(update={"scale": keeping.scale})
+            files = save_with_recipe(video, recipe, output)
+        else:
+            files = video.save(output, scale=keeping.scale)
+    state_path(output).unlink(missing_ok=True)
+    request, seed = sampling.request, sampling.seeds[0]
+    what = f"{request.frames} frames of {request.width} x {request.height} pixels"
+    print_line(f"{named(files)}: {what}, seed {seed}, {clock(time.perf_counter() - started)}")
+    return video
