@@ -47,7 +47,7 @@ def unsampled(monkeypatch) -> None:
         ("--size 0x0", "--size '0x0': give width x height in pixels, for instance 720x480"),
         (f"--size {'9' * 5000}x32", "99: give width x height in pixels, for instance 720x480"),
         ("--scale 65", "--scale: Input should be less than or equal to 64 (received 65)"),
-        ("--guidance-steps 3-9", "guidance_steps: the run has 4 steps; give 1-4 or a part of it (received 3-9)"),
+        ("--guidance-steps 3-9", "--guidance-steps: the run has 4 steps; give 1-4 or a part of it (received 3-9)"),
         (
             "--guidance-steps 9-3",
             "--guidance-steps: give the first and the last step, counted from 1, for instance 1-20",
