@@ -251,6 +251,8 @@ def test_descriptions(tmp_path, tiny_base):
         "float32": sum(w.numel() for w in load_denoiser(tiny_base, adapter=None).transformer.parameters())
     }
     assert base.parameters == sum(part.parameters for part in base.parts)
+    token = "pixels of 4 frames; the first token covers the first frame alone"
+    assert base.facts == {"video token": f"8 x 8 {token}"}
     assert base.parts[4].fingerprint == fingerprint(load_denoiser(tiny_base).transformer)
 
     sat = describe(sat_base(tmp_path / "sat"))
@@ -260,6 +262,7 @@ def test_descriptions(tmp_path, tiny_base):
         "T5EncoderModel",
     ]
     assert sat.parts[1].facts["block_out_channels"] == [32, 32, 64, 32]
+    assert sat.facts == {"video token": f"16 x 16 {token}"}
     save_sat(tmp_path / "alone.safetensors", None, adapter(SIZE))
     with pytest.raises(ValueError, match="the number of heads of this adapter is unknown"):
         describe(tmp_path / "alone.safetensors")

@@ -318,9 +318,3 @@ def test_bad_subjects_are_refused_in_one_line(refilm, tiny_base, here, words, me
     assert result.exit_code == 2, result.output
     assert message in " ".join(result.stderr.split())
     assert not list(here.glob("video*"))
-
-
-def test_a_subject_file_needs_its_suffix(refilm, tiny_base, here):
-    result = refilm("subject", "make", "fox.png", "-o", "fox.png", "--base", tiny_base)
-    assert result.exit_code == 2
-    assert "fox.png: the name of a subject file must end in .subject" in result.stderr

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from refilm.arguments import checked
-from refilm.backbones import NativeFormat, families, native_format, native_formats
+from refilm.backbones import NativeFormat, Source, families, native_format, native_formats
 from refilm.checkpoints.adapters import CARD, WEIGHTS, read_card
 from refilm.checkpoints.foreign import foreign_kind
-from refilm.checkpoints.sources import located
+from refilm.checkpoints.sources import DiffusersSource, located
 from refilm.errors import UserError
 from refilm.geometry import AdapterSize, Geometry
 from refilm.weights.configs import KindConfig, read_config
@@ -60,7 +60,9 @@ def describe(source: str | Path) -> Description:
         parts = tuple(describe(path / name) for name in _PARTS if (path / name).is_dir())
         if not parts:
             raise UserError(f"{path}: contains no part of a base model ({', '.join(_PARTS)}); download it again")
-        return _whole(path, "base model, diffusers' layout", parts)
+        has_sizes = all((path / name / "config.json").is_file() for name in ("transformer", "vae"))
+        facts = _tokens(DiffusersSource(path)) if has_sizes else {}
+        return _whole(path, "base model, diffusers' layout", parts, facts)
     if path.is_dir() and (native := native_format(path)) is not None:
         return _native_folder(path, native)
     if path.is_dir() and (foreign := foreign_kind(path)) is not None:
@@ -97,7 +99,11 @@ def _native_folder(path: Path, native: NativeFormat) -> Description:
         parts.append(_file(autoencoder))
     if text is not None:
         parts.append(_model(text[0]))
-    return parts[0] if len(parts) == 1 else _whole(path, f"base model, {native.NAME} layout", tuple(parts))
+    if len(parts) == 1:
+        return parts[0]
+    has_sizes = autoencoder is not None and isinstance(parts[0].size, Geometry)
+    facts = _tokens(native.source(path)) if has_sizes else {}
+    return _whole(path, f"base model, {native.NAME} layout", tuple(parts), facts)
 
 
 def _native(path: Path, native: NativeFormat) -> Description:
@@ -124,10 +130,17 @@ def _file(path: Path) -> Description:
     return Description(path, kind, None, *_counts([path]), facts={"first key": next(iter(files), None)})
 
 
-def _whole(path: Path, kind: str, parts: tuple[Description, ...]) -> Description:
+def _tokens(source: Source) -> dict[str, str]:
+    """What a video token covers: the smallest part that a mask selects, and the group in which frames count."""
+    compression = source.compression()
+    side, frames = compression.space * compression.patch, compression.token_frames
+    return {"video token": f"{side} x {side} pixels of {frames} frames; the first token covers the first frame alone"}
+
+
+def _whole(path: Path, kind: str, parts: tuple[Description, ...], facts: dict[str, str]) -> Description:
     dtypes = sum((Counter(part.dtypes) for part in parts), Counter())
     size = next((part.size for part in parts if isinstance(part.size, Geometry)), None)
-    return Description(path, kind, size, sum(part.parameters for part in parts), dict(dtypes), parts=parts)
+    return Description(path, kind, size, sum(part.parameters for part in parts), dict(dtypes), facts=facts, parts=parts)
 
 
 def _counts(paths: list[Path]) -> tuple[int, dict[str, int]]:

@@ -83,6 +83,11 @@ def working(on: str) -> Iterator[None]:
             yield
 
 
+def counted(number: int, what: str) -> str:
+    """A number of things: 1 view, 2 views."""
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
+
+
 def named(files: list[Path]) -> str:
     """The path of one file, or the first path and the last name of several."""
     return str(files[0]) if len(files) == 1 else f"{files[0]} ... {files[-1].name}"

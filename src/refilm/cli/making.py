@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from pydantic import Field
 
-from refilm.cli.console import bar, clock, named, print_error, print_line, working
+from refilm.cli.console import bar, clock, counted, named, print_error, print_line, working
 from refilm.cli.stopping import Terminated
 from refilm.settings import Settings
 
@@ -71,6 +71,6 @@ def saved(pipeline: "Pipeline", sampling: "Sampling", output: Path, keeping: Kee
             files = video.save(output, scale=keeping.scale)
     state_path(output).unlink(missing_ok=True)
     request, seed = sampling.request, sampling.seeds[0]
-    what = f"{request.frames} frames of {request.width} x {request.height} pixels"
+    what = f"{counted(request.frames, 'frame')} of {request.width} x {request.height} pixels"
     print_line(f"{named(files)}: {what}, seed {seed}, {clock(time.perf_counter() - started)}")
     return video

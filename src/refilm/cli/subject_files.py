@@ -1,18 +1,23 @@
 """`refilm subject make` and `show`: subject files, which are used without their images and the image encoder."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from pydantic import Field
 
-from refilm.cli.console import print_line, working
+from refilm.cli.console import counted, print_line, working
 from refilm.cli.options import BaseOption, Computing, naming, option_name, with_options
 from refilm.cli.subject_options import SEVERAL
-from refilm.cli.subject_texts import LISTS, require_images, require_name, values_of
+from refilm.cli.subject_texts import LISTS, file_of, require_images, require_name, values_of
 from refilm.control.subject import Subject
 from refilm.errors import UserError
 from refilm.settings import Settings
+
+if TYPE_CHECKING:
+    from refilm.control import EncodedSubject
+
+THUMBNAILS = (".png", ".jpg", ".jpeg", ".webp")
 
 
 def _listed(control: str) -> Any:
@@ -67,8 +72,7 @@ def make(wanted: Making, reader: Reader) -> None:
         read_images_for(base, reader.adapter, image_encoder=reader.image_encoder)
         encoded = encode_subject(subject, base.encoders.image)
         path = save_subject(encoded, wanted.output)
-    views, tokens, channels = encoded.tokens.shape
-    print_line(f"{path}: {subject.name}, {views} views of {tokens} x {channels} tokens, {path.stat().st_size:,} bytes")
+    print_line(f"{path}: {subject.name}, {_views(encoded)}, {path.stat().st_size:,} bytes")
 
 
 class Showing(Settings):
@@ -77,31 +81,56 @@ class Showing(Settings):
     file: Annotated[Path, typer.Argument(show_default=False)]
     """A subject file or its Hub id."""
     thumbnail: Path | None = None
-    """Also write the thumbnail in the file as an image."""
+    """Also write the thumbnail in the file as an image: .png, .jpg or .webp."""
 
 
 @with_options(Showing)
 def show(wanted: Showing) -> None:
     """Print what a subject file contains: name, words, views, and which image encoder made it."""
-    from PIL import Image
+    if wanted.thumbnail is not None:
+        _check_thumbnail(wanted.thumbnail)
+    subject = loaded(str(wanted.file), "subject show")
+    for line in lines(subject):
+        print_line(line)
+    if wanted.thumbnail is not None:
+        from PIL import Image
 
+        Image.fromarray(subject.thumbnail).save(wanted.thumbnail)
+        print_line(f"{wanted.thumbnail}: {subject.thumbnail.shape[1]} x {subject.thumbnail.shape[0]} pixels")
+
+
+def loaded(source: str, command: str) -> "EncodedSubject":
+    """Load a subject file for a command; a missing file is not taken for a Hub id."""
     from refilm.control import load_subject
 
-    subject = load_subject(wanted.file)
-    card, (views, tokens, channels) = subject.card, subject.tokens.shape
+    return load_subject(file_of(source, command, Path()) or source)
+
+
+def lines(subject: "EncodedSubject") -> list[str]:
+    """What a subject file contains, as lines."""
+    card = subject.card
     encoder = card.image_encoder or "the base model's"
-    lines = {
+    named = {
         "name": card.name,
         "words": ", ".join(card.words) or "none",
-        "tokens": f"{views} views of {tokens} x {channels}, {str(subject.tokens.dtype).removeprefix('torch.')}",
+        "tokens": f"{_views(subject)}, {str(subject.tokens.dtype).removeprefix('torch.')}",
         "weights": ", ".join(f"{row[0]:g}" for row in subject.weight.tolist()),
         "read": ", ".join(f"{(row[1:] > 0).float().mean():.0%}" for row in subject.weight) + " of each image",
         "encoder": f"{encoder}, {card.image_fit}, {card.hidden_state} hidden state, {card.encoder}",
     }
-    for name, value in lines.items():
-        print_line(f"{name}: {value}")
-    for number, digest in enumerate(card.images, start=1):
-        print_line(f"image {number}: sha256 {digest}")
-    if wanted.thumbnail is not None:
-        Image.fromarray(subject.thumbnail).save(wanted.thumbnail)
-        print_line(f"{wanted.thumbnail}: {subject.thumbnail.shape[1]} x {subject.thumbnail.shape[0]} pixels")
+    named |= {f"image {number}": f"sha256 {digest}" for number, digest in enumerate(card.images, start=1)}
+    return [f"{name}: {value}" for name, value in named.items()]
+
+
+def _views(subject: "EncodedSubject") -> str:
+    views, tokens, channels = subject.tokens.shape
+    return f"{counted(views, 'view')} of {tokens} x {channels} tokens"
+
+
+def _check_thumbnail(path: Path) -> None:
+    """Check before anything is printed that an image can be written there."""
+    if path.suffix.lower() not in THUMBNAILS:
+        known = f"{', '.join(THUMBNAILS[:-1])} or {THUMBNAILS[-1]}"
+        raise UserError(f"--thumbnail {path}: cannot write {path.suffix or 'a file without suffix'}; use {known}")
+    if path.is_dir() or not path.parent.is_dir():
+        raise UserError(f"--thumbnail {path}: give the name of a file in an existing folder")

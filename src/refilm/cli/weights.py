@@ -8,6 +8,7 @@ import typer
 
 from refilm.cli.console import clock, print_line, working
 from refilm.cli.streams import require_printed
+from refilm.cli.subject_texts import FILE
 
 if TYPE_CHECKING:
     from refilm.checkpoints import Description
@@ -46,14 +47,23 @@ def convert(
 
 
 def info(
-    source: Annotated[str, typer.Argument(metavar="PATH", help="A file or folder of weights, a Hub id, or pocket.")],
+    source: Annotated[
+        str,
+        typer.Argument(metavar="PATH", help="A file or folder of weights, a Hub id, pocket, or a subject file."),
+    ],
 ) -> None:
-    """Describe a file or folder of weights, without loading its tensors."""
+    """Describe a file or folder of weights, without loading its tensors, or a subject file."""
     from refilm.checkpoints import describe
 
-    for line in lines(describe(source)):
+    for line in _subject(source) if source.endswith(FILE) else lines(describe(source)):
         print_line(line)
     require_printed()
+
+
+def _subject(source: str) -> list[str]:
+    from refilm.cli.subject_files import lines, loaded
+
+    return [f"{source}: subject file", *(f"  {line}" for line in lines(loaded(source, "info")))]
 
 
 def lines(what: "Description", indent: str = "") -> list[str]:
