@@ -54,7 +54,8 @@ def folder(tmp_path, monkeypatch, tiny_base, fox) -> Path:
 def test_single_values_ranges_and_paths(refilm, folder):
     (folder / "video.toml").write_text(
         f'{PROMPT}reference = "fox.png"\nnegative_reference = "fox.png"\nbase = "base"\nadapter = "base/adapter"\n'
-        'output = "video.png"\nframes = 1\nsteps = 2\nseed = 3\nguidance_steps = [1, 2]\nexplain = false\nmetadata = false\n'
+        'output = "video.png"\nframes = 1\nsteps = 2\nseed = 3\nguidance_steps = [1, 2]\nexplain = false\n'
+        "metadata = false\n"
     )
     result = refilm("generate", "--recipe", folder / "video.toml")
     assert result.exit_code == 0, result.output

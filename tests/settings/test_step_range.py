@@ -8,7 +8,7 @@ class Run(Settings):
     guided: StepRange | None = None
 
 
-@pytest.mark.parametrize("value", ["3-12", " 3-12 ", (3, 12), [3, 12], StepRange(3, 12)])
+@pytest.mark.parametrize("value", ["3-12", " 3-12 ", "3 - 12", (3, 12), [3, 12], StepRange(3, 12)])
 def test_text_and_pairs_are_the_same_steps(value):
     steps = Run.of(guided=value).guided
     assert steps == StepRange.of(value) == StepRange(3, 12)
@@ -17,10 +17,11 @@ def test_text_and_pairs_are_the_same_steps(value):
 
 
 @pytest.mark.parametrize(
-    "value", ["0-3", "3-2", "3", "3-", "-3", "a-b", "1-2-3", "1" * 5000, (0, 3), (4, 3), (1,), (1.0, 2), (True, 2), 12]
+    "value",
+    ["0-3", "3-2", "3", "3-", "-3", "a-b", "1-2-3", "1" * 5000, (0, 3), (4, 3), (1,), (1.0, 2), (True, 2), 12, "٣-٤"],
 )
 def test_other_values_are_refused(value):
-    message = "give the first and the last step, counted from 1, for instance 1-20"
+    message = "give the first and the last step, counted from 1, for instance 1-20, or 5-5 for one step"
     with pytest.raises(UserError, match=message):
         StepRange.of(value)
     with pytest.raises(UserError, match=f"guided: {message} \\(received "):

@@ -17,7 +17,7 @@ def size_of(text: str | None) -> tuple[int | None, int | None]:
     """
     if text is None:
         return None, None
-    match = re.fullmatch(r"([1-9]\d{0,5})\s*[xX×]\s*([1-9]\d{0,5})", text.strip())
+    match = re.fullmatch(r"([1-9][0-9]{0,5})\s*[xX×]\s*([1-9][0-9]{0,5})", text.strip())
     if match is None:
         raise UserError(f"--size {text!r:.100}: give width x height in pixels, for instance 720x480")
     width, height = map(int, match.groups())

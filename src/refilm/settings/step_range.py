@@ -24,11 +24,11 @@ class StepRange(NamedTuple):
             UserError: the value has another form, or the steps are not in order.
         """
         pair = value
-        if isinstance(value, str) and (match := re.fullmatch(r"(\d{1,3})-(\d{1,3})", value.strip())):
+        if isinstance(value, str) and (match := re.fullmatch(r"([0-9]{1,3})\s*-\s*([0-9]{1,3})", value.strip())):
             pair = [int(number) for number in match.groups()]
         whole = isinstance(pair, list | tuple) and len(pair) == 2 and all(type(number) is int for number in pair)
         if not whole or not 1 <= pair[0] <= pair[1]:
-            raise UserError("give the first and the last step, counted from 1, for instance 1-20")
+            raise UserError("give the first and the last step, counted from 1, for instance 1-20, or 5-5 for one step")
         return cls(*pair)
 
     def __repr__(self) -> str:
