@@ -9,7 +9,8 @@ are Pearson's, over all pixels and colors of a video; rows have their mean over 
 - clips: previews of encoded held-out clips against the decoded clip, the clip itself, and the next clip.
 - steps: previews of the model's clean estimates during sampling against that estimate decoded, and against the
   finished video; and the decoded estimate against the finished video, which no preview can exceed by much.
-- moving: the same after subtracting each pixel's mean over time, so that a scene that stands still does not count.
+- moving: the same after subtracting each pixel's mean over time, so that a scene that stands still does not count;
+  videos in which nothing moves are left out.
 - seconds: a sampler step of the pocket model, its preview, and decoding, on one thread; medians, taken in turns.
 - CogVideoX-2B: FLOPs of a sampler step with guidance, of its linear preview, of a tiny decoder and of the autoencoder's
   decoder, on shapes alone; and seconds of the linear preview at that size on one thread.
@@ -18,6 +19,7 @@ Writes benchmarks/results/preview.json, or `--out`. It takes some minutes of one
 """
 
 import argparse
+import math
 import statistics
 import time
 from collections import defaultdict
@@ -55,12 +57,17 @@ def of_clips(preview: LinearPreview, codec: LatentCodec, count: int) -> dict[str
     decoded = [decoded_colors(codec, one) for one in latents]
     against = {"decoded": decoded, "clip": list(own), "next clip": [*decoded[1:], decoded[0]]}
     rows = {name: mean([*map(correlation, shown, colors)]) for name, colors in against.items()}
-    return rows | {"decoded, moving": mean([*map(moving, shown, decoded)])}
+    return rows | {"decoded, moving": known([*map(moving, shown, decoded)])}
 
 
 def moving(a: np.ndarray, b: np.ndarray) -> float:
-    """Correlation of what changes over time."""
+    """Correlation of what changes over time; NaN where nothing does."""
     return correlation(*(one - one.mean(axis=0, keepdims=True, dtype=np.float64) for one in (a, b)))
+
+
+def known(values: Sequence[float]) -> dict[str, float]:
+    """The mean of the correlations that are defined."""
+    return mean([value for value in values if not math.isnan(value)])
 
 
 def decoded_colors(codec: LatentCodec, latents: Tensor) -> np.ndarray:
@@ -86,7 +93,7 @@ def of_steps(pipeline: refilm.Pipeline, preview: LinearPreview, count: int) -> d
                 found[step]["finished, moving"].append(moving(shown, finished))
                 found[step]["decoded against finished, moving"].append(moving(decoded[step], finished))
         print(f"{start + len(batch)} of {count} videos", flush=True)
-    return {str(step): {name: mean(values) for name, values in rows.items()} for step, rows in found.items()}
+    return {str(step): {name: known(values) for name, values in rows.items()} for step, rows in found.items()}
 
 
 def sampled(pipeline: refilm.Pipeline, prompts: Sequence[str], images: Sequence[Any], seed: int) -> dict[int, Tensor]:
