@@ -20,6 +20,7 @@ SHORT = (
 FEW = ("--set", "data.clips=2", "--set", "data.held_out_clips=2")
 FASTER = {
     "refilm data critters OUT": ("--clips", 4),
+    "refilm data critters drawn": ("--clips", 4),
     **{f"refilm data {name}": ONE for name in ("check", "prepare", "encode")},
     "refilm generate --guidance-steps": ("--frames", 1),  # its steps are those of the page
     "refilm generate --subject-steps": ("--frames", 1),

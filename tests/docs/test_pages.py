@@ -31,6 +31,7 @@ ALONE = {
     "howto/direct-when.md": mp4s("appears", "later", "weaker"),
     "howto/direct-guidance.md": mp4s("stronger", "apart", "early", "projected", "rescaled"),
     "howto/longer-videos.md": mp4s("long", "smooth"),
+    "howto/previews.md": {"drawn", "preview.safetensors"},
     "getting-started.md": VIDEOS | {"unseen", "tiny.toml", "tiny-cache", "runs", "tiny.mp4", "python.mp4"},
 }
 """The files that each page makes."""

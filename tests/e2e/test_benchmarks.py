@@ -116,6 +116,16 @@ def test_the_result_of_the_slow_tests_lists_each(measure, tmp_path):
 
 
 @pytest.mark.slow
+def test_the_preview_is_measured(measure, tmp_path):
+    out = tmp_path / "preview.json"
+    measure("preview.py", "--clips", 4, "--pairs", 2, "--repeats", 1, "--out", out)
+    result = json.loads(out.read_text())
+    assert result["clips"]["decoded"]["mean"] > 0.8 > 0.5 > result["clips"]["next clip"]["mean"]
+    assert result["steps"]["20"]["decoded against finished"]["mean"] == pytest.approx(1)
+    assert result["seconds"]["frames"] < result["seconds"]["step"] / 10
+
+
+@pytest.mark.slow
 def test_the_judge_is_trained_and_used(measure, tmp_path):
     judge = tmp_path / "judge.safetensors"
     measure("judge.py", "--steps", 2, "--count", 4, "--pool", 64, "--weights", judge, "--out", tmp_path / "judge.json")
