@@ -115,3 +115,16 @@ def test_the_shipped_preview_is_a_fit_of_the_shipped_model(codec):
     held_out = list(encoded_pairs(codec, clips(*range(6), split="held_out")))
     own = fit_preview(encoded_pairs(codec, clips(*range(8))), codec.compression)
     assert np.mean(correlations(shipped, held_out)) > np.mean(correlations(own, held_out)) - 0.02
+
+
+@pytest.mark.parametrize("folder", ["tiny_base_15", "tiny_wan"])
+def test_other_families_are_fitted_too(folder, request):
+    """CogVideoX 1.5 repeats the first latent frame, and Wan has an autoencoder of its own."""
+    base = load_base(request.getfixturevalue(folder), device="cpu", memory="low")
+    codec, clip = base.encoders.autoencoder, clips(0)[0]
+    ((latents, colors),) = made = list(encoded_pairs(codec, [clip]))
+    assert (latents.shape[0], *latents.shape[2:]) == colors.shape[:3]
+    preview = fit_preview(made, codec.compression)
+    assert preview.frames(latents).shape == colors.shape
+    assert preview.video(latents, fps=8).frames.shape == clip.shape
+    assert correlations(preview, made)[0] > 0.3
