@@ -62,6 +62,8 @@ class Commands(LazyGroup):
     places: ClassVar = {
         "generate": "refilm.cli.generate:generate",
         "rerun": "refilm.cli.rerun:rerun",
+        "draft": "refilm.cli.draft:draft",
+        "sweep": "refilm.cli.sweep:sweep",
         "finish": "refilm.cli.rerun:finish",
         "train": "refilm.cli.train:train",
         "recipe": "refilm.cli.recipe:recipe",

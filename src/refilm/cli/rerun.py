@@ -9,6 +9,7 @@ import typer
 from refilm.cli.console import print_line, working
 from refilm.cli.making import Keeping, sampled, saved
 from refilm.cli.options import Computing, with_options
+from refilm.cli.values import named_value, typed
 from refilm.errors import UserError
 from refilm.settings import Settings
 
@@ -104,18 +105,8 @@ def _loaded(recipe: "VideoRecipe", places: Places) -> "Pipeline":
 
 
 def _changes(texts: tuple[str, ...]) -> dict[str, Any]:
-    import tomllib
-
-    changes: dict[str, Any] = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise UserError(f"--set {text!r:.100}: give NAME=VALUE, for example steps=50")
-        try:
-            changes[name.strip().replace("-", "_")] = tomllib.loads(f"value = {value}")["value"]
-        except ValueError:  # a text without quotes
-            changes[name.strip().replace("-", "_")] = value
-    return changes
+    pairs = (named_value(text, "--set", "steps=50") for text in texts)
+    return {name: typed(value) for name, value in pairs}
 
 
 def _beside(video: Path) -> Path:

@@ -84,6 +84,17 @@ def encode_subject(subject: Subject, encoder: ImageEncoder) -> EncodedSubject:
     return EncodedSubject(card, tokens, weight.contiguous(), np.asarray(small))
 
 
+def identity_of(subject: Subject) -> tuple[object, ...]:
+    """Equal for subjects that `encode_subject` encodes alike: the content of their files counts, not the paths.
+
+    Raises:
+        UserError: an image or a mask cannot be read.
+    """
+    images = tuple(image_hash(as_image(image)) for image in subject.images)
+    masks = tuple((pixels.shape, pixels.tobytes()) for pixels in map(as_mask, subject.image_masks))
+    return subject.name, subject.words, subject.weights, images, masks
+
+
 def _mask_of(image: Image.Image, mask: ImageLike, name: str) -> Image.Image:
     pixels = as_mask(mask)
     if pixels.shape != (1, image.height, image.width):

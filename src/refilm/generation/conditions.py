@@ -6,6 +6,7 @@ Nothing here runs again during sampling: neither the encoders, nor the projectio
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Annotated
 
 import torch
@@ -15,13 +16,14 @@ from torch import Tensor
 from refilm.checkpoints import Base
 from refilm.control import ImageLike, Subject
 from refilm.control.directing import Cast, Direction, direct
-from refilm.control.encoded import EncodedSubject, encode_subject, require_reader
+from refilm.control.encoded import EncodedSubject, encode_subject, identity_of, require_reader
 from refilm.control.shot import Shot
 from refilm.control.subject import AnyImage
 from refilm.control.subject_files import load_subject
 from refilm.control.words import word_tokens
 from refilm.diffusion import Condition, null_condition
 from refilm.errors import UserError
+from refilm.generation.encodings import Encodings
 from refilm.generation.request import Request
 from refilm.model import Adapter, References, require_finite
 
@@ -90,10 +92,12 @@ class Conditioner:
     Args:
         base: the base model.
         adapter: its adapter, if any.
+        encodings: of earlier videos.
     """
 
-    def __init__(self, base: Base, adapter: Adapter | None):
+    def __init__(self, base: Base, adapter: Adapter | None, encodings: Encodings | None = None):
         self.base, self.adapter = base, adapter
+        self.encodings = Encodings() if encodings is None else encodings
 
     @torch.no_grad()
     def conditions(
@@ -141,11 +145,7 @@ class Conditioner:
             raise UserError("a batch needs a reference for every prompt or for none; split it into two batches")
         if self.adapter is None:
             raise UserError("a reference was given, but no adapter is loaded: load one with adapter=...")
-        encoded: dict[int, EncodedSubject] = {}
-        for subject in (one for cast in subjects for one in cast):
-            if id(subject) not in encoded:
-                encoded[id(subject)] = self.encoded(subject)
-        return [[(subject, encoded[id(subject)]) for subject in cast] for cast in subjects]
+        return [[(subject, self.encoded(subject)) for subject in cast] for cast in subjects]
 
     def encoded(self, subject: Subject) -> EncodedSubject:
         """A subject's tokens, from its images or its file.
@@ -153,13 +153,17 @@ class Conditioner:
         Raises:
             UserError: it cannot be read, or its file was made with another image encoder.
         """
-        if subject.file is None:
+        if subject.file is not None:
+            stored = load_subject(subject.file)
+            require_reader(stored, self.base, name=str(subject.file))
+            return stored
+
+        def encode() -> EncodedSubject:
             made = encode_subject(subject, self.base.encoders.image)
             require_finite(made.tokens, maker="the image encoder")
             return made
-        stored = load_subject(subject.file)
-        require_reader(stored, self.base, name=str(subject.file))
-        return stored
+
+        return self.encodings.kept(identity_of(subject), encode)
 
     def _direction(self, casts: Sequence[Cast], request: Request) -> Direction:
         assert self.adapter is not None
@@ -206,26 +210,34 @@ class Conditioner:
             for name in (subject.name for subject, encoded in pairs if encoded.card.words):
                 logger.warning("%s: the prompt is an embedding, so the words of the subject file do not bind it", name)
             return None
-        found = tuple(
-            word_tokens(
-                prompt,
-                [subject.words or encoded.card.words for subject, encoded in cast],
-                [bool(subject.words) for subject, _ in cast],
-                [subject.name for subject, _ in cast],
-                self.base.encoders.text,
-            )
-            for prompt, cast in zip(prompts, casts, strict=True)
-        )
+        found = tuple(self._words_of(prompt, cast) for prompt, cast in zip(prompts, casts, strict=True))
         return found if any(any(own) for own in found) else None
+
+    def _words_of(self, prompt: str, cast: Cast) -> tuple[tuple[int, ...], ...]:
+        words = tuple(subject.words or encoded.card.words for subject, encoded in cast)
+        if not any(words):
+            return ((),) * len(cast)
+        required = tuple(bool(subject.words) for subject, _ in cast)
+        names = tuple(subject.name for subject, _ in cast)
+        return self.encodings.kept(
+            ("words", prompt, words, required, names),
+            lambda: word_tokens(prompt, words, required, names, self.base.encoders.text),
+        )
 
     def _null_text(self, prompts: Sequence[str] | Tensor, request: Request) -> Tensor | None:
         """The embedding that guidance moves away from; None for zeros, where no text encoder has been needed so far."""
         if request.negative_prompt is not None:
             return self._text([request.negative_prompt])
-        return None if isinstance(prompts, Tensor) else self.base.encoders.text.dropped(1)
+        if isinstance(prompts, Tensor):
+            return None
+        return self.encodings.kept("dropped", lambda: self.base.encoders.text.dropped(1))
 
     def _placed(self, embeddings: Tensor) -> Tensor:
         return embeddings.to(self.base.device, self.base.dtype)
 
     def _text(self, prompts: Sequence[str]) -> Tensor:
-        return require_finite(self.base.encoders.text(prompts), maker="the text encoder")
+        """(B, L, D); one by one, so that a prompt's embedding does not depend on the other prompts."""
+        return torch.cat([self.encodings.kept(("text", prompt), partial(self._encoded, prompt)) for prompt in prompts])
+
+    def _encoded(self, prompt: str) -> Tensor:
+        return require_finite(self.base.encoders.text([prompt]), maker="the text encoder")

@@ -23,6 +23,7 @@ from refilm.generation.conditions import Conditioner, Conditions, Reference, sho
 from refilm.generation.diffusers_hints import DiffusersHints
 from refilm.generation.domain_notes import domain_notes
 from refilm.generation.embeddings import require_embeddings
+from refilm.generation.encodings import Encodings
 from refilm.generation.explain import Explanation
 from refilm.generation.explain_subjects import SubjectExplanation, presence_of
 from refilm.generation.guiding import unused_negatives
@@ -144,6 +145,7 @@ class Pipeline(DiffusersHints):
         negative_reference: Reference | None = None,
         wrap_prediction: WrapPrediction | None = None,
         state: SamplerState | None = None,
+        encodings: Encodings | None = None,
     ) -> Sampling:
         """A sampling run, an iterator over its steps; the caller owns progress, preview and cancellation.
 
@@ -157,6 +159,7 @@ class Pipeline(DiffusersHints):
             negative_reference: an image or a subject that guidance moves away from, in all videos.
             wrap_prediction: a wrapper of every step's prediction that records or changes it, such as `AttentionMaps`.
             state: a state of the same run (`Sampling.state`), to run only the steps that follow it.
+            encodings: for a series of videos, so that each prompt and each subject is encoded once.
 
         Raises:
             UserError: an input or setting is invalid.
@@ -176,7 +179,7 @@ class Pipeline(DiffusersHints):
         self._check(request)
         for name in unused_negatives(request, negative_reference is not None):
             logger.warning("%s has no effect without guidance: guidance is 1 at every step", name)
-        conditioner = Conditioner(self.base, self.adapter)
+        conditioner = Conditioner(self.base, self.adapter, encodings)
         conditions = conditioner.conditions(prompts, references, request, negative_reference=negative_reference)
         recipes = self._recipes(prompts, references, seeds, request, conditions)
         run = {"seeds": seeds, "wrap_prediction": wrap_prediction, "state": state}

@@ -103,6 +103,11 @@ class VideoRecipe(Settings):
             tables[table][key] = value
         return self.from_values(values)
 
+    def makes_same_video_as(self, other: "VideoRecipe") -> bool:
+        """Whether both are recipes of the same video, on the same machine."""
+        own, others = (one.model_dump(exclude={"made", "scale"}) for one in (self, other))
+        return own == others
+
     def to_json(self) -> str:
         """The recipe as JSON; `from_json` reads it back as an equal recipe."""
         return json.dumps(self.to_values(), ensure_ascii=False, indent=1)

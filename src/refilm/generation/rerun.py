@@ -10,6 +10,7 @@ from refilm.checkpoints import Memory
 from refilm.control.records import Files
 from refilm.errors import UserError
 from refilm.generation.conditions import shot_of
+from refilm.generation.encodings import Encodings
 from refilm.generation.loading import load
 from refilm.generation.pipeline import Pipeline
 from refilm.generation.recipe import ModelRecord, VideoRecipe, adapter_fingerprint
@@ -68,6 +69,7 @@ def sampling_of(
     *,
     references: Sequence[Path] = (),
     state: SamplerState | None = None,
+    encodings: Encodings | None = None,
 ) -> Sampling:
     """A run that makes the videos of recipes, from its beginning or from a state.
 
@@ -76,6 +78,7 @@ def sampling_of(
         recipes: one, or those of videos that were made together.
         references: folders with files that are not where they were.
         state: from `load_state`, to run only the steps that follow it.
+        encodings: for a series of videos, so that each prompt and each subject is encoded once.
 
     Raises:
         UserError: an image is missing or differs, or the recipes have different settings.
@@ -91,6 +94,7 @@ def sampling_of(
         request=first.settings,
         negative_reference=tuple(map(files.subject, first.negative_subjects)) or None,
         state=state,
+        encodings=encodings,
     )
 
 
