@@ -49,15 +49,27 @@ def convert(
 def info(
     source: Annotated[
         str,
-        typer.Argument(metavar="PATH", help="A file or folder of weights, a Hub id, pocket, or a subject file."),
+        typer.Argument(
+            metavar="PATH", help="A file or folder of weights, a Hub id, pocket, a subject file, or a video."
+        ),
     ],
 ) -> None:
-    """Describe a file or folder of weights, without loading its tensors, or a subject file."""
-    from refilm.checkpoints import describe
-
-    for line in _subject(source) if source.endswith(FILE) else lines(describe(source)):
+    """Describe a file or folder of weights, without loading its tensors, a subject file, or how a video was made."""
+    for line in _described(source):
         print_line(line)
     require_printed()
+
+
+def _described(source: str) -> list[str]:
+    from refilm.cli.described_videos import VIDEOS, video_lines
+
+    if source.endswith(FILE):
+        return _subject(source)
+    if Path(source).suffix.lower() in VIDEOS:
+        return video_lines(Path(source))
+    from refilm.checkpoints import describe
+
+    return lines(describe(source))
 
 
 def _subject(source: str) -> list[str]:
