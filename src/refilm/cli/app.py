@@ -65,6 +65,7 @@ class Commands(LazyGroup):
         "draft": "refilm.cli.draft:draft",
         "sweep": "refilm.cli.sweep:sweep",
         "finish": "refilm.cli.rerun:finish",
+        "batch": "refilm.cli.batch:batch",
         "train": "refilm.cli.train:train",
         "recipe": "refilm.cli.recipe:recipe",
         "demo": "refilm.cli.demo:demo",

@@ -20,7 +20,7 @@ from typer.models import OptionInfo, ParameterInfo
 
 from refilm.cli.parsing import size_of
 from refilm.errors import UserError
-from refilm.settings import Settings, explain
+from refilm.settings import Settings, explain, optional
 from refilm.settings.described import values_of
 
 if TYPE_CHECKING:
@@ -119,11 +119,6 @@ def naming(kind: type[Settings], names: Mapping[str, str]) -> Iterator[None]:
 def option_name(name: str) -> str:
     """The option of a setting."""
     return f"--{name.replace('_', '-')}"
-
-
-def optional(field: FieldInfo, *more: Any) -> Any:
-    """The annotation of a setting that can also be None, with more metadata."""
-    return Annotated[(field.annotation | None, *field.metadata, *more)]  # pyright: ignore[reportOptionalOperand]
 
 
 def chosen(settings: Settings) -> dict[str, Any]:

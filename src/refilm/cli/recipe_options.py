@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any, get_origin
 
 import typer
-from pydantic import Field, create_model
+from pydantic import create_model
 
-from refilm.cli.options import optional
 from refilm.errors import UserError
 from refilm.hub import is_hub_id
-from refilm.settings import Settings, meant, read_toml
+from refilm.settings import Settings, meant, optional, read_toml
 
 RECIPE, SUBJECTS = "recipe", "subjects"
 SOURCES = ("base", "adapter", "image_encoder")  # folders or Hub ids
@@ -61,7 +60,7 @@ def read_options(path: Path, values: Mapping[str, Any], kinds: Sequence[type[Set
             raise UserError(f"{path}: {name}: is a table; {_instead(name, value, known=name in fields)}")
         several = name in fields and get_origin(fields[name].annotation) is tuple
         listed[name] = [value] if several and not isinstance(value, list) else value
-    optionals: dict[str, Any] = {name: (optional(field, Field()), None) for name, field in fields.items()}
+    optionals: dict[str, Any] = {name: (optional(field), None) for name, field in fields.items()}
     try:
         options = create_model("Options", __base__=Settings, **optionals).from_values(listed)
     except UserError as error:

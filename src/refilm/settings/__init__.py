@@ -5,7 +5,7 @@ templates of recipes and the documentation are made from them. This package cont
 declares its own by deriving from `Settings`.
 """
 
-from refilm.settings.base import Seed, Settings, read_toml, renamed, shared
+from refilm.settings.base import Seed, Settings, optional, read_toml, renamed, shared
 from refilm.settings.described import DefaultsFrom
 from refilm.settings.names import explain, meant, names_of
 from refilm.settings.step_range import StepRange
@@ -18,6 +18,7 @@ __all__ = [
     "explain",
     "meant",
     "names_of",
+    "optional",
     "read_toml",
     "renamed",
     "shared",

@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar, Self
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
 
 from refilm.errors import UserError
 from refilm.files import read_text
@@ -90,6 +91,13 @@ class Settings(BaseModel):
 def shared(kind: type[Settings], name: str) -> Any:
     """The field of a setting that another class has too, with its default, range and sentence."""
     return copy(kind.model_fields[name])
+
+
+def optional(field: FieldInfo, *more: Any) -> Any:
+    """The annotation of a setting that can also be None, with more metadata."""
+    annotation: Any = field.annotation
+    metadata = (*field.metadata, *more)
+    return Annotated[(annotation | None, *metadata)] if metadata else annotation | None
 
 
 def renamed(kind: type[Settings], values: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,152 @@
+"""`refilm batch`: generate the videos of a list, alone or together with other processes."""
+
+import os
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, get_args
+
+import typer
+from pydantic import Field
+
+from refilm.cli.console import bar, clock, print_error, print_line, screen, working
+from refilm.cli.generate import Model
+from refilm.cli.making import Keeping
+from refilm.cli.options import with_options
+from refilm.jobs.claims import STALE_AFTER, Claims
+from refilm.jobs.job import Job
+from refilm.jobs.reading import read_jobs
+from refilm.jobs.records import Record, Records, Status
+from refilm.jobs.sharing import Share
+from refilm.printable import printable
+from refilm.settings import Settings, shared
+
+if TYPE_CHECKING:
+    from refilm.generation import Pipeline
+    from refilm.jobs.batch import Batch
+
+SHOWN = 20  # failed rows in the table
+
+
+class Rows(Settings):
+    """Which videos are generated, and where they are saved."""
+
+    jobs: Annotated[Path, typer.Argument(show_default=False)]
+    """List of videos: .jsonl, an object per line, or .csv, a table with a header. A row has a prompt, and options of
+    generate by name."""
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER")]
+    """Output folder."""
+    shard: Annotated[str | None, typer.Option(metavar="N/COUNT")] = None
+    """Make only every COUNT-th row, from row N on, for instance 3/16. Default: all rows, divided among the tasks of a
+    SLURM job array and the processes of torchrun."""
+    claim: bool = False
+    """Share the rows with all processes that run this command: each takes the next free row, and rows of killed
+    processes."""
+    stale_after: float = Field(default=STALE_AFTER, ge=1, le=86400)
+    """Seconds without a heartbeat after which a process on another machine counts as killed, with --claim."""
+    metadata: bool = shared(Keeping, "metadata")
+
+
+class Options(Model):
+    """The model that generates."""
+
+    adapter: str = "default"
+    """An adapter's folder or Hub id, 'default' (shipped with the base model) or 'none' (no adapter)."""
+
+
+@with_options(Rows, Options)
+def batch(rows: Rows, model: Options) -> None:
+    """Generate the videos of a list, one per row.
+
+    If interrupted, run it again to continue: rows that are done are skipped. A row with an error does not stop the
+    others; the exit code is then 1.
+    """
+    jobs = read_jobs(rows.jobs)
+    mine = _shared(jobs, rows, os.environ)
+    records = Records(rows.output, model.model_dump(include={"base", "adapter", "image_encoder", "dtype"}))
+    claims = Claims(records.folder, stale_after=rows.stale_after) if rows.claim else None
+    from refilm.jobs.batch import Batch  # imports torch, which errors of the list need not wait for
+
+    _make(Batch(mine, records, lambda: _loaded(model), claims=claims, metadata=rows.metadata))
+    names = {job.output for job in mine}
+    _report(records, [record for record in records.write_report(jobs) if record.output in names])
+
+
+def _shared(jobs: Sequence[Job], rows: Rows, environment: Mapping[str, str]) -> list[Job]:
+    """The rows of this process, in the order in which it makes them."""
+    limit = Share() if rows.shard is None else Share.of_text(rows.shard)
+    if rows.claim:
+        share = Share.of_environment(environment)
+        if share.count > 1:
+            print_line(f"{share} first, then the rows that others leave")
+        return share.first(limit.of(jobs))
+    share = Share.of_environment(environment) if rows.shard is None else limit.divided(Share.of_torchrun(environment))
+    mine = share.of(jobs)
+    if share.count > 1:
+        print_line(f"{share}: {len(mine)} of {len(jobs)} rows")
+    return mine
+
+
+def _make(batch: "Batch") -> None:
+    """Make the missing videos, and print a line for each."""
+    advance: Callable[[str], object] = str  # replaced at the first step of a row
+    with ExitStack() as shown:
+        for event in batch.run():
+            if isinstance(event, Record):
+                shown.close()
+                _print(event, batch.records.out)
+                continue
+            if event.step == 1:
+                shown.close()
+                advance = shown.enter_context(bar(event.job.output, event.steps))
+            advance(event.job.output)
+
+
+def _loaded(model: Options) -> "Pipeline":
+    with working("loading"):
+        import torch
+
+        from refilm.generation import load
+
+        device = model.device
+        if device is None and "LOCAL_RANK" in os.environ and torch.cuda.is_available():
+            device = f"cuda:{os.environ['LOCAL_RANK']}"  # of torchrun: a GPU for each process of a machine
+        adapter = None if model.adapter == "none" else model.adapter
+        return load(
+            model.base,
+            adapter=adapter,
+            image_encoder=model.image_encoder,
+            device=device,
+            dtype=model.dtype,
+            memory=model.memory,
+        )
+
+
+def _print(record: Record, out: Path) -> None:
+    if record.status == "done":
+        print_line(f"{out / record.output}: seed {record.seed}, {clock(record.seconds or 0)}")
+    else:
+        print_error(f"error: {record.error}")
+
+
+def _report(records: Records, rows: Sequence[Record]) -> None:
+    """Print the failed rows as a table, and a summary. The exit code is 1 if a row is not done.
+
+    Raises:
+        typer.Exit: a row is not done.
+    """
+    from rich.table import Table
+
+    failed = [row for row in rows if row.status == "failed"]
+    if failed:
+        table = Table("row", "output", "error", box=None)
+        for row in failed[:SHOWN]:
+            table.add_row(str(row.number), printable(row.output), printable(row.error or ""))
+        screen().print(table, markup=False)
+    counts = Counter(row.status for row in rows)
+    print_line(
+        f"{records.out}: {', '.join(f'{counts[status]} {status}' for status in get_args(Status))}; {records.report}"
+    )
+    if counts["done"] < len(rows):
+        raise typer.Exit(1)

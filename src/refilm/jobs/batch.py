@@ -1,0 +1,187 @@
+"""Makes the videos of a list, one by one. An error in a row is recorded, and the next row is made.
+
+Rows are never batched, so that a video does not depend on the rows beside it.
+"""
+
+import logging
+import os
+import socket
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import cached_property
+
+import torch
+
+from refilm.errors import UserError
+from refilm.generation.pipeline import Pipeline
+from refilm.generation.recipe import VideoRecipe, save_with_recipe
+from refilm.jobs.claims import Claims, Unshared
+from refilm.jobs.job import Job
+from refilm.jobs.records import Record, Records
+from refilm.media import Video, check_size
+
+logger = logging.getLogger("refilm")
+PAUSE = 1.0  # seconds between looks for rows that other processes have left
+ROW_ERRORS = (UserError, OSError, MemoryError, torch.OutOfMemoryError)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A sampler step of a row."""
+
+    job: Job
+    step: int
+    """Number of steps that are done."""
+    steps: int
+
+
+class Batch:
+    """The videos of a list that this process makes.
+
+    Args:
+        jobs: the rows, in the order in which they are made.
+        records: where videos and records are written.
+        load: loads the model; called once, and only if a video is missing.
+        claims: shares the rows among processes. Default: all rows are this process's own.
+        metadata: whether videos carry their recipe.
+    """
+
+    def __init__(
+        self,
+        jobs: Sequence[Job],
+        records: Records,
+        load: Callable[[], Pipeline],
+        *,
+        claims: Claims | Unshared | None = None,
+        metadata: bool = True,
+    ):
+        self.jobs, self.records, self.claims, self.metadata = jobs, records, claims or Unshared(), metadata
+        self._load = load
+
+    @cached_property
+    def pipeline(self) -> Pipeline:
+        """The model."""
+        return self._load()
+
+    def run(self) -> Iterator[Progress | Record]:
+        """Make the missing videos. Yields after every sampler step, and the record of each row that this process ends.
+
+        A row that failed before this call is tried once more. With claims, this waits at the end for the rows of other
+        processes, and makes those that they leave.
+
+        Raises:
+            OSError: a file cannot be written.
+            Exception: a bug; it is recorded as the error of its row before it is raised.
+        """
+        before = {job.output: self.records.of(job) for job in self.jobs}
+        waiting = [job for job in self.jobs if not _is_done(before[job.output])]
+        if any(job.error is None for job in waiting):
+            pipeline = self.pipeline  # an error of the model is none of a row
+            waiting = [self._checked(job, pipeline) for job in waiting]
+        waiting.sort(key=lambda job: job.error is None)  # errors are known before the first video
+        while waiting:
+            left = []
+            for job in waiting:
+                if not (yield from self._visit(job, before[job.output])):
+                    left.append(job)
+            if len(left) == len(waiting):
+                time.sleep(PAUSE)
+            waiting = left
+
+    def _checked(self, job: Job, pipeline: Pipeline) -> Job:
+        """The job; with an error, if its settings do not fit the model."""
+        if job.row is None:
+            return job
+        try:
+            request = pipeline.request(**job.row.request())
+            request.latent_shape(pipeline.base.size.channels, pipeline.base.compression)
+            check_size(self.records.out / job.output, request.height, request.width, job.row.scale or 1)
+        except UserError as error:
+            return replace(job, error=str(error))
+        return job
+
+    def _visit(self, job: Job, before: Record | None) -> Generator[Progress | Record, None, bool]:
+        """Make a row, unless it is made or another process makes it; returns whether it has ended."""
+        if self._has_ended(job, before):
+            return True
+        with self.claims.taken(job.output) as claim:
+            if claim is None:
+                return False
+            if self._has_ended(job, before):  # by another process, before this one took the claim
+                return True
+            started = time.perf_counter()
+            try:
+                video, recipe = yield from self._video(job)
+            except ROW_ERRORS as error:
+                yield self._record(job, started, error=error)
+                return True
+            except Exception as error:
+                self._record(job, started, error=error)
+                raise
+            if not claim.is_held():
+                logger.warning("%s: this process was stopped for long, another one makes the video", job.place)
+                return False
+            yield self._record(job, started, files=self._save(job, video, recipe))
+            return True
+
+    def _has_ended(self, job: Job, before: Record | None) -> bool:
+        """Whether a row is done, or has failed since this call began."""
+        record = self.records.of(job)
+        return _is_done(record) or (record is not None and record != before)
+
+    def _video(self, job: Job) -> Generator[Progress, None, tuple[Video, VideoRecipe]]:
+        if job.row is None or job.error is not None:
+            raise UserError(job.error or "")
+        run = self.pipeline.sample(
+            [job.row.prompt],
+            [job.subjects or None],
+            seeds=[job.seed],
+            request=self.pipeline.request(**job.row.request()),
+            negative_reference=job.negative or None,
+        )
+        for _ in run:
+            yield Progress(job, run.done, run.request.steps)
+        return self.pipeline.decode(run.latents)[0], run.finished_recipes()[0]
+
+    def _save(self, job: Job, video: Video, recipe: VideoRecipe) -> tuple[str, ...]:
+        """Write a video atomically; returns the names of its files.
+
+        Its recipe has neither date nor duration, which the record has: the file is the same whenever it is made.
+        """
+        assert job.row is not None
+        path, scale = self.records.out / job.output, job.row.scale
+        if not self.metadata:
+            return tuple(file.name for file in video.save(path, scale=scale))
+        made = recipe.made.model_copy(update={"date": "", "seconds": None})
+        recipe = recipe.model_copy(update={"scale": scale, "made": made})
+        return tuple(file.name for file in save_with_recipe(video, recipe, path))
+
+    def _record(
+        self, job: Job, started: float, *, error: Exception | None = None, files: tuple[str, ...] = ()
+    ) -> Record:
+        """Write the record of a row that has ended."""
+        record = Record(
+            number=job.number,
+            output=job.output,
+            status="failed" if error is not None else "done",
+            error=None if error is None else f"{job.place}: {_described(error)}",
+            files=files,
+            seed=job.seed,
+            seconds=round(time.perf_counter() - started, 3),
+            process=f"{socket.gethostname()}:{os.getpid()}",
+            ended=datetime.now(UTC).isoformat(timespec="seconds"),
+            digest=job.digest(self.records.model),
+        )
+        self.records.write(job, record)
+        return record
+
+
+def _is_done(record: Record | None) -> bool:
+    return record is not None and record.status == "done"
+
+
+def _described(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return text if isinstance(error, UserError) else f"{type(error).__name__}: {text}"

@@ -1,0 +1,210 @@
+"""A row depends on nothing but itself; an error is a row; what is done is not made again, and what changed is."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import refilm as library
+from refilm.errors import UserError
+from refilm.jobs import Batch, Claims, Progress, Record, Records, batch, read_jobs
+from refilm.media import Video
+
+FEW = {"steps": 2, "frames": 5}
+FIRST, SECOND = ({"prompt": prompt, **FEW} for prompt in ("a critter waits", "a critter spins"))
+
+
+@pytest.fixture(scope="module")
+def pipeline(tiny_base):
+    return library.load(tiny_base)
+
+
+@pytest.fixture
+def make(tmp_path, pipeline, fox):
+    """Make the videos of rows; returns the records of those that were made, in this order."""
+    (tmp_path / "fox.png").write_bytes(fox.read_bytes())
+
+    def run(*rows: dict[str, object], **options) -> list[Record]:
+        (tmp_path / "jobs.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+        records = Records(tmp_path / "out", options.pop("model", {}))
+        events = Batch(read_jobs(tmp_path / "jobs.jsonl"), records, options.pop("load", lambda: pipeline), **options)
+        return [event for event in events.run() if isinstance(event, Record)]
+
+    return run
+
+
+def test_a_video_is_that_of_python_and_does_not_depend_on_other_rows(make, pipeline, tmp_path, fox):
+    fox = library.Subject(name="fox", images=fox, scale=0.5, frames="0..1")
+    table = {"images": ["fox.png"], "scale": 0.5, "frames": "0..1"}
+    row = {**FIRST, "subjects": {"fox": table}, "seed": 3, "output": "row.png", "guidance_steps": "1-1"}
+    (record,) = make(row | {"negative_reference": "fox.png"})
+    assert (record.status, record.seed, len(record.files)) == ("done", 3, 5)
+    alone = [(tmp_path / "out" / name).read_bytes() for name in record.files]
+    video = pipeline.generate(
+        FIRST["prompt"], fox, seed=3, negative_reference=tmp_path / "fox.png", guidance_steps=(1, 1), **FEW
+    )
+    frames = [np.asarray(Image.open(tmp_path / "out" / name)) for name in record.files]
+    assert np.array_equal(frames, video.frames)
+    (tmp_path / "out" / "row-000.png").unlink()
+    make({**SECOND, "reference": "fox.png"}, row | {"negative_reference": "fox.png"})
+    assert [(tmp_path / "out" / name).read_bytes() for name in record.files] == alone
+
+
+def test_progress_is_yielded_at_every_step(pipeline, tmp_path):
+    (tmp_path / "jobs.jsonl").write_text(json.dumps(FIRST))
+    (job,) = jobs = read_jobs(tmp_path / "jobs.jsonl")
+    first, second, record = Batch(jobs, Records(tmp_path / "out", {}), lambda: pipeline).run()
+    assert [first, second] == [Progress(job, 1, 2), Progress(job, 2, 2)]
+    assert record.status == "done"
+
+
+def test_what_is_done_is_not_made_again_and_what_changed_is(make, tmp_path):
+    def no_model():
+        raise AssertionError("a model was loaded")
+
+    rows = FIRST, SECOND
+    assert [record.number for record in make(*rows)] == [1, 2]
+    assert make(*rows, load=no_model) == []
+    assert [record.number for record in make(FIRST, {**SECOND, "steps": 3})] == [2]
+    assert [record.number for record in make(FIRST, {**SECOND, "steps": 3}, model={"base": "other"})] == [1, 2]
+    (tmp_path / "out" / "0001-a-critter-waits.mp4").unlink()
+    assert [record.number for record in make(FIRST, {**SECOND, "steps": 3}, model={"base": "other"})] == [1]
+
+
+def test_a_png_is_done_when_all_its_frames_exist(make, tmp_path):
+    row = {**FIRST, "output": "row.png"}
+    (record,) = make(row)
+    assert record.files == tuple(f"row-{number:03}.png" for number in range(5))
+    assert make(row) == []
+    (tmp_path / "out" / "row-003.png").unlink()
+    assert len(make(row)) == 1
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"prompt": "a critter waits", "frames": 10}, "jobs.jsonl:2: 10 frames: the number must be 4k + 1"),
+        ({**FIRST, "guidance_steps": "1-9"}, "jobs.jsonl:2: guidance_steps: the run has 2 steps"),
+        ({**FIRST, "scale": 64, "size": "512x512"}, "pixels are too large for .mp4"),
+        ({**FIRST, "reference": "nowhere.png"}, "jobs.jsonl:2: nowhere.png: no such file"),
+        ({**FIRST, "reference": "jobs.jsonl"}, "jobs.jsonl: "),
+        ({**FIRST, "steps": "many"}, "jobs.jsonl:2: steps: "),
+    ],
+)
+def test_an_error_is_a_row_and_the_others_are_made(make, row, message):
+    records = {record.number: record for record in make(SECOND, row, FIRST)}
+    assert [records[number].status for number in (1, 2, 3)] == ["done", "failed", "done"]
+    assert message in records[2].error
+
+
+def test_invalid_rows_are_known_before_the_first_video(make):
+    assert [record.number for record in make(FIRST, {"prompt": "a", "frames": 10}, {"steps": 2})] == [2, 3, 1]
+
+
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("no memory\nof 9 GiB"), MemoryError("9 GiB"), OSError("gone")]
+)
+def test_an_error_of_the_machine_is_a_row_too(make, monkeypatch, error):
+    broken_at(monkeypatch, "sample", error)
+    records = make(FIRST, SECOND)
+    assert [record.status for record in records] == ["failed", "done"]
+    text = " ".join(str(error).split())
+    assert records[0].error.endswith(f"jobs.jsonl:1: {type(error).__name__}: {text}")
+
+
+def broken_at(monkeypatch, name: str, error: Exception) -> None:
+    """Make the first call of a method of the pipeline raise an error."""
+    original, errors = getattr(library.Pipeline, name), [error]
+
+    def broken(*given, **named):
+        if errors:
+            raise errors.pop()
+        return original(*given, **named)
+
+    monkeypatch.setattr(library.Pipeline, name, broken)
+
+
+def test_a_bug_ends_the_process_but_is_recorded_for_others(make, monkeypatch, tmp_path):
+    broken_at(monkeypatch, "decode", RuntimeError("a bug"))
+    with pytest.raises(RuntimeError, match="a bug"):
+        make(FIRST, SECOND)
+    record = json.loads((tmp_path / "out" / ".jobs" / "0001-a-critter-waits.mp4.json").read_text())
+    assert record["error"].endswith("jobs.jsonl:1: RuntimeError: a bug")
+
+
+def test_a_failed_row_is_tried_again_by_the_next_run_only(make, monkeypatch):
+    broken_at(monkeypatch, "sample", UserError("once"))
+    assert [record.status for record in make(FIRST, SECOND)] == ["failed", "done"]
+    assert [record.status for record in make(FIRST, SECOND)] == ["done"]
+
+
+def test_a_full_disk_stops_the_run(make, monkeypatch, tmp_path):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device", "row.mp4")
+
+    monkeypatch.setattr(Video, "save", full)
+    with pytest.raises(OSError, match="No space left"):
+        make(FIRST, SECOND)
+    assert not list((tmp_path / "out" / ".jobs").iterdir())
+
+
+def test_a_process_that_lost_its_row_discards_the_video(make, monkeypatch, tmp_path, caplog):
+    """It seems to be dead to another process, which takes the row and makes it."""
+    monkeypatch.setattr(batch, "PAUSE", 0)
+    claims = Claims(tmp_path / "out" / ".jobs")
+    decode, theirs = library.Pipeline.decode, []
+
+    def slow(*given):
+        if not theirs:
+            theirs.append(None)
+            (claim,) = claims.folder.glob("*.claim-0")
+            claim.write_text("{}")
+            stale = Claims(claims.folder, stale_after=-1)
+            theirs.extend(make(FIRST, claims=stale))
+        return decode(*given)
+
+    monkeypatch.setattr(library.Pipeline, "decode", slow)
+    assert make(FIRST, claims=claims) == []
+    assert [record.status for record in theirs[1:]] == ["done"]
+    assert "this process was stopped for long, another one makes the video" in caplog.text
+
+
+def test_a_row_that_another_process_has_is_waited_for(make, monkeypatch, tmp_path):
+    monkeypatch.setattr(batch, "PAUSE", 0)
+    (folder := tmp_path / "out" / ".jobs").mkdir(parents=True)
+    claims = Claims(folder)
+    with claims.taken("0001-a-critter-waits.mp4"):
+        monkeypatch.setattr(batch.time, "sleep", lambda seconds: make(FIRST))  # it is made without a claim
+        assert [record.number for record in make(FIRST, SECOND, claims=claims)] == [2]
+
+
+def test_the_report_has_every_row_whichever_process_writes_it_last(make, monkeypatch, tmp_path):
+    """A row ends while the report is written."""
+    make(FIRST)
+    (tmp_path / "jobs.jsonl").write_text(f"{json.dumps(FIRST)}\n{json.dumps(SECOND)}\n")
+    jobs, records = read_jobs(tmp_path / "jobs.jsonl"), Records(tmp_path / "out", {})
+    assert [record.status for record in records.write_report(jobs)] == ["done", "open"]
+    from refilm.jobs import records as module
+
+    write = module.write_text
+
+    def slow(path: Path, text: str) -> None:
+        monkeypatch.setattr(module, "write_text", write)
+        make(FIRST, SECOND)
+        write(path, text)
+
+    monkeypatch.setattr(module, "write_text", slow)
+    assert [record.status for record in records.write_report(jobs)] == ["done", "done"]
+    lines = (tmp_path / "out" / "report.jsonl").read_text().splitlines()
+    assert [json.loads(line)["status"] for line in lines] == ["done", "done"]
+
+
+def test_a_damaged_record_is_named(make, tmp_path):
+    make(FIRST)
+    (path := tmp_path / "out" / ".jobs" / "0001-a-critter-waits.mp4.json").write_text("{")
+    with pytest.raises(UserError, match="remove it to make the video again") as error:
+        make(FIRST)
+    assert str(path) in str(error.value)
