@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from textwrap import dedent
 
@@ -25,7 +26,12 @@ def folder(tmp_path, monkeypatch) -> Path:
 @pytest.fixture
 def unsampled(monkeypatch) -> None:
     """Sampling does not start in this test."""
-    monkeypatch.setattr("refilm.generation.sampling.run", lambda *_, **__: pytest.fail("sampling started"))
+
+    def steps(*_: object, **__: object) -> Iterator[None]:
+        pytest.fail("sampling started")
+        yield
+
+    monkeypatch.setattr("refilm.generation.sampling.run", steps)
 
 
 @pytest.mark.parametrize(
@@ -74,6 +80,11 @@ def test_generate_refuses_a_reference_without_an_adapter(refilm, folder, tiny_ba
         (f"--explain-steps 1-{'9' * 5000}", "99: give the first and the last step, counted from 1, for instance 1-20"),
         ("--reference-scale 0", "--reference-scale 0 disables the reference, so --explain has nothing to show"),
         ("--guidance 0", "--guidance 0 disables the reference"),
+        ("--subject-scale 0", "--explain has nothing to show: no subject has a strength above 0"),
+        ("--subject-frames 0..0", "--explain has nothing to show"),
+        ("--subject-steps 3-4 --explain-steps 1-2", "--explain has nothing to show"),
+        ("--subject-blocks 1:0", "--explain has nothing to show"),
+        ("--subject-blocks 1-99", "subject: blocks: '1-99': there are 2 blocks"),
         ("--guidance 2 --reference-guidance 0", "--reference-guidance 0 disables the reference"),
     ],
 )

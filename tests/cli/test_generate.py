@@ -94,3 +94,16 @@ def test_explain_writes_heat_maps(generate, fox):
     assert said.splitlines()[1] == "heat maps: video.attention.mp4, video.attention.png"
     assert open_video("video.attention.mp4").frames.shape == (17, 256, 792, 3)
     assert Image.open("video.attention.png").mode == "RGB"
+
+
+@pytest.mark.parametrize("binding", ["separate", "joint"])
+@pytest.mark.parametrize("control", ["scale=0", "frames=0", "steps=2-2", "blocks=0"])
+def test_subjects_that_are_not_read_have_no_heat_map(refilm, tiny_base, fox, tmp_path, binding, control):
+    control, value = control.split("=")
+    words = ("generate", PROMPT, "--base", tiny_base, "--steps", 2, "-o", tmp_path / "video.mp4", "--frames", 1)
+    two = ("--subject", f"one={fox}", "--subject", f"two={fox}", f"--subject-{control}", f"one={value}")
+    result = refilm(*words, *two, "--binding", binding, "--explain-steps", "1-1")
+    assert result.exit_code == 0, result.output
+    assert "note: one has strength 0 in the explained steps, so it has no heat map" in result.stderr
+    assert {path.name for path in tmp_path.glob("video.*-*.png")} == {"video.two-1.attention.png"}
+    assert Image.open(tmp_path / "video.subjects.png").mode == "RGB"

@@ -29,7 +29,7 @@ ALONE = {
         *(f"explained.{what}.{kind}" for what in EXPLAINED for kind in ("mp4", "png")),
     },
     "howto/direct-when.md": mp4s("appears", "later", "weaker"),
-    "howto/direct-guidance.md": mp4s("stronger", "apart", "early", "projected", "rescaled"),
+    "howto/direct-guidance.md": mp4s("stronger", "apart", "early", "away", "projected", "rescaled"),
     "howto/longer-videos.md": mp4s("long", "smooth"),
     "howto/previews.md": {"drawn", "preview.safetensors"},
     "getting-started.md": VIDEOS | {"unseen", "tiny.toml", "tiny-cache", "runs", "tiny.mp4", "python.mp4"},
