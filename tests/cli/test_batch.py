@@ -67,10 +67,27 @@ def test_torchrun_and_slurm_arrays_are_recognized(batch, monkeypatch):
         monkeypatch.setenv(f"SLURM_ARRAY_TASK_{name}", str(value))
     assert batch().stdout.startswith("share 2/2 (SLURM job array): 1 of 3 rows\n")
     assert made() == NAMES[1:2]
-    monkeypatch.setenv("RANK", "0")
-    monkeypatch.setenv("WORLD_SIZE", "2")
+    set_rank(monkeypatch, 0)
     assert batch("--shard", "1/1").stdout.startswith("share 1/2 (--shard and torchrun): 2 of 3 rows\n")
     assert made() == NAMES
+
+
+def set_rank(monkeypatch, rank: int) -> None:
+    monkeypatch.setenv("RANK", str(rank))
+    monkeypatch.setenv("WORLD_SIZE", "2")
+
+
+def test_the_last_process_of_torchrun_exits_with_the_errors_of_all(batch, monkeypatch):
+    """When one exits with an error, torchrun ends the others."""
+    rows = [{"prompt": "a", "steps": "many"}, *ROWS[1:]]
+    set_rank(monkeypatch, 0)
+    first = batch(rows=rows)
+    assert first.stdout.endswith("out: 1 done, 1 failed, 1 open; out/report.jsonl\n")
+    assert first.exit_code == 0
+    set_rank(monkeypatch, 1)
+    last = batch(rows=rows)
+    assert last.stdout.endswith("out: 2 done, 1 failed, 0 open; out/report.jsonl\n")
+    assert last.exit_code == 1
 
 
 def test_with_claims_a_process_begins_with_its_share_and_makes_all(batch, monkeypatch):
@@ -100,6 +117,7 @@ def test_what_concerns_all_rows_is_refused_in_one_line(batch, rows, words, messa
     assert made() == []
 
 
+@pytest.mark.slow
 def test_a_process_that_is_asked_to_end_releases_its_row(tiny_base, tmp_path):
     """SLURM and `kill` send SIGTERM: other processes need not wait until its heartbeats count as missing."""
     (tmp_path / "jobs.jsonl").write_text(json.dumps({**ROWS[0], "steps": 900, "frames": 17}))
@@ -114,3 +132,16 @@ def test_a_process_that_is_asked_to_end_releases_its_row(tiny_base, tmp_path):
     assert process.wait(60) == 143
     assert claim.stat().st_mtime == 0
     assert not list((tmp_path / "out" / ".jobs").glob("*.json"))
+
+
+@pytest.mark.slow
+def test_torchrun_makes_all_rows_though_one_fails(tiny_base, tmp_path):
+    rows = [{"prompt": "a", "steps": "many"}, *ROWS, *({**row, "steps": 20} for row in ROWS)]
+    (tmp_path / "jobs.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    words = ["-m", "refilm.cli", "--", "batch", "jobs.jsonl", "-o", "out", "--base", str(tiny_base)]
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", *words]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 1, done.stderr
+    assert "share 2/2 (torchrun): 3 of 7 rows" in done.stdout
+    report = [json.loads(line)["status"] for line in (tmp_path / "out" / "report.jsonl").read_text().splitlines()]
+    assert report == ["failed", *["done"] * 6]

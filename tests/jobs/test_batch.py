@@ -1,6 +1,7 @@
 """A row depends on nothing but itself; an error is a row; what is done is not made again, and what changed is."""
 
 import json
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,10 @@ import torch
 from PIL import Image
 
 import refilm as library
+from refilm.cli.described_videos import video_lines
 from refilm.errors import UserError
+from refilm.generation.recipe import read_video_recipe
+from refilm.generation.rerun import sampling_of
 from refilm.jobs import Batch, Claims, Progress, Record, Records, batch, read_jobs
 from refilm.media import Video
 
@@ -208,3 +212,57 @@ def test_a_damaged_record_is_named(make, tmp_path):
     with pytest.raises(UserError, match="remove it to make the video again") as error:
         make(FIRST)
     assert str(path) in str(error.value)
+
+
+def test_a_killed_row_goes_on_from_its_state(make, monkeypatch, tmp_path, pipeline):
+    row = {**FIRST, "steps": 4, "output": "row.gif", "step_cache": 0.1, "guidance": 3.0}
+    make(row)
+    whole = (tmp_path / "out" / "row.gif").read_bytes()
+    (tmp_path / "out" / "row.gif").unlink()
+
+    def steps() -> list[int]:
+        batch = Batch(
+            read_jobs(tmp_path / "jobs.jsonl"), Records(tmp_path / "out", {}), lambda: pipeline, save_state_every=2
+        )
+        return [event.step for event in batch.run() if isinstance(event, Progress)]
+
+    broken_at(monkeypatch, "decode", KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        steps()
+    assert steps() == [3, 4]
+    assert (tmp_path / "out" / "row.gif").read_bytes() == whole
+    assert not list((tmp_path / "out" / ".jobs").glob("*.state"))
+
+    (tmp_path / "out" / "row.gif").unlink()
+    broken_at(monkeypatch, "decode", KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        steps()
+    assert make({**row, "seed": 5})[0].seed == 5  # the state of another video is not used
+    assert (tmp_path / "out" / "row.gif").read_bytes() != whole
+
+
+def test_a_video_carries_its_recipe_without_the_time(make, tmp_path, pipeline):
+    (record,) = make({**FIRST, "reference": "fox.png", "scale": 2})
+    path = tmp_path / "out" / record.output
+    recipe = read_video_recipe(path)
+    assert (recipe.seed, recipe.scale, recipe.made.date, recipe.made.seconds) == (record.seed, 2, None, None)
+    assert recipe.subjects[0].images[0].path == str(tmp_path / "fox.png")
+    (again,) = pipeline.finish(sampling_of(pipeline, [recipe]))
+    (row,) = make({**FIRST, "reference": "fox.png", "seed": record.seed, "output": "row.png"}, metadata=False)
+    frames = [np.asarray(Image.open(tmp_path / "out" / name)) for name in row.files]
+    assert np.array_equal(frames, again.frames)
+    with pytest.raises(UserError, match="contains no recipe"):
+        read_video_recipe(tmp_path / "out" / "row-000.png")
+    assert f"made: refilm {recipe.made.refilm}, " in "\n".join(video_lines(path))
+
+
+def test_a_run_that_is_closed_releases_its_row(tmp_path, pipeline):
+    (tmp_path / "jobs.jsonl").write_text(json.dumps(FIRST))
+    jobs, records = read_jobs(tmp_path / "jobs.jsonl"), Records(tmp_path / "out", {})
+    claims = Claims(records.folder)
+    with closing(Batch(jobs, records, lambda: pipeline, claims=claims).run()) as events:
+        next(events)
+        with claims.taken(jobs[0].output) as claim:
+            assert claim is None
+    with claims.taken(jobs[0].output) as claim:
+        assert claim is not None

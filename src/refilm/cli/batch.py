@@ -3,15 +3,15 @@
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 from pydantic import Field
 
+from refilm.cli.asking import Model
 from refilm.cli.console import bar, clock, print_error, print_line, screen, working
-from refilm.cli.generate import Model
 from refilm.cli.making import Keeping
 from refilm.cli.options import with_options
 from refilm.jobs.claims import STALE_AFTER, Claims
@@ -46,6 +46,9 @@ class Rows(Settings):
     stale_after: float = Field(default=STALE_AFTER, ge=1, le=86400)
     """Seconds without a heartbeat after which a process on another machine counts as killed, with --claim."""
     metadata: bool = shared(Keeping, "metadata")
+    save_state_every: int | None = Field(default=None, ge=1, le=999)
+    """Steps after which the state of a row is saved; if the process is killed, the row is continued from there.
+    Default: never, and the row begins anew."""
 
 
 class Options(Model):
@@ -59,47 +62,51 @@ class Options(Model):
 def batch(rows: Rows, model: Options) -> None:
     """Generate the videos of a list, one per row.
 
-    If interrupted, run it again to continue: rows that are done are skipped. A row with an error does not stop the
+    If interrupted, run it again to continue: rows that are done are skipped. An error in a row does not stop the
     others; the exit code is then 1.
     """
     jobs = read_jobs(rows.jobs)
-    mine = _shared(jobs, rows, os.environ)
+    mine, together = _shared(jobs, rows, os.environ)
     records = Records(rows.output, model.model_dump(include={"base", "adapter", "image_encoder", "dtype"}))
     claims = Claims(records.folder, stale_after=rows.stale_after) if rows.claim else None
     from refilm.jobs.batch import Batch  # imports torch, which errors of the list need not wait for
 
-    _make(Batch(mine, records, lambda: _loaded(model), claims=claims, metadata=rows.metadata))
-    names = {job.output for job in mine}
+    keeping = rows.model_dump(include={"metadata", "save_state_every"})
+    _make(Batch(mine, records, lambda: _loaded(model), claims=claims, **keeping))
+    names = {job.output for job in together}
     _report(records, [record for record in records.write_report(jobs) if record.output in names])
 
 
-def _shared(jobs: Sequence[Job], rows: Rows, environment: Mapping[str, str]) -> list[Job]:
-    """The rows of this process, in the order in which it makes them."""
-    limit = Share() if rows.shard is None else Share.of_text(rows.shard)
+def _shared(jobs: Sequence[Job], rows: Rows, environment: Mapping[str, str]) -> tuple[list[Job], list[Job]]:
+    """The rows of this process, in the order in which it makes them, and those of all processes of its torchrun."""
+    shard = None if rows.shard is None else Share.of_text(rows.shard)
     if rows.claim:
-        share = Share.of_environment(environment)
+        together, share = (shard or Share()).of(jobs), Share.of_environment(environment)
         if share.count > 1:
             print_line(f"{share} first, then the rows that others leave")
-        return share.first(limit.of(jobs))
-    share = Share.of_environment(environment) if rows.shard is None else limit.divided(Share.of_torchrun(environment))
-    mine = share.of(jobs)
+        return share.first(together), together
+    outer, inner = shard or Share.of_array(environment), Share.of_torchrun(environment)
+    together, share = outer.of(jobs), outer.divided(inner)
+    mine = inner.of(together)
     if share.count > 1:
         print_line(f"{share}: {len(mine)} of {len(jobs)} rows")
-    return mine
+    return mine, together
 
 
 def _make(batch: "Batch") -> None:
     """Make the missing videos, and print a line for each."""
     advance: Callable[[str], object] = str  # replaced at the first step of a row
-    with ExitStack() as shown:
-        for event in batch.run():
+    current: Job | None = None
+    with closing(batch.run()) as events, ExitStack() as shown:
+        for event in events:
             if isinstance(event, Record):
                 shown.close()
                 _print(event, batch.records.out)
                 continue
-            if event.step == 1:
+            if event.job is not current:
                 shown.close()
-                advance = shown.enter_context(bar(event.job.output, event.steps))
+                advance = shown.enter_context(bar(event.job.output, event.steps - event.step + 1))
+                current = event.job
             advance(event.job.output)
 
 
@@ -131,10 +138,10 @@ def _print(record: Record, out: Path) -> None:
 
 
 def _report(records: Records, rows: Sequence[Record]) -> None:
-    """Print the failed rows as a table, and a summary. The exit code is 1 if a row is not done.
+    """Print the failed rows as a table, and a summary.
 
     Raises:
-        typer.Exit: a row is not done.
+        typer.Exit: a row failed. While rows are open, other processes of torchrun still make them; it would end these.
     """
     from rich.table import Table
 
@@ -145,8 +152,7 @@ def _report(records: Records, rows: Sequence[Record]) -> None:
             table.add_row(str(row.number), printable(row.output), printable(row.error or ""))
         screen().print(table, markup=False)
     counts = Counter(row.status for row in rows)
-    print_line(
-        f"{records.out}: {', '.join(f'{counts[status]} {status}' for status in get_args(Status))}; {records.report}"
-    )
-    if counts["done"] < len(rows):
+    known = ", ".join(f"{counts[status]} {status}" for status in get_args(Status))
+    print_line(f"{records.out}: {known}; {records.report}")
+    if failed and not counts["open"]:
         raise typer.Exit(1)

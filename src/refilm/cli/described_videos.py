@@ -39,8 +39,8 @@ def _lines(recipe: "VideoRecipe") -> list[str]:
     if recipe.adapter is not None:
         lines.append(f"adapter: {recipe.adapter.source}, fingerprint {recipe.adapter.fingerprint}")
     if made.passes is not None:
-        lines.append(f"transformer passes: {made.passes}, {made.seconds:g} s")
-    lines.append(f"made: {made.date}, refilm {made.refilm}, {made.device}, {made.dtype}")
+        lines.append(f"transformer passes: {made.passes}" + ("" if made.seconds is None else f", {made.seconds:g} s"))
+    lines.append(f"made: {f'{made.date}, ' if made.date else ''}refilm {made.refilm}, {made.device}, {made.dtype}")
     lines.append(
         f"machine: {', '.join(f'{name} {value}' for name, value in made.machine.items() if value is not None)}"
     )

@@ -47,8 +47,8 @@ class Made(Settings):
     """Version of refilm."""
     device: Short
     dtype: Short
-    date: Short
-    """Date and time in UTC."""
+    date: Short | None = None
+    """Date and time in UTC. None: a video of a list, which is the same file whenever it is made."""
     seconds: Annotated[float, Field(ge=0)] | None = None
     """Duration of sampling."""
     passes: Annotated[int, Field(ge=0)] | None = None

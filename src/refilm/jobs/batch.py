@@ -7,7 +7,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -15,11 +15,16 @@ from functools import cached_property
 import torch
 
 from refilm.errors import UserError
+from refilm.generation.encodings import Encodings
 from refilm.generation.pipeline import Pipeline
 from refilm.generation.recipe import VideoRecipe, save_with_recipe
+from refilm.generation.sampling import SamplerState, Sampling
+from refilm.generation.series import state_of
+from refilm.generation.states import save_state
 from refilm.jobs.claims import Claims, Unshared
 from refilm.jobs.job import Job
 from refilm.jobs.records import Record, Records
+from refilm.jobs.row import Row
 from refilm.media import Video, check_size
 
 logger = logging.getLogger("refilm")
@@ -46,6 +51,8 @@ class Batch:
         load: loads the model; called once, and only if a video is missing.
         claims: shares the rows among processes. Default: all rows are this process's own.
         metadata: whether videos carry their recipe.
+        save_state_every: steps after which the state of a row is saved. A process that makes the row after this one was
+            killed goes on from it, to the same video. Default: never; the row begins anew.
     """
 
     def __init__(
@@ -56,16 +63,18 @@ class Batch:
         *,
         claims: Claims | Unshared | None = None,
         metadata: bool = True,
+        save_state_every: int | None = None,
     ):
-        self.jobs, self.records, self.claims, self.metadata = jobs, records, claims or Unshared(), metadata
-        self._load = load
+        self.jobs, self.records, self.claims = jobs, records, claims or Unshared()
+        self.metadata, self.save_state_every = metadata, save_state_every
+        self._load, self._encodings = load, Encodings()
 
     @cached_property
     def pipeline(self) -> Pipeline:
         """The model."""
         return self._load()
 
-    def run(self) -> Iterator[Progress | Record]:
+    def run(self) -> Generator[Progress | Record, None, None]:
         """Make the missing videos. Yields after every sampler step, and the record of each row that this process ends.
 
         A row that failed before this call is tried once more. With claims, this waits at the end for the rows of other
@@ -124,6 +133,7 @@ class Batch:
                 logger.warning("%s: this process was stopped for long, another one makes the video", job.place)
                 return False
             yield self._record(job, started, files=self._save(job, video, recipe))
+            self.records.state(job).unlink(missing_ok=True)
             return True
 
     def _has_ended(self, job: Job, before: Record | None) -> bool:
@@ -134,16 +144,26 @@ class Batch:
     def _video(self, job: Job) -> Generator[Progress, None, tuple[Video, VideoRecipe]]:
         if job.row is None or job.error is not None:
             raise UserError(job.error or "")
-        run = self.pipeline.sample(
-            [job.row.prompt],
-            [job.subjects or None],
-            seeds=[job.seed],
-            request=self.pipeline.request(**job.row.request()),
-            negative_reference=job.negative or None,
-        )
+        run, state = self._sampling(job, job.row), self.records.state(job)
+        stored = state_of(run.recipes[0], state, device=self.pipeline.base.device)
+        if stored is not None:
+            run = self._sampling(job, job.row, stored.state)
         for _ in run:
+            if self.save_state_every and run.done % self.save_state_every == 0 and run.done < run.request.steps:
+                save_state(run, state)
             yield Progress(job, run.done, run.request.steps)
         return self.pipeline.decode(run.latents)[0], run.finished_recipes()[0]
+
+    def _sampling(self, job: Job, row: Row, state: SamplerState | None = None) -> Sampling:
+        return self.pipeline.sample(
+            [row.prompt],
+            [job.subjects or None],
+            seeds=[job.seed],
+            request=self.pipeline.request(**row.request()),
+            negative_reference=job.negative or None,
+            state=state,
+            encodings=self._encodings,
+        )
 
     def _save(self, job: Job, video: Video, recipe: VideoRecipe) -> tuple[str, ...]:
         """Write a video atomically; returns the names of its files.
@@ -154,7 +174,7 @@ class Batch:
         path, scale = self.records.out / job.output, job.row.scale
         if not self.metadata:
             return tuple(file.name for file in video.save(path, scale=scale))
-        made = recipe.made.model_copy(update={"date": "", "seconds": None})
+        made = recipe.made.model_copy(update={"date": None, "seconds": None})
         recipe = recipe.model_copy(update={"scale": scale, "made": made})
         return tuple(file.name for file in save_with_recipe(video, recipe, path))
 

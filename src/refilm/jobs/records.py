@@ -1,8 +1,10 @@
 """Records of the rows of a list: a JSON file per row, so that no two processes write the same file; and the report.
 
 out/fox.mp4                     a video
+out/fox.mp4.json                its recipe, as beside every video
 out/.jobs/fox.mp4.json          its record
 out/.jobs/fox.mp4.claim-0       its claim, see `refilm.jobs.claims`
+out/.jobs/fox.mp4.state         its sampler state while it is made
 out/report.jsonl                all records, in the order of the list
 """
 
@@ -81,6 +83,10 @@ class Records:
             raise UserError(f"{path}: damaged record ({error}); remove it to make the video again") from error
         whole = all((self.out / name).is_file() for name in record.files)
         return record if whole and record.digest == job.digest(self.model) else None
+
+    def state(self, job: Job) -> Path:
+        """The file of a row's sampler state."""
+        return self.folder / f"{job.output}.state"
 
     def write(self, job: Job, record: Record) -> None:
         """Write the record of a row atomically."""
