@@ -2,8 +2,8 @@
 
     python benchmarks/remember.py             # some minutes on one core
 
-- rerun: videos of different settings (one and two subjects, masks, curves, words, guidance, windows, samplers) are saved
-  as MP4, then made again from the recipe in the metadata and from the JSON beside it, with a model that is loaded anew.
+- rerun: videos of different settings (one and two subjects, masks, curves, words, guidance, windows, samplers) are
+  saved as MP4, then made again from the recipe in the metadata and from the JSON beside it, with a model loaded anew.
 - draft: seeds are sampled for some steps, saved as state files, and finished by a model that is loaded anew; with two
   samplers, guided and not, with the step cache.
 

@@ -14,6 +14,7 @@ from .figures_models import base_models
 from .figures_pages import benchmarks_page, extending, training
 from .figures_pocket import card, readme
 from .figures_previews import previews
+from .figures_remember import drafts, remember
 from .figures_several import several_critters
 from .figures_study import study
 from .figures_windows import longer_videos
@@ -62,6 +63,8 @@ SENTENCES = {
     "benchmarks/README.md": lambda: benchmarks_page() + several_critters(),
     "docs/training.md": training,
     "docs/cogvideox-2b.md": cogvideox,
+    "docs/howto/remember.md": remember,
+    "docs/howto/drafts.md": drafts,
     "docs/extending.md": extending,
     "docs/study.md": study,
     "docs/howto/longer-videos.md": longer_videos,

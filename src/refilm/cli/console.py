@@ -6,17 +6,26 @@ colored. Control characters, for instance in file names, are escaped.
 
 import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, Protocol, TextIO
 
 import typer
 from rich.console import Console
 
 from refilm.printable import printable
 
+if TYPE_CHECKING:
+    import numpy as np
+
 ENDLESS = 2**31  # columns
+
+
+class Advance(Protocol):
+    """Advances a progress bar by one, with its new description and picture."""
+
+    def __call__(self, name: str, picture: "np.ndarray | None" = None, /) -> None: ...
 
 
 def is_terminal(stream: TextIO | None) -> bool:
@@ -52,15 +61,20 @@ class LogLines(logging.Handler):
 
 
 @contextmanager
-def bar(name: str, total: int) -> Iterator[Callable[[str], None]]:
-    """A progress bar that disappears at the end. Yields a function that advances it by one and sets its description."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+def bar(name: str, total: int) -> Iterator["Advance"]:
+    """A progress bar that disappears at the end. Yields a function that advances it by one, and sets its description
+    and the picture above it, (H, W, 3) uint8."""
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+
+    from refilm.cli.pictures import PictureProgress, half_blocks
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=terminal, transient=True, disable=not terminal.is_terminal) as progress:
+    with PictureProgress(*columns, console=terminal, transient=True, disable=not terminal.is_terminal) as progress:
         task = progress.add_task(name, total=total)
 
-        def advance(name: str) -> None:
+        def advance(name: str, picture: "np.ndarray | None" = None) -> None:
+            if picture is not None:
+                progress.picture = half_blocks(picture)
             progress.update(task, description=name, advance=1)
 
         yield advance

@@ -7,14 +7,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from pydantic import Field
 
-from refilm.cli.console import bar, clock, counted, named, print_error, print_line, working
+from refilm.cli.console import bar, clock, counted, named, print_error, print_line, terminal, working
 from refilm.cli.stopping import Terminated
 from refilm.settings import Settings
 
 if TYPE_CHECKING:
+    import numpy as np
+
+    from refilm.diffusion import SamplerStep
     from refilm.generation import Pipeline
     from refilm.generation.sampling import Sampling
     from refilm.media import Video
+    from refilm.previews import LinearPreview
 
 
 class Keeping(Settings):
@@ -44,11 +48,11 @@ def sampled(sampling: "Sampling", output: Path, every: int | None) -> None:
     """
     from refilm.generation.states import save_state
 
-    steps = sampling.request.steps
+    steps, preview = sampling.request.steps, sampling.base.preview if terminal.is_terminal else None
     try:
         with bar("sampling", steps - sampling.done) as advance:
             for step in sampling:
-                advance("sampling")
+                advance("sampling", _picture(preview, step))
                 if every is not None and sampling.done % every == 0 and step.index + 1 < steps:
                     save_state(sampling, state_path(output))
     except (KeyboardInterrupt, Terminated):
@@ -56,6 +60,14 @@ def sampled(sampling: "Sampling", output: Path, every: int | None) -> None:
             path = save_state(sampling, state_path(output))
             print_error(f"step {sampling.done} of {steps} is saved; continue with: refilm finish {path}")
         raise
+
+
+def _picture(preview: "LinearPreview | None", step: "SamplerStep") -> "np.ndarray | None":
+    """The middle of the video as far as a step knows it, (h, w, 3)."""
+    if preview is None:
+        return None
+    clean = step.clean[0]
+    return preview.frames(clean[len(clean) // 2 :][:1])[0]
 
 
 def saved(pipeline: "Pipeline", sampling: "Sampling", output: Path, keeping: Keeping, *, started: float) -> "Video":
