@@ -13,10 +13,11 @@ from .pages import DOCS, Session, blocks, edits_source
 
 
 def mp4s(*names: str) -> set[str]:
-    return {f"{name}.mp4" for name in names}
+    """Videos of `refilm generate`, with their recipes."""
+    return {f"{name}.mp4{beside}" for name in names for beside in ("", ".json")}
 
 
-VIDEOS = {"video.mp4", "video.attention.mp4", "video.attention.png"}
+VIDEOS = {*mp4s("video"), "video.attention.mp4", "video.attention.png"}
 EXPLAINED = ("fox-1.attention", "ball-1.attention", "subjects")
 ALONE = {
     "extending.md": VIDEOS,
@@ -32,7 +33,7 @@ ALONE = {
     "howto/direct-guidance.md": mp4s("stronger", "apart", "early", "away", "projected", "rescaled"),
     "howto/longer-videos.md": mp4s("long", "smooth"),
     "howto/previews.md": {"drawn", "preview.safetensors"},
-    "getting-started.md": VIDEOS | {"unseen", "tiny.toml", "tiny-cache", "runs", "tiny.mp4", "python.mp4"},
+    "getting-started.md": VIDEOS | {"unseen", "tiny.toml", "tiny-cache", "runs", "python.mp4", *mp4s("tiny")},
 }
 """The files that each page makes."""
 TUTORIAL = "own-subject.md"
