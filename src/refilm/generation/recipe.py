@@ -41,7 +41,7 @@ class ModelRecord(Settings):
 class Made(Settings):
     """Where and when a video was made. It does not change the video, but machines round differently."""
 
-    machine: dict[Short, Short | int | None]
+    machine: dict[Short, Short | Annotated[int, Field(ge=0, le=10**6)] | None]
     """Processor, accelerator, threads, versions."""
     refilm: Short
     """Version of refilm."""
@@ -49,11 +49,11 @@ class Made(Settings):
     dtype: Short
     date: Short | None = None
     """Date and time in UTC. None: a video of a list, which is the same file whenever it is made."""
-    seconds: Annotated[float, Field(ge=0)] | None = None
+    seconds: Annotated[float, Field(ge=0, le=10**9)] | None = None
     """Duration of sampling."""
-    passes: Annotated[int, Field(ge=0)] | None = None
+    passes: Annotated[int, Field(ge=0, le=10**9)] | None = None
     """Transformer passes; a window of a long video is a pass."""
-    batch: Annotated[int, Field(ge=1)] = 1
+    batch: Annotated[int, Field(ge=1, le=10**6)] = 1
     """Videos that were made together; alone, values may be rounded otherwise."""
 
 

@@ -8,7 +8,6 @@ from pydantic import AfterValidator, BeforeValidator, Field, create_model
 from refilm.control.subject import MOST_VIEWS, Subject
 from refilm.errors import UserError
 from refilm.generation.request import Prompt, Request
-from refilm.media.writing import SUFFIXES
 from refilm.settings import Seed, Settings, meant, optional
 
 OF_SIZE = ("height", "width")  # one column, size
@@ -28,6 +27,8 @@ def _named(tables: Any) -> Any:
 
 
 def _is_file_name(name: str) -> str:
+    from refilm.media.writing import SUFFIXES  # options of commands are made from rows, and should not wait for imports
+
     if not name.lower().endswith(SUFFIXES):
         raise UserError(f"must end in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}")
     if name.startswith(".") or any(part in name for part in "/\\\0") or len(name.encode()) > 200:
