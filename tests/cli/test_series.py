@@ -113,7 +113,12 @@ def test_a_stopped_video_is_finished(command, asked, sent, tmp_path):
     words = [*asked, "--steps", "60", "--seed", "1", "--memory", "high"]
     whole = [sys.executable, "-m", "refilm.cli", "generate", *words, "-o", "fox.mp4"]
     process = subprocess.Popen(
-        [*whole, "--save-state-every", "1"], stderr=subprocess.PIPE, text=True, start_new_session=True
+        [*whole, "--save-state-every", "1"],
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(
+            signal.SIGINT, signal.default_int_handler
+        ),  # shells ignore it in the background
     )
     while not Path("fox.mp4.state").exists():
         assert process.poll() is None

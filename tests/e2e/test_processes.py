@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from refilm.training.checkpoint.checkpoints import checkpoints, load_checkpoint
 
@@ -25,7 +26,7 @@ def test_a_seed_makes_the_same_video_in_every_process(refilm, tiny_base, fox, tm
         return ["generate", PROMPT, "--reference", fox, "--base", tiny_base, "--seed", seed, "-o", tmp_path / name]
 
     def frames(name: str) -> list[bytes]:
-        return [path.read_bytes() for path in sorted(tmp_path.glob(f"{name}-*.png"))]
+        return [Image.open(path).tobytes() for path in sorted(tmp_path.glob(f"{name}-*.png"))]
 
     subprocess.run([COMMAND, *map(str, words("there.png", 5))], check=True, capture_output=True, timeout=600)
     assert refilm(*words("here.png", 5)).exit_code == 0

@@ -40,7 +40,7 @@ def test_it_is_an_error_that_names_the_part_and_no_file_is_written(refilm, broke
     )
     result = made("float16")
     assert (result.exit_code, result.stdout) == (2, "")
-    (line,) = result.stderr.splitlines()
+    line = result.stderr.splitlines()[-1]
     assert line.startswith(f"error: {words}")
     assert "use bfloat16 or float32 (--dtype)" in line
     assert not Path("float16.mp4").exists()
@@ -57,5 +57,5 @@ def test_a_demo_ends_at_the_first_video_that_is_not_finite(refilm, tiny_base, tm
     save_file(weights, path, {"format": "pt"})
     result = refilm("demo", "--out", tmp_path / "demo", "--base", base, "--steps", 1, "--dtype", "float16")
     assert result.exit_code == 2
-    assert result.stderr.startswith("error: the autoencoder gave NaN or infinity")
+    assert "error: the autoencoder gave NaN or infinity" in result.stderr
     assert not list((tmp_path / "demo").glob("*.mp4"))

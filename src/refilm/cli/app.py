@@ -155,7 +155,7 @@ def main() -> None:
         warnings.simplefilter("ignore")  # warnings of libraries are meant for programmers
         for name in ("torchao", "torch.utils._pytree"):  # transformers imports torchao where it is installed
             logging.getLogger(name).setLevel(logging.CRITICAL)
-    logging.getLogger("refilm").addHandler(LogLines(logging.WARNING))
+    LogLines.install()
     keep_freed_memory()
     let_waiting_threads_sleep()
     try:

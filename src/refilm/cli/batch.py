@@ -16,7 +16,6 @@ from refilm.cli.making import Keeping
 from refilm.cli.options import with_options
 from refilm.jobs.claims import STALE_AFTER, Claims
 from refilm.jobs.job import Job
-from refilm.jobs.reading import read_jobs
 from refilm.jobs.records import Record, Records, Status
 from refilm.jobs.sharing import Share
 from refilm.printable import printable
@@ -65,6 +64,8 @@ def batch(rows: Rows, model: Options) -> None:
     If interrupted, run it again to continue: rows that are done are skipped. An error in a row does not stop the
     others; the exit code is then 1.
     """
+    from refilm.jobs.reading import read_jobs
+
     jobs = read_jobs(rows.jobs)
     mine, together = _shared(jobs, rows, os.environ)
     records = Records(rows.output, model.model_dump(include={"base", "adapter", "image_encoder", "dtype"}))

@@ -59,6 +59,13 @@ class LogLines(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         print_error(self.format(record))
 
+    @classmethod
+    def install(cls) -> None:
+        """Write refilm's warnings; once, however many commands a process runs."""
+        logger = logging.getLogger("refilm")
+        if not any(isinstance(handler, cls) for handler in logger.handlers):
+            logger.addHandler(cls(logging.WARNING))
+
 
 @contextmanager
 def bar(name: str, total: int) -> Iterator["Advance"]:

@@ -170,8 +170,10 @@ def recipe_path(video: Path) -> Path:
     return video.with_name(f"{video.name}.json")
 
 
-def save_with_recipe(video: Video, recipe: VideoRecipe, path: Path) -> list[Path]:
+@checked
+def save_with_recipe(video: Video, recipe: VideoRecipe, path: Path | str) -> list[Path]:
     """Save a video with its recipe in its metadata and as JSON beside it; returns the files of the video."""
+    path = Path(path)
     note = recipe.to_json()
     write_text(recipe_path(path), note + "\n")  # first: a whole video is never without it
     return replace(video, note=note).save(path, scale=recipe.scale)
