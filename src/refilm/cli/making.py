@@ -8,7 +8,7 @@ import typer
 from pydantic import Field
 
 from refilm.cli.console import bar, clock, counted, named, print_error, print_line, terminal, working
-from refilm.cli.stopping import Terminated
+from refilm.cli.stopping import Terminated, deferred
 from refilm.settings import Settings
 
 if TYPE_CHECKING:
@@ -51,10 +51,13 @@ def sampled(sampling: "Sampling", output: Path, every: int | None) -> None:
     steps, preview = sampling.request.steps, sampling.base.preview if terminal.is_terminal else None
     try:
         with bar("sampling", steps - sampling.done) as advance:
-            for step in sampling:
+            while sampling.done < steps:
+                with deferred():  # a step changes more than the latents: what is saved is that after it
+                    step = next(sampling)
                 advance("sampling", _picture(preview, step))
                 if every is not None and sampling.done % every == 0 and step.index + 1 < steps:
                     save_state(sampling, state_path(output))
+            next(sampling, None)  # its end
     except (KeyboardInterrupt, Terminated):
         if sampling.done:
             path = save_state(sampling, state_path(output))
