@@ -1,6 +1,6 @@
 """How long a list of videos takes: `refilm batch` on some processes, and a plain loop that starts `refilm generate`.
 
-    python benchmarks/batch.py [--rows 60] [--steps 8] [--kills 60]
+    python benchmarks/batch.py [--rows 60] [--steps 8] [--kills 60] [--loop 60]
 
 The pocket model makes each row from an image of its own. Measured are a loop that starts a process for each row, then
 one, two and three processes with `--claim`, then the same while processes are killed at random moments and started
@@ -61,7 +61,7 @@ def loop(folder: Path, rows: list[Row]) -> dict[str, object]:
             str(out / str(row["output"])),
         ]
         subprocess.run(command, check=True, capture_output=True, env=ENVIRONMENT, cwd=folder)
-    return {"seconds": round(time.perf_counter() - started, 1), "load_before": load}
+    return {"seconds": round(time.perf_counter() - started, 1), "load_before": load, "reported": len(rows)}
 
 
 class Processes:
@@ -124,6 +124,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=60, help="Number of videos. Default: %(default)s.")
     parser.add_argument("--steps", type=int, default=8, help="Sampler steps of a video. Default: %(default)s.")
+    parser.add_argument("--loop", type=int, default=60, help="Rows of the plain loop. Default: %(default)s.")
     parser.add_argument("--kills", type=int, default=60, help="Processes that are killed in all. Default: %(default)s.")
     parser.add_argument("--longest", type=float, default=20.0, help="Seconds between two kills. Default: %(default)s.")
     add_out(parser, RESULT)
@@ -132,16 +133,16 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         rows = write_list(folder, options.rows, options.steps)
-        runs = {"loop": loop(folder, rows)}
+        runs = {"loop": loop(folder, rows[: options.loop])}
         for count in (1, 2, 3):
             runs[f"batch-{count}"] = batch(folder, f"batch-{count}", count)
         for count in (1, 2, 3):
             own = {"kills": options.kills // 3, "longest": options.longest}
             runs[f"killed-{count}"] = batch(folder, f"killed-{count}", count, **own)
-        known = hashes(folder / "loop")
+        known = hashes(folder / "batch-1")
         for run in runs:
             made = hashes(folder / run)
-            runs[run]["same_files"] = sum(made.get(video) == digest for video, digest in known.items())
+            runs[run]["same_files"] = sum(known[video] == digest for video, digest in made.items())
             print(run, runs[run], flush=True)
     settings = {name: getattr(options, name) for name in ("rows", "steps")}
     write(out, {**settings, "cores": os.cpu_count(), "runs": runs})

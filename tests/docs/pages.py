@@ -33,6 +33,10 @@ FASTER = {
 """Options that make the commands of a page fast; all others are the page's."""
 
 
+FILES = ("toml", "json", "csv")
+"""Languages of blocks that are files."""
+
+
 @dataclass(frozen=True)
 class Block:
     """A code block of a page."""
@@ -75,7 +79,7 @@ class Session:
         """Run some blocks, in one Python session."""
         names: dict[str, object] = {}
         for block in given:
-            if block.kind == "toml":
+            if block.title and block.kind in FILES:
                 Path(block.title).write_text(block.code)
             elif block.kind == "sh":
                 for line in block.code.replace("\\\n   ", "").splitlines():

@@ -68,7 +68,8 @@ def batch(rows: Rows, model: Options) -> None:
 
     jobs = read_jobs(rows.jobs)
     mine, together = _shared(jobs, rows, os.environ)
-    records = Records(rows.output, model.model_dump(include={"base", "adapter", "image_encoder", "dtype"}))
+    others = model.model_dump(include={"adapter", "image_encoder", "dtype"}, exclude_defaults=True)
+    records = Records(rows.output, {"base": model.base, **others})
     claims = Claims(records.folder, stale_after=rows.stale_after) if rows.claim else None
     from refilm.jobs.batch import Batch  # imports torch, which errors of the list need not wait for
 

@@ -55,7 +55,8 @@ class Records:
 
     Args:
         out: the output folder.
-        model: what identifies the model; videos of another model are made again.
+        model: what identifies the model; videos of another model are made again. As the command has it:
+            `{"base": "pocket"}`, with adapter, image_encoder and dtype if they are given.
 
     Raises:
         UserError: the folder cannot be written to.
