@@ -109,7 +109,13 @@ def test_invalid_rows_are_known_before_the_first_video(make):
 
 
 @pytest.mark.parametrize(
-    "error", [torch.OutOfMemoryError("no memory\nof 9 GiB"), MemoryError("9 GiB"), OSError("gone")]
+    "error",
+    [
+        torch.OutOfMemoryError("no memory\nfor 9 GiB"),
+        MemoryError("9 GiB"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory"),
+        OSError(5, "Input/output error"),
+    ],
 )
 def test_an_error_of_the_machine_is_a_row_too(make, monkeypatch, error):
     broken_at(monkeypatch, "sample", error)
@@ -145,14 +151,29 @@ def test_a_failed_row_is_tried_again_by_the_next_run_only(make, monkeypatch):
     assert [record.status for record in make(FIRST, SECOND)] == ["done"]
 
 
-def test_a_full_disk_stops_the_run(make, monkeypatch, tmp_path):
+@pytest.mark.parametrize(("where", "name"), [(Video, "save"), (batch, "save_state")])
+def test_a_full_disk_stops_the_run(make, monkeypatch, tmp_path, where, name):
     def full(*_, **__):
         raise OSError(28, "No space left on device", "row.mp4")
 
-    monkeypatch.setattr(Video, "save", full)
+    monkeypatch.setattr(where, name, full)
     with pytest.raises(OSError, match="No space left"):
-        make(FIRST, SECOND)
-    assert not list((tmp_path / "out" / ".jobs").iterdir())
+        make(FIRST, SECOND, save_state_every=1)
+    assert not list((tmp_path / "out" / ".jobs").glob("*.json"))
+
+
+def test_an_image_that_changes_while_it_is_used_makes_the_row_again(make, monkeypatch, tmp_path):
+    decode, row = library.Pipeline.decode, {**FIRST, "reference": "fox.png"}
+
+    def changing(*given):
+        Image.new("RGB", (64, 64), "red").save(tmp_path / "fox.png")
+        return decode(*given)
+
+    monkeypatch.setattr(library.Pipeline, "decode", changing)
+    assert len(make(row)) == 1
+    monkeypatch.setattr(library.Pipeline, "decode", decode)
+    assert len(make(row)) == 1
+    assert make(row) == []
 
 
 def test_a_process_that_lost_its_row_discards_the_video(make, monkeypatch, tmp_path, caplog):

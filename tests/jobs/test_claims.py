@@ -59,7 +59,9 @@ def test_a_row_is_taken_once_and_again_after_its_release(tmp_path):
 
 def test_the_row_of_a_killed_process_is_free_at_once(tmp_path):
     process = take_and_die(tmp_path)
+    end = time.monotonic() + 20
     while not taken(tmp_path):  # the kill takes a moment
+        assert time.monotonic() < end
         time.sleep(0.01)
     process.communicate()  # it was a zombie
 

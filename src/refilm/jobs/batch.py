@@ -3,13 +3,11 @@
 Rows are never batched, so that a video does not depend on the rows beside it.
 """
 
+import errno
 import logging
-import os
-import socket
 import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from functools import cached_property
 
 import torch
@@ -23,13 +21,14 @@ from refilm.generation.series import state_of
 from refilm.generation.states import save_state
 from refilm.jobs.claims import Claims, Unshared
 from refilm.jobs.job import Job
-from refilm.jobs.records import Record, Records
+from refilm.jobs.records import Attempt, Record, Records
 from refilm.jobs.row import Row
 from refilm.media import Video, check_size
 
 logger = logging.getLogger("refilm")
 PAUSE = 1.0  # seconds between looks for rows that other processes have left
 ROW_ERRORS = (UserError, OSError, MemoryError, torch.OutOfMemoryError)
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # of all rows
 
 
 @dataclass(frozen=True)
@@ -120,19 +119,21 @@ class Batch:
                 return False
             if self._has_ended(job, before):  # by another process, before this one took the claim
                 return True
-            started = time.perf_counter()
+            attempt = Attempt(job, self.records)
             try:
                 video, recipe = yield from self._video(job)
-            except ROW_ERRORS as error:
-                yield self._record(job, started, error=error)
-                return True
             except Exception as error:
-                self._record(job, started, error=error)
-                raise
+                if isinstance(error, OSError) and error.errno in DISK_ERRORS:
+                    raise
+                record = attempt.failed(error)
+                if not _is_of_row(error):
+                    raise
+                yield record
+                return True
             if not claim.is_held():
                 logger.warning("%s: this process was stopped for long, another one makes the video", job.place)
                 return False
-            yield self._record(job, started, files=self._save(job, video, recipe))
+            yield attempt.done(self._save(job, video, recipe))
             self.records.state(job).unlink(missing_ok=True)
             return True
 
@@ -178,30 +179,11 @@ class Batch:
         recipe = recipe.model_copy(update={"scale": scale, "made": made})
         return tuple(file.name for file in save_with_recipe(video, recipe, path))
 
-    def _record(
-        self, job: Job, started: float, *, error: Exception | None = None, files: tuple[str, ...] = ()
-    ) -> Record:
-        """Write the record of a row that has ended."""
-        record = Record(
-            number=job.number,
-            output=job.output,
-            status="failed" if error is not None else "done",
-            error=None if error is None else f"{job.place}: {_described(error)}",
-            files=files,
-            seed=job.seed,
-            seconds=round(time.perf_counter() - started, 3),
-            process=f"{socket.gethostname()}:{os.getpid()}",
-            ended=datetime.now(UTC).isoformat(timespec="seconds"),
-            digest=job.digest(self.records.model),
-        )
-        self.records.write(job, record)
-        return record
-
 
 def _is_done(record: Record | None) -> bool:
     return record is not None and record.status == "done"
 
 
-def _described(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return text if isinstance(error, UserError) else f"{type(error).__name__}: {text}"
+def _is_of_row(error: Exception) -> bool:
+    """Whether an error is one of a row, and not a bug. Without memory on a CPU, torch raises a plain RuntimeError."""
+    return isinstance(error, ROW_ERRORS) or "DefaultCPUAllocator" in str(error)

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 STALE_AFTER = 600.0  # seconds
-BEATS = 20  # heartbeats within this time
+BEATS, SLOWEST_BEAT = 20, 30.0  # heartbeats within this time, and most seconds between two
 UNWRITTEN_AFTER = 10.0  # seconds after which a process was killed between the creation of its claim and the first write
 RELEASED = 0.0  # modification time of a released claim
 
@@ -66,7 +66,7 @@ class Claims:
         if claim is None:
             yield None
             return
-        with claim.beating(self.stale_after / BEATS):
+        with claim.beating(min(self.stale_after / BEATS, SLOWEST_BEAT)):
             yield claim
 
     def _take(self, name: str) -> "Claim | None":

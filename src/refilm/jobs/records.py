@@ -9,7 +9,11 @@ out/report.jsonl                all records, in the order of the list
 """
 
 import json
+import os
+import socket
+import time
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -114,3 +118,35 @@ class Records:
 
 def _open(job: Job, model: Mapping[str, Any]) -> Record:
     return Record(number=job.number, output=job.output, status="open", seed=job.seed, digest=job.digest(model))
+
+
+class Attempt:
+    """The making of a row, which ends with a record. The digest is that of its start: files may change meanwhile."""
+
+    def __init__(self, job: Job, records: Records):
+        self._job, self._records = job, records
+        self._digest, self._started = job.digest(records.model), time.perf_counter()
+
+    def done(self, files: Sequence[str]) -> Record:
+        """Write the record of a row whose video is written to `files`."""
+        return self._write(status="done", files=tuple(files))
+
+    def failed(self, error: Exception) -> Record:
+        """Write the record of a row that an error ended."""
+        text = " ".join(str(error).split())
+        text = text if isinstance(error, UserError) else f"{type(error).__name__}: {text}"
+        return self._write(status="failed", error=f"{self._job.place}: {text}")
+
+    def _write(self, **how: Any) -> Record:
+        record = Record(
+            number=self._job.number,
+            output=self._job.output,
+            seed=self._job.seed,
+            seconds=round(time.perf_counter() - self._started, 3),
+            process=f"{socket.gethostname()}:{os.getpid()}",
+            ended=datetime.now(UTC).isoformat(timespec="seconds"),
+            digest=self._digest,
+            **how,
+        )
+        self._records.write(self._job, record)
+        return record
