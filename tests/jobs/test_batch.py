@@ -1,6 +1,7 @@
 """A row depends on nothing but itself; an error is a row; what is done is not made again, and what changed is."""
 
 import json
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -204,6 +205,31 @@ def test_a_row_that_another_process_has_is_waited_for(make, monkeypatch, tmp_pat
     with claims.taken("0001-a-critter-waits.mp4"):
         monkeypatch.setattr(batch.time, "sleep", lambda seconds: make(FIRST))  # it is made without a claim
         assert [record.number for record in make(FIRST, SECOND, claims=claims)] == [2]
+
+
+class Late(Claims):
+    """Claims that are taken just after another process has made the row and released its claim."""
+
+    def __init__(self, folder: Path, others: Callable[[], object]):
+        super().__init__(folder)
+        self.others = others
+
+    def taken(self, name: str):
+        self.others()
+        return super().taken(name)
+
+
+def test_a_row_that_ended_just_before_it_was_claimed_is_not_made_again(make, tmp_path):
+    (folder := tmp_path / "out" / ".jobs").mkdir(parents=True)
+    assert make(FIRST, claims=Late(folder, lambda: make(FIRST, claims=Claims(folder)))) == []
+
+
+def test_a_row_that_fails_in_another_process_is_not_tried_again_here(make, tmp_path):
+    (folder := tmp_path / "out" / ".jobs").mkdir(parents=True)
+    bad = {**FIRST, "frames": 10}
+    assert [record.status for record in make(bad, claims=Claims(folder))] == ["failed"]
+    late = Late(folder, lambda: make(bad, claims=Claims(folder)))  # tries it again
+    assert make(bad, claims=late) == []
 
 
 def test_the_report_has_every_row_whichever_process_writes_it_last(make, monkeypatch, tmp_path):

@@ -144,7 +144,7 @@ class Attempt:
             seed=self._job.seed,
             seconds=round(time.perf_counter() - self._started, 3),
             process=f"{socket.gethostname()}:{os.getpid()}",
-            ended=datetime.now(UTC).isoformat(timespec="seconds"),
+            ended=datetime.now(UTC).isoformat(timespec="microseconds"),
             digest=self._digest,
             **how,
         )
