@@ -9,6 +9,7 @@ import re
 
 import pytest
 
+from .figures_batch import batches
 from .figures_cogvideox import cogvideox
 from .figures_models import base_models
 from .figures_pages import benchmarks_page, extending, training
@@ -67,6 +68,7 @@ SENTENCES = {
     "docs/howto/drafts.md": drafts,
     "docs/extending.md": extending,
     "docs/study.md": study,
+    "docs/howto/batch.md": batches,
     "docs/howto/longer-videos.md": longer_videos,
     "docs/howto/previews.md": previews,
 }
