@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from refilm.data import critters
@@ -17,16 +16,6 @@ from refilm.generation.recipe import read_video_recipe, recipe_path
 from refilm.media import open_video
 
 PROMPT = "a critter bounces in the meadow"
-
-
-@pytest.fixture(autouse=True)
-def one_thread(monkeypatch):
-    """With several threads, PyTorch on a CPU may add in another order from run to run."""
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # of processes that tests start
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture

@@ -60,8 +60,8 @@ def test_plain_values_are_read_as_in_a_recipe():
     [
         ({}, "^subject: give images or a subject file, and not both"),
         ({"images": "a.png", "file": "a.subject"}, "give images or a subject file, and not both"),
-        ({"images": "a.png", "weights": (1.0, 2.0)}, "2 weights for 1 images; give one for each image"),
-        ({"images": ("a.png", "b.png"), "image_masks": "m.png"}, "1 image_masks for 2 images"),
+        ({"images": "a.png", "weights": (1.0, 2.0)}, "weights: 2 for 1 images; give one for each image"),
+        ({"images": ("a.png", "b.png"), "image_masks": "m.png"}, "image_masks: 1 for 2 images"),
         ({"file": "a.subject", "weights": (1.0,)}, "a subject file stores its own"),
         ({"images": "a.png", "weights": (0.0,)}, "weights.0: Input should be greater than 0"),
         ({"images": "a.png", "scale": -1}, "scale: Input should be greater than or equal to 0"),

@@ -146,6 +146,12 @@ def test_no_file_and_half_a_file(written, tmp_path):
         load_subject(tmp_path / "missing.subject")
     half = tmp_path / "half.subject"
     half.write_bytes(written.read_bytes()[:-100])
+    image = tmp_path / "image.subject"
+    Image.new("RGB", (8, 8)).save(image, format="PNG")
+    with pytest.raises(
+        UserError, match=r"image\.subject: is truncated or not a subject file; make one with `refilm sub"
+    ):
+        load_subject(image)
     with pytest.raises(UserError, match=r"half\.subject: is truncated"):
         load_subject(half)
     with pytest.raises(UserError, match=r"must end in .subject"):

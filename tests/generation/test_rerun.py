@@ -23,16 +23,6 @@ from refilm.generation.states import load_state, save_state
 PROMPT = "a critter bounces in the meadow"
 
 
-@pytest.fixture(autouse=True)
-def one_thread(monkeypatch):
-    """With several threads, PyTorch on a CPU may add in another order from run to run."""
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # of processes that tests start
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def pipeline(tiny_base):
     return refilm.load(tiny_base)

@@ -301,3 +301,16 @@ def test_sides_that_a_format_cannot_store(tmp_path, name, most):
 def test_rates_that_are_no_numbers(fps):
     with pytest.raises((ValueError, TypeError)):
         Video(blocks(), fps)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".webm", ".gif", ".webp"])
+def test_the_same_frames_are_the_same_file(suffix, tmp_path):
+    frame, column, row = np.mgrid[:17, :240, :320]
+    waves = 127 + 80 * np.sin((row + 3 * frame) / 25) * np.cos((column - 2 * frame) / 40)
+    noise = np.random.default_rng(0).normal(0, 6, (17, 240, 320, 3))
+    video = Video((waves[..., None] + noise).clip(0, 255).astype(np.uint8), 8)
+    files = set()
+    for number in range(4):
+        video.save(path := tmp_path / f"{number}{suffix}", scale=1)
+        files.add(path.read_bytes())
+    assert len(files) == 1

@@ -23,9 +23,9 @@ ENDLESS = 2**31  # columns
 
 
 class Advance(Protocol):
-    """Advances a progress bar by one, with its new description and picture."""
+    """Advances a progress bar by one, with its new description and image."""
 
-    def __call__(self, name: str, picture: "np.ndarray | None" = None, /) -> None: ...
+    def __call__(self, name: str, image: "np.ndarray | None" = None, /) -> None: ...
 
 
 def is_terminal(stream: TextIO | None) -> bool:
@@ -70,18 +70,18 @@ class LogLines(logging.Handler):
 @contextmanager
 def bar(name: str, total: int) -> Iterator["Advance"]:
     """A progress bar that disappears at the end. Yields a function that advances it by one, and sets its description
-    and the picture above it, (H, W, 3) uint8."""
+    and the image above it, (H, W, 3) uint8."""
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
-    from refilm.cli.pictures import PictureProgress, half_blocks
+    from refilm.cli.progress_image import ImageProgress, half_blocks
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with PictureProgress(*columns, console=terminal, transient=True, disable=not terminal.is_terminal) as progress:
+    with ImageProgress(*columns, console=terminal, transient=True, disable=not terminal.is_terminal) as progress:
         task = progress.add_task(name, total=total)
 
-        def advance(name: str, picture: "np.ndarray | None" = None) -> None:
-            if picture is not None:
-                progress.picture = half_blocks(picture)
+        def advance(name: str, image: "np.ndarray | None" = None) -> None:
+            if image is not None:
+                progress.image = half_blocks(image)
             progress.update(task, description=name, advance=1)
 
         yield advance

@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from refilm.control.records import FileRecord, SubjectRecord
     from refilm.generation.recipe import VideoRecipe
 
-VIDEOS = (".mp4", ".webm", ".gif", ".webp", ".png", ".state")
+SUFFIXES = (".mp4", ".webm", ".gif", ".webp", ".png", ".state")
 
 
 def video_lines(path: Path) -> list[str]:

@@ -9,7 +9,7 @@ from pydantic import Field
 from refilm.cli.asking import Asked, Model, SamplingOptions, Wanted, asked
 from refilm.cli.console import bar, print_line, working
 from refilm.cli.options import with_options
-from refilm.cli.recipe_options import from_recipe
+from refilm.cli.recipe_options import Stored, stored
 from refilm.cli.subject_options import SubjectOptions
 from refilm.errors import UserError
 from refilm.settings import Seed, Settings
@@ -39,19 +39,12 @@ class Drafting(Settings):
 PARTS = (Wanted, Drafting, Model, SamplingOptions)
 
 
-class Recipe(Settings):
-    """Where options are stored."""
-
-    recipe: Annotated[Path | None, from_recipe(*PARTS, left=SubjectOptions)] = None
-    """TOML file with any of these options by name, as for `refilm generate`."""
-
-
-@with_options(Wanted, Drafting, SubjectOptions, Model, SamplingOptions, Recipe)
+@with_options(Wanted, Drafting, SubjectOptions, Model, SamplingOptions, stored(*PARTS, left=SubjectOptions))
 def draft(
-    wanted: Wanted, drafting: Drafting, chosen: SubjectOptions, model: Model, sampling: Settings, stored: Recipe
+    wanted: Wanted, drafting: Drafting, chosen: SubjectOptions, model: Model, sampling: Settings, file: Stored
 ) -> None:
     """Sample several seeds for a few steps, show what they become, and save their states for `refilm finish`."""
-    wish = asked(wanted, chosen, model, sampling, recipe=stored.recipe)
+    wish = asked(wanted, chosen, model, sampling, recipe=file.recipe)
     if drafting.until >= wish.request.steps:
         raise UserError(f"--until {drafting.until}: the run has {wish.request.steps} steps; stop before the last")
     from PIL import Image

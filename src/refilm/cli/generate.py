@@ -13,7 +13,7 @@ from refilm.cli.explaining import explained, maps_of, require_read, require_refe
 from refilm.cli.making import Keeping, sampled, saved
 from refilm.cli.options import with_options
 from refilm.cli.parsing import steps_of
-from refilm.cli.recipe_options import from_recipe
+from refilm.cli.recipe_options import Stored, stored
 from refilm.cli.subject_options import SubjectOptions
 from refilm.cli.subjects import subjects_of
 from refilm.errors import UserError
@@ -37,15 +37,7 @@ class Output(Settings):
 PARTS = (Wanted, Output, Model, SamplingOptions, Keeping)
 
 
-class Recipe(Settings):
-    """Where options are stored."""
-
-    recipe: Annotated[Path | None, from_recipe(*PARTS, left=SubjectOptions)] = None
-    """TOML file with any of these options by name (guidance_steps = "1-20"), and a table [subjects.NAME] for each
-    subject. Relative paths in it are relative to its folder. Options of the command line come first."""
-
-
-@with_options(Wanted, Output, SubjectOptions, Model, SamplingOptions, Keeping, Recipe)
+@with_options(Wanted, Output, SubjectOptions, Model, SamplingOptions, Keeping, stored(*PARTS, left=SubjectOptions))
 def generate(
     wanted: Wanted,
     output: Output,
@@ -53,7 +45,7 @@ def generate(
     model: Model,
     sampling: Settings,
     keeping: Keeping,
-    stored: Recipe,
+    file: Stored,
 ) -> None:
     """Generate a video that follows a prompt and shows the subject of a reference image."""
     from refilm.media import check_size, check_target
@@ -61,9 +53,9 @@ def generate(
     started = time.perf_counter()
     check_target(output.output)  # fail before the video is generated, not after
     explain = output.explain or output.explain_steps is not None
-    if explain and not subjects_of(chosen, recipe=stored.recipe):
+    if explain and not subjects_of(chosen, recipe=file.recipe):
         raise UserError("--explain shows which parts of a reference image were used: give one with --reference")
-    wish = asked(wanted, chosen, model, sampling, recipe=stored.recipe)
+    wish = asked(wanted, chosen, model, sampling, recipe=file.recipe)
     request, pipeline, subjects = wish.request, wish.pipeline, wish.subjects
     check_size(output.output, request.height, request.width, keeping.scale or 1)
     if explain:

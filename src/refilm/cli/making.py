@@ -54,7 +54,7 @@ def sampled(sampling: "Sampling", output: Path, every: int | None) -> None:
             while sampling.done < steps:
                 with deferred():  # a step changes more than the latents: what is saved is that after it
                     step = next(sampling)
-                advance("sampling", _picture(preview, step))
+                advance("sampling", _shown(preview, step))
                 if every is not None and sampling.done % every == 0 and step.index + 1 < steps:
                     save_state(sampling, state_path(output))
             next(sampling, None)  # its end
@@ -65,7 +65,7 @@ def sampled(sampling: "Sampling", output: Path, every: int | None) -> None:
         raise
 
 
-def _picture(preview: "LinearPreview | None", step: "SamplerStep") -> "np.ndarray | None":
+def _shown(preview: "LinearPreview | None", step: "SamplerStep") -> "np.ndarray | None":
     """The middle of the video as far as a step knows it, (h, w, 3)."""
     if preview is None:
         return None

@@ -6,10 +6,10 @@ are relative to the folder of the file, so that it can be moved together with it
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_origin
+from typing import Annotated, Any, get_origin
 
 import typer
-from pydantic import create_model
+from pydantic import Field, create_model
 
 from refilm.errors import UserError
 from refilm.hub import is_hub_id
@@ -18,6 +18,21 @@ from refilm.settings import Settings, meant, optional, read_toml
 RECIPE, SUBJECTS = "recipe", "subjects"
 SOURCES = ("base", "adapter", "image_encoder")  # folders or Hub ids
 NAMES = ("pocket", "default", "none")  # what else they can be
+
+
+class Stored(Settings):
+    """Where options are stored."""
+
+    recipe: Path | None = None
+    """TOML file with any of these options by name (guidance_steps = "1-20"), and a table [subjects.NAME] for each
+    subject. Relative paths in it are relative to its folder. Options of the command line come first."""
+
+
+def stored(*kinds: type[Settings], left: type[Settings]) -> type[Stored]:
+    """The option --recipe of a command. Arguments as of `from_recipe`."""
+    field = Stored.model_fields["recipe"]
+    option = Annotated[Path | None, from_recipe(*kinds, left=left)]
+    return create_model("Stored", __base__=Stored, recipe=(option, Field(default=None, description=field.description)))
 
 
 def from_recipe(*kinds: type[Settings], left: type[Settings]) -> Any:

@@ -11,7 +11,7 @@ from refilm.cli.asking import Model, SamplingOptions, Wanted, asked
 from refilm.cli.console import print_line, working
 from refilm.cli.making import sampled, state_path
 from refilm.cli.options import with_options
-from refilm.cli.recipe_options import from_recipe
+from refilm.cli.recipe_options import Stored, stored
 from refilm.cli.subject_options import SubjectOptions
 from refilm.cli.values import named_value, typed
 from refilm.settings import Seed, Settings
@@ -41,19 +41,12 @@ class Sweeping(Settings):
 PARTS = (Wanted, Sweeping, Model, SamplingOptions)
 
 
-class Recipe(Settings):
-    """Where options are stored."""
-
-    recipe: Annotated[Path | None, from_recipe(*PARTS, left=SubjectOptions)] = None
-    """TOML file with any of these options by name, as for `refilm generate`."""
-
-
-@with_options(Wanted, Sweeping, SubjectOptions, Model, SamplingOptions, Recipe)
+@with_options(Wanted, Sweeping, SubjectOptions, Model, SamplingOptions, stored(*PARTS, left=SubjectOptions))
 def sweep(
-    wanted: Wanted, sweeping: Sweeping, chosen: SubjectOptions, model: Model, sampling: Settings, stored: Recipe
+    wanted: Wanted, sweeping: Sweeping, chosen: SubjectOptions, model: Model, sampling: Settings, file: Stored
 ) -> None:
     """Make a video for each value of one setting, or for each pair of values of two, on one page."""
-    wish = asked(wanted, chosen, model, sampling, recipe=stored.recipe)
+    wish = asked(wanted, chosen, model, sampling, recipe=file.recipe)
     from refilm.generation.encodings import Encodings
     from refilm.generation.series import Axis, cells_of, is_made
 

@@ -61,11 +61,11 @@ def info(
 
 
 def _described(source: str) -> list[str]:
-    from refilm.cli.described_videos import VIDEOS, video_lines
+    from refilm.cli.described_videos import SUFFIXES, video_lines
 
     if source.endswith(FILE):
         return _subject(source)
-    if Path(source).suffix.lower() in VIDEOS:
+    if Path(source).suffix.lower() in SUFFIXES:
         return video_lines(Path(source))
     from refilm.checkpoints import describe
 

@@ -136,7 +136,7 @@ class Subject(Controls):
         for name in ("weights", "image_masks"):
             if (given := len(getattr(self, name))) not in (0, len(self.images)):
                 raise UserError(
-                    f"{self.name}: {given} {name} for {len(self.images)} images; give one for each image (a subject "
+                    f"{self.name}: {name}: {given} for {len(self.images)} images; give one for each image (a subject "
                     "file stores its own)"
                 )
         return self

@@ -1,17 +1,15 @@
 """Subject files: an encoded subject as one safetensors file, used without its images and without the image encoder."""
 
-import json
-from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 
 from refilm.arguments import checked
 from refilm.control.encoded import EncodedSubject, SubjectCard
 from refilm.errors import UserError
 from refilm.files import atomic_file
 from refilm.hub import fetched, is_hub_id
+from refilm.weights.cards import read_card
 from refilm.weights.tensors import Piece, TensorFiles, save_tensors
 
 FORMAT = 1
@@ -50,8 +48,8 @@ def load_subject(source: Path | str) -> EncodedSubject:
         UserError: it is missing, damaged, not a subject file, or of a later version; names the file.
     """
     path = locate_subject(source)
-    files = TensorFiles([path])
     card = _card(path)
+    files = TensorFiles([path])
     missing = SHAPES.keys() - set(files)
     if missing:
         raise UserError(f"{path}: has no {sorted(missing)[0]}; make the subject file again")
@@ -89,15 +87,12 @@ def locate_subject(source: Path | str) -> Path:
 
 
 def _card(path: Path) -> SubjectCard:
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata: Mapping[str, str] = file.metadata() or {}
-        values = json.loads(metadata[KEY])
-    except (KeyError, ValueError, SafetensorError) as error:
-        raise UserError(f"{path}: not a subject file; make one with `refilm subject make`") from error
-    if isinstance(values, dict) and isinstance(version := values.get("format"), int) and version > FORMAT:
-        raise UserError(f"{path}: a subject file of version {version}, this refilm reads up to {FORMAT}; update refilm")
-    try:
-        return SubjectCard.from_values(values)
-    except (UserError, TypeError, AttributeError) as error:
-        raise UserError(f"{path}: its description is damaged: {error}; make the subject file again") from error
+    return read_card(
+        path,
+        SubjectCard,
+        key=KEY,
+        what="subject file",
+        version=FORMAT,
+        made_by="make one with `refilm subject make`",
+        again="make the subject file again",
+    )

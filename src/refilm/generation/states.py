@@ -7,7 +7,6 @@ from pathlib import Path
 
 import torch
 from pydantic import Field
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from refilm.arguments import checked
@@ -17,6 +16,7 @@ from refilm.files import atomic_file
 from refilm.generation.recipe import VideoRecipe
 from refilm.generation.sampling import SamplerState, Sampling
 from refilm.settings import Settings
+from refilm.weights.cards import read_card
 from refilm.weights.tensors import Piece, TensorFiles, save_tensors
 
 FORMAT = 1
@@ -90,8 +90,8 @@ def load_state(path: Path | str, *, device: torch.device | str = "cpu") -> Saved
         UserError: it is missing, damaged, not a state file, or of a later version; names the file.
     """
     path = Path(path)
-    files = TensorFiles([path])
     card = _card(path)
+    files = TensorFiles([path])
     tensors = {
         name: files.read([Piece(name)], dtype=None, device="cpu" if name.startswith("generator") else device)
         for name in files
@@ -119,15 +119,12 @@ def _all(tensors: Mapping[str, Tensor], name: str) -> tuple[Tensor, ...]:
 
 
 def _card(path: Path) -> StateCard:
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata: Mapping[str, str] = file.metadata() or {}
-        values = json.loads(metadata[KEY])
-    except (KeyError, ValueError, SafetensorError) as error:
-        raise UserError(f"{path}: not a state file; `refilm generate --save-state-every` writes them") from error
-    if isinstance(values, dict) and isinstance(version := values.get("format"), int) and version > FORMAT:
-        raise UserError(f"{path}: a state file of version {version}, this refilm reads up to {FORMAT}; update refilm")
-    try:
-        return StateCard.from_values(values)
-    except (UserError, TypeError, AttributeError) as error:
-        raise UserError(f"{path}: its description is damaged: {error}; {AGAIN}") from error
+    return read_card(
+        path,
+        StateCard,
+        key=KEY,
+        what="state file",
+        version=FORMAT,
+        made_by="`refilm draft` and `refilm generate --save-state-every` write them",
+        again=AGAIN,
+    )

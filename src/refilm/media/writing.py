@@ -40,7 +40,8 @@ class Codec:
 
 
 CODECS = {
-    ".mp4": Codec("mp4", "libx264", {"crf": "14"}, {"movflags": "+faststart"}),
+    # with its macroblock tree x264 writes other bits from time to time for the same frames
+    ".mp4": Codec("mp4", "libx264", {"crf": "14", "mbtree": "0"}, {"movflags": "+faststart"}),
     ".webm": Codec("webm", "libvpx-vp9", {"crf": "16", "b": "0", "cpu-used": "4"}),
 }
 

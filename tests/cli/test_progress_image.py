@@ -1,4 +1,4 @@
-"""Pictures above progress bars."""
+"""Images above progress bars."""
 
 import io
 import os
@@ -9,7 +9,7 @@ import sys
 import numpy as np
 from rich.console import Console
 
-from refilm.cli.pictures import UPPER, half_blocks
+from refilm.cli.progress_image import UPPER, half_blocks
 
 
 def drawn(pixels):

@@ -1,4 +1,4 @@
-"""A picture above a progress bar, drawn with half blocks: two pixels for each character of a terminal."""
+"""An image above a progress bar, drawn with half blocks: two pixels for each character of a terminal."""
 
 from collections.abc import Iterable
 
@@ -12,20 +12,20 @@ UPPER = "\u2580"  # its foreground is the upper pixel, its background the lower 
 WIDEST = 48  # characters
 
 
-class PictureProgress(Progress):
-    """A progress display with a picture above its bars."""
+class ImageProgress(Progress):
+    """A progress display with an image above its bars."""
 
-    picture: RenderableType | None = None
+    image: RenderableType | None = None
     """What is shown above the bars, if anything."""
 
     def get_renderables(self) -> Iterable[RenderableType]:
-        if self.picture is not None:
-            yield self.picture
+        if self.image is not None:
+            yield self.image
         yield from super().get_renderables()
 
 
 def half_blocks(pixels: np.ndarray) -> Text:
-    """(H, W, 3) uint8 as text; larger pictures are thinned out."""
+    """(H, W, 3) uint8 as text; larger images are thinned out."""
     step = -(-pixels.shape[1] // WIDEST)
     small = pixels[::step, ::step]
     small = np.pad(small, ((0, len(small) % 2), (0, 0), (0, 0)), mode="edge")
