@@ -23,7 +23,6 @@ from refilm.media.notes import container_note, image_note
 SUFFIXES = (".mp4", ".webm", ".gif", ".webp", ".png")
 LONGEST = dict.fromkeys(SUFFIXES, 16384) | {".webp": 16383}  # pixels of a side, for PNG and GIF to save memory
 LARGEST_SCALE = 64
-METADATA_TAGS = "+use_metadata_tags"  # without it MP4 files lose keys that FFmpeg does not know
 GIF_COLORS = 255  # one of 256 is reserved for "unchanged from the previous frame"
 GIF_FPS = 50  # browsers play faster GIFs at 10 fps
 
@@ -40,9 +39,10 @@ class Codec:
 
 
 CODECS = {
-    # with its macroblock tree x264 writes other bits from time to time for the same frames
-    ".mp4": Codec("mp4", "libx264", {"crf": "14", "mbtree": "0"}, {"movflags": "+faststart"}),
-    ".webm": Codec("webm", "libvpx-vp9", {"crf": "16", "b": "0", "cpu-used": "4"}),
+    # Its macroblock tree lets x264 write other bits from time to time for the same frames, as does a random identifier
+    # in WebM. Without use_metadata_tags MP4 files lose keys that FFmpeg does not know.
+    ".mp4": Codec("mp4", "libx264", {"crf": "14", "mbtree": "0"}, {"movflags": "+faststart+use_metadata_tags"}),
+    ".webm": Codec("webm", "libvpx-vp9", {"crf": "16", "b": "0", "cpu-used": "4"}, {"fflags": "+bitexact"}),
 }
 
 
@@ -83,11 +83,10 @@ def write_video(path: Path, frames: np.ndarray, fps: float, scale: int, note: st
     Odd sides are padded by repeating the last row or column.
     """
     codec = CODECS[path.suffix.lower()]
-    flags = {name: value + (METADATA_TAGS if note is not None else "") for name, value in codec.flags.items()}
     height, width = (ceil(side * scale / 2) * 2 for side in frames.shape[1:3])
     with (
         atomic_file(path) as temporary,
-        av.open(f"file:{temporary}", "w", format=codec.container, options=flags) as container,
+        av.open(f"file:{temporary}", "w", format=codec.container, options=codec.flags) as container,
     ):
         stream = container.add_stream(codec.name, rate=Fraction(fps).limit_denominator(1001), options=codec.options)
         assert isinstance(stream, VideoStream)
