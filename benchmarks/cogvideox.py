@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from gpu.models import CLIP_VISION_L, T5_XXL
 from record import RESULTS, add_out, target, write
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -35,25 +36,8 @@ from refilm.training.settings import OptimizerSettings
 RESULT = RESULTS / "cogvideox.json"
 FRAMES, HEIGHT, WIDTH = 49, 480, 720
 LATENTS = (13, 60, 90)
-T5_XXL = T5Config(
-    vocab_size=32128,
-    d_model=4096,
-    d_kv=64,
-    d_ff=10240,
-    num_layers=24,
-    num_heads=64,
-    feed_forward_proj="gated-gelu",
-)
-CLIP_VISION = {
-    "hidden_size": 1024,
-    "intermediate_size": 4096,
-    "num_hidden_layers": 24,
-    "num_attention_heads": 16,
-    "image_size": 224,
-    "patch_size": 14,
-}
 CLIP_TEXT = {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12}
-CLIP_L = CLIPConfig(text_config=CLIP_TEXT, vision_config=CLIP_VISION, projection_dim=768)
+CLIP_L = CLIPConfig(text_config=CLIP_TEXT, vision_config=CLIP_VISION_L, projection_dim=768)
 GPUS = {"NVIDIA H100 SXM": 989, "NVIDIA A100": 312, "NVIDIA RTX 4090": 165}  # TFLOP/s
 UTILIZATION = 0.4
 OPTIMIZERS = {
@@ -79,7 +63,7 @@ def downloads() -> dict[str, dict[str, int]]:
     with torch.device("meta"):
         models = {
             "transformer": (Transformer(sizes.cogvideox_2b()), 2),
-            "text encoder": (T5EncoderModel(T5_XXL), 2),
+            "text encoder": (T5EncoderModel(T5Config(**T5_XXL)), 2),
             "autoencoder": (Autoencoder(), 2),
             "image encoder": (CLIPModel(CLIP_L), 4),  # the file has both towers of CLIP, in float32
         }
@@ -121,8 +105,8 @@ def encoding_tflop() -> dict[str, float]:
     """TFLOPs to encode one clip, one caption and one image."""
     with torch.device("meta"):
         video = torch.empty(1, 3, FRAMES, HEIGHT, WIDTH)
-        autoencoder, text = Autoencoder(), T5EncoderModel(T5_XXL)
-        image = CLIPVisionModel(CLIPVisionConfig(**CLIP_VISION))
+        autoencoder, text = Autoencoder(), T5EncoderModel(T5Config(**T5_XXL))
+        image = CLIPVisionModel(CLIPVisionConfig(**CLIP_VISION_L))
         tokens = torch.zeros(1, sizes.cogvideox_2b().text_length, dtype=torch.long)
         pixels = torch.empty(1, 3, 224, 224)
         return {

@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from refilm.evaluation import machine
 from refilm.files import write_json
+from refilm.machine import machine
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -35,9 +35,14 @@ def target(parser: argparse.ArgumentParser, given: Path | None, default: Path, f
 
 def write(path: Path, facts: Mapping[str, Any]) -> None:
     """Write and print a result, with the machine, the date and the commit it was measured at."""
+    print(json.dumps(save(path, facts), indent=2))
+
+
+def save(path: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Write a result without printing it, for one that is written again as more is measured; returns it."""
     result = {"machine": machine(), "date": datetime.now(UTC).date().isoformat(), "commit": commit(), **facts}
     write_json(path, result)
-    print(json.dumps(result, indent=2))
+    return result
 
 
 def commit() -> str | None:
