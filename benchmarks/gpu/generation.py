@@ -8,6 +8,7 @@ It shows whether modes compute the same, not what a viewer would see. `warm_up_s
 
 import statistics
 import tempfile
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -118,40 +119,51 @@ class First:
 
 def refilm_run(pipeline: Pipeline, mode: Mode, given: Inputs, first: First, block: RunBlock, clock: Clock) -> Facts:
     """Sample with refilm's pipeline."""
-    request = pipeline.request(
-        **given.video, frames=given.sizes.frames, steps=STEPS, guidance=GUIDANCE, sampler="ddim", kernel=mode.kernel
-    )
-    transformer = pipeline.base.transformer
-    references = given.tokens if mode.reference else [None]
-    with swapped(transformer, Trunk, run_block=lambda _: block) if mode.compiled else nullcontext():
-        clock.tick()
-        sampling = pipeline.sample(given.text, references, seeds=[SEED], request=request)
-        for _ in sampling:
-            clock.tick()
-    return first.facts(sampling.latents, clock)
+    blocks = swapped(pipeline.base.transformer, Trunk, run_block=lambda _: block) if mode.compiled else nullcontext()
+    with blocks:
+        latents = refilm_latents(pipeline, mode, given, steps=STEPS, tick=clock.tick)
+    return first.facts(latents, clock)
 
 
 def diffusers_run(pipeline: Any, given: Inputs, first: First, clock: Clock) -> Facts:
     """Sample with diffusers' pipeline."""
+    return first.facts(diffusers_latents(pipeline, given, steps=STEPS, tick=clock.tick), clock)
 
-    def tick(pipeline: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
-        clock.tick()
+
+def refilm_latents(pipeline: Pipeline, mode: Mode, given: Inputs, *, steps: int, tick: Callable[[], None]) -> Tensor:
+    """The latents of a video by refilm's pipeline, with a tick before and after each step."""
+    request = pipeline.request(
+        **given.video, frames=given.sizes.frames, steps=steps, guidance=GUIDANCE, sampler="ddim", kernel=mode.kernel
+    )
+    references = given.tokens if mode.reference else [None]
+    tick()
+    sampling = pipeline.sample(given.text, references, seeds=[SEED], request=request)
+    for _ in sampling:
+        tick()
+    return sampling.latents
+
+
+def diffusers_latents(pipeline: Any, given: Inputs, *, steps: int, tick: Callable[[], None]) -> Tensor:
+    """The same by diffusers' pipeline, from the same noise."""
+
+    def after_step(pipeline: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+        tick()
         return tensors
 
     start = gaussian((1, *given.sizes.latents), [torch.Generator().manual_seed(SEED)], device=given.text.device)()
-    clock.tick()
+    tick()
     made = pipeline(
         **given.video,
         num_frames=given.sizes.frames,
-        num_inference_steps=STEPS,
+        num_inference_steps=steps,
         guidance_scale=GUIDANCE,
         prompt_embeds=given.text,
         negative_prompt_embeds=torch.zeros_like(given.text),
         latents=start.to(given.text.dtype),
         output_type="latent",
-        callback_on_step_end=tick,
+        callback_on_step_end=after_step,
     )
-    return first.facts(made.frames, clock)
+    return made.frames
 
 
 class RandomSource:
@@ -190,19 +202,25 @@ def random_pipeline(sizes: Sizes, device: torch.device, dtype: torch.dtype) -> P
 
 def of_diffusers(transformer: Transformer, compiler: str) -> dict[str, Any]:
     """diffusers' pipelines with the same weights: as it is, and with compiled blocks."""
-    from diffusers import CogVideoXDDIMScheduler, CogVideoXPipeline, CogVideoXTransformer3DModel
+    from diffusers import CogVideoXTransformer3DModel
 
     pipelines = {}
     with tempfile.TemporaryDirectory() as folder:
         save_transformer(transformer, Path(folder))
         for name, compiled in DIFFUSERS.items():
-            model = CogVideoXTransformer3DModel.from_pretrained(folder, torch_dtype=transformer.dtype).to(
-                transformer.device
-            )
+            model = CogVideoXTransformer3DModel.from_pretrained(folder, torch_dtype=transformer.dtype)
             for block in model.transformer_blocks if compiled else ():
                 block.compile(fullgraph=True, dynamic=False, backend=compiler)
-            scheduler = CogVideoXDDIMScheduler(**PROCESS, snr_shift_scale=SNR_SHIFT)
-            parts = {"tokenizer": None, "text_encoder": None, "vae": None}
-            pipelines[name] = CogVideoXPipeline(**parts, transformer=model, scheduler=scheduler)
-            pipelines[name].set_progress_bar_config(disable=True)
+            pipelines[name] = diffusers_pipeline(model.to(transformer.device))
     return pipelines
+
+
+def diffusers_pipeline(transformer: Any) -> Any:
+    """diffusers' pipeline of a transformer, with DDIM, and without encoders."""
+    from diffusers import CogVideoXDDIMScheduler, CogVideoXPipeline
+
+    parts = {"tokenizer": None, "text_encoder": None, "vae": None}
+    scheduler = CogVideoXDDIMScheduler(**PROCESS, snr_shift_scale=SNR_SHIFT)
+    pipeline = CogVideoXPipeline(**parts, transformer=transformer, scheduler=scheduler)
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline

@@ -95,10 +95,13 @@ def sizes_for(*, tiny: bool) -> Sizes:
 def randomized(create: Callable[[], AnyModule], *, device: torch.device, dtype: torch.dtype) -> AnyModule:
     """A module with random weights that keep activations at about unit variance, the same ones every time.
 
-    Unlike with the small weights of a new module, its gates are open, so that every layer affects the output.
+    Unlike with the small weights of a new module, its gates are open, so that every layer affects the output. On the
+    device `meta` it has no weights.
     """
     with torch.device("meta"):
         module = create().to(dtype)
+    if device.type == "meta":
+        return module.requires_grad_(False).eval()
     module.to_empty(device=device)
     assert not list(module.buffers())  # they would stay without content
     rng = torch.Generator(device).manual_seed(0)

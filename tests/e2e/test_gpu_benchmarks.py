@@ -111,6 +111,7 @@ def test_a_part_that_does_not_end_leaves_what_it_measured(gpu, tmp_path, ending,
     assert result["status"] == status
     assert result["cases"] == {"a": {"seconds": 1.0}}
     assert json.loads(out.read_text()) == result
+    assert result["seconds"] < 50  # and so it did not sleep to its end
     assert not run.is_good(result)
 
 
