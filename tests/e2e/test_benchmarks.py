@@ -11,6 +11,8 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+import torch
+import torch.nn.functional as F
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 RESULTS = BENCHMARKS / "results"
@@ -85,6 +87,28 @@ def test_a_step_and_a_forward_are_counted_for_every_base_model(measure):
         assert steps[0]["kept_gib"] > 2 * steps[1]["kept_gib"] > 0
         assert steps[1]["peak_gib"] > forward["peak_gib"] > 0
         assert forward["tflop"] == steps[0]["forward_tflop"] < 0.6 * steps[0]["tflop"]
+
+
+def test_a_video_is_counted_without_a_gpu(measure):
+    counts, tiny = import_module("counts"), import_module("gpu.models").TINY
+    ours, theirs = counts.count(tiny).values()
+    assert ours["step"]["forwards"] == theirs["step"]["forwards"] == 1
+    assert ours["step"]["tflop"] == theirs["step"]["tflop"] > 0
+    assert ours["weights_gb"] == theirs["weights_gb"] > 0
+    assert ours["video"]["operators"] == ours["before"]["operators"] + 50 * ours["step"]["operators"]
+
+
+def test_operators_waits_and_copies_are_counted(measure):
+    with torch.inference_mode(), import_module("counts").Counter() as counter:
+        x = torch.ones(4).to("meta") + 1  # a copy and a sum
+        assert x.view(2, 2).isfinite().all()
+        assert not (x == torch.empty_like(x)).all()
+        torch.ones(4).sum().item()  # on the CPU
+    assert (counter.waits, counter.copied) == (2, 16)
+    before = counter.operators
+    with torch.inference_mode(), counter:
+        F.linear(x.view(1, 4), torch.empty(4, 4, device="meta"))
+    assert counter.operators == before + 1
 
 
 def test_the_study_s_page_has_the_table_of_its_runs(measure):

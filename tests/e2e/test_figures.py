@@ -11,6 +11,7 @@ import pytest
 
 from .figures_batch import batches
 from .figures_cogvideox import cogvideox
+from .figures_counts import counts
 from .figures_models import base_models
 from .figures_pages import benchmarks_page, extending, training
 from .figures_pocket import card, readme
@@ -67,7 +68,7 @@ SENTENCES = {
     "docs/base-models.md": base_models,
     "README.md": readme,
     CARD: card,
-    "benchmarks/README.md": lambda: benchmarks_page() + several_critters(),
+    "benchmarks/README.md": lambda: benchmarks_page() + several_critters() + counts(),
     "docs/training.md": training,
     "docs/cogvideox-2b.md": cogvideox,
     "docs/howto/remember.md": remember,
