@@ -13,6 +13,7 @@ from refilm.backbones.cogvideox.sizes import TransformerSize
 from refilm.backbones.cogvideox.transformer import Transformer
 from refilm.geometry import AdapterSize, Compression
 from refilm.model import Adapter, RunBlock, plain
+from refilm.weights.tensors import unfilled
 
 T5_XXL = {
     "vocab_size": 32128,
@@ -98,7 +99,7 @@ def randomized(create: Callable[[], AnyModule], *, device: torch.device, dtype: 
     Unlike with the small weights of a new module, its gates are open, so that every layer affects the output. On the
     device `meta` it has no weights.
     """
-    with torch.device("meta"):
+    with unfilled():
         module = create().to(dtype)
     if device.type == "meta":
         return module.requires_grad_(False).eval()

@@ -50,6 +50,13 @@ def test_a_part_is_measured_and_reported(part, gpu, tmp_path):
     assert [line.split(" | ")[0] for line in text.splitlines()[-4:]] == ["| video", "| caption", "| image", "| clip"]
 
 
+def test_a_part_without_its_packages_is_skipped(part, gpu, monkeypatch):
+    monkeypatch.setitem(sys.modules, "gpu.decoding", None)
+    result = part("decoding")
+    assert (result["status"], result["cases"]) == ("skipped: import of gpu.decoding halted; None in sys.modules", {})
+    assert gpu("run").is_good(result)
+
+
 def test_a_report_shows_every_kind_of_fact(gpu):
     cases = {"a": {"seconds": 0.123456, "same": True}, "b": {"seconds": None, "skipped": "no | here"}}
     assert gpu("report").table(cases) == [
