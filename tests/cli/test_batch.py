@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from typer.testing import Result
 
+from refilm.generation.states import load_state
+
 ROWS = [{"prompt": f"a critter {does}", "steps": 1, "frames": 1} for does in ("waits", "spins", "bounces")]
 NAMES = [f"000{number}-a-critter-{does}.mp4" for number, does in enumerate(("waits", "spins", "bounces"), start=1)]
 
@@ -128,10 +130,12 @@ def test_a_process_that_is_asked_to_end_releases_its_row(tiny_base, tmp_path):
         assert process.poll() is None
         time.sleep(0.05)
     assert claim.stat().st_mtime > 0
+    time.sleep(2)  # some steps
     process.terminate()
     assert process.wait(60) == 143
     assert claim.stat().st_mtime == 0
     assert not list((tmp_path / "out" / ".jobs").glob("*.json"))
+    assert 0 < load_state(tmp_path / "out" / ".jobs" / f"{NAMES[0]}.state").state.step.index < 899
 
 
 @pytest.mark.slow

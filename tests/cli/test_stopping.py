@@ -59,8 +59,22 @@ def test_nothing_half_written_stays(refilm, tiny_base, tmp_path, monkeypatch, at
     assert result.exit_code == 128 + number, result.output
     assert result.stderr.splitlines()[-1] == "stopped"
     left = {path.name for path in Path().iterdir()} - before - {"critter.png", "another.png"}
-    assert not left
+    assert left == ({"video.mp4.state"} if command == "generate" else set())
     assert signal.getsignal(number) == signal.SIG_DFL
+
+
+def test_a_video_that_is_stopped_while_it_is_written_need_not_be_sampled_again(
+    refilm, tiny_base, tmp_path, monkeypatch, at_the_last_moment
+):
+    monkeypatch.chdir(tmp_path)
+    at_the_last_moment(signal.SIGTERM)
+    result = refilm(*(str(word).format(base=tiny_base) for word in COMMANDS["generate"]))
+    assert "step 1 of 1 is saved; continue with: refilm finish video.mp4.state" in result.stderr
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    result = refilm("finish", "video.mp4.state")
+    assert "video.mp4.state: step 1 of 1" in result.output
+    assert {path.name for path in tmp_path.iterdir()} == {"video.mp4", "video.mp4.json"}
 
 
 def test_what_is_ignored_stays_ignored(refilm, tiny_base, tmp_path, monkeypatch, at_the_last_moment):

@@ -102,6 +102,29 @@ def test_a_run_goes_on_from_any_step(pipeline, files, name, tmp_path):
         assert run.passes == whole.passes
 
 
+def test_a_step_that_is_interrupted_leaves_no_state(pipeline):
+    def interrupted(predict, transformer):
+        calls = iter(range(3))
+
+        def wrapped(*given):
+            if next(calls) == 1:
+                raise KeyboardInterrupt
+            return predict(*given)
+
+        return wrapped
+
+    request = pipeline.request(steps=3)
+    run = pipeline.sample([PROMPT], [None], seeds=[1], request=request, wrap_prediction=interrupted)
+    assert not run.resumable
+    next(run)
+    assert run.resumable
+    with pytest.raises(KeyboardInterrupt):
+        next(run)
+    assert not run.resumable
+    with pytest.raises(UserError, match="a step was interrupted in the middle"):
+        run.state()
+
+
 def test_a_batch_goes_on_from_a_step(pipeline, files, tmp_path):
     run = pipeline.sample([PROMPT] * 2, [files / "0.png", two(files)], seeds=[3, 4], request=pipeline.request(steps=3))
     next(run)

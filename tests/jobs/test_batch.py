@@ -1,8 +1,10 @@
 """A row depends on nothing but itself; an error is a row; what is done is not made again, and what changed is."""
 
 import json
+import os
 from collections.abc import Callable
 from contextlib import closing
+from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
@@ -267,25 +269,39 @@ def test_a_killed_row_goes_on_from_its_state(make, monkeypatch, tmp_path, pipeli
     whole = (tmp_path / "out" / "row.gif").read_bytes()
     (tmp_path / "out" / "row.gif").unlink()
 
-    def steps() -> list[int]:
+    def steps(until: int = 5) -> list[int]:
         batch = Batch(
             read_jobs(tmp_path / "jobs.jsonl"), Records(tmp_path / "out", {}), lambda: pipeline, save_state_every=2
         )
-        return [event.step for event in batch.run() if isinstance(event, Progress)]
+        with closing(batch.run()) as events:
+            numbers = (event.step for event in events if isinstance(event, Progress))
+            return [*takewhile(lambda step: step < until, numbers)]
 
+    broken_at(monkeypatch, "decode", RuntimeError("as if it was killed"))
+    with pytest.raises(RuntimeError):
+        steps()
+    assert steps(until=4) == [3]  # the caller stops at step 4
     broken_at(monkeypatch, "decode", KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
-        steps()
-    assert steps() == [3, 4]
+        assert steps() == []
+    assert steps() == []
     assert (tmp_path / "out" / "row.gif").read_bytes() == whole
     assert not list((tmp_path / "out" / ".jobs").glob("*.state"))
 
     (tmp_path / "out" / "row.gif").unlink()
-    broken_at(monkeypatch, "decode", KeyboardInterrupt())
-    with pytest.raises(KeyboardInterrupt):
-        steps()
+    assert steps(until=2) == [1]
     assert make({**row, "seed": 5})[0].seed == 5  # the state of another video is not used
     assert (tmp_path / "out" / "row.gif").read_bytes() != whole
+
+
+def test_a_row_that_kills_its_processes_comes_last(make, tmp_path):
+    rows = [{**FIRST, "output": f"{name}.gif"} for name in ("deadly", "fine")]
+    folder = Records(tmp_path / "out", {}).folder
+    for number in (0, 1):
+        dead = {"machine": "another", "pid": 1, "started": "1"}
+        (claim := folder / f"deadly.gif.claim-{number}").write_text(json.dumps(dead))
+        os.utime(claim, (1, 1))
+    assert [record.output for record in make(*rows, claims=Claims(folder))] == ["fine.gif", "deadly.gif"]
 
 
 def test_a_video_carries_its_recipe_without_the_time(make, tmp_path, pipeline):

@@ -14,6 +14,7 @@ from refilm.cli.asking import Model
 from refilm.cli.console import bar, clock, print_error, print_line, screen, working
 from refilm.cli.making import Keeping
 from refilm.cli.options import with_options
+from refilm.cli.stopping import deferred
 from refilm.jobs.claims import STALE_AFTER, Claims
 from refilm.jobs.job import Job
 from refilm.jobs.records import Record, Records, Status
@@ -74,7 +75,7 @@ def batch(rows: Rows, model: Options) -> None:
     from refilm.jobs.batch import Batch  # imports torch, which errors of the list need not wait for
 
     keeping = rows.model_dump(include={"metadata", "save_state_every"})
-    _make(Batch(mine, records, lambda: _loaded(model), claims=claims, **keeping))
+    _make(Batch(mine, records, lambda: _loaded(model), claims=claims, step_context=deferred, **keeping))
     names = {job.output for job in together}
     _report(records, [record for record in records.write_report(jobs) if record.output in names])
 

@@ -10,7 +10,7 @@ import typer
 from refilm.cli.asking import RANGE, Model, SamplingOptions, Wanted, asked
 from refilm.cli.console import print_line, working
 from refilm.cli.explaining import explained, maps_of, require_read, require_reference_attention
-from refilm.cli.making import Keeping, sampled, saved
+from refilm.cli.making import Keeping, made
 from refilm.cli.options import with_options
 from refilm.cli.parsing import steps_of
 from refilm.cli.recipe_options import Stored, stored
@@ -66,8 +66,7 @@ def generate(
     run = wish.sampling(seed=seed, wrap_prediction=maps)
     if explain:
         require_read(subjects, request, blocks=pipeline.base.size.layers, steps=steps)
-    sampled(run, output.output, keeping.save_state_every)
-    video = saved(pipeline, run, output.output, keeping, started=started)
+    video = made(pipeline, run, output.output, keeping, started=started)
     if maps is not None:
         with working("explaining"):
             files = explained(pipeline, maps, video, subjects, output.output)

@@ -1,6 +1,8 @@
 """From a sampling run to a saved video, with progress, and a state file that outlives the process."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -38,8 +40,23 @@ def state_path(output: Path) -> Path:
     return output.with_name(f"{output.name}.state")
 
 
+@contextmanager
+def leaving_state(sampling: "Sampling", output: Path) -> Iterator[None]:
+    """Within the context a command that is stopped saves the state of its run, which makes the video `output`."""
+    from refilm.generation.states import save_state
+
+    try:
+        yield
+    except (KeyboardInterrupt, Terminated):
+        if sampling.resumable:
+            path = save_state(sampling, state_path(output))
+            steps = f"step {sampling.done} of {sampling.request.steps}"
+            print_error(f"{steps} is saved; continue with: refilm finish {path}")
+        raise
+
+
 def sampled(sampling: "Sampling", output: Path, every: int | None) -> None:
-    """Run the remaining steps under a progress bar; a run that is stopped leaves its state.
+    """Run the remaining steps under a progress bar.
 
     Args:
         sampling: the run.
@@ -49,20 +66,14 @@ def sampled(sampling: "Sampling", output: Path, every: int | None) -> None:
     from refilm.generation.states import save_state
 
     steps, preview = sampling.request.steps, sampling.base.preview if terminal.is_terminal else None
-    try:
-        with bar("sampling", steps - sampling.done) as advance:
-            while sampling.done < steps:
-                with deferred():  # a step changes more than the latents: what is saved is that after it
-                    step = next(sampling)
-                advance("sampling", _shown(preview, step))
-                if every is not None and sampling.done % every == 0 and step.index + 1 < steps:
-                    save_state(sampling, state_path(output))
-            next(sampling, None)  # its end
-    except (KeyboardInterrupt, Terminated):
-        if sampling.done:
-            path = save_state(sampling, state_path(output))
-            print_error(f"step {sampling.done} of {steps} is saved; continue with: refilm finish {path}")
-        raise
+    with bar("sampling", steps - sampling.done) as advance:
+        while sampling.done < steps:
+            with deferred():  # a step that is interrupted in the middle cannot be continued
+                step = next(sampling)
+            advance("sampling", _shown(preview, step))
+            if every is not None and sampling.done % every == 0 and step.index + 1 < steps:
+                save_state(sampling, state_path(output))
+        next(sampling, None)  # its end
 
 
 def _shown(preview: "LinearPreview | None", step: "SamplerStep") -> "np.ndarray | None":
@@ -73,9 +84,17 @@ def _shown(preview: "LinearPreview | None", step: "SamplerStep") -> "np.ndarray 
     return preview.frames(clean[len(clean) // 2 :][:1])[0]
 
 
-def saved(pipeline: "Pipeline", sampling: "Sampling", output: Path, keeping: Keeping, *, started: float) -> "Video":
-    """Decode and save the video of a finished run; its state file is removed. `started` is from `perf_counter`."""
+def made(pipeline: "Pipeline", sampling: "Sampling", output: Path, keeping: Keeping, *, started: float) -> "Video":
+    """Sample, decode and save a video; a command that is stopped leaves its state. `started` is from `perf_counter`."""
+    with leaving_state(sampling, output):
+        sampled(sampling, output, keeping.save_state_every)
+        return _saved(pipeline, sampling, output, keeping, started=started)
+
+
+def _saved(pipeline: "Pipeline", sampling: "Sampling", output: Path, keeping: Keeping, *, started: float) -> "Video":
+    """Decode and save the video of a finished run; its state file is removed."""
     from refilm.generation.recipe import save_with_recipe
+    from refilm.generation.states import remove_state
 
     with working("decoding"):
         video = pipeline.decode(sampling.latents)[0]
@@ -84,7 +103,7 @@ def saved(pipeline: "Pipeline", sampling: "Sampling", output: Path, keeping: Kee
             files = save_with_recipe(video, recipe, output)
         else:
             files = video.save(output, scale=keeping.scale)
-    state_path(output).unlink(missing_ok=True)
+    remove_state(state_path(output))
     request, seed = sampling.request, sampling.seeds[0]
     what = f"{counted(request.frames, 'frame')} of {request.width} x {request.height} pixels"
     print_line(f"{named(files)}: {what}, seed {seed}, {clock(time.perf_counter() - started)}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from refilm.cli.console import print_line, working
-from refilm.cli.making import Keeping, sampled, saved
+from refilm.cli.making import Keeping, made
 from refilm.cli.options import Computing, with_options
 from refilm.cli.values import named_value, typed
 from refilm.errors import UserError
@@ -59,10 +59,9 @@ def rerun(wanted: Again, keeping: Keeping, places: Places) -> None:
         from refilm.generation.rerun import sampling_of
 
         run = sampling_of(pipeline, [recipe], references=places.references)
-    sampled(run, output, keeping.save_state_every)
     if keeping.scale is None and recipe.scale is not None:
         keeping = keeping.model_copy(update={"scale": recipe.scale})
-    saved(pipeline, run, output, keeping, started=started)
+    made(pipeline, run, output, keeping, started=started)
 
 
 class Unfinished(Settings):
@@ -93,8 +92,7 @@ def finish(wanted: Unfinished, keeping: Keeping, places: Places) -> None:
         state = load_state(wanted.state, device=pipeline.base.device).state
         run = sampling_of(pipeline, stored.recipes, references=places.references, state=state)
     print_line(f"{wanted.state}: step {run.done} of {run.request.steps}")
-    sampled(run, output, keeping.save_state_every)
-    saved(pipeline, run, output, keeping, started=started)
+    made(pipeline, run, output, keeping, started=started)
 
 
 def _loaded(recipe: "VideoRecipe", places: Places) -> "Pipeline":

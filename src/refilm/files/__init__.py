@@ -8,7 +8,7 @@ contain.
 from refilm.files.atomic import atomic_file, atomic_folder, write_bytes
 from refilm.files.errors import describe, system_errors
 from refilm.files.places import link_or_copy, require_empty, require_writable, sha256_of
-from refilm.files.temporary import locked, remove_abandoned
+from refilm.files.temporary import locked, remove_abandoned, remove_unfinished
 from refilm.files.text import read_json, read_text, write_json, write_text
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "read_json",
     "read_text",
     "remove_abandoned",
+    "remove_unfinished",
     "require_empty",
     "require_writable",
     "sha256_of",

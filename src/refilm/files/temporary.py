@@ -58,14 +58,22 @@ def remove_abandoned(folder: Path, name: str = ".") -> None:
             continue
 
 
+def remove_unfinished(target: Path) -> None:
+    """Remove the temporary folders of processes that were killed while they wrote `target`."""
+    remove_abandoned(target.parent, _prefix(target))
+
+
 @contextmanager
 def temporary_folder(target: Path) -> Iterator[Path]:
     """Yield a hidden temporary folder beside `target` and remove it at the end, like those of killed processes."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    name = f".{target.name[:40]}-"
-    remove_abandoned(target.parent, name)
+    remove_unfinished(target)
     with ExitStack() as stack:
-        yield _new_folder(target.parent, name, stack)
+        yield _new_folder(target.parent, _prefix(target), stack)
+
+
+def _prefix(target: Path) -> str:
+    return f".{target.name[:40]}-"
 
 
 def _new_folder(parent: Path, name: str, stack: ExitStack) -> Path:

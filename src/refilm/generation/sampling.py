@@ -73,6 +73,7 @@ class Sampling(Iterator[SamplerStep]):
         """Transformer passes so far, of every video; a window of a long video is a pass."""
         self.cache = StepCache(request.step_cache) if request.step_cache else None
         self._last: SamplerStep | None = None
+        self._between_steps = True
         self._form = form_of(request, base.schedule)
         self._routing: WordRouting | None = None
         transformer = base.transformer
@@ -93,11 +94,14 @@ class Sampling(Iterator[SamplerStep]):
         )
 
     def __next__(self) -> SamplerStep:
+        self._between_steps = False
         try:
             self._last = next(self._steps)
         except StopIteration:
+            self._between_steps = True
             self._report()
             raise
+        self._between_steps = True
         return self._last
 
     def _report(self) -> None:
@@ -109,6 +113,11 @@ class Sampling(Iterator[SamplerStep]):
     def done(self) -> int:
         """Number of steps that are done."""
         return 0 if self._last is None else self._last.index + 1
+
+    @property
+    def resumable(self) -> bool:
+        """Whether there is a state to go on from: a step is done, and none was interrupted in the middle."""
+        return self._last is not None and self._between_steps
 
     @property
     def latents(self) -> Tensor:
@@ -128,9 +137,11 @@ class Sampling(Iterator[SamplerStep]):
         """The state after the last step.
 
         Raises:
-            UserError: no step is done yet.
+            UserError: no step is done yet, or one was interrupted in the middle.
         """
         last = self._after_a_step()
+        if not self._between_steps:
+            raise UserError("a step was interrupted in the middle; go on from an earlier state, or sample again")
         memories = {
             f"{part}:{name}": tensor
             for part, memory in self._memories().items()

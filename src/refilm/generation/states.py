@@ -12,7 +12,7 @@ from torch import Tensor
 from refilm.arguments import checked
 from refilm.diffusion import SamplerStep
 from refilm.errors import UserError
-from refilm.files import atomic_file
+from refilm.files import atomic_file, remove_unfinished
 from refilm.generation.recipe import VideoRecipe
 from refilm.generation.sampling import SamplerState, Sampling
 from refilm.settings import Settings
@@ -76,6 +76,12 @@ def save_state(sampling: Sampling, path: Path | str) -> Path:
     with atomic_file(path) as temporary:
         save_tensors(stored, temporary, about={KEY: json.dumps(card.to_values(), ensure_ascii=False)})
     return path
+
+
+def remove_state(path: Path) -> None:
+    """Remove the state file of a video that is written, and what a process that was killed while it saved it left."""
+    path.unlink(missing_ok=True)
+    remove_unfinished(path)
 
 
 @checked

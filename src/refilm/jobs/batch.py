@@ -7,6 +7,7 @@ import errno
 import logging
 import time
 from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -18,7 +19,7 @@ from refilm.generation.pipeline import Pipeline
 from refilm.generation.recipe import VideoRecipe, save_with_recipe
 from refilm.generation.sampling import SamplerState, Sampling
 from refilm.generation.series import state_of
-from refilm.generation.states import save_state
+from refilm.generation.states import remove_state, save_state
 from refilm.jobs.claims import Claims, Unshared
 from refilm.jobs.job import Job
 from refilm.jobs.records import Attempt, Record, Records
@@ -51,7 +52,9 @@ class Batch:
         claims: shares the rows among processes. Default: all rows are this process's own.
         metadata: whether videos carry their recipe.
         save_state_every: steps after which the state of a row is saved. A process that makes the row after this one was
-            killed goes on from it, to the same video. Default: never; the row begins anew.
+            killed goes on from it, to the same video. Default: only when this process is stopped between two steps.
+        step_context: the context in which each sampler step runs. In one that defers signals to its end, a process
+            that is stopped always leaves the state of its row.
     """
 
     def __init__(
@@ -63,9 +66,10 @@ class Batch:
         claims: Claims | Unshared | None = None,
         metadata: bool = True,
         save_state_every: int | None = None,
+        step_context: Callable[[], AbstractContextManager[object]] = nullcontext,
     ):
         self.jobs, self.records, self.claims = jobs, records, claims or Unshared()
-        self.metadata, self.save_state_every = metadata, save_state_every
+        self.metadata, self.save_state_every, self.step_context = metadata, save_state_every, step_context
         self._load, self._encodings = load, Encodings()
 
     @cached_property
@@ -88,7 +92,7 @@ class Batch:
         if any(job.error is None for job in waiting):
             pipeline = self.pipeline  # an error of the model is none of a row
             waiting = [self._checked(job, pipeline) for job in waiting]
-        waiting.sort(key=lambda job: job.error is None)  # errors are known before the first video
+        waiting.sort(key=self._urgency)
         while waiting:
             left = []
             for job in waiting:
@@ -97,6 +101,10 @@ class Batch:
             if len(left) == len(waiting):
                 time.sleep(PAUSE)
             waiting = left
+
+    def _urgency(self, job: Job) -> tuple[bool, int]:
+        """Errors are known before the first video, and a row that kills its processes does not delay the others."""
+        return job.error is None, self.claims.deaths(job.output)
 
     def _checked(self, job: Job, pipeline: Pipeline) -> Job:
         """The job; with an error, if its settings do not fit the model."""
@@ -134,7 +142,7 @@ class Batch:
                 logger.warning("%s: this process was stopped for long, another one makes the video", job.place)
                 return False
             yield attempt.done(self._save(job, video, recipe))
-            self.records.state(job).unlink(missing_ok=True)
+            remove_state(self.records.state(job))
             return True
 
     def _has_ended(self, job: Job, before: Record | None) -> bool:
@@ -149,11 +157,25 @@ class Batch:
         stored = state_of(run.recipes[0], state, device=self.pipeline.base.device)
         if stored is not None:
             run = self._sampling(job, job.row, stored.state)
-        for _ in run:
-            if self.save_state_every and run.done % self.save_state_every == 0 and run.done < run.request.steps:
+        return (yield from self._finished(job, run))
+
+    def _finished(self, job: Job, run: Sampling) -> Generator[Progress, None, tuple[Video, VideoRecipe]]:
+        """Run the remaining steps and decode. A run that is stopped leaves its state."""
+        state, steps = self.records.state(job), run.request.steps
+        try:
+            while run.done < steps:
+                with self.step_context():
+                    next(run)
+                if self.save_state_every and run.done % self.save_state_every == 0 and run.done < steps:
+                    save_state(run, state)
+                yield Progress(job, run.done, steps)
+            next(run, None)  # its end
+            return self.pipeline.decode(run.latents)[0], run.finished_recipes()[0]
+        except BaseException as error:
+            stopped = not isinstance(error, Exception)  # by a signal, or by the caller's break
+            if stopped and run.resumable:
                 save_state(run, state)
-            yield Progress(job, run.done, run.request.steps)
-        return self.pipeline.decode(run.latents)[0], run.finished_recipes()[0]
+            raise
 
     def _sampling(self, job: Job, row: Row, state: SamplerState | None = None) -> Sampling:
         return self.pipeline.sample(

@@ -20,7 +20,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from itertools import count
+from itertools import count, takewhile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -69,13 +69,15 @@ class Claims:
         with claim.beating(min(self.stale_after / BEATS, SLOWEST_BEAT)):
             yield claim
 
+    def deaths(self, name: str) -> int:
+        """Number of processes that were killed while they had the claim of a row."""
+        return sum(path.stat().st_mtime != RELEASED and self._is_free(path) for path in self._claims(name))
+
     def _take(self, name: str) -> "Claim | None":
-        paths = (self.folder / f"{name}.claim-{number}" for number in count())
-        last, path = None, next(paths)
-        while path.exists():
-            last, path = path, next(paths)
-        if last is not None and not self._is_free(last):
+        claims = self._claims(name)
+        if claims and not self._is_free(claims[-1]):
             return None
+        path, successor = (self._path(name, len(claims) + more) for more in (0, 1))
         content = json.dumps(_this_process()._asdict()).encode()
         try:
             descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
@@ -85,7 +87,13 @@ class Claims:
             os.write(descriptor, content)
         finally:
             os.close(descriptor)
-        return Claim(path, next(paths))
+        return Claim(path, successor)
+
+    def _claims(self, name: str) -> list[Path]:
+        return [*takewhile(Path.exists, (self._path(name, number) for number in count()))]
+
+    def _path(self, name: str, number: int) -> Path:
+        return self.folder / f"{name}.claim-{number}"
 
     def _is_free(self, path: Path) -> bool:
         """Whether a claim was released, or its process is gone."""
@@ -103,6 +111,10 @@ class Claims:
 
 class Unshared:
     """In place of `Claims` and `Claim`, if all rows are this process's own."""
+
+    def deaths(self, name: str) -> int:
+        """Nothing is known about earlier processes."""
+        return 0
 
     @contextmanager
     def taken(self, name: str) -> Iterator["Unshared | None"]:
