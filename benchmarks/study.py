@@ -31,8 +31,9 @@ from torch import nn
 import refilm
 from refilm.checkpoints import fingerprint, load_base
 from refilm.data import critters
+from refilm.data.drawn import Critters
 from refilm.data.encoding import EncodeSettings, encode, identify
-from refilm.data.samples import Critters, ImageFile, Sample, Source, hashed
+from refilm.data.samples import ImageFile, Sample, Source, hashed
 from refilm.evaluation import accuracy
 from refilm.media.preprocessing import HiddenState, ImagePreprocessing
 from refilm.pocket.judge import ATTRIBUTES, Judge, Judgement

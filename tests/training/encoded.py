@@ -5,8 +5,9 @@ from pathlib import Path
 import torch
 
 from refilm.checkpoints import fingerprint, load_adapter, load_base
+from refilm.data.drawn import Critters
 from refilm.data.encoding import EncodedSet, EncodeSettings, Subset, encode, identify
-from refilm.data.samples import Critters, Source
+from refilm.data.samples import Source
 from refilm.geometry import AdapterSize
 from refilm.model import Adapter
 from refilm.training.settings import ClipLesson, DiffusionSettings, TrainSettings, ValidationSettings

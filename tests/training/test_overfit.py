@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
+from refilm.data.drawn import Critters
 from refilm.data.encoding import EncodedSet
-from refilm.data.samples import Critters, Sample
+from refilm.data.samples import Sample
 from refilm.training.overfit import Outcome, OverfitProgress, explain, few_of, overfit
 from refilm.training.settings import DropSettings, OptimizerSettings, StepSettings
 from refilm.training.tasks.diffusion import DiffusionTask

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 import refilm
 from refilm.checkpoints import base_weights, copy_base, fingerprint, load_adapter, load_base, read_card, save_adapter
 from refilm.checkpoints.sources import POCKET
-from refilm.data.samples import Critters
+from refilm.data.drawn import Critters
 from refilm.media.preprocessing import ImagePreprocessing
 from refilm.recipes import read_recipe
 from refilm.training.batches.datasets import DataSets

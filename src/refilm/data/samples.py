@@ -12,7 +12,6 @@ from typing import Protocol
 import numpy as np
 from PIL import Image
 
-from refilm.data import critters
 from refilm.data.augmentation import cut_out
 from refilm.data.examples import VIDEOS, Example, Reference
 from refilm.errors import UserError
@@ -94,86 +93,20 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True)
-class Critters(Source):
-    """Clips of critters with two captions each: the first without the subject's appearance, the second with it. With
-    `classes`, a third caption names the subject's shape only."""
+class Joined(Source):
+    """Several sources, one after the other."""
 
-    clips: int
-    split: critters.Split = "train"
-    seed: int = 0
-    references: int = 2
-    size: int = critters.SIZE
-    classes: bool = False
+    sources: Sequence[Source]
 
     def __len__(self) -> int:
-        return self.clips
+        return sum(map(len, self.sources))
 
     def __getitem__(self, index: int, /) -> Sample:
-        story = critters.story(self.seed, index, self.split)
-        clip = (self.seed, index, self.split, self.size)
-        return Sample(
-            clip=DrawnClip(*clip),
-            captions=(story.caption, story.appearance_caption, *([story.class_caption] if self.classes else [])),
-            references=tuple(DrawnImage(*clip, number) for number in range(self.references)),
-            subject=story.subject.appearance,
-        )
-
-
-@dataclass(frozen=True)
-class DrawnClip(Clip):
-    """A generated clip of critters."""
-
-    seed: int
-    index: int
-    split: critters.Split
-    size: int = critters.SIZE
-
-    @property
-    def name(self) -> str:
-        return f"critters {self.split} {self.seed} {self.index}"
-
-    @property
-    def identity(self) -> str:
-        # the words of version 0.1: keys of caches and seeds of augmentation are made from them
-        return f"DrawnFilm(seed={self.seed}, index={self.index}, split={self.split!r}, size={self.size})"
-
-    def pixels(self) -> np.ndarray:
-        """All frames, (F, H, W, 3) uint8."""
-        return critters.draw_video(self.seed, self.index, self.split, size=self.size)
-
-    def frames(self, fps: float) -> Iterator[np.ndarray]:
-        return drawn_frames(self.pixels(), fps)
-
-
-def drawn_frames(pixels: np.ndarray, fps: float) -> Iterator[np.ndarray]:
-    """The frames of a drawn clip, (F, H, W, 3), that are nearest in time at another rate."""
-    places = np.ceil(np.arange(0, len(pixels) - 0.5, critters.FPS / fps) - 0.5).astype(int)
-    return (pixels[place] for place in places)
-
-
-@dataclass(frozen=True)
-class DrawnImage(ImageSource):
-    """A generated portrait of the subject of a critters clip."""
-
-    seed: int
-    index: int
-    split: critters.Split
-    size: int
-    number: int
-
-    @property
-    def name(self) -> str:
-        return f"critters {self.split} {self.seed} {self.index}, portrait {self.number}"
-
-    @property
-    def identity(self) -> str:
-        # the words of version 0.1, as above
-        place = f"seed={self.seed}, index={self.index}, split={self.split!r}, size={self.size}"
-        return f"DrawnPicture({place}, number={self.number})"
-
-    def load(self, background: Color) -> Image.Image:
-        drawn = critters.draw_portrait(self.seed, self.index, self.split, number=self.number, size=2 * self.size)
-        return Image.fromarray(drawn)
+        for source in self.sources:
+            if index < len(source):
+                return source[index]
+            index -= len(source)
+        raise IndexError(index)
 
 
 class Files(Source):

@@ -12,7 +12,8 @@ from refilm.data import critters, read_examples
 from refilm.data.checking import report_paths
 from refilm.data.critters.files import write_clips
 from refilm.data.cutting import fitted
-from refilm.data.samples import Critters, Files
+from refilm.data.drawn import Critters
+from refilm.data.samples import Files
 from refilm.media import open_video
 
 

@@ -9,8 +9,9 @@ import torch
 from refilm.backbones.cogvideox.sizes import pocket
 from refilm.checkpoints import fingerprint, load_encoders
 from refilm.data import Example
+from refilm.data.drawn import Critters
 from refilm.data.encoding import EncoderIdentity, EncodeSettings, encode, identify
-from refilm.data.samples import Critters, Files, Source
+from refilm.data.samples import Files, Source
 from refilm.encoders import Encoders
 
 SETTINGS = EncodeSettings(frames=5, height=32, width=32, batch=2, shard=4, workers=2)

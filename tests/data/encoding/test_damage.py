@@ -11,9 +11,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from refilm.data.drawn import Critters
 from refilm.data.encoding import EncodedSet, verify
 from refilm.data.encoding.shards import sidecar
-from refilm.data.samples import Critters
 
 from .clips import CLIPS
 
@@ -143,7 +143,7 @@ def test_two_encodes_of_one_cache_end_well(encoding, tiny_base, tmp_path):
 import sys
 from pathlib import Path
 from refilm.data.encoding import encode
-from refilm.data.samples import Critters
+from refilm.data.drawn import Critters
 sys.path.insert(0, sys.argv[1])
 from clips import SETTINGS, Encoding
 encoding = Encoding(Path(sys.argv[2]))

@@ -15,9 +15,9 @@ from PIL import Image
 
 from refilm.data import critters
 from refilm.data.cutting import AugmentJob, augmented_images
-from refilm.data.doubles import DoubleCritters, Joined
+from refilm.data.drawn import Critters, DoubleCritters
 from refilm.data.encoding import EncodedSet
-from refilm.data.samples import Critters, Files
+from refilm.data.samples import Files, Joined
 from refilm.data.settings import AugmentationSettings
 from refilm.media import Video, open_image, open_video
 from refilm.media.pooling import pooled
@@ -182,7 +182,7 @@ def test_several_processes_make_what_one_makes(encoding, tmp_path):
 CODE = """
 import sys
 from pathlib import Path
-from refilm.data.samples import Critters
+from refilm.data.drawn import Critters
 sys.path.insert(0, sys.argv[1])
 from clips import Encoding
 Encoding(Path(sys.argv[2]))(Critters(24), Path(sys.argv[3]))

@@ -1,8 +1,8 @@
 """Keys are the same in every version: caches are found again, and runs can be resumed."""
 
+from refilm.data.drawn import Critters
 from refilm.data.encoding import EncoderIdentity
 from refilm.data.encoding.keys import latents_key, references_key
-from refilm.data.samples import Critters
 from refilm.data.settings import AugmentationSettings, EncodeSettings
 
 ENCODERS = EncoderIdentity("latents", "text", "references")

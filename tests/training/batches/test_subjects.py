@@ -8,9 +8,9 @@ import torch
 from einops import reduce
 
 from refilm.data import critters
-from refilm.data.doubles import DoubleCritters, Joined
+from refilm.data.drawn import Critters, DoubleCritters
 from refilm.data.encoding import EncodedSet
-from refilm.data.samples import Critters
+from refilm.data.samples import Joined
 from refilm.training.batches.stream import Stream
 from refilm.training.engine.step import Trainer
 from refilm.training.overfit import few_of

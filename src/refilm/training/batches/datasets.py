@@ -9,10 +9,10 @@ from typing import Literal
 from refilm.checkpoints import Defaults, fingerprint
 from refilm.data.checking import require_checked
 from refilm.data.critters import Split
-from refilm.data.doubles import DoubleCritters, Joined
+from refilm.data.drawn import Critters, DoubleCritters
 from refilm.data.encoding import EncodedSet, EncodeProgress, EncoderIdentity, EncodeSettings, Subset, encode, identify
 from refilm.data.encoding.index import INDEX, read_index
-from refilm.data.samples import Critters, Files, Source
+from refilm.data.samples import Files, Joined, Source
 from refilm.encoders import Encoders
 from refilm.errors import UserError
 from refilm.files import require_writable
