@@ -7,7 +7,9 @@ def batches() -> list[str]:
     found = result("batch")
     runs, rows = found["runs"], found["rows"]
     shared = {name: run for name, run in runs.items() if name != "loop"}
-    assert all(run["reported"] == run["same_files"] == rows for run in runs.values())
+    assert all(run["done"] == run["same_files"] == rows for run in runs.values())
+    killed = [run for run in runs.values() if "kills" in run]
+    kills, videos, states = (sum(run[name] for run in killed) for name in ("kills", "videos_read", "states_read"))
     assert not any(run["reported_twice"] for run in shared.values())
     times = runs["loop"]["seconds"] / runs["batch-1"]["seconds"]
     return [
@@ -19,6 +21,7 @@ def batches() -> list[str]:
         ),
         f"The loop takes {times:.1f} times as long as one process of `refilm batch`",
         f"all {len(runs)} runs wrote the same {rows} files, byte by byte",
+        f"After each of the {kills} kills, all videos and states that existed were read: {videos} and {states} in all.",
     ]
 
 
