@@ -16,9 +16,9 @@ who they are. The rows of the table:
 All but real and none with separate attentions and with one joint softmax. A judge that was trained on real clips finds
 the critters and judges each (`judge_two.py`). The columns, each with its 95 % interval: two critters found; both right,
 that is color, second color and pattern of both; right, the same for each subject on its own; colors, the body color of
-both; inside: neither critter has the body color of the other, of the videos whose subjects differ in it; motion;
-leaked: of the attributes in which the two subjects differ, how many a critter has from the other. A pair has the same
-noise in all rows.
+both; inside: the critter that looks most like the subject is in its mask with at least 80 % of its pixels, whether the
+row uses masks or not (of real clips: their true masks); motion; leaked: of the attributes in which the two subjects
+differ, how many a critter has from the other. A pair has the same noise in all rows.
 
 Also how well words locate what they name: the area under the ROC curve of the base model's attention from video tokens
 to the word, against the true masks, in real clips of one and of two critters with noise.
@@ -50,14 +50,16 @@ from refilm.control.shot import Shot
 from refilm.data import critters
 from refilm.evaluation import accuracy
 from refilm.pocket.finder import Finder
-from refilm.pocket.region_judge import RegionJudge
-from refilm.pocket.two import judge_two, score_subjects
+from refilm.pocket.measures import fraction_inside
+from refilm.pocket.region_judge import RegionJudge, SubjectJudgement
+from refilm.pocket.two import Seen, judge_two, score_subjects
 
 RESULT = RESULTS / "binding.json"
 SEED = 19  # used by no other program
 LIKENESS = ("color", "second", "pattern")  # what the caption does not say
 LEVELS = (999, 700, 400)  # timesteps of the noise on real clips
 AROUND = 8  # pixels that a mask adds around a critter
+INSIDE = 0.8  # fraction of a critter's pixels that must be in its mask
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,17 @@ def generate(pipeline: refilm.Pipeline, stories: dict[int, Any], references: dic
     return videos
 
 
-def score(videos: dict[int, np.ndarray], stories: dict[int, Any], finder: Finder, judge: RegionJudge) -> dict[str, Any]:
+def is_inside(seen: Sequence[Seen], wanted: SubjectJudgement, mask: np.ndarray) -> bool:
+    """Whether the critter that looks most like a subject is in a mask."""
+    if not seen:
+        return False
+    best = max(seen, key=lambda one: sum(one.judgement.matches(wanted)[name] for name in LIKENESS))
+    return fraction_inside(best.region.masks, mask) >= INSIDE
+
+
+def score(
+    videos: dict[int, np.ndarray], stories: dict[int, Any], masks: dict[int, Any], finder: Finder, judge: RegionJudge
+) -> dict[str, Any]:
     """The columns of a row."""
     found = {index: judge_two(video, finder, judge) for index, video in videos.items()}
     scores = {index: score_subjects(seen, stories[index]) for index, seen in found.items()}
@@ -137,9 +149,9 @@ def score(videos: dict[int, np.ndarray], stories: dict[int, Any], finder: Finder
         "right": [one for pair in right.values() for one in pair],
         "colors": [all(one.right["color"] for one in pair) for pair in scores.values()],
         "inside": [
-            not any(one.leaked["color"] for one in pair)
-            for pair in scores.values()
-            if all("color" in one.leaked for one in pair)
+            is_inside(found[index], wanted, mask)
+            for index, story in stories.items()
+            for wanted, mask in zip(SubjectJudgement.all_of(story), masks[index], strict=True)
         ],
         "motion": [one.right["motion"] for pair in scores.values() for one in pair],
         "leaked": leaks,
@@ -219,14 +231,15 @@ def main() -> None:
         words = measure_words(pipeline, options.clips)
         without = generate(pipeline, stories, dict.fromkeys(stories), options)
         masks = {index: drawn_masks(video, stories[index], finder) for index, video in without.items()}
-        rows = {"real": score(dict(zip(stories, clips, strict=True)), stories, finder, judge)}
-        rows["none"] = score(without, stories, finder, judge)
+        true = {index: [mask > 0 for mask in shot.masks] for index, shot in real.items()}
+        rows = {"real": score(dict(zip(stories, clips, strict=True)), stories, true, finder, judge)}
+        rows["none"] = score(without, stories, masks, finder, judge)
         for row in progress(ROWS, "binding"):
             started = time.perf_counter()
             subjects = {index: row.subjects(story, images[index], masks[index]) for index, story in stories.items()}
             videos = generate(pipeline, stories, subjects, options, binding=row.binding)
             seconds = (time.perf_counter() - started) / len(stories)
-            rows[row.name] = {"seconds": round(seconds, 2), **score(videos, stories, finder, judge)}
+            rows[row.name] = {"seconds": round(seconds, 2), **score(videos, stories, masks, finder, judge)}
             write(out, {**facts, "words": words, "rows": rows})
 
 
