@@ -14,17 +14,24 @@ def when() -> list[str]:
         f"| {point['x']} | {' | '.join(cell(point[half][what]) for half in halves for what in ('likeness', 'color'))} |"
         for point in found["cue"]
     ]
-    return [*table(found["start"]), *table(found["end"]), *table(found["scale"]), *cue]
+    return [*videos(), "\n".join(cue), *(table(found[name]) for name in ("start", "end", "scale"))]
 
 
 def subjects() -> list[str]:
     """docs/howto/direct-subjects.md."""
-    return table(experiments()["views"])
+    return [*videos(), table(experiments()["views"])]
 
 
 def guidance() -> list[str]:
     """docs/howto/direct-guidance.md."""
-    return table(experiments()["guidance"])
+    passes = result("control")["passes"]
+    cost = f"{passes} transformer passes per video: {passes // 2} steps with one scale, {passes // 3} with two."
+    return [*videos(), cost, table(experiments()["guidance"])]
+
+
+def videos() -> list[str]:
+    """What every table counts."""
+    return [f"In percent of {result('control')['pairs']} videos of held-out critters by the pocket model"]
 
 
 def experiments() -> Mapping[str, Sequence[Mapping[str, Any]]]:
@@ -32,13 +39,13 @@ def experiments() -> Mapping[str, Sequence[Mapping[str, Any]]]:
     return result("control")["experiments"]
 
 
-def table(points: Sequence[Mapping[str, Any]]) -> list[str]:
+def table(points: Sequence[Mapping[str, Any]]) -> str:
     """A line for each point: its value, likeness and motion."""
     named = [f"{point['line']}, {point['x']:g}" if point["line"] else f"{point['x']:g}" for point in points]
-    return [
+    return "\n".join(
         f"| {name} | {cell(point['likeness'])} | {cell(point['motion'])} |"
         for name, point in zip(named, points, strict=True)
-    ]
+    )
 
 
 def cell(score: Mapping[str, float]) -> str:

@@ -11,6 +11,7 @@ import pytest
 
 from .figures_batch import batches
 from .figures_cogvideox import cogvideox
+from .figures_control import guidance, subjects, when
 from .figures_counts import counts
 from .figures_models import base_models
 from .figures_pages import benchmarks_page, extending, training
@@ -45,6 +46,7 @@ NOT_MEASURED = {
     ],
     "docs/cogvideox-2b.md": ["by default 0.997", "with its 95 % interval"],
     "docs/getting-started.md": ["Python 3.11", "in 20 minutes"],
+    **{f"docs/howto/direct-{page}.md": ["with 95 % intervals"] for page in ("guidance", "subjects", "when")},
     "docs/howto/metric.md": ["has a 95 % interval"],
     "docs/howto/longer-videos.md": ["with its 95 % interval"],
     "docs/howto/previews.md": ["with its 95 % interval", "1.15 for CogVideoX-2B, 0.7 for 5B"],
@@ -71,6 +73,9 @@ SENTENCES = {
     "benchmarks/README.md": lambda: benchmarks_page() + several_critters() + counts(),
     "docs/training.md": training,
     "docs/cogvideox-2b.md": cogvideox,
+    "docs/howto/direct-guidance.md": guidance,
+    "docs/howto/direct-subjects.md": subjects,
+    "docs/howto/direct-when.md": when,
     "docs/howto/remember.md": remember,
     "docs/howto/drafts.md": drafts,
     "docs/extending.md": extending,
