@@ -19,3 +19,9 @@ class NotFiniteError(UserError, FloatingPointError):
 
 class MachineError(UserError, OSError):
     """A file could not be written, or another process of the run failed, and the system gives no error number."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory did not suffice. torch raises its own error on a GPU and a plain RuntimeError on a CPU."""
+    names = {kind.__name__ for kind in type(error).__mro__}
+    return bool(names & {"MemoryError", "OutOfMemoryError"}) or "DefaultCPUAllocator" in str(error)

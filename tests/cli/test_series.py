@@ -82,7 +82,7 @@ def test_a_sweep_makes_only_what_is_missing(command, asked):
     [
         (["--over", "stepss=1,2"], "stepss: unknown; did you mean steps?"),
         (["--over", "steps"], "--over 'steps': give NAME=VALUE, for example steps=10,20,50"),
-        (["--over", "steps=1,x"], "settings.steps: Input should be a valid integer"),
+        (["--over", "steps=1,x"], "error: steps: Input should be a valid integer"),
         (["--over", "seed=1", "--over", "steps=1", "--over", "fps=1"], "3 values to sweep over; give one or two"),
     ],
 )

@@ -1,5 +1,6 @@
 """Videos that remember: recipes, runs made again, and states of runs."""
 
+import errno
 import json
 import shutil
 from dataclasses import replace
@@ -189,7 +190,7 @@ def test_one_thing_is_changed(pipeline, files):
     assert recipe.changed({}) == recipe
     for change, message in (
         ({"stepss": 3}, "stepss: unknown; did you mean steps?"),
-        ({"steps": "x"}, "settings.steps"),
+        ({"steps": "x"}, "^steps: "),
     ):
         with pytest.raises(UserError, match=message):
             recipe.changed(change)
@@ -235,6 +236,9 @@ def state(pipeline, files, tmp_path_factory):
         ({"index": "1"}, {}, "its description is damaged: index"),
         ({}, {"latents": None}, "has no latents; generate the video again"),
         ({}, {"generator.0": None}, "its tensors do not fit each other"),
+        ({"index": 2}, {}, "its tensors do not fit each other"),
+        ({}, {"earlier.0": torch.zeros(1, 2)}, "its tensors do not fit each other"),
+        ({}, {"clean": torch.zeros(1, 5, 4, 8, 8, dtype=torch.int32)}, "its tensors do not fit each other"),
         ({}, {"clean": torch.zeros(1, 2)}, "its tensors do not fit each other"),
         ({}, {"clean": torch.full((1, 2), torch.nan)}, "clean contains NaN or infinity"),
     ],
@@ -248,6 +252,18 @@ def test_damaged_states_are_refused(state, tmp_path, about, tensors, message):
     save_file({key: tensor for key, tensor in kept.items() if tensor is not None}, path, metadata=metadata)
     with pytest.raises(UserError, match=f"bad.state: {message}"):
         load_state(path)
+
+
+@pytest.mark.parametrize(
+    "generator", [torch.zeros(100, dtype=torch.uint8), torch.zeros(5056), torch.full((5056,), 255, dtype=torch.uint8)]
+)
+def test_a_state_that_was_edited_is_refused(pipeline, state, generator):
+    stored = load_state(state)
+    with pytest.raises(UserError, match="the state does not fit these settings"):
+        sampling_of(pipeline, stored.recipes, state=replace(stored.state, generators=(generator,)))
+    recipe = stored.recipes[0].changed({"step_cache": 0.1})
+    with pytest.raises(UserError, match="the state does not fit these settings"):
+        sampling_of(pipeline, [recipe], state=stored.state)
 
 
 def test_a_state_of_other_settings_is_refused(pipeline, state):
@@ -273,6 +289,46 @@ def test_bad_recipes_are_refused(tmp_path, text, message):
     (tmp_path / "fox.json").write_text(text)
     with pytest.raises(UserError, match=message):
         read_video_recipe(tmp_path / "fox.json")
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".webp"])
+def test_a_comment_of_other_programs_does_not_hide_the_recipe_beside(pipeline, tmp_path, suffix):
+    video = pipeline.generate(PROMPT, seed=1, steps=1)
+    recipe = VideoRecipe.of_video(video)
+    path = tmp_path / f"fox{suffix}"
+    save_with_recipe(video, recipe, path)
+    replace(video, note="made by hand").save(path)
+    assert read_video_recipe(path) == recipe
+    recipe_path(path).unlink()
+    with pytest.raises(UserError, match=rf"fox\{suffix}: not the recipe of a video"):
+        read_video_recipe(path)
+
+
+def test_a_full_disk_leaves_a_video_with_its_own_recipe(pipeline, tmp_path, monkeypatch):
+    video = pipeline.generate(PROMPT, seed=1, steps=1)
+    recipe = VideoRecipe.of_video(video)
+    save_with_recipe(video, recipe, tmp_path / "fox.mp4")
+
+    def full(*given, **named):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("refilm.media.writing.write_video", full)
+    with pytest.raises(OSError, match="No space left"):
+        save_with_recipe(video, recipe.changed({"seed": 2}), tmp_path / "fox.mp4")
+    assert read_video_recipe(tmp_path / "fox.mp4.json") == recipe
+    assert read_video_recipe(tmp_path / "fox.mp4") == recipe
+
+
+def test_subjects_of_any_name_are_changed(pipeline, files):
+    who = [Subject(files / f"{number}.png", name=name) for number, name in enumerate(("settings", "my-fox"))]
+    recipe = VideoRecipe.of_video(pipeline.generate(PROMPT, who, seed=1, steps=1))
+    changed = recipe.changed({"steps": 2, "settings.scale": 0.5, "my-fox.scale": 0.25})
+    assert changed.settings.steps == 2
+    assert [(one.scale, one.steps) for one in changed.subjects] == [(0.5, 1.0), (0.25, 1.0)]
+    with pytest.raises(UserError, match=r"^my-fox\.scale: "):
+        recipe.changed({"my-fox.scale": -1})
+    with pytest.raises(UserError, match="nothing: unknown; give prompt, seed, a setting such as steps"):
+        recipe.changed({"nothing": 1})
 
 
 def test_a_video_without_metadata_has_the_recipe_beside_it(pipeline, tmp_path):

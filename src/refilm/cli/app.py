@@ -18,7 +18,7 @@ from refilm.cli.lazy import LazyGroup
 from refilm.cli.stopping import Terminated, terminable
 from refilm.cli.streams import install_safe_streams
 from refilm.cli.threads import let_waiting_threads_sleep
-from refilm.errors import UserError
+from refilm.errors import UserError, is_out_of_memory
 from refilm.files import system_errors
 from refilm.names import unknown_option
 
@@ -90,6 +90,9 @@ class Commands(LazyGroup):
             print_error("stopped")
             raise typer.Exit(signaled.code) from None
         except Exception as error:
+            if is_out_of_memory(error):
+                print_error("error: not enough memory; choose a smaller size, fewer frames or a smaller batch")
+                raise typer.Exit(2) from error
             _name_option(error)
             raise
 
@@ -160,6 +163,9 @@ def main() -> None:
     let_waiting_threads_sleep()
     try:
         app()
+    except KeyboardInterrupt:  # while a command is imported
+        print_error("stopped")
+        sys.exit(130)
     except Exception as error:
         error.add_note("This is a bug in refilm. Please report it with the lines above.")
         raise

@@ -7,7 +7,8 @@ if TYPE_CHECKING:
     from refilm.control.records import FileRecord, SubjectRecord
     from refilm.generation.recipe import VideoRecipe
 
-SUFFIXES = (".mp4", ".webm", ".gif", ".webp", ".png", ".state")
+VIDEOS = (".mp4", ".webm", ".gif", ".webp", ".png")
+SUFFIXES = (*VIDEOS, *(f"{suffix}.json" for suffix in VIDEOS), ".state")
 
 
 def video_lines(path: Path) -> list[str]:
@@ -25,7 +26,8 @@ def video_lines(path: Path) -> list[str]:
         return [first, *(line for recipe in stored.recipes for line in _lines(recipe))]
     from refilm.generation.recipe import read_video_recipe
 
-    return [f"{path}: video", *_lines(read_video_recipe(path))]
+    what = "recipe of a video" if path.suffix == ".json" else "video"
+    return [f"{path}: {what}", *_lines(read_video_recipe(path))]
 
 
 def _lines(recipe: "VideoRecipe") -> list[str]:

@@ -10,7 +10,7 @@ import typer
 from refilm.cli.asking import RANGE, Model, SamplingOptions, Wanted, asked
 from refilm.cli.console import print_line, working
 from refilm.cli.explaining import explained, maps_of, require_read, require_reference_attention
-from refilm.cli.making import Keeping, made
+from refilm.cli.making import Keeping, made, require_free
 from refilm.cli.options import with_options
 from refilm.cli.parsing import steps_of
 from refilm.cli.recipe_options import Stored, stored
@@ -48,10 +48,10 @@ def generate(
     file: Stored,
 ) -> None:
     """Generate a video that follows a prompt and shows the subject of a reference image."""
-    from refilm.media import check_size, check_target
+    from refilm.media import check_size
 
     started = time.perf_counter()
-    check_target(output.output)  # fail before the video is generated, not after
+    require_free(output.output)  # fail before the video is generated, not after
     explain = output.explain or output.explain_steps is not None
     if explain and not subjects_of(chosen, recipe=file.recipe):
         raise UserError("--explain shows which parts of a reference image were used: give one with --reference")

@@ -1,15 +1,18 @@
 """`refilm rerun` and `refilm finish`: videos made again, or to their end."""
 
+import re
 import time
+from dataclasses import replace
+from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from refilm.cli.console import print_line, working
-from refilm.cli.making import Keeping, made
+from refilm.cli.making import Keeping, StateFile, made, require_free
 from refilm.cli.options import Computing, with_options
-from refilm.cli.values import named_value, typed
+from refilm.cli.values import changes
 from refilm.errors import UserError
 from refilm.settings import Settings
 
@@ -48,20 +51,19 @@ class Again(Settings):
 def rerun(wanted: Again, keeping: Keeping, places: Places) -> None:
     """Make a video again from the recipe that it carries: the same frames, or with some settings changed."""
     from refilm.generation.recipe import read_video_recipe
-    from refilm.media import check_target
 
     started = time.perf_counter()
-    recipe = read_video_recipe(wanted.video).changed(_changes(wanted.set))
+    recipe = read_video_recipe(wanted.video).changed(changes(wanted.set))
     output = wanted.output or _beside(wanted.video)
-    check_target(output)
+    if output.exists() and output.samefile(wanted.video):
+        raise UserError(f"{output}: is the video that is made again; choose another output")
+    require_free(output)
     pipeline = _loaded(recipe, places)
     with working("encoding"):
         from refilm.generation.rerun import sampling_of
 
-        run = sampling_of(pipeline, [recipe], references=places.references)
-    if keeping.scale is None and recipe.scale is not None:
-        keeping = keeping.model_copy(update={"scale": recipe.scale})
-    made(pipeline, run, output, keeping, started=started)
+        run = sampling_of(pipeline, [recipe], references=places.references, beside=wanted.video.parent)
+    made(pipeline, run, output, _kept(keeping, recipe), started=started)
 
 
 class Unfinished(Settings):
@@ -77,22 +79,33 @@ class Unfinished(Settings):
 def finish(wanted: Unfinished, keeping: Keeping, places: Places) -> None:
     """Sample a video to its end from a state file: the same frames as without the interruption."""
     from refilm.generation.states import load_state
-    from refilm.media import check_target
 
     started = time.perf_counter()
     stored = load_state(wanted.state)
     if len(stored.recipes) != 1:
         raise UserError(f"{wanted.state}: is of {len(stored.recipes)} videos; finish them in Python with `sampling_of`")
     output = wanted.output or _finished(wanted.state)
-    check_target(output)
+    keeping = _kept(keeping, stored.recipes[0])
+    if not stored.metadata:
+        keeping = keeping.model_copy(update={"metadata": False})
+    state = StateFile.of(output, keeping)
+    if _is_of_video(wanted.state):  # it ends with its video; a draft can be finished again
+        state = replace(state, path=wanted.state)
+    require_free(output, own=wanted.state)
     pipeline = _loaded(stored.recipes[0], places)
     with working("encoding"):
         from refilm.generation.rerun import sampling_of
 
-        state = load_state(wanted.state, device=pipeline.base.device).state
-        run = sampling_of(pipeline, stored.recipes, references=places.references, state=state)
+        stored = load_state(wanted.state, device=pipeline.base.device)
+        found = {"references": places.references, "beside": wanted.state.parent}
+        run = sampling_of(pipeline, stored.recipes, state=stored.state, **found)
     print_line(f"{wanted.state}: step {run.done} of {run.request.steps}")
-    made(pipeline, run, output, keeping, started=started)
+    made(pipeline, run, output, keeping, started=started, state=state)
+
+
+def _kept(keeping: Keeping, recipe: "VideoRecipe") -> Keeping:
+    """With the scale of the recipe, unless another one is given."""
+    return keeping if keeping.scale is not None else keeping.model_copy(update={"scale": recipe.scale})
 
 
 def _loaded(recipe: "VideoRecipe", places: Places) -> "Pipeline":
@@ -102,18 +115,22 @@ def _loaded(recipe: "VideoRecipe", places: Places) -> "Pipeline":
         return load_for(recipe, **places.model_dump(exclude={"references"}))
 
 
-def _changes(texts: tuple[str, ...]) -> dict[str, Any]:
-    pairs = (named_value(text, "--set", "steps=50") for text in texts)
-    return {name: typed(value) for name, value in pairs}
-
-
 def _beside(video: Path) -> Path:
-    """fox.mp4 and fox.mp4.json -> fox-again.mp4."""
+    """A name that is free: fox.mp4 and fox.mp4.json -> fox-again.mp4, or fox-again-2.mp4."""
+    from refilm.media import existing_files
+
     video = video.with_suffix("") if video.suffix == ".json" else video
-    return video.with_name(f"{video.stem}-again{video.suffix}")
+    stem = re.sub(r"-\d{3,}$", "", video.stem) if video.suffix == ".png" else video.stem
+    numbered = (f"{stem}-again{f'-{number}' if number > 1 else ''}{video.suffix}" for number in count(1))
+    return next(path for path in map(video.with_name, numbered) if not existing_files(path))
 
 
 def _finished(state: Path) -> Path:
     """fox.mp4.state -> fox.mp4, 3.state -> 3.mp4."""
     output = state.with_suffix("")
     return output if output.suffix else output.with_suffix(".mp4")
+
+
+def _is_of_video(state: Path) -> bool:
+    """Whether it is the state of an interrupted video, fox.mp4.state, not one of a draft, 3.state."""
+    return bool(state.with_suffix("").suffix)

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from refilm.cli.asking import Model, SamplingOptions, Wanted, asked
 from refilm.cli.console import print_line, working
-from refilm.cli.making import leaving_state, sampled, state_path
+from refilm.cli.making import StateFile, leaving_state, sampled, state_path
 from refilm.cli.options import with_options
 from refilm.cli.recipe_options import Stored, stored
 from refilm.cli.subject_options import SubjectOptions
@@ -83,10 +83,11 @@ def _make(pipeline: "Pipeline", cell: "Cell", sweeping: Sweeping, encodings: "En
     stored = state_of(cell.recipe, state_path(path), device=pipeline.base.device)
     state = None if stored is None else stored.state
     run = sampling_of(pipeline, [cell.recipe], state=state, encodings=encodings)
-    with leaving_state(run, path):
-        sampled(run, path, sweeping.save_state_every)
+    file = StateFile(state_path(path), sweeping.save_state_every)
+    with leaving_state(run, file):
+        sampled(run, file)
         save_with_recipe(pipeline.decode(run.latents)[0], run.finished_recipes()[0], path)
-    remove_state(state_path(path))
+    remove_state(file.path)
 
 
 def _write_pages(prompt: str, cells: Sequence["Cell"], axes: Sequence["Axis"], folder: Path) -> list[Path]:

@@ -1,6 +1,8 @@
 """Values of a recipe on the command line: NAME=VALUE."""
 
 import tomllib
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from refilm.errors import UserError
@@ -15,7 +17,20 @@ def named_value(text: str, option: str, example: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not equals or not name.strip():
         raise UserError(f"{option} {text!r:.100}: give NAME=VALUE, for example {example}")
-    return name.strip().replace("-", "_"), value.strip()
+    subject, dot, last = name.strip().rpartition(".")  # the name of a subject is the user's
+    return subject + dot + last.replace("-", "_"), value.strip()
+
+
+def changes(texts: Sequence[str]) -> dict[str, Any]:
+    """The values of `--set`, by name.
+
+    Raises:
+        UserError: a text has another form, or a name is given twice.
+    """
+    pairs = [named_value(text, "--set", "steps=50") for text in texts]
+    if repeated := [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]:
+        raise UserError(f"--set {repeated[0]}: given twice; give it once")
+    return {name: typed(value) for name, value in pairs}
 
 
 def typed(text: str) -> Any:

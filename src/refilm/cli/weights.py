@@ -50,11 +50,12 @@ def info(
     source: Annotated[
         str,
         typer.Argument(
-            metavar="PATH", help="A file or folder of weights, a Hub id, pocket, a subject file, or a video."
+            metavar="PATH",
+            help="A file or folder of weights, a Hub id, pocket, a subject file, a video or its recipe, or a state.",
         ),
     ],
 ) -> None:
-    """Describe a file or folder of weights, without loading its tensors, a subject file, or how a video was made."""
+    """Describe how a video was made, a file or folder of weights (without loading its tensors), or a subject file."""
     for line in _described(source):
         print_line(line)
     require_printed()
@@ -65,7 +66,7 @@ def _described(source: str) -> list[str]:
 
     if source.endswith(FILE):
         return _subject(source)
-    if Path(source).suffix.lower() in SUFFIXES:
+    if source.lower().endswith(SUFFIXES):
         return video_lines(Path(source))
     from refilm.checkpoints import describe
 

@@ -115,10 +115,11 @@ class Files:
     Args:
         shot: the sizes of the video.
         folders: where to look for files that are not where they were, with all folders within.
+        beside: a folder to which relative paths may refer, or that contains files of the same name.
     """
 
-    def __init__(self, shot: Shot, folders: Sequence[Path] = ()):
-        self.hashes, self.folders = Hashes(shot), folders
+    def __init__(self, shot: Shot, folders: Sequence[Path] = (), *, beside: Path | None = None):
+        self.hashes, self.folders, self.beside = Hashes(shot), folders, beside
         self._known: dict[tuple[Kind, str], str | None] = {}
 
     def subject(self, record: SubjectRecord) -> Subject:
@@ -143,8 +144,7 @@ class Files:
         Raises:
             UserError: there is none; names the path where it was and the hash.
         """
-        where = () if record.path is None else (record.path,)
-        for place in (*where, *self._around(record, kind)):
+        for place in (*self._named(record), *self._around(record, kind)):
             if self._hash(place, kind) == record.sha256:
                 return place
         what = kind.replace("_", " ")
@@ -154,6 +154,13 @@ class Files:
             f"{record.path or what}: {fault}; the video was made with the {what} of sha256 {record.sha256}: name a "
             "folder that contains it with --references"
         )
+
+    def _named(self, record: FileRecord) -> list[str]:
+        """Where the file was, and the same from the folder of the video."""
+        if record.path is None:
+            return []
+        near = [] if self.beside is None else [self.beside / record.path, self.beside / Path(record.path).name]
+        return [record.path, *map(str, near)]
 
     def _around(self, record: FileRecord, kind: Kind) -> Iterator[str]:
         """Files in the folders; first those with the name of the record's."""

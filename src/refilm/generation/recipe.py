@@ -2,7 +2,8 @@
 
 import importlib.metadata
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +16,7 @@ from refilm.checkpoints import Base
 from refilm.control.records import SubjectRecord
 from refilm.control.subject import Controls
 from refilm.errors import UserError
-from refilm.files import read_text, write_text
+from refilm.files import atomic_file, read_text
 from refilm.generation.request import Request, Text
 from refilm.machine import machine
 from refilm.media import Video
@@ -25,6 +26,7 @@ from refilm.settings import Seed, Settings, meant
 from refilm.weights.fingerprints import fingerprint_of
 
 FORMAT = 1
+OTHERS = "a setting such as steps, or a subject's control such as fox.scale"
 CONTROLS = tuple(name for name in Controls.model_fields if name != "name")
 Short = Annotated[str, Field(max_length=4096)]
 
@@ -90,18 +92,21 @@ class VideoRecipe(Settings):
             UserError: an unknown name or an invalid value.
         """
         values = self.to_values()
-        subjects = {one["name"]: one for one in values.get("subjects", ())}
-        tables = {"": values, "settings": values["settings"]} | subjects
-        places = {name: ("", name) for name in ("prompt", "seed")}
-        places |= {name: ("settings", name) for name in Request.model_fields}
-        places |= {f"{one}.{name}": (one, name) for one in subjects for name in CONTROLS}
+        subjects = values.get("subjects", ())
+        places = {name: (values, name) for name in ("prompt", "seed")}
+        places |= {name: (values["settings"], name) for name in Request.model_fields}
+        places |= {f"{one['name']}.{name}": (one, name) for one in subjects for name in CONTROLS}
         for name, value in changes.items():
             if name not in places:
                 known = meant(name, list(places))
-                raise UserError(f"{name}: unknown" + (f"; did you mean {known}?" if known else ""))
+                hint = f"did you mean {known}?" if known else f"give prompt, seed, {OTHERS}"
+                raise UserError(f"{name}: unknown; {hint}")
             table, key = places[name]
-            tables[table][key] = value
-        return self.from_values(values)
+            table[key] = value
+        try:
+            return self.from_values(values)
+        except UserError as error:
+            raise UserError(_as_named(str(error), [one["name"] for one in subjects])) from error
 
     def makes_same_video_as(self, other: "VideoRecipe") -> bool:
         """Whether both are recipes of the same video, on the same machine."""
@@ -157,10 +162,11 @@ def read_video_recipe(path: Path | str) -> VideoRecipe:
         if not path.is_file():
             raise UserError(f"{path}: no such file; give a video or its recipe")
         return VideoRecipe.from_json(read_text(path), place=str(path))
-    note = read_note(path)
-    if note is not None:
+    beside = recipe_path(path)
+    note = None if not path.exists() and beside.is_file() else read_note(path)  # NAME.png: its frames are NAME-000.png
+    if note is not None and (_is_recipe(note) or not beside.is_file()):
         return VideoRecipe.from_json(note, place=str(path))
-    if (beside := recipe_path(path)).is_file():
+    if beside.is_file():
         return VideoRecipe.from_json(read_text(beside), place=str(beside))
     raise UserError(f"{path}: contains no recipe, and there is no {beside.name}; give the recipe's JSON file")
 
@@ -172,11 +178,40 @@ def recipe_path(video: Path) -> Path:
 
 @checked
 def save_with_recipe(video: Video, recipe: VideoRecipe, path: Path | str) -> list[Path]:
-    """Save a video with its recipe in its metadata and as JSON beside it; returns the files of the video."""
+    """Save a video with its recipe in its metadata and as JSON beside it; returns the files of the video.
+
+    Both files are written before the first is renamed, so that a full disk leaves an earlier video with its own recipe.
+    """
     path = Path(path)
     note = recipe.to_json()
-    write_text(recipe_path(path), note + "\n")  # first: a whole video is never without it
-    return replace(video, note=note).save(path, scale=recipe.scale)
+    with atomic_file(recipe_path(path)) as beside:
+        beside.write_text(note + "\n", encoding="utf-8")
+        return replace(video, note=note).save(path, scale=recipe.scale)
+
+
+@checked
+def save_without_recipe(video: Video, path: Path | str, *, scale: int | None = None) -> list[Path]:
+    """Save a video without its recipe, also in place of one that had a recipe; returns the files of the video."""
+    path = Path(path)
+    files = replace(video, note=None).save(path, scale=scale)
+    if (beside := recipe_path(path)).is_file() and _is_recipe(read_text(beside)):
+        beside.unlink()
+    return files
+
+
+def _is_recipe(text: str) -> bool:
+    """Whether a text is meant as a recipe. The comment of a GIF and the XMP of a WebP can be anything."""
+    try:
+        values = json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(values, dict) and "settings" in values
+
+
+def _as_named(error: str, subjects: Sequence[str]) -> str:
+    """An error with the names of `VideoRecipe.changed`: settings.steps -> steps, subjects.0.scale -> fox.scale."""
+    error = re.sub(r"\bsettings\.(?=\w)", "", error)
+    return re.sub(r"\bsubjects\.(\d+)\.", lambda found: f"{subjects[int(found[1])]}.", error)
 
 
 def adapter_fingerprint(adapter: Adapter) -> str:

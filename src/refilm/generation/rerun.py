@@ -68,6 +68,7 @@ def sampling_of(
     recipes: Sequence[VideoRecipe],
     *,
     references: Sequence[Path] = (),
+    beside: Path | None = None,
     state: SamplerState | None = None,
     encodings: Encodings | None = None,
 ) -> Sampling:
@@ -77,6 +78,7 @@ def sampling_of(
         pipeline: from `load_for`.
         recipes: one, or those of videos that were made together.
         references: folders with files that are not where they were.
+        beside: the folder of the video or the state, to which relative paths may refer.
         state: from `load_state`, to run only the steps that follow it.
         encodings: for a series of videos, so that each prompt and each subject is encoded once.
 
@@ -86,7 +88,7 @@ def sampling_of(
     first = recipes[0]
     if any((one.settings, one.negative_subjects) != (first.settings, first.negative_subjects) for one in recipes):
         raise UserError("the recipes have different settings; make their videos one by one")
-    files = Files(shot_of(pipeline.base, first.settings), references)
+    files = Files(shot_of(pipeline.base, first.settings), references, beside=beside)
     return pipeline.sample(
         [one.prompt for one in recipes],
         [tuple(map(files.subject, one.subjects)) or None for one in recipes],

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -165,14 +165,13 @@ class Sampling(Iterator[SamplerStep]):
         if state.step.latents.shape != shape:
             raise UserError(f"the state has latents of {tuple(state.step.latents.shape)}, these settings need {shape}")
         self._last, self.passes = state.step, state.passes
-        for generator, saved in zip(self._generators, state.generators, strict=True):
-            generator.set_state(saved)
-        for part, memory in self._memories().items():
-            start = f"{part}:"
-            own = {
-                name.removeprefix(start): tensor for name, tensor in state.memories.items() if name.startswith(start)
-            }
-            memory.restore(own)
+        try:
+            for generator, saved in zip(self._generators, state.generators, strict=True):
+                generator.set_state(saved)
+            for part, memory in self._memories().items():
+                memory.restore(_named(state.memories, f"{part}:"))
+        except (RuntimeError, TypeError, ValueError, LookupError) as error:
+            raise UserError(f"the state does not fit these settings ({error}); generate the video again") from error
 
     def _memories(self) -> dict[str, Memory]:
         parts = {"guidance": self._form, "step cache": self.cache, "words": self._routing}
@@ -227,3 +226,8 @@ class Sampling(Iterator[SamplerStep]):
             if self.cache is not None:
                 stack.enter_context(swapped(transformer, Trunk, wrap_blocks=lambda _: self.cache))
             yield
+
+
+def _named(tensors: Mapping[str, Tensor], start: str) -> dict[str, Tensor]:
+    """The tensors whose names begin with `start`, which is removed."""
+    return {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}

@@ -38,6 +38,8 @@ class StateCard(Settings):
     """The timestep of the last step."""
     passes: int = Field(ge=0, le=10**9)
     """Transformer passes so far."""
+    metadata: bool = True
+    """Whether the videos will carry their recipes."""
     recipes: tuple[VideoRecipe, ...] = Field(min_length=1, max_length=1000)
     """The recipe of each video."""
 
@@ -50,11 +52,18 @@ class SavedRun:
     """The recipe of each video."""
     state: SamplerState
     """Where to go on."""
+    metadata: bool = True
+    """Whether the videos were to carry their recipes."""
 
 
 @checked
-def save_state(sampling: Sampling, path: Path | str) -> Path:
+def save_state(sampling: Sampling, path: Path | str, *, metadata: bool = True) -> Path:
     """Write the state of a run after its last step, atomically; an existing file is replaced.
+
+    Args:
+        sampling: the run.
+        path: the file; its name ends in .state.
+        metadata: whether the videos will carry their recipes. The state contains them anyway.
 
     Raises:
         UserError: the name does not end in .state, no step is done yet, or the videos have no recipe.
@@ -67,7 +76,12 @@ def save_state(sampling: Sampling, path: Path | str) -> Path:
     state = sampling.state()
     step = state.step
     card = StateCard(
-        index=step.index, steps=step.steps, timestep=step.timestep, passes=state.passes, recipes=sampling.recipes
+        index=step.index,
+        steps=step.steps,
+        timestep=step.timestep,
+        passes=state.passes,
+        metadata=metadata,
+        recipes=sampling.recipes,
     )
     tensors = {"latents": step.latents, "clean": step.clean}
     tensors |= _numbered("earlier", step.earlier) | _numbered("generator", state.generators)
@@ -109,10 +123,12 @@ def load_state(path: Path | str, *, device: torch.device | str = "cpu") -> Saved
     except KeyError as error:
         raise UserError(f"{path}: has no {error.args[0]}; {AGAIN}") from error
     generators = _all(tensors, "generator")
-    if not len(step.latents) == len(generators) == len(card.recipes) or step.clean.shape != step.latents.shape:
+    latents = (step.latents, step.clean, *step.earlier)
+    fits = len(step.latents) == len(generators) == len(card.recipes) and card.index < card.steps
+    if not fits or any(one.shape != step.latents.shape or not one.is_floating_point() for one in latents):
         raise UserError(f"{path}: its tensors do not fit each other; {AGAIN}")
     memories = {n.removeprefix("memory:"): tensor for n, tensor in tensors.items() if n.startswith("memory:")}
-    return SavedRun(card.recipes, SamplerState(step, generators, memories, card.passes))
+    return SavedRun(card.recipes, SamplerState(step, generators, memories, card.passes), card.metadata)
 
 
 def _numbered(name: str, tensors: Sequence[Tensor]) -> dict[str, Tensor]:
@@ -131,6 +147,6 @@ def _card(path: Path) -> StateCard:
         key=KEY,
         what="state file",
         version=FORMAT,
-        made_by="`refilm draft` and `refilm generate --save-state-every` write them",
+        made_by="`refilm draft` and interrupted videos have one, until the video is written",
         again=AGAIN,
     )

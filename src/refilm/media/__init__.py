@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from refilm.media.masks import as_mask, open_mask
     from refilm.media.reading import duration, open_frames, open_video
     from refilm.media.video import Video
-    from refilm.media.writing import check_size, check_target
+    from refilm.media.writing import check_size, check_target, existing_files
 
 __all__ = [
     "Video",
@@ -19,6 +19,7 @@ __all__ = [
     "check_size",
     "check_target",
     "duration",
+    "existing_files",
     "open_frames",
     "open_image",
     "open_mask",
@@ -34,6 +35,6 @@ __getattr__ = attributes(
         **dict.fromkeys(("as_mask", "open_mask"), "refilm.media.masks"),
         **dict.fromkeys(("duration", "open_frames", "open_video"), "refilm.media.reading"),
         "Video": "refilm.media.video",
-        **dict.fromkeys(("check_size", "check_target"), "refilm.media.writing"),
+        **dict.fromkeys(("check_size", "check_target", "existing_files"), "refilm.media.writing"),
     },
 )

@@ -4,6 +4,7 @@ Works on arrays and paths; `Video.save` chooses the format and validates the arg
 """
 
 import os
+import re
 from dataclasses import dataclass, field
 from fractions import Fraction
 from math import ceil
@@ -63,6 +64,14 @@ def check_target(path: Path) -> str:
     if not os.access(path.parent, os.W_OK):
         raise UserError(f"{path}: the folder {path.parent} is not writable; choose another")
     return suffix
+
+
+def existing_files(path: Path) -> list[Path]:
+    """The files that a video written to `path` replaces: of a `.png`, the frames of an earlier video."""
+    if path.suffix.lower() != ".png":
+        return [path] if path.exists() else []
+    frame = re.compile(rf"{re.escape(path.stem)}-\d{{3,}}{re.escape(path.suffix)}")
+    return sorted(other for other in path.parent.iterdir() if frame.fullmatch(other.name))
 
 
 def check_size(path: Path, height: int, width: int, scale: int) -> None:
@@ -132,12 +141,18 @@ def write_gif(path: Path, frames: np.ndarray, fps: float, scale: int, note: str 
 
 
 def write_pngs(path: Path, frames: np.ndarray, scale: int, note: str | None = None) -> list[Path]:
-    """Write `name-000.png`, `name-001.png`... for `name.png`; returns the paths."""
+    """Write `name-000.png`, `name-001.png`... for `name.png`, in place of all frames of an earlier video.
+
+    Returns the paths.
+    """
+    earlier = existing_files(path)
     digits = max(3, len(str(len(frames) - 1)))
     paths = [path.with_name(f"{path.stem}-{number:0{digits}}{path.suffix}") for number in range(len(frames))]
     for target, frame in zip(paths, frames, strict=True):
         with atomic_file(target) as temporary:
             Image.fromarray(_enlarged(frame, scale)).save(temporary, format="PNG", **image_note(".png", note))
+    for left in set(earlier) - set(paths):
+        left.unlink()
     return paths
 
 
