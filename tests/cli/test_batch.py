@@ -53,6 +53,22 @@ def test_an_error_is_a_row_of_the_table_and_of_the_exit_code(batch):
     assert summary == "out: 3 done, 1 failed, 0 open; out/report.jsonl"
 
 
+def test_names_in_the_table_are_no_markup(batch):
+    name = "a[@click=foo](.:smile:[red]b.mp4"
+    result = batch(rows=[{"prompt": "a critter waits", "steps": 1, "frames": 10, "output": name}])
+    assert name in result.stdout.splitlines()[-2]
+
+
+def test_a_video_of_the_user_is_kept_and_the_others_are_made(batch):
+    Path("out").mkdir()
+    Path("out", NAMES[1]).write_text("mine")
+    result = batch()
+    assert result.exit_code == 1
+    assert f"jobs.jsonl:2: {NAMES[1]}: exists, and was not made from this list; remove it" in result.stderr
+    assert Path("out", NAMES[1]).read_text() == "mine"
+    assert made() == NAMES
+
+
 def test_a_shard_makes_its_rows_only(batch):
     result = batch("--shard", "2/2")
     assert result.exit_code == 0

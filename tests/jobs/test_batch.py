@@ -128,16 +128,16 @@ def test_an_error_of_the_machine_is_a_row_too(make, monkeypatch, error):
     assert records[0].error.endswith(f"jobs.jsonl:1: {type(error).__name__}: {text}")
 
 
-def broken_at(monkeypatch, name: str, error: Exception) -> None:
-    """Make the first call of a method of the pipeline raise an error."""
-    original, errors = getattr(library.Pipeline, name), [error]
+def broken_at(monkeypatch, name: str, error: BaseException, of: type = library.Pipeline) -> None:
+    """Make the first call of a method of the pipeline, or of another class, raise an error."""
+    original, errors = getattr(of, name), [error]
 
     def broken(*given, **named):
         if errors:
             raise errors.pop()
         return original(*given, **named)
 
-    monkeypatch.setattr(library.Pipeline, name, broken)
+    monkeypatch.setattr(of, name, broken)
 
 
 def test_a_bug_ends_the_process_but_is_recorded_for_others(make, monkeypatch, tmp_path):
@@ -163,6 +163,99 @@ def test_a_full_disk_stops_the_run(make, monkeypatch, tmp_path, where, name):
     with pytest.raises(OSError, match="No space left"):
         make(FIRST, SECOND, save_state_every=1)
     assert not list((tmp_path / "out" / ".jobs").glob("*.json"))
+
+
+def test_a_folder_in_the_place_of_a_video_is_an_error_of_its_row(make, tmp_path):
+    (tmp_path / "out" / "one.mp4").mkdir(parents=True)
+    records = make({**FIRST, "output": "one.mp4"}, {**SECOND, "output": "two.mp4"})
+    assert [record.status for record in records] == ["failed", "done"]
+    assert records[0].error.endswith("one.mp4: is a folder; use a file name")
+    assert not (tmp_path / "out" / "one.mp4.json").exists()
+
+
+@pytest.mark.parametrize("error", [OSError(27, "File too large", "row.mp4"), UserError("row.mp4: is gone")])
+def test_an_error_while_a_video_is_written_is_one_of_its_row(make, monkeypatch, tmp_path, error):
+    broken_at(monkeypatch, "save", error, of=Video)
+    records = make({**FIRST, "output": "one.mp4"}, {**SECOND, "output": "two.mp4"})
+    assert [record.status for record in records] == ["failed", "done"]
+    assert not (tmp_path / "out" / "one.mp4.json").exists()  # a recipe without its video
+    assert [record.status for record in make({**FIRST, "output": "one.mp4"})] == ["done"]
+
+
+@pytest.mark.parametrize(
+    ("output", "name"), [("two.mp4", "two.mp4"), ("two.mp4", "two.mp4.json"), ("two.png", "two-0001.png")]
+)
+def test_a_file_that_the_list_did_not_make_is_kept(make, tmp_path, output, name):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / name).write_text("mine")
+    for _ in range(2):  # its record does not make it the list's own
+        records = make(FIRST, {**SECOND, "output": output})
+        assert records[0].error.endswith(
+            f"{name}: exists, and was not made from this list; remove it, or choose another output"
+        )
+        assert (tmp_path / "out" / name).read_text() == "mine"
+    (tmp_path / "out" / name).unlink()
+    assert [record.status for record in make(FIRST, {**SECOND, "output": output})] == ["done"]
+
+
+def test_a_file_that_appears_while_a_row_is_made_is_kept(make, monkeypatch, tmp_path):
+    decode, path = library.Pipeline.decode, tmp_path / "out" / "row.mp4"
+
+    def slow(*given):
+        path.write_text("mine")
+        return decode(*given)
+
+    monkeypatch.setattr(library.Pipeline, "decode", slow)
+    (record,) = make({**FIRST, "output": "row.mp4"})
+    assert "exists, and was not made from this list" in record.error
+    assert path.read_text() == "mine"
+
+
+def test_the_video_of_another_list_is_kept(make, tmp_path, pipeline):
+    make({**FIRST, "output": "row.mp4"})
+    before = (tmp_path / "out" / "row.mp4").read_bytes()
+    (tmp_path / "other.jsonl").write_text(json.dumps({**SECOND, "output": "row.mp4"}))
+    jobs = read_jobs(tmp_path / "other.jsonl")
+    *_, record = Batch(jobs, Records(tmp_path / "out", {}), lambda: pipeline).run()
+    assert "row.mp4: exists, and was not made from this list" in record.error
+    assert (tmp_path / "out" / "row.mp4").read_bytes() == before
+
+
+def test_a_video_whose_process_was_killed_before_it_wrote_the_record_is_the_lists_own(make, monkeypatch, tmp_path):
+    row = {**FIRST, "output": "row.mp4"}
+    broken_at(monkeypatch, "write", KeyboardInterrupt(), of=Records)
+    with pytest.raises(KeyboardInterrupt):
+        make(row)
+    assert (tmp_path / "out" / "row.mp4").is_file()
+    assert not list((tmp_path / "out" / ".jobs").glob("*.json"))
+    assert [record.status for record in make({**row, "steps": 1})] == ["done"]
+
+
+def test_a_row_that_failed_meanwhile_replaces_its_earlier_video(make, tmp_path):
+    row = {**FIRST, "output": "row.mp4"}
+    make(row)
+    assert [record.status for record in make({**row, "frames": 10})] == ["failed"]
+    assert [record.status for record in make({**row, "steps": 1})] == ["done"]
+    assert read_video_recipe(tmp_path / "out" / "row.mp4").settings.steps == 1
+
+
+def test_invalid_rows_do_not_wait_for_the_disk(make, monkeypatch, tmp_path):
+    """There can be thousands."""
+
+    def slow(descriptor):
+        raise AssertionError("fsync")
+
+    monkeypatch.setattr(os, "fsync", slow)
+    assert [record.status for record in make(*[{**FIRST, "reference": "nowhere.png"}] * 3)] == ["failed"] * 3
+    files = sorted(path.name for path in (tmp_path / "out" / ".jobs").iterdir())
+    assert files == [f"000{number}.mp4.json" for number in (1, 2, 3)]
+
+
+def test_a_record_that_a_power_failure_left_empty_is_none(make, tmp_path):
+    make({**FIRST, "frames": 10})
+    (path,) = (tmp_path / "out" / ".jobs").glob("*.json")
+    path.write_bytes(b"")
+    assert [record.status for record in make({**FIRST, "frames": 10})] == ["failed"]
 
 
 def test_an_image_that_changes_while_it_is_used_makes_the_row_again(make, monkeypatch, tmp_path):

@@ -225,6 +225,31 @@ def test_an_invalid_value_is_an_error_of_its_row(folder, row, message):
     assert good.error is again.error is None
 
 
+def test_default_names_avoid_given_ones(folder):
+    """The error of row 2 is not hidden by the name that it happens to have."""
+    names = "0002.mp4", "0003-A-critter-waits.mp4", "0002-2.MP4"
+    first, bad, default, *_ = jobs = jsonl(
+        folder, {**ROW, "output": names[0]}, {"prompt": 5}, ROW, *({**ROW, "output": name} for name in names[1:])
+    )
+    assert bad.error.startswith("prompt: ")
+    assert [job.output for job in (first, bad, default)] == [names[0], "0002-3.mp4", "0003-a-critter-waits-2.mp4"]
+    assert len({job.output.casefold() for job in jobs}) == len(jobs)
+
+
+@pytest.mark.parametrize("number", ["NaN", "-Infinity", "1e999", "9" * 5000])
+@pytest.mark.parametrize("name", ["jobs.jsonl", "jobs.csv"])
+def test_a_number_that_no_setting_can_have_is_an_error_of_its_row(tmp_path, name, number):
+    """NaN is not JSON, but programs write it."""
+    lines = {
+        "jobs.jsonl": f'{{"prompt": "a", "guidance": {number}}}\n{{"prompt": "b"}}\n',
+        "jobs.csv": f"prompt,guidance\na,{number}\nb,\n",
+    }
+    (tmp_path / name).write_text(lines[name])
+    bad, good = read_jobs(tmp_path / name)
+    assert bad.error.startswith("guidance: Input should be a ")
+    assert good.error is None
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [

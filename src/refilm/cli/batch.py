@@ -11,7 +11,7 @@ import typer
 from pydantic import Field
 
 from refilm.cli.asking import Model
-from refilm.cli.console import bar, clock, print_error, print_line, screen, working
+from refilm.cli.console import bar, clock, plain, print_error, print_line, screen, working
 from refilm.cli.making import Keeping
 from refilm.cli.options import with_options
 from refilm.cli.stopping import deferred
@@ -19,7 +19,6 @@ from refilm.jobs.claims import STALE_AFTER, Claims
 from refilm.jobs.job import Job
 from refilm.jobs.records import Record, Records, Status
 from refilm.jobs.sharing import Share
-from refilm.printable import printable
 from refilm.settings import Settings, shared
 
 if TYPE_CHECKING:
@@ -152,8 +151,8 @@ def _report(records: Records, rows: Sequence[Record]) -> None:
     if failed:
         table = Table("row", "output", "error", box=None)
         for row in failed[:SHOWN]:
-            table.add_row(str(row.number), printable(row.output), printable(row.error or ""))
-        screen().print(table, markup=False)
+            table.add_row(str(row.number), plain(row.output), plain(row.error or ""))
+        screen().print(table)
     counts = Counter(row.status for row in rows)
     known = ", ".join(f"{counts[status]} {status}" for status in get_args(Status))
     print_line(f"{records.out}: {known}; {records.report}")

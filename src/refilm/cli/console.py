@@ -1,7 +1,7 @@
 """Console output of commands: progress bars and spinners on a terminal's standard error, none without a terminal.
 
 Results go to standard output through `print_line`; tables go through `screen`. In a pipe, lines are neither wrapped nor
-colored. Control characters, for instance in file names, are escaped.
+colored. Control characters, for instance in file names, are escaped, and rich does not read text as markup or emoji.
 """
 
 import logging
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol, TextIO
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from refilm.printable import printable
 
@@ -53,6 +54,11 @@ def print_error(line: str) -> None:
     typer.echo(printable(line), err=True)
 
 
+def plain(text: str) -> Text:
+    """A text as rich shows it without reading it: `[red]` and `:smile:` are parts of names."""
+    return Text(printable(text))
+
+
 class LogLines(logging.Handler):
     """Writes log records as lines on standard error."""
 
@@ -75,14 +81,14 @@ def bar(name: str, total: int) -> Iterator["Advance"]:
 
     from refilm.cli.progress_image import ImageProgress, half_blocks
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with ImageProgress(*columns, console=terminal, transient=True, disable=not terminal.is_terminal) as progress:
-        task = progress.add_task(name, total=total)
+        task = progress.add_task(printable(name), total=total)
 
         def advance(name: str, image: "np.ndarray | None" = None) -> None:
             if image is not None:
                 progress.image = half_blocks(image)
-            progress.update(task, description=name, advance=1)
+            progress.update(task, description=printable(name), advance=1)
 
         yield advance
 
@@ -95,10 +101,10 @@ def working(on: str) -> Iterator[None]:
         return
     from refilm.hub import listening
 
-    with terminal.status(on) as status:
+    with terminal.status(plain(on)) as status:
 
         def fetched(done: int, total: int) -> None:
-            status.update(f"{on}: fetched {done / 1e6:,.0f} of {total / 1e6:,.0f} MB")
+            status.update(plain(f"{on}: fetched {done / 1e6:,.0f} of {total / 1e6:,.0f} MB"))
 
         with listening(fetched):
             yield

@@ -16,7 +16,7 @@ import torch
 from refilm.errors import UserError
 from refilm.generation.encodings import Encodings
 from refilm.generation.pipeline import Pipeline
-from refilm.generation.recipe import VideoRecipe, save_with_recipe
+from refilm.generation.recipe import VideoRecipe, recipe_path, save_with_recipe
 from refilm.generation.sampling import SamplerState, Sampling
 from refilm.generation.series import state_of
 from refilm.generation.states import remove_state, save_state
@@ -24,6 +24,7 @@ from refilm.jobs.claims import Claims, Unshared
 from refilm.jobs.job import Job
 from refilm.jobs.records import Attempt, Record, Records
 from refilm.jobs.row import Row
+from refilm.jobs.targets import mark_as_own, require_own
 from refilm.media import Video, check_size
 
 logger = logging.getLogger("refilm")
@@ -89,9 +90,10 @@ class Batch:
         """
         before = {job.output: self.records.of(job) for job in self.jobs}
         waiting = [job for job in self.jobs if not _is_done(before[job.output])]
+        waiting = [_checked(job, lambda job: require_own(job, self.records)) for job in waiting]
         if any(job.error is None for job in waiting):
             pipeline = self.pipeline  # an error of the model is none of a row
-            waiting = [self._checked(job, pipeline) for job in waiting]
+            waiting = [_checked(job, lambda job: self._require_fitting(job, pipeline)) for job in waiting]
         waiting.sort(key=self._urgency)
         while waiting:
             left = []
@@ -106,17 +108,12 @@ class Batch:
         """Errors are known before the first video, and a row that kills its processes does not delay the others."""
         return job.error is None, self.claims.deaths(job.output)
 
-    def _checked(self, job: Job, pipeline: Pipeline) -> Job:
-        """The job; with an error, if its settings do not fit the model."""
-        if job.row is None:
-            return job
-        try:
-            request = pipeline.request(**job.row.request())
-            request.latent_shape(pipeline.base.size.channels, pipeline.base.compression)
-            check_size(self.records.out / job.output, request.height, request.width, job.row.scale or 1)
-        except UserError as error:
-            return replace(job, error=str(error))
-        return job
+    def _require_fitting(self, job: Job, pipeline: Pipeline) -> None:
+        """Check that the settings of a row fit the model, and its video the format of its file."""
+        assert job.row is not None
+        request = pipeline.request(**job.row.request())
+        request.latent_shape(pipeline.base.size.channels, pipeline.base.compression)
+        check_size(self.records.out / job.output, request.height, request.width, job.row.scale or 1)
 
     def _visit(self, job: Job, before: Record | None) -> Generator[Progress | Record, None, bool]:
         """Make a row, unless it is made or another process makes it; returns whether it has ended."""
@@ -130,19 +127,19 @@ class Batch:
             attempt = Attempt(job, self.records)
             try:
                 video, recipe = yield from self._video(job)
+                if not claim.is_held():
+                    logger.warning("%s: this process was stopped for long, another one makes the video", job.place)
+                    return False
+                files = self._save(job, video, recipe)
+                remove_state(self.records.state(job))
+                record = attempt.done(files)
             except Exception as error:
                 if isinstance(error, OSError) and error.errno in DISK_ERRORS:
                     raise
                 record = attempt.failed(error)
                 if not _is_of_row(error):
                     raise
-                yield record
-                return True
-            if not claim.is_held():
-                logger.warning("%s: this process was stopped for long, another one makes the video", job.place)
-                return False
-            yield attempt.done(self._save(job, video, recipe))
-            remove_state(self.records.state(job))
+            yield record
             return True
 
     def _has_ended(self, job: Job, before: Record | None) -> bool:
@@ -195,11 +192,29 @@ class Batch:
         """
         assert job.row is not None
         path, scale = self.records.out / job.output, job.row.scale
+        require_own(job, self.records)  # a file may have appeared meanwhile
+        mark_as_own(job, self.records)
         if not self.metadata:
             return tuple(file.name for file in video.save(path, scale=scale))
         made = recipe.made.model_copy(update={"date": None, "seconds": None})
         recipe = recipe.model_copy(update={"scale": scale, "made": made})
-        return tuple(file.name for file in save_with_recipe(video, recipe, path))
+        try:
+            return tuple(file.name for file in save_with_recipe(video, recipe, path))
+        except BaseException:
+            if not path.exists():
+                recipe_path(path).unlink(missing_ok=True)  # it is written first, and now is that of no video
+            raise
+
+
+def _checked(job: Job, check: Callable[[Job], None]) -> Job:
+    """The job; with an error, if it was valid and a check refuses it."""
+    if job.error is not None:
+        return job
+    try:
+        check(job)
+    except UserError as error:
+        return replace(job, error=str(error))
+    return job
 
 
 def _is_done(record: Record | None) -> bool:

@@ -6,9 +6,10 @@ import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ class Job:
     """Number of its row, counted from 1."""
     place: str
     """The file and the line of its row."""
+    source: Path
+    """The file of the list, an absolute path."""
     output: str
     """Name of the video's file."""
     row: Row | None
@@ -54,38 +57,50 @@ class Job:
         yield from self.negative
 
 
-def jobs_of(rows: Sequence[tuple[str, Mapping[str, Any]]], folder: Path) -> list[Job]:
+def jobs_of(rows: Sequence[tuple[str, Mapping[str, Any]]], source: Path) -> list[Job]:
     """The jobs of rows, given as their places and values.
 
     Args:
         rows: where each row stands, and its plain values.
-        folder: paths count from here; an absolute path, because recipes of videos have the paths of their files.
+        source: the file of the list; paths count from its folder. An absolute path, because recipes of videos have the
+            paths of their files.
 
     Raises:
         UserError: a row has an unknown name, or two rows have the same output file.
     """
     seen: Counter[str] = Counter()
-    jobs = [_job(number, place, values, folder, seen) for number, (place, values) in enumerate(rows, start=1)]
+    jobs = [_job(number, place, values, source, seen) for number, (place, values) in enumerate(rows, start=1)]
     places: dict[str, str] = {}
-    for job in jobs:
+    for job in filter(_has_given_name, jobs):
         other = places.setdefault(job.output.casefold(), job.place)  # some disks do not distinguish capitals
         if other is not job.place:
             raise UserError(f"{job.place}: output {job.output} is also that of {other}; give each row its own")
-    return jobs
+    return [job if _has_given_name(job) else _avoiding(places, job) for job in jobs]
 
 
-def _job(number: int, place: str, values: Mapping[str, Any], folder: Path, seen: Counter[str]) -> Job:
+def _has_given_name(job: Job) -> bool:
+    return job.row is not None and job.row.output is not None
+
+
+def _avoiding(taken: Container[str], job: Job) -> Job:
+    """A job with a default file name, changed if another row has been given this name."""
+    path = Path(job.output)
+    names = chain([job.output], (f"{path.stem}-{number}{path.suffix}" for number in count(2)))
+    return replace(job, output=next(name for name in names if name.casefold() not in taken))
+
+
+def _job(number: int, place: str, values: Mapping[str, Any], source: Path, seen: Counter[str]) -> Job:
     for message in unknown(values):
         raise UserError(f"{place}: {message}")
     try:
         row = Row.from_values(values)
-        subjects, negative = _subjects(row, folder), _all_located(row.negative_reference, folder)
+        subjects, negative = _subjects(row, source.parent), _all_located(row.negative_reference, source.parent)
     except UserError as error:
-        return Job(number, place, f"{number:04}.mp4", None, error=str(error))
+        return Job(number, place, source, f"{number:04}.mp4", None, error=str(error))
     content = _hashed(row.content())
     seed = row.seed if row.seed is not None else int(_hashed([content, seen[content]]), 16) % SEEDS
     seen[content] += 1
-    return Job(number, place, row.output or f"{_slug(number, row.prompt)}.mp4", row, seed, subjects, negative)
+    return Job(number, place, source, row.output or f"{_slug(number, row.prompt)}.mp4", row, seed, subjects, negative)
 
 
 def _subjects(row: Row, folder: Path) -> tuple[Subject, ...]:

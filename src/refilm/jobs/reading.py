@@ -13,7 +13,6 @@ from typing import Any
 
 from refilm.arguments import checked
 from refilm.control.subject import Subject
-from refilm.data.text import parsed
 from refilm.errors import UserError
 from refilm.files import read_text
 from refilm.jobs.job import Job, jobs_of
@@ -51,14 +50,32 @@ def read_jobs(path: Path | str) -> list[Job]:
     rows = [*(_json_lines(path, text) if path.suffix == ".jsonl" else _table(path, text))]
     if not rows:
         raise UserError(f"{path}: has no rows; give each video a row")
-    return jobs_of(rows, path.parent.resolve())
+    return jobs_of(rows, path.parent.resolve() / path.name)
 
 
 def _json_lines(path: Path, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
-            values = parsed(line, f"{path}:{number}")
-            yield f"{path}:{number}", {name: value for name, value in values.items() if value is not None}
+            place = f"{path}:{number}"
+            yield place, {name: value for name, value in _object(line, place).items() if value is not None}
+
+
+def _object(line: str, place: str) -> dict[str, Any]:
+    """The object in a line. Its numbers may be NaN, infinite or too long: such a value makes only its row invalid."""
+    try:
+        values = json.loads(line, parse_int=_integer)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{place}: not valid JSON ({error}); fix the syntax") from error
+    if not isinstance(values, dict):
+        raise UserError(f"{place}: must be a JSON object, received {type(values).__name__}")
+    return values
+
+
+def _integer(text: str) -> int | float:
+    try:
+        return int(text)
+    except ValueError:  # Python's limit is thousands of digits
+        return float(text)
 
 
 def _table(path: Path, text: str) -> Iterator[tuple[str, dict[str, Any]]]:

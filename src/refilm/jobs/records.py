@@ -5,11 +5,13 @@ out/fox.mp4.json                its recipe, as beside every video
 out/.jobs/fox.mp4.json          its record
 out/.jobs/fox.mp4.claim-0       its claim, see `refilm.jobs.claims`
 out/.jobs/fox.mp4.state         its sampler state while it is made
+out/.jobs/fox.mp4.made          its mark, see `refilm.jobs.targets`
 out/report.jsonl                all records, in the order of the list
 """
 
 import json
 import os
+import secrets
 import socket
 import time
 from collections.abc import Mapping, Sequence
@@ -80,7 +82,7 @@ class Records:
             UserError: the record is damaged.
         """
         path = self._path(job)
-        if not path.exists():
+        if not path.exists() or not path.stat().st_size:  # empty if the power failed before it reached the disk
             return None
         try:
             record = Record.from_values(read_json(path))
@@ -93,9 +95,17 @@ class Records:
         """The file of a row's sampler state."""
         return self.folder / f"{job.output}.state"
 
+    def mark(self, job: Job) -> Path:
+        """The mark of a row's video."""
+        return self.folder / f"{job.output}.made"
+
     def write(self, job: Job, record: Record) -> None:
-        """Write the record of a row atomically."""
-        write_json(self._path(job), record.to_values())
+        """Write the record of a row atomically.
+
+        Only that of a video waits for the disk: of thousands of invalid rows nothing else is worth keeping.
+        """
+        write = write_json if record.status == "done" else _write_without_sync
+        write(self._path(job), record.to_values())
 
     def write_report(self, jobs: Sequence[Job]) -> list[Record]:
         """Write all records as one file, and return them.
@@ -114,6 +124,16 @@ class Records:
 
     def _path(self, job: Job) -> Path:
         return self.folder / f"{job.output}.json"
+
+
+def _write_without_sync(path: Path, content: Mapping[str, Any]) -> None:
+    """Write an object as JSON atomically; after a power failure the file may be empty."""
+    temporary = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
+    try:
+        temporary.write_text(json.dumps(content), encoding="utf-8")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _open(job: Job, model: Mapping[str, Any]) -> Record:
