@@ -9,10 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from refilm.cli.sweep import _axis
 from refilm.data import critters
+from refilm.diffusion import SamplerStep
 from refilm.generation.recipe import read_video_recipe, recipe_path
+from refilm.generation.sampling import Sampling
+from refilm.generation.states import load_state
 from refilm.media import open_video
 
 PROMPT = "a critter bounces in the meadow"
@@ -71,7 +76,7 @@ def test_a_sweep_makes_only_what_is_missing(command, asked):
     assert len(open_video("sweep/grid.mp4").frames) == 17
     cells["2-1"].unlink()
     times = {name: path.stat().st_mtime_ns for name, path in cells.items() if name != "2-1"}
-    assert "4 videos, 1 of them new" in command(
+    assert "4 videos, 1 new" in command(
         "sweep", *asked, "--over", "steps=1,2", "--over", "subject.scale=0.5,1", "-o", "sweep"
     )
     assert times == {name: cells[name].stat().st_mtime_ns for name in times}
@@ -83,11 +88,100 @@ def test_a_sweep_makes_only_what_is_missing(command, asked):
         (["--over", "stepss=1,2"], "stepss: unknown; did you mean steps?"),
         (["--over", "steps"], "--over 'steps': give NAME=VALUE, for example steps=10,20,50"),
         (["--over", "steps=1,x"], "error: steps: Input should be a valid integer"),
+        (
+            ["--over", "steps=x", "--over", "subject.scale=much"],
+            "subject.scale: Input should be a valid number (received 'much'); steps: Input should be a valid integer",
+        ),
+        (["--over", "subject.scale=1,much"], "error: subject.scale: "),
+        (["--over", "seed=1", "--over", "seed=2"], "seed: is given twice; give all its values at once: seed=VALUE"),
+        (["--over", "seed="], "--over 'seed=': has no values; give NAME=VALUE,VALUE"),
+        (["--over", 'prompt="a, b'], "quote values with commas or line breaks as in CSV"),
+        (["--over", "frames=5,10", "--steps", "1"], "10 frames: the number must be 4k + 1"),
         (["--over", "seed=1", "--over", "steps=1", "--over", "fps=1"], "3 values to sweep over; give one or two"),
     ],
 )
 def test_bad_sweeps_are_refused(command, asked, words, message):
     assert message in command("sweep", *asked, *words, fails=2)
+    assert not Path("sweep").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ('"a critter spins, slowly",a critter waits', ("a critter spins, slowly", "a critter waits")),
+        ('"a critter says ""no, no""", a critter waits', ('a critter says "no, no"', "a critter waits")),
+        ('"a, b", "1"', ("a, b", "1")),
+        ("1, 0.5,true", (1, 0.5, True)),
+        ("[1, 2], [3, 4]", ([1, 2], [3, 4])),
+        ('"",a', ("", "a")),
+    ],
+)
+def test_values_with_commas_are_quoted(text, values):
+    assert _axis(f"prompt={text}") == ("prompt", values)
+
+
+def test_a_sweep_over_prompts_with_commas(command, asked):
+    over = 'prompt="a critter spins, slowly",a critter waits'
+    assert "2 videos, 2 new" in command("sweep", *asked, "--steps", 1, "--over", over, "-o", "sweep")
+    prompts = [read_video_recipe(f"sweep/1-{column}.mp4").prompt for column in (1, 2)]
+    assert prompts == ["a critter spins, slowly", "a critter waits"]
+
+
+def contents(folder: str) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in Path(folder).iterdir()}
+
+
+def test_a_sweep_does_not_touch_another(command, asked):
+    first = ["sweep", *asked, "--steps", 1, "--over", "seed=1,2", "-o", "sweep"]
+    assert "1 video, 1 new" in command("sweep", *asked, "--steps", 1, "--over", "seed=1", "-o", "sweep")
+    assert "2 videos, 1 new" in command(*first)  # the same sweep, with one more value
+    before = contents("sweep")
+    for over in ("steps=1,2", "seed=1"):  # another second video; none
+        message = command("sweep", *asked, "--steps", 1, "--over", over, "-o", "sweep", fails=2)
+        assert "is not of this series; choose another folder with --output" in message
+    assert contents("sweep") == before
+    Path("other").mkdir()
+    Path("other/index.html").write_text("mine")
+    assert "other/index.html: is not of this series" in command(*first[:-1], "other", fails=2)
+
+
+def test_drafts_do_not_touch_others(command, asked):
+    words = ["--steps", 3, "--until", 1, "-o", "drafts"]
+    assert "2 drafts, step 1 of 3" in command("draft", *asked, *words, "--seeds", 2)
+    before = contents("drafts")
+    for others in (["--seeds", 1, "--guidance", 4], ["--first-seed", 7, "--seeds", 1, "--reference-scale", 0.5]):
+        assert "drafts/0.state: is not of this series" in command("draft", *asked, *words, *others, fails=2)
+    assert contents("drafts") == before
+    Path("other").mkdir()
+    Path("other/sheet.png").write_text("mine")
+    assert "other/sheet.png: is not of this series" in command("draft", *asked, *words[:-1], "other", fails=2)
+
+
+def test_drafts_go_on_from_their_states(command, asked, monkeypatch):
+    words = ["draft", *asked, "--steps", 4, "--seeds", 1]
+    command(*words, "--until", 3, "-o", "whole")
+    command(*words, "--until", 1, "-o", "drafts")
+    steps: list[int] = []
+    step = Sampling.__next__
+
+    def counting(sampling: Sampling) -> SamplerStep:
+        steps.append(sampling.done)
+        return step(sampling)
+
+    monkeypatch.setattr(Sampling, "__next__", counting)
+    assert "1 draft, step 3 of 4" in command(*words, "--until", 3, "-o", "drafts")
+    assert steps == [1, 2]
+    assert torch.equal(*(load_state(f"{name}/0.state").state.step.latents for name in ("drafts", "whole")))
+    assert "2 drafts, steps 2, 3 of 4" in command(*words, "--until", 2, "-o", "drafts", "--seeds", 2)
+    assert steps == [1, 2, 0, 1]  # a state that is further is kept
+
+
+@pytest.mark.parametrize("words", [["draft"], ["sweep", "--over", "seed=1,2"]])
+def test_a_file_in_the_place_of_the_folder_is_refused_before_the_model_is_loaded(command, asked, words):
+    Path("file").touch()
+    name, *over = words
+    message = command(name, *asked, "--base", "nowhere", *over, "-o", "file", fails=2)
+    assert "file: is a file; choose a folder" in message
 
 
 def test_metadata_can_be_left_out(command, asked):

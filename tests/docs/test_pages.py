@@ -33,7 +33,7 @@ ALONE = {
     "howto/direct-guidance.md": mp4s("stronger", "apart", "early", "away", "projected", "rescaled"),
     "howto/longer-videos.md": mp4s("long", "smooth"),
     "howto/remember.md": {*mp4s("fox", "fox-again", "other", "long"), "fox.state"},
-    "howto/drafts.md": {"drafts", "scales", "grid"},
+    "howto/drafts.md": {"drafts", "scales", "grid", "prompts"},
     "howto/batch.md": {"jobs.jsonl", "jobs.csv", "videos", "table"},
     "howto/previews.md": {"drawn", "preview.safetensors"},
     "getting-started.md": VIDEOS | {"unseen", "tiny.toml", "tiny-cache", "runs", "python.mp4", *mp4s("tiny")},

@@ -1,5 +1,6 @@
 """`refilm draft`: the first steps of several seeds, to finish only the best."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -7,17 +8,24 @@ import typer
 from pydantic import Field
 
 from refilm.cli.asking import Asked, Model, SamplingOptions, Wanted, asked
-from refilm.cli.console import bar, print_line, working
+from refilm.cli.console import bar, counted, print_line, working
 from refilm.cli.options import with_options
 from refilm.cli.recipe_options import Stored, stored
 from refilm.cli.subject_options import SubjectOptions
 from refilm.errors import UserError
+from refilm.files import require_writable
 from refilm.settings import Seed, Settings
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from refilm.generation.encodings import Encodings
+    from refilm.generation.recipe import VideoRecipe
+    from refilm.generation.sampling import Sampling
     from refilm.media import Video
+
+SHEET = "sheet.png"
+FILES = r"(\d+)\.state"
 
 
 class Drafting(Settings):
@@ -30,7 +38,7 @@ class Drafting(Settings):
     first_seed: Seed = 0
     """Seed of the first draft; the others follow it."""
     until: int = Field(default=8, ge=1, le=998)
-    """Step after which sampling stops."""
+    """Step after which sampling stops. Drafts that are saved already are continued to this step."""
     estimates: Literal["preview", "decoded"] | None = None
     """How the sheet shows the clean estimates: by the base model's linear preview, or decoded, which takes longer.
     Default: the preview, if the base model has one."""
@@ -44,6 +52,7 @@ def draft(
     wanted: Wanted, drafting: Drafting, chosen: SubjectOptions, model: Model, sampling: Settings, file: Stored
 ) -> None:
     """Sample several seeds for a few steps, show what they become, and save their states for `refilm finish`."""
+    require_writable(drafting.output)
     wish = asked(wanted, chosen, model, sampling, recipe=file.recipe)
     if drafting.until >= wish.request.steps:
         raise UserError(f"--until {drafting.until}: the run has {wish.request.steps} steps; stop before the last")
@@ -51,35 +60,67 @@ def draft(
 
     from refilm.generation.contact import sheet
 
-    videos = _drafted(wish, drafting)
-    captions = [f"seed {seed}: refilm finish {drafting.output / f'{seed}.state'}" for seed in videos]
-    path = drafting.output / "sheet.png"
-    Image.fromarray(sheet([*videos.values()], captions)).save(path)
-    print_line(f"{path}: {len(videos)} drafts, step {drafting.until} of {wish.request.steps}")
+    drafts = _drafted(wish, drafting)
+    captions = [f"seed {one.seed}: refilm finish {_file(drafting, one.seed)}" for one in drafts]
+    path = drafting.output / SHEET
+    Image.fromarray(sheet([one.estimate for one in drafts], captions)).save(path)
+    steps = sorted({one.steps for one in drafts})
+    reached = f"{'step' if len(steps) == 1 else 'steps'} {', '.join(map(str, steps))} of {wish.request.steps}"
+    print_line(f"{path}: {counted(len(drafts), 'draft')}, {reached}")
     for caption in captions:
         print_line(caption)
 
 
-def _drafted(wish: Asked, drafting: Drafting) -> dict[int, "Video"]:
-    """The clean estimate of each seed; drafts that are saved already are not made again."""
-    from refilm.generation.encodings import Encodings
-    from refilm.generation.series import state_of
-    from refilm.generation.states import load_state, save_state
+@dataclass(frozen=True, eq=False)
+class Draft:
+    """What a seed has become after some steps."""
 
-    encodings, videos = Encodings(), {}
-    drafting.output.mkdir(parents=True, exist_ok=True)
+    seed: int
+    steps: int
+    estimate: "Video"
+    """The clean estimate of the last step."""
+
+
+def _drafted(wish: Asked, drafting: Drafting) -> list[Draft]:
+    """The drafts, with their states saved. Those that are saved already go on from there, if they are not far enough.
+
+    Raises:
+        UserError: the output folder has drafts of another video.
+    """
+    from refilm.generation.encodings import Encodings
+    from refilm.generation.series import require_same_series
+    from refilm.generation.states import save_state
+
+    encodings, drafts = Encodings(), []
+    recipe = wish.sampling(seed=drafting.first_seed, encodings=encodings).recipes[0]
+
+    def of_seed(seed: int | str) -> "VideoRecipe":
+        return recipe.model_copy(update={"seed": int(seed)})
+
+    require_same_series(drafting.output, FILES, of_seed, [SHEET])
     with bar("sampling", drafting.seeds * drafting.until) as advance:
         for seed in range(drafting.first_seed, drafting.first_seed + drafting.seeds):
-            run, path = wish.sampling(seed=seed, encodings=encodings), drafting.output / f"{seed}.state"
-            known = state_of(run.recipes[0], path)
-            if known is None or known.state.step.index + 1 != drafting.until:
-                for _ in range(drafting.until):
+            run = _continued(wish, of_seed(seed), _file(drafting, seed), encodings)
+            if run.done < drafting.until:
+                for _ in range(run.done, drafting.until):
                     next(run)
                     advance(f"seed {seed}")
-                known = load_state(save_state(run, path))
-            clean = known.state.step.clean
-            videos[seed] = _shown(wish, clean, drafting.estimates)
-    return videos
+                save_state(run, _file(drafting, seed))
+            drafts.append(Draft(seed, run.done, _shown(wish, run.state().step.clean, drafting.estimates)))
+    return drafts
+
+
+def _continued(wish: Asked, recipe: "VideoRecipe", path: Path, encodings: "Encodings") -> "Sampling":
+    """A run of the recipe, from its state if the file has it."""
+    from refilm.generation.series import state_of
+
+    stored = state_of(recipe, path, device=wish.pipeline.base.device)
+    state = None if stored is None else stored.state
+    return wish.sampling(seed=recipe.seed, state=state, encodings=encodings)
+
+
+def _file(drafting: Drafting, seed: int) -> Path:
+    return drafting.output / f"{seed}.state"
 
 
 def _shown(wish: Asked, clean: "Tensor", how: str | None) -> "Video":
