@@ -15,7 +15,6 @@ from refilm.generation.recipe import VideoRecipe, read_video_recipe
 from refilm.generation.states import SUFFIX, SavedRun, load_state
 
 MOST_CELLS = 400
-PLACE = re.compile(r"(^|; )(?:settings|subjects\.(\d+))\.")  # of a value in a recipe, in an error about it
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ def cells_of(recipe: VideoRecipe, axes: Sequence[Axis]) -> list[Cell]:
         return own if len(axes) == 1 else {axes[0].name: row} | own
 
     places = product(enumerate(rows), enumerate(axes[-1].values))
-    return [Cell(i, j, _changed(recipe, changes(row, column))) for (i, row), (j, column) in places]
+    return [Cell(i, j, recipe.changed(changes(row, column))) for (i, row), (j, column) in places]
 
 
 def require_grid(axes: Sequence[Axis]) -> None:
@@ -70,15 +69,6 @@ def require_grid(axes: Sequence[Axis]) -> None:
     count = prod(len(axis.values) for axis in axes)
     if count > MOST_CELLS:
         raise UserError(f"{count} videos are more than {MOST_CELLS}; give fewer values, or use `refilm batch`")
-
-
-def _changed(recipe: VideoRecipe, changes: Mapping[str, Any]) -> VideoRecipe:
-    """The recipe with some values replaced; errors name values as `changes` does, and not by their place in it."""
-    try:
-        return recipe.changed(changes)
-    except UserError as error:
-        names = [f"{subject.name}." for subject in recipe.subjects]
-        raise UserError(PLACE.sub(lambda at: at[1] + (names[int(at[2])] if at[2] else ""), str(error))) from error
 
 
 def require_same_series(
