@@ -19,7 +19,7 @@ from torch import Tensor
 
 from refilm.data.critters import FRAMES
 from refilm.encoders.protocols import LatentCodec
-from refilm.evaluation.metrics import Z95
+from refilm.evaluation.accuracy import Z95
 from refilm.training.engine.loop import fit
 from refilm.training.settings import LoopSettings, OptimizerSettings
 from refilm.training.tasks.task import Reporting, Task

@@ -36,7 +36,7 @@ from torch import Tensor
 
 import refilm
 from refilm.diffusion import Condition, Model, Windows, constant, gaussian, guided, null_condition, run, windowed
-from refilm.evaluation.metrics import Z95
+from refilm.evaluation.accuracy import Z95
 from refilm.pocket.judge import Judge
 
 RESULT = RESULTS / "windows.json"

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from refilm.errors import UserError
-from refilm.evaluation.metrics import Accuracy
+from refilm.evaluation.accuracy import Accuracy
 
 
 @dataclass(frozen=True)

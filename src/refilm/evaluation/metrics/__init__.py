@@ -1,0 +1,1 @@
+"""Metrics: a metric is one file and one row here."""

@@ -1,0 +1,82 @@
+"""The result of an evaluation: a JSON file with the scores of every video, from which tables and pages are made.
+
+Means and intervals are not stored: they are computed from the videos, so that they cannot disagree with them.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from refilm.evaluation.case import Control
+from refilm.settings import Seed, Settings
+
+FORMAT = 1
+Text = Annotated[str, Field(max_length=65536)]
+Values = dict[Text, Text | int | float | bool | None]
+
+
+class SuiteRecord(Settings):
+    """Which suite was asked for."""
+
+    name: Text
+    version: Text
+    cases: Text
+    """Hash of all cases with their images: prompts, references, seeds."""
+
+
+class Source(Settings):
+    """Where the videos come from."""
+
+    kind: Literal["model", "folder", "server"]
+    details: Values = Field(default_factory=dict)
+    """A model's folders, fingerprints and settings; a folder's path; a server's address and model."""
+
+
+class MetricRecord(Settings):
+    """A metric that was asked for."""
+
+    columns: tuple[Text, ...]
+    identity: dict[Text, Text] = Field(default_factory=dict)
+    absent: Text | None = None
+    """Why it could not run here; its columns have no values then."""
+
+
+class ScoredVideo(Settings):
+    """A case, and what became of it."""
+
+    case: Text
+    control: Control
+    group: Text
+    prompt: Text
+    seed: Seed
+    subject: tuple[Text, ...]
+    """Paths of the subject's images, relative to the result file."""
+    file: Text | None = None
+    """Path of the video, relative to the result file."""
+    sha256: Text | None = None
+    """Hash of the video's file."""
+    error: Text | None = None
+    """Why there is no video, or why it cannot be read; every column then counts with its worst value."""
+    errors: dict[Text, Text] = Field(default_factory=dict)
+    """Metrics that could not score this video, each with the reason; their columns count with their worst value."""
+    scores: dict[Text, float] = Field(default_factory=dict)
+    curves: dict[Text, tuple[float, ...]] = Field(default_factory=dict)
+    """Values of single frames, for columns that have them: likeness over time."""
+    notes: Values = Field(default_factory=dict)
+    """Width, height, frames and fps of the video."""
+
+
+class Result(Settings):
+    """An evaluation."""
+
+    format: Annotated[int, Field(ge=1, le=1000)] = FORMAT
+    suite: SuiteRecord
+    source: Source
+    metrics: dict[Text, MetricRecord]
+    warnings: tuple[Text, ...] = ()
+    """For instance that a metric's encoder is the one that the adapter reads."""
+    videos: tuple[ScoredVideo, ...]
+    machine: Values
+    refilm: Text
+    """Version of refilm."""
+    date: Text
