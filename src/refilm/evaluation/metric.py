@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from refilm.evaluation.case import Sample
 
@@ -29,7 +29,8 @@ class Metric(Protocol):
     `__init__` takes the device. It raises a UserError if an encoder or a package is missing, with the fix.
     """
 
-    columns: Sequence[Column]
+    columns: ClassVar[Sequence[Column]]
+    """Known without an instance, so that tables have the columns of a metric that cannot run here."""
     identity: Mapping[str, str]
     """Everything that the values depend on, in plain words: package versions, encoder and its revision or hash, which
     frames, crop and size. Results with different identities are not compared."""

@@ -21,7 +21,8 @@ class SuiteRecord(Settings):
     name: Text
     version: Text
     cases: Text
-    """Hash of all cases with their images: prompts, references, seeds."""
+    """Hash of the cases of control `right`: names, prompts, groups, details, and the content of all images. Seeds are
+    left out, because they mean something else to each model."""
 
 
 class Source(Settings):
@@ -32,10 +33,20 @@ class Source(Settings):
     """A model's folders, fingerprints and settings; a folder's path; a server's address and model."""
 
 
+class ColumnRecord(Settings):
+    """A column, as its metric describes it (`refilm.evaluation.metric.Column`)."""
+
+    name: Text
+    description: Text
+    worst: float
+    higher: bool | None = True
+    hit: bool = False
+
+
 class MetricRecord(Settings):
     """A metric that was asked for."""
 
-    columns: tuple[Text, ...]
+    columns: tuple[ColumnRecord, ...]
     identity: dict[Text, Text] = Field(default_factory=dict)
     absent: Text | None = None
     """Why it could not run here; its columns have no values then."""
