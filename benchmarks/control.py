@@ -26,7 +26,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from critters import HERE, Pair, held_out_pairs
 from PIL import Image
 from record import RESULTS, add_out, target, write
 from rich.progress import track as progress
@@ -36,7 +35,8 @@ from refilm import Subject
 from refilm.data import critters
 from refilm.evaluation import accuracy
 from refilm.files import read_json
-from refilm.pocket.judge import Judge, Judgement
+from refilm.pocket.judge import WEIGHTS, Judge, Judgement
+from refilm.pocket.pairs import Pair, held_out_pairs
 
 RESULT = RESULTS / "control.json"
 PAIRS_SEED = 11  # used by no other program
@@ -155,7 +155,7 @@ def main() -> None:
     if unknown := [name for name in wanted if name not in every]:
         parser.error(f"--experiments: {', '.join(unknown)}: unknown; choose from {', '.join(every)}")
     out = (options.out or RESULT) if options.resume else target(parser, options.out, RESULT)
-    pipeline, judge = refilm.load(options.base), Judge.load(HERE / "judge.safetensors")
+    pipeline, judge = refilm.load(options.base), Judge.load(WEIGHTS)
     pairs = held_out_pairs(PAIRS_SEED, options.pairs)
     facts = {"base": options.base, "pairs": options.pairs, "steps": options.steps, "passes": PASSES}
     before = read_json(out) if options.resume and out.exists() else facts | {"experiments": {}}

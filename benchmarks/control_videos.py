@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from critters import held_out_pairs
 from PIL import Image
 
 import refilm
 from refilm import Subject
 from refilm.media import Video
+from refilm.pocket.pairs import held_out_pairs
 
 ASSETS = Path(__file__).parents[1] / "docs" / "assets" / "control"
 PAIRS_SEED = 17  # used by no other program

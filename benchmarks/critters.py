@@ -19,9 +19,7 @@ import hashlib
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from itertools import count as numbers
-from itertools import islice
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, get_args
 
@@ -36,10 +34,10 @@ import refilm
 from refilm.data import critters
 from refilm.evaluation import Row, accuracy, as_json, markdown
 from refilm.generation import Request
-from refilm.pocket.judge import ATTRIBUTES, Judge, Judgement
+from refilm.pocket.judge import ATTRIBUTES, WEIGHTS, Judge, Judgement
 from refilm.pocket.novelty import Novelty, novelty
+from refilm.pocket.pairs import Pair, held_out_pairs, next_with_other_subject
 
-HERE = Path(__file__).parent
 ROWS = {
     "model": "the model",
     "real": "real clips (the judge's ceiling)",
@@ -54,36 +52,6 @@ APPEARANCE_ROWS = {
     "autoencoder": ROWS["autoencoder"],
 }
 COLUMNS = {"color": "body color", "second": "second color"}  # the other columns have their attribute's name
-
-
-@dataclass(frozen=True)
-class Pair:
-    """A held-out subject's image, and the story in which the subject should appear."""
-
-    index: int
-    story: critters.Story
-    image: Image.Image
-
-
-def held_out_pairs(
-    seed: int, count: int, kind: Novelty | None = None, training: critters.Split = "train"
-) -> list[Pair]:
-    """The first pairs of a seed, with held-out subjects of one kind or of all kinds."""
-    by_combination = training == "train_combinations" and kind == "combination"
-    split: critters.Split = "held_out_combinations" if by_combination else "held_out"
-    stories = ((index, critters.story(seed, index, split)) for index in numbers())
-    chosen = islice((one for one in stories if kind is None or novelty(one[1].subject, training) == kind), count)
-    return [
-        Pair(i, s, Image.fromarray(critters.portrait(s.subject, np.random.default_rng((seed, i, 2)))))
-        for i, s in chosen
-    ]
-
-
-def other_image(pair: Pair, pairs: Sequence[Pair]) -> Image.Image:
-    """The image of the next pair that shows another subject."""
-    place = pairs.index(pair)
-    others = (pairs[(place + step) % len(pairs)] for step in range(1, len(pairs)))
-    return next(other.image for other in others if other.story.subject != pair.story.subject)
 
 
 def generate(
@@ -113,7 +81,7 @@ def make_videos(row: str, pairs: Sequence[Pair], pipeline: refilm.Pipeline, opti
         if options.appearance or row == "none":
             images = [None] * len(batch)
         else:
-            images = [other_image(pair, pairs) if row == "wrong" else pair.image for pair in batch]
+            images = [next_with_other_subject(pair, pairs).image if row == "wrong" else pair.image for pair in batch]
         videos += generate(pipeline, batch, images, options, scale=0.0 if row == "scale0" else 1.0)
     return videos
 
@@ -277,7 +245,7 @@ def main() -> None:
     parser.add_argument("--guidance", type=float, help="Guidance scale. Default: the base model's.")
     parser.add_argument("--seed", type=int, default=0, help="Seed of the pairs and the noise. Default: %(default)s.")
     parser.add_argument("--batch", type=int, default=10, help="Videos generated at once. Default: %(default)s.")
-    parser.add_argument("--judge", type=Path, default=HERE / "judge.safetensors", help="Weights of the judge.")
+    parser.add_argument("--judge", type=Path, default=WEIGHTS, help="Weights of the judge.")
     parser.add_argument(
         "--videos", type=Path, help="Folder to store the videos in, so that another judge can classify them."
     )

@@ -12,12 +12,13 @@ import json
 from pathlib import Path
 
 import torch
-from critters import COLUMNS, held_out_pairs, make_videos
+from critters import COLUMNS, make_videos
 
 import refilm
 from refilm.checkpoints import load_base
 from refilm.evaluation import accuracy
-from refilm.pocket.judge import ATTRIBUTES, Judge, Judgement
+from refilm.pocket.judge import ATTRIBUTES, WEIGHTS, Judge, Judgement
+from refilm.pocket.pairs import held_out_pairs
 from refilm.recipes import read_recipe
 from refilm.training.batches.curriculum import samples_at
 from refilm.training.checkpoint.checkpoints import load_checkpoint
@@ -57,7 +58,7 @@ def main() -> None:
     pipeline, step = pipeline_of(recipe, options.run)
     pairs = held_out_pairs(PAIRS_SEED, options.pairs)
     with torch.inference_mode():
-        judgements = Judge.load(HERE / "judge.safetensors").judge(make_videos("model", pairs, pipeline, options))
+        judgements = Judge.load(WEIGHTS).judge(make_videos("model", pairs, pipeline, options))
     hits = [seen.matches(Judgement.of(pair.story)) for seen, pair in zip(judgements, pairs, strict=True)]
     scores = {COLUMNS.get(name, name): accuracy(hit[name] for hit in hits).fraction for name in ATTRIBUTES}
     samples = samples_at(recipe.diffusion.curriculum, step).start

@@ -2,13 +2,12 @@
 
     python benchmarks/judge.py
 
-writes `benchmarks/judge.safetensors` (or `--weights`) and `benchmarks/results/judge.json` (or `--out`). It takes some
-minutes on one core. Clips are drawn on the fly, only of subjects of the training split, and slightly degraded
+writes `src/refilm/pocket/judge.safetensors` (or `--weights`) and `benchmarks/results/judge.json` (or `--out`). It takes
+some minutes on one core. Clips are drawn on the fly, only of subjects of the training split, and slightly degraded
 (`judging.py`).
 """
 
 import argparse
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -18,10 +17,9 @@ from torch import Tensor
 
 from refilm.data import critters
 from refilm.evaluation import Accuracy, Row, accuracy, as_json, markdown
-from refilm.pocket.judge import ATTRIBUTES, Judge, Judgement, judge_input
+from refilm.pocket.judge import ATTRIBUTES, WEIGHTS, Judge, Judgement, judge_input
 
 RESULT = RESULTS / "judge.json"
-WEIGHTS = Path(__file__).parent / "judge.safetensors"
 
 
 def real_clip(seed: int, index: int, split: critters.Split, *, size: int = 32) -> tuple[np.ndarray, Judgement]:

@@ -28,7 +28,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from critters import held_out_pairs
 from judging import mean
 from record import RESULTS, add_out, target, write
 from torch import Tensor
@@ -40,6 +39,7 @@ from refilm.backbones.cogvideox.autoencoder import Autoencoder
 from refilm.data import critters
 from refilm.encoders import LatentCodec
 from refilm.geometry import Compression
+from refilm.pocket.pairs import held_out_pairs
 from refilm.previews import LinearPreview, colors_of, correlation, encoded_pairs, preview_of
 from refilm.previews.tiny import TinyNetwork
 

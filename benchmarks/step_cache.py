@@ -14,13 +14,13 @@ from contextlib import nullcontext
 
 import numpy as np
 import torch
-from critters import Pair, held_out_pairs
 from record import RESULTS, add_out, target, write
 
 import refilm
 from refilm.diffusion import StepCache
 from refilm.evaluation import psnr
 from refilm.model import Trunk, swapped
+from refilm.pocket.pairs import Pair, held_out_pairs
 
 RESULT = RESULTS / "step_cache.json"
 PAIRS_SEED = 3  # used by no other program

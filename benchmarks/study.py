@@ -23,7 +23,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from critters import Pair, held_out_pairs
 from PIL import Image
 from record import RESULTS, write
 from torch import nn
@@ -36,7 +35,8 @@ from refilm.data.encoding import EncodeSettings, encode, identify
 from refilm.data.samples import ImageFile, Sample, Source, hashed
 from refilm.evaluation import accuracy
 from refilm.media.preprocessing import HiddenState, ImagePreprocessing
-from refilm.pocket.judge import ATTRIBUTES, Judge, Judgement
+from refilm.pocket.judge import ATTRIBUTES, WEIGHTS, Judge, Judgement
+from refilm.pocket.pairs import Pair, held_out_pairs
 from refilm.recipes import read_recipe
 from refilm.training.checkpoint.checkpoints import checkpoints
 from refilm.training.engine.loop import fit
@@ -44,7 +44,6 @@ from refilm.training.recipes import AdapterRecipe
 from refilm.training.tasks.diffusion import DiffusionTask
 
 HERE = Path(__file__).parent
-JUDGE = HERE / "judge.safetensors"
 STUDY = RESULTS / "study"
 RECIPE = HERE.parent / "recipes" / "pocket" / "adapter.toml"
 CLIPS, HELD_OUT = 4096, 64
@@ -223,7 +222,7 @@ def run(name: str, seed: int, folder: Path, out: Path) -> None:
         if progress.step % 50 == 0:
             print(f"{name} {seed}: step {progress.step}, loss {progress.loss:.4f}", flush=True)
     minutes = (time.perf_counter() - started) / 60
-    judge, pairs = Judge.load(JUDGE), held_out_pairs(PAIRS_SEED, PAIRS)
+    judge, pairs = Judge.load(WEIGHTS), held_out_pairs(PAIRS_SEED, PAIRS)
     with torch.inference_mode():
         seen = judged(task, recipe, judge, pairs)
     values = {
@@ -237,7 +236,7 @@ def run(name: str, seed: int, folder: Path, out: Path) -> None:
         "minutes": round(minutes, 1),
         "scores": scores,
         "judge": seen,
-        "judged_by": hashlib.sha256(JUDGE.read_bytes()).hexdigest(),
+        "judged_by": hashlib.sha256(WEIGHTS.read_bytes()).hexdigest(),
     }
     write(result, values)
     shutil.rmtree(kept)

@@ -29,7 +29,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from control import score
-from critters import HERE, Pair, held_out_pairs
 from record import RESULTS, add_out, target, write
 from rich.progress import track as progress
 from torch import Tensor
@@ -37,7 +36,8 @@ from torch import Tensor
 import refilm
 from refilm.diffusion import Condition, Model, Windows, constant, gaussian, guided, null_condition, run, windowed
 from refilm.evaluation.accuracy import Z95
-from refilm.pocket.judge import Judge
+from refilm.pocket.judge import WEIGHTS, Judge
+from refilm.pocket.pairs import Pair, held_out_pairs
 
 RESULT = RESULTS / "windows.json"
 PAIRS_SEED = 13  # used by no other program
@@ -177,7 +177,7 @@ def main() -> None:
         parser.error(f"--rows: {'; '.join(unknown)}: unknown; choose from {'; '.join(ROWS)}")
     out = target(parser, options.out, RESULT)
     torch.set_num_threads(1)
-    pipeline, judge = refilm.load("pocket"), Judge.load(HERE / "judge.safetensors")
+    pipeline, judge = refilm.load("pocket"), Judge.load(WEIGHTS)
     pairs = held_out_pairs(PAIRS_SEED, options.pairs)
     rows = {name: measure(pipeline, judge, pairs, ROWS[name], options.batch) for name in progress(wanted, "windows")}
     write(out, {"pairs": options.pairs, "request": pipeline.request().model_dump(), "rows": rows})

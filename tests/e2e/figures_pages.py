@@ -5,17 +5,17 @@ result files.
 from itertools import pairwise
 from typing import Any
 
-from refilm.pocket.judge import Judge
+from refilm.pocket.judge import WEIGHTS, Judge
 
-from .results import ROOT, result
+from .results import result
 
 
 def benchmarks_page() -> list[str]:
     kept, took = result("training_memory"), result("training")
     step = {name.removeprefix("adapter, "): one for name, one in kept["steps"].items() if name.startswith("adapter")}
     hand = kept["a_careful_count_gave"]
-    judge = Judge.load(ROOT / "benchmarks" / "judge.safetensors")
-    size = (ROOT / "benchmarks" / "judge.safetensors").stat().st_size / 1e6
+    judge = Judge.load(WEIGHTS)
+    size = WEIGHTS.stat().st_size / 1e6
     seen = {**step, "nothing (`full`)": step["full"], "self-attention (`selective`)": step["selective"]}
     seen |= {"and the MLP's second layer": step["keep and the MLP's second layer"]}
     seen |= {"and all other linear layers": step["keep and all other linear layers"]}

@@ -9,6 +9,7 @@ import pytest
 from refilm.data import critters
 from refilm.data.critters.scenes import paint_scene
 from refilm.pocket.finder import CLASSES, Finder
+from refilm.pocket.judge import WEIGHTS as JUDGE
 
 from .worsening import blurred, noisy
 
@@ -83,4 +84,4 @@ def test_other_videos_and_files_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"train a finder with `python benchmarks/finder\.py`"):
         Finder.load(tmp_path / "none.safetensors")
     with pytest.raises(ValueError, match="not the weights of this version's finder"):
-        Finder.load(WEIGHTS.with_name("judge.safetensors"))
+        Finder.load(JUDGE)

@@ -1,17 +1,15 @@
-"""The judge in benchmarks/, on real held-out clips that its training never used."""
+"""The judge, on real held-out clips that its training never used."""
 
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from refilm.data import critters
-from refilm.pocket.judge import ATTRIBUTES, Judge, Judgement
+from refilm.pocket.judge import ATTRIBUTES, WEIGHTS, Judge, Judgement
 
 from .worsening import blurred, noisy, shifted
 
-WEIGHTS = Path(__file__).parents[2] / "benchmarks" / "judge.safetensors"
 COUNT = 60
 
 

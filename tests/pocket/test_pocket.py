@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from itertools import accumulate
 from math import comb
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,10 +13,9 @@ from safetensors import safe_open
 import refilm
 from refilm.checkpoints.sources import POCKET
 from refilm.data import critters
-from refilm.pocket.judge import Judge, Judgement
+from refilm.pocket.judge import WEIGHTS, Judge, Judgement
 from refilm.previews import PREVIEW
 
-JUDGE = Path(__file__).parents[2] / "benchmarks" / "judge.safetensors"
 PAIRS, FEW = 24, 6
 RATES = {"color": 0.98, "second": 0.96, "shape": 0.94, "pattern": 0.83, "scene": 0.98, "motion": 0.98}
 """Accuracy at 8 sampler steps, measured on the first 48 of these pairs."""
@@ -42,7 +40,7 @@ def test_diffusers_loads_it():
 @pytest.fixture(scope="module")
 def hits() -> Callable[[str, int], dict[str, int]]:
     """How many videos match their story and its critter's image: with that image, another's, or none."""
-    pipeline, judge = refilm.load("pocket"), Judge.load(JUDGE)
+    pipeline, judge = refilm.load("pocket"), Judge.load(WEIGHTS)
 
     def counted(row: str, pairs: int) -> dict[str, int]:
         stories = [critters.story(123, index, "held_out") for index in range(pairs)]

@@ -7,6 +7,7 @@ classifies the motion from the differences between frames. Both are trained only
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Self
 
 import numpy as np
@@ -18,6 +19,7 @@ from refilm.arguments import checked
 from refilm.data.critters import COLORS, EYES, MOTIONS, PATTERNS, SCENES, SHAPES, Story
 from refilm.pocket.networks import Stored, conv, video_input
 
+WEIGHTS = Path(__file__).with_name("judge.safetensors")
 SIZE = 32
 FEWEST_FRAMES = 9
 ATTRIBUTES: dict[str, tuple[str, ...]] = {
@@ -142,6 +144,22 @@ class Judge(Stored):
             logits = self(judge_input(video)[None])
             judgements.append(Judgement(**{name: ATTRIBUTES[name][int(logits[name].argmax())] for name in ATTRIBUTES}))
         return judgements
+
+    @torch.inference_mode()
+    @checked
+    def judge_frames(self, video: np.ndarray) -> list[dict[str, str]]:
+        """Classify the still attributes of a video in each of its frames by itself.
+
+        Args:
+            video: as in `judge`.
+
+        Raises:
+            UserError: the video has another shape or dtype.
+        """
+        self.eval()
+        logits = self.looks(judge_input(video)[:, None])  # (F, options)
+        found = {name: logits[name].argmax(1).tolist() for name in STILL_ATTRIBUTES}
+        return [{name: ATTRIBUTES[name][found[name][frame]] for name in found} for frame in range(len(video))]
 
 
 def judge_input(video: np.ndarray) -> Tensor:
