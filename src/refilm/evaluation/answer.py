@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
-from refilm.evaluation.case import Case
+from refilm.evaluation.case import Case, Control
 from refilm.evaluation.result import Source
 from refilm.jobs import Progress
 
@@ -23,6 +23,9 @@ class Answer:
 
 class Answers(Protocol):
     """A source of videos."""
+
+    controls: ClassVar[Sequence[Control]]
+    """Controls that it can be asked for. Cases of the others are left out of the evaluation."""
 
     def record(self) -> Source:
         """What the result says about the source."""

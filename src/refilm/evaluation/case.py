@@ -14,6 +14,8 @@ Control = Literal["right", "wrong", "none", "scale0"]
 """What the model gets as reference: the subject's images, those of another subject, none, or the subject's images at
 reference scale 0. Only `right` is what is evaluated; the others show what a score is worth."""
 NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,149}")
+LONGEST_PROMPT = 65536  # characters, the limit of result files
+SURROGATE = re.compile("[\ud800-\udfff]")  # halves of characters, which JSON can contain but no file can
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,7 @@ class Case:
     """One video that a suite asks for.
 
     Raises:
-        UserError: the name cannot be that of a file.
+        UserError: the name cannot be that of a file, or the prompt cannot be written to one.
     """
 
     name: str
@@ -44,6 +46,10 @@ class Case:
             raise UserError(
                 f"case {self.name!r:.200}: must be 1 to 150 letters, digits, -, _ or ., and not start with a dot; it "
                 "names a file"
+            )
+        if len(self.prompt) > LONGEST_PROMPT or SURROGATE.search(self.prompt):
+            raise UserError(
+                f"case {self.name}: the prompt must be at most {LONGEST_PROMPT:,} valid characters; correct it"
             )
         if not self.group:
             object.__setattr__(self, "group", self.prompt)
