@@ -11,6 +11,7 @@ from refilm.settings import meant
 
 SUITES = {
     "critters": "refilm.evaluation.suites.critters:Critters",
+    "dreambooth-video": "refilm.evaluation.suites.dreambooth_video:DreamboothVideo",
 }
 """Each suite's name, and its class as `module:class`; it is called with the folder of its data, or None."""
 FOLDER = "refilm.evaluation.suites.folder:Folder"
