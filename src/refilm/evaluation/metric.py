@@ -2,12 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import ClassVar, Protocol
 
 from refilm.evaluation.case import Sample
-
-if TYPE_CHECKING:
-    import torch
 
 
 @dataclass(frozen=True)
@@ -31,8 +28,6 @@ class Metric(Protocol):
 
     `__init__` takes the device. It raises a UserError if an encoder or a package is missing, with the fix.
     """
-
-    def __init__(self, device: "torch.device"): ...
 
     columns: ClassVar[Sequence[Column]]
     """Known without an instance, so that tables have the columns of a metric that cannot run here."""

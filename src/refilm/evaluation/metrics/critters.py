@@ -5,7 +5,6 @@ from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
-import torch
 
 from refilm.evaluation.case import Sample
 from refilm.evaluation.metric import Column
@@ -38,7 +37,7 @@ class Critters:
         *(Column(name, sentence, 0.0, hit=True) for name, sentence in SENTENCES.items()),
     )
 
-    def __init__(self, device: torch.device):
+    def __init__(self, device: str = "cpu"):
         self.identity: Mapping[str, str] = {
             "judge": sha256_of(WEIGHTS),
             "frames": "all",

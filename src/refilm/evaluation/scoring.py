@@ -1,0 +1,142 @@
+"""Scores of videos: each file is decoded once, and the metrics score it one after another.
+
+Scores are stored under the hash of everything that they depend on, so a second call computes only what is missing.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import TypeGuard
+
+import numpy as np
+from pydantic import Field
+
+from refilm.errors import UserError
+from refilm.evaluation.answer import Answer
+from refilm.evaluation.case import Case, Sample
+from refilm.evaluation.identity import hashed, identity_of
+from refilm.evaluation.metric import Metric
+from refilm.evaluation.result import ScoredVideo, Text, Values
+from refilm.files import describe, read_json, sha256_of, write_json
+from refilm.media import Video, open_image, open_video
+from refilm.settings import Settings
+
+FOLDER, FORMAT = ".scores", 1
+
+
+class Scores(Settings):
+    """What is stored of a scored video; the names are those of `ScoredVideo`."""
+
+    scores: dict[Text, float] = Field(default_factory=dict)
+    curves: dict[Text, tuple[float, ...]] = Field(default_factory=dict)
+    errors: dict[Text, Text] = Field(default_factory=dict)
+    notes: Values = Field(default_factory=dict)
+
+
+class Scorer:
+    """Scores videos with some metrics.
+
+    Args:
+        metrics: the metrics by name.
+        out: folder of the result; scores are stored in it, and paths are relative to it.
+    """
+
+    def __init__(self, metrics: Mapping[str, Metric], out: Path):
+        self.metrics, self.out = metrics, out
+        (out / FOLDER).mkdir(parents=True, exist_ok=True)
+
+    def score(self, answer: Answer) -> ScoredVideo:
+        """The scores of a case. Without a readable video, each column has its worst value, and `error` says why.
+
+        Raises:
+            UserError: an image of the subject cannot be read.
+            OSError: scores cannot be stored.
+        """
+        file, case = answer.file, answer.case
+        if file is None:
+            return self._failed(answer, answer.error or "there is no video")
+        try:
+            sha256 = sha256_of(file)
+        except OSError as error:
+            return self._failed(answer, describe(error))
+        stored = self.out / FOLDER / f"{self._key(case, sha256)}.json"
+        if not stored.is_file():
+            try:
+                video = open_video(file)
+            except (UserError, OSError, MemoryError) as error:
+                return self._failed(answer, _line(error), sha256=sha256)
+            write_json(stored, self._computed(case, video).to_values())
+        return self._scored(answer, Scores.from_values(read_json(stored)), sha256=sha256)
+
+    def _key(self, case: Case, sha256: str) -> str:
+        identities = {name: dict(metric.identity) for name, metric in self.metrics.items()}
+        return hashed([FORMAT, sha256, identity_of(case), identities])
+
+    def _computed(self, case: Case, video: Video) -> Scores:
+        sample = Sample(case, video.frames, video.fps, tuple(map(_image, case.subject)))
+        scores: dict[str, float] = {}
+        curves: dict[str, tuple[float, ...]] = {}
+        errors: dict[str, str] = {}
+        for name, metric in self.metrics.items():
+            try:
+                values = _checked(metric, metric.score(sample))
+            except UserError as error:
+                errors[name] = _line(error)
+                values = {column.name: column.worst for column in metric.columns}
+            scores |= {column: float(np.mean(value)) for column, value in values.items()}
+            curves |= {column: tuple(map(float, value)) for column, value in values.items() if _is_curve(value)}
+        frames, height, width, _ = video.frames.shape
+        notes: Values = {"width": width, "height": height, "frames": frames, "fps": video.fps}
+        return Scores(scores=scores, curves=curves, errors=errors, notes=notes)
+
+    def _failed(self, answer: Answer, error: str, *, sha256: str | None = None) -> ScoredVideo:
+        worst = {column.name: float(column.worst) for metric in self.metrics.values() for column in metric.columns}
+        return self._scored(answer, Scores(scores=worst), error=error, sha256=sha256)
+
+    def _scored(self, answer: Answer, found: Scores, *, sha256: str | None, error: str | None = None) -> ScoredVideo:
+        case = answer.case
+        return ScoredVideo(
+            case=case.name,
+            control=case.control,
+            group=case.group,
+            prompt=case.prompt,
+            seed=case.seed,
+            subject=tuple(map(self._relative, case.subject)),
+            file=None if answer.file is None else self._relative(answer.file),
+            sha256=sha256,
+            error=error,
+            **dict(found),
+        )
+
+    def _relative(self, path: Path) -> str:
+        return os.path.relpath(path.resolve(), self.out.resolve())
+
+
+def _checked(metric: Metric, values: Mapping[str, float | Sequence[float]]) -> Mapping[str, float | Sequence[float]]:
+    """The values of a metric.
+
+    Raises:
+        UserError: a value is not finite, which no table can count.
+    """
+    assert set(values) == {column.name for column in metric.columns}, f"{metric}: has other columns than it declares"
+    for column, value in values.items():
+        if not np.size(value) or not np.isfinite(value).all():
+            raise UserError(f"{column}: the metric returned {value!r:.100}, which is not a finite number")
+    return values
+
+
+def _is_curve(value: float | Sequence[float]) -> TypeGuard[Sequence[float]]:
+    return np.ndim(value) == 1
+
+
+@lru_cache(maxsize=64)
+def _image(path: Path) -> np.ndarray:
+    """An image (H, W, 3) uint8, which the videos of all controls share."""
+    return np.asarray(open_image(path))
+
+
+def _line(error: Exception) -> str:
+    """An error in one line."""
+    text = describe(error) if isinstance(error, OSError) else str(error)
+    return " ".join((text or type(error).__name__).split())
