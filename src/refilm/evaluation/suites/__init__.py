@@ -12,6 +12,7 @@ from refilm.settings import meant
 SUITES = {
     "critters": "refilm.evaluation.suites.critters:Critters",
     "dreambooth-video": "refilm.evaluation.suites.dreambooth_video:DreamboothVideo",
+    "opens2v": "refilm.evaluation.suites.opens2v:OpenS2V",
 }
 """Each suite's name, and its class as `module:class`; it is called with the folder of its data, or None."""
 FOLDER = "refilm.evaluation.suites.folder:Folder"
