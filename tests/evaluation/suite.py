@@ -1,6 +1,6 @@
 """A small suite whose videos are gray, and a metric that measures how bright they are."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -10,6 +10,7 @@ from PIL import Image
 from refilm.errors import UserError
 from refilm.evaluation.case import Case, Sample
 from refilm.evaluation.metric import Column
+from refilm.evaluation.result import Result
 from refilm.evaluation.suites.controls import in_all_controls
 from refilm.media import Video
 
@@ -63,6 +64,9 @@ class Grays:
             one, other = (folder / f"{(number + step) % self.prompts}.png" for step in (0, 1))
             cases += in_all_controls(Case(f"{number:02}", f"prompt {number}", (one,), seed=number), (other,))
         return cases
+
+    def remarks(self, result: Result) -> Iterable[str]:
+        return (f"{len(result.videos)} videos are gray",)
 
 
 def write_gray(path: Path, gray: int, frames: int = 4) -> None:

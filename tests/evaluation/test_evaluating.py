@@ -46,7 +46,7 @@ def test_every_video_is_scored_in_the_order_of_the_cases(grays, videos, tmp_path
     assert (tmp_path / "out" / first.file).samefile(videos / "00-right.mp4")
     assert (tmp_path / "out" / first.subject[0]).is_file()
     assert result.source.kind == "folder"
-    assert result.warnings == ()
+    assert result.warnings == ("12 videos are gray",)
     assert Result.from_values(json.loads(json.dumps(result.to_values()))) == result
 
 

@@ -60,7 +60,7 @@ def evaluate(
         UserError: no metric of the suite can run here; names the reasons. Or the source has no videos at all.
     """
     cases = [case for case in cases if case.control in source.controls]
-    metrics, records = _metrics(suite, device)
+    metrics, records = metrics_of(suite, device)
     scorer = Scorer(metrics, out)
     scored: dict[str, ScoredVideo] = {}
     for event in source.answers(cases, out / VIDEOS):
@@ -71,7 +71,7 @@ def evaluate(
         if case.name not in scored:
             yield scored.setdefault(case.name, scorer.score(Answer(case, error="the source gave no answer")))
     videos, origin = tuple(scored[case.name] for case in cases), source.record()
-    yield Result(
+    result = Result(
         suite=SuiteRecord(
             name=suite.name,
             version=suite.version,
@@ -85,10 +85,15 @@ def evaluate(
         refilm=importlib.metadata.version("refilm"),
         date=datetime.now(UTC).isoformat(timespec="seconds"),
     )
+    yield result.model_copy(update={"warnings": (*result.warnings, *suite.remarks(result))})
 
 
-def _metrics(suite: Suite, device: str) -> tuple[dict[str, Metric], dict[str, MetricRecord]]:
-    """The metrics that can run here, and what the result says about all of them."""
+def metrics_of(suite: Suite, device: str) -> tuple[dict[str, Metric], dict[str, MetricRecord]]:
+    """The metrics that can run here, and what the result says about all of them.
+
+    Raises:
+        UserError: none can run; names the reasons.
+    """
     running: dict[str, Metric] = {}
     records: dict[str, MetricRecord] = {}
     for name in suite.metrics:

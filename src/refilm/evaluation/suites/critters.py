@@ -1,6 +1,6 @@
 """Critters that the pocket model has never seen: 200 pairs of a held-out subject's image and a prompt."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from io import BytesIO
 from pathlib import Path
@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from refilm.errors import UserError
 from refilm.evaluation.case import Case
+from refilm.evaluation.result import Result
 from refilm.evaluation.suites.controls import in_all_controls
 from refilm.files import write_bytes
 from refilm.pocket.judge import Judgement
@@ -48,3 +49,7 @@ class Critters:
             case = Case(name, pair.story.caption, (images[pair.index],), group=name, seed=pair.index, details=details)
             cases += in_all_controls(case, (images[next_with_other_subject(pair, pairs).index],))
         return cases
+
+    def remarks(self, result: Result) -> Iterable[str]:
+        """None."""
+        return ()

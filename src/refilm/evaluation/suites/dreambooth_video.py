@@ -4,7 +4,7 @@ The data set is not part of refilm: clone github.com/google/dreambooth and give 
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 from refilm.errors import UserError
 from refilm.evaluation.case import NAME, Case
+from refilm.evaluation.result import Result
 from refilm.evaluation.suites.controls import in_all_controls
 from refilm.files import read_text
 
@@ -96,6 +97,10 @@ class DreamboothVideo:
                 )
                 cases += in_all_controls(case, images[other] if other else ())
         return cases
+
+    def remarks(self, result: Result) -> Iterable[str]:
+        """None."""
+        return ()
 
 
 def read_prompts(path: Path) -> Prompts:

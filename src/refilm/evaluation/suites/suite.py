@@ -1,10 +1,11 @@
 """What a suite is: a row in the table of suites, and a class with this protocol."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from refilm.evaluation.case import Case
+from refilm.evaluation.result import Result
 
 
 class Suite(Protocol):
@@ -28,4 +29,8 @@ class Suite(Protocol):
         Raises:
             UserError: a file of the suite is missing or invalid; names the file, the value and the fix.
         """
+        ...
+
+    def remarks(self, result: Result) -> Iterable[str]:
+        """What the rules of the suite's authors say about a result, in sentences; they follow its warnings."""
         ...
