@@ -53,6 +53,19 @@ class PreviewCommands(LazyGroup):
     places: ClassVar = {"fit": "refilm.cli.preview:fit"}
 
 
+class EvaluateCommands(LazyGroup):
+    """The commands of `refilm evaluate`. What is no command is a suite: `refilm evaluate critters` runs it."""
+
+    places: ClassVar = {
+        "run": "refilm.cli.evaluate:run",
+        "compare": "refilm.cli.evaluate:compare",
+    }
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        first = args[0] if args else "--help"
+        return super().parse_args(ctx, args if first in (*self.commands, "--help") else ["run", *args])
+
+
 class Commands(LazyGroup):
     """Prints an error that the user can fix in one line, with exit code 2; `--debug` shows its traceback.
 
@@ -112,6 +125,9 @@ subject = typer.Typer(cls=SubjectCommands, no_args_is_help=True, help="Make and 
 app.add_typer(subject, name="subject")
 preview = typer.Typer(cls=PreviewCommands, no_args_is_help=True, help="Fit previews of latents.")
 app.add_typer(preview, name="preview")
+EVALUATE = "Score videos, and compare results. `refilm evaluate SUITE` is short for `refilm evaluate run SUITE`."
+evaluate = typer.Typer(cls=EvaluateCommands, no_args_is_help=True, help=EVALUATE)
+app.add_typer(evaluate, name="evaluate")
 
 
 @data.callback()
@@ -127,6 +143,11 @@ def make_subject() -> None:
 @preview.callback()
 def make_preview() -> None:
     """Fit previews of latents."""
+
+
+@evaluate.callback(help=EVALUATE)
+def make_evaluate() -> None:
+    """Score videos, and compare results."""
 
 
 def _print_version(wanted: bool) -> None:

@@ -2,8 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, get_args
 
@@ -11,9 +10,10 @@ import typer
 from pydantic import Field
 
 from refilm.cli.asking import Model
-from refilm.cli.console import bar, clock, plain, print_error, print_line, screen, working
+from refilm.cli.console import clock, plain, print_error, print_line, screen, working
 from refilm.cli.making import Keeping
 from refilm.cli.options import with_options
+from refilm.cli.steps import with_bars
 from refilm.cli.stopping import deferred
 from refilm.jobs.claims import STALE_AFTER, Claims
 from refilm.jobs.job import Job
@@ -74,7 +74,7 @@ def batch(rows: Rows, model: Options) -> None:
     from refilm.jobs.batch import Batch  # imports torch, which errors of the list need not wait for
 
     keeping = rows.model_dump(include={"metadata", "save_state_every"})
-    _make(Batch(mine, records, lambda: _loaded(model), claims=claims, step_context=deferred, **keeping))
+    _make(Batch(mine, records, lambda: loaded(model), claims=claims, step_context=deferred, **keeping))
     names = {job.output for job in together}
     _report(records, [record for record in records.write_report(jobs) if record.output in names])
 
@@ -97,22 +97,12 @@ def _shared(jobs: Sequence[Job], rows: Rows, environment: Mapping[str, str]) -> 
 
 def _make(batch: "Batch") -> None:
     """Make the missing videos, and print a line for each."""
-    advance: Callable[[str], object] = str  # replaced at the first step of a row
-    current: Job | None = None
-    with closing(batch.run()) as events, ExitStack() as shown:
-        for event in events:
-            if isinstance(event, Record):
-                shown.close()
-                _print(event, batch.records.out)
-                continue
-            if event.job is not current:
-                shown.close()
-                advance = shown.enter_context(bar(event.job.output, event.steps - event.step + 1))
-                current = event.job
-            advance(event.job.output)
+    for record in with_bars(batch.run()):
+        _print(record, batch.records.out)
 
 
-def _loaded(model: Options) -> "Pipeline":
+def loaded(model: Options) -> "Pipeline":
+    """The model of a command that makes many videos; under torchrun, each process of a machine has its own GPU."""
     with working("loading"):
         import torch
 

@@ -1,7 +1,7 @@
 """From a suite and a source of videos to a result. Does not know how it is shown."""
 
 import importlib.metadata
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import get_args
@@ -42,7 +42,7 @@ def chosen_cases(
 
 def evaluate(
     suite: Suite, source: Answers, cases: Sequence[Case], out: Path, *, device: str = "cpu"
-) -> Iterator[Progress | ScoredVideo | Result]:
+) -> Generator[Progress | ScoredVideo | Result, None, None]:
     """Score the videos of a source.
 
     Args:
