@@ -113,9 +113,9 @@ def model_identity(base: str, adapter: str, **others: Any) -> dict[str, Any]:
 
 def _image_encoder(pipeline: "Pipeline") -> str:
     """Name of the encoder that the adapter reads."""
-    folder = pipeline.base.source.folder
-    own = f"{folder}/image_encoder" if (folder / "image_encoder").is_dir() else CLIP
-    return pipeline.base.preprocessing.image_encoder or own
+    base = pipeline.base
+    own = (base.source.folder / "image_encoder").is_dir()
+    return base.preprocessing.image_encoder or (f"{base.name}/image_encoder" if own else CLIP)
 
 
 def _facts(recipe: VideoRecipe) -> Values:

@@ -14,6 +14,8 @@ from refilm.evaluation.table import HEADS, controls_of, label, mean_of, present_
 
 POINTS = 20
 """Moments of a video, from its first to its last scored frame, at which curves are averaged."""
+ACROSS = 5
+"""Columns of the suite in a row of the plot of means."""
 COLORS: dict[Control, str] = {"right": "#0072b2", "wrong": "#d55e00", "none": "#7f7f7f", "scale0": "#009e73"}
 """Of Okabe and Ito, which color-blind readers can tell apart."""
 
@@ -45,9 +47,10 @@ def course(videos: Sequence[ScoredVideo], column: str) -> np.ndarray:
 
 def _means(result: Result) -> bytes:
     columns, controls = present_columns(result), controls_of(result)
-    figure = _figure(2.2 * len(columns) + 1, 2.6)
+    rows = -(-len(columns) // ACROSS)
+    figure = _figure(2.1 * min(len(columns), ACROSS), 2.4 * rows)
     for place, column in enumerate(columns):
-        axes = figure.add_subplot(1, len(columns), place + 1)
+        axes = figure.add_subplot(rows, min(len(columns), ACROSS), place + 1)
         for position, control in enumerate(controls):
             found = mean_of(videos_of(result, control), column)
             axes.plot(position, found.mean, "o", color=COLORS[control])
