@@ -5,15 +5,16 @@ from pathlib import Path
 from typing import Any
 
 from refilm.errors import UserError
+from refilm.evaluation.recipe import EvaluatedAdapterRecipe
 from refilm.pocket.recipes import AutoencoderRecipe, EncodersRecipe
 from refilm.settings import read_toml
-from refilm.training.recipes import AdapterRecipe, BaseRecipe, Recipe
+from refilm.training.recipes import BaseRecipe, Recipe
 
 STAGES: dict[str, type[Recipe[Any]]] = {
     "autoencoder": AutoencoderRecipe,
     "encoders": EncodersRecipe,
     "base": BaseRecipe,
-    "adapter": AdapterRecipe,
+    "adapter": EvaluatedAdapterRecipe,
 }
 
 

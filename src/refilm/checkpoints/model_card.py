@@ -31,7 +31,7 @@ It works only with the base model it was trained on.
 refilm generate "PROMPT" --reference IMAGE --base {source} --adapter FOLDER -o video.mp4
 ```
 
-## Training
+{evaluation}## Training
 
 {training}
 """
@@ -54,9 +54,27 @@ def model_card(card: Mapping[str, Any]) -> str:
         dtype=card["dtype"],
         source=_of(facts, "base", "source") or "BASE",
         family_name=family_name(size["family"]),
+        evaluation="".join(f"{part}\n\n" for part in _evaluation(facts.get("evaluation"))),
         training="\n\n".join(_training(facts)) or "No training facts are recorded.",
         **{name: size[name] for name in ("family", "layers", "heads", "head_dim", "reference_dim")},
     )
+
+
+def _evaluation(found: Any) -> Iterator[str]:
+    """A section with the table of an evaluation (`refilm.evaluation.in_training.facts_of`)."""
+    if not isinstance(found, Mapping) or not isinstance(table := found.get("table"), list) or not table:
+        return
+    yield "## Evaluation"
+    step = f" after step {found['step']:,}" if isinstance(found.get("step"), int) else ""
+    yield (
+        f"The suite `{found.get('suite')}`, version {found.get('version')}{step}: means with 95 % intervals over "
+        f"{found.get('groups')} groups of videos. A failed video counts with the worst value of each column."
+    )
+    yield _table(tuple(table[0]), [tuple(row) for row in table[1:]])
+    if absent := found.get("absent"):
+        yield "\n".join(f"- {name} is absent: {reason}" for name, reason in absent.items())
+    if warnings := found.get("warnings"):
+        yield "\n".join(f"- {warning}" for warning in warnings)
 
 
 def _training(facts: Mapping[str, Any]) -> Iterator[str]:

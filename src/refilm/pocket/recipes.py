@@ -45,6 +45,9 @@ class AutoencoderRecipe(Settings):
     def sample_videos(self, task: AutoencoderTask, folder: Path) -> None:
         """No sample videos: this stage generates none."""
 
+    def evaluation(self, task: AutoencoderTask, folder: Path) -> None:
+        """No suite is scored: this stage generates no videos."""
+
     def task(self) -> AutoencoderTask:
         """The task that the loop trains."""
         return AutoencoderTask(self.autoencoder)
@@ -86,6 +89,9 @@ class EncodersRecipe(Settings):
 
     def sample_videos(self, task: EncodersTask, folder: Path) -> None:
         """No sample videos: this stage generates none."""
+
+    def evaluation(self, task: EncodersTask, folder: Path) -> None:
+        """No suite is scored: this stage generates no videos."""
 
     def task(self) -> EncodersTask:
         """The task that the loop trains."""

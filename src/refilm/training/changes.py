@@ -32,6 +32,7 @@ FREE = (
     "diffusion.validation.batch",
     "diffusion.validation.stop_if_unused",
     "videos",
+    "evaluate",
     "loop.steps",
     "loop.accumulate",
     "loop.shard",

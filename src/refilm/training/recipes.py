@@ -34,6 +34,7 @@ from refilm.settings import Settings, shared
 from refilm.training.batches.datasets import DataSets
 from refilm.training.checks import require_delivery, require_fitting, require_steps, require_whole_tokens
 from refilm.training.distributed.parallel import own_device, place, wait_for_all
+from refilm.training.monitor.evaluation import Evaluation
 from refilm.training.monitor.sample_videos import SampleVideos, prepare, require_sample_videos
 from refilm.training.settings import DataSettings, DiffusionSettings, LoopSettings, SampleVideoSettings, TrainSettings
 from refilm.training.tasks.diffusion import DiffusionTask
@@ -83,6 +84,10 @@ class Recipe(Protocol[T]):
 
     def sample_videos(self, task: T, folder: Path) -> SampleVideos | None:
         """What generates videos at validations; None: no videos."""
+        ...
+
+    def evaluation(self, task: T, folder: Path) -> Evaluation | None:
+        """What scores a suite at validations; None: no suite is scored."""
         ...
 
     def deliver(self, task: T, facts: Mapping[str, Any]) -> Path:
@@ -161,6 +166,9 @@ class BaseRecipe(Settings):
 
     def sample_videos(self, task: DiffusionTask, folder: Path) -> None:
         """None: without an adapter there are no sample videos."""
+
+    def evaluation(self, task: DiffusionTask, folder: Path) -> Evaluation | None:
+        """None: suites are for models that read references."""
 
     def deliver(self, task: DiffusionTask, facts: Mapping[str, Any]) -> Path:
         """Save the transformer in the base model's folder."""
@@ -293,6 +301,9 @@ class AdapterRecipe(Settings):
             folder=folder,
             autocast=task.autocast,
         )
+
+    def evaluation(self, task: DiffusionTask, folder: Path) -> Evaluation | None:
+        """None: the recipe of `refilm.evaluation` scores a suite."""
 
     def deliver(self, task: DiffusionTask, facts: Mapping[str, Any]) -> Path:
         """Save the adapter as a folder for `refilm generate --adapter`, or the complete model as one for `--base`.

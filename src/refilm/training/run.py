@@ -89,7 +89,7 @@ def _trained(
     since.compare_contents(task.sources())
     if table := task.trained(recipe.loop.optimizer):
         yield table
-    videos = recipe.sample_videos(task, folder)
+    videos, evaluation = recipe.sample_videos(task, folder), recipe.evaluation(task, folder)
     run = make_trainer(task, recipe.loop, folder, resume=start or False)
     wait_for_all()  # every process has compared the run record before it is written
     watching = watch(
@@ -101,6 +101,7 @@ def _trained(
         changes={change.name: [change.before, change.now] for change in since.changes},
         log_with=log_with,
         sample_videos=videos,
+        evaluation=evaluation,
     )
     with closing(run), watching:
         for event in fit(task, recipe.loop, folder, run=run, validate=watching.validate, stop=stop):

@@ -20,7 +20,7 @@ from refilm.recipes import read_recipe, recipe_of
 from refilm.training.dry_run import dry_run_of, saved_bytes
 from refilm.training.engine.loop import Progress
 from refilm.training.monitor.run_record import RunRecord
-from refilm.training.monitor.sample_videos import geometry
+from refilm.training.monitor.sampler import geometry
 from refilm.training.settings import SampleVideoSettings
 
 RECIPE = """

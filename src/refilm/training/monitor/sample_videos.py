@@ -1,29 +1,24 @@
-"""Sample videos: generated from fixed prompts at validations with the current weights, and saved in the run's folder.
-
-Prompts and images are encoded once, before the first step, so that the text encoder does not stay in memory.
-"""
+"""Sample videos: generated from fixed prompts at validations with the current weights, saved in the run's folder."""
 
 import re
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from refilm.checkpoints import Base
 from refilm.data.encoding import Subset
-from refilm.diffusion import Predict
 from refilm.errors import UserError
-from refilm.generation import Pipeline, Request
-from refilm.geometry import Compression
 from refilm.media import as_image
-from refilm.model import Adapter, Backbone, References
+from refilm.model import Adapter, Backbone
 from refilm.training.batches.stream import Bucket
 from refilm.training.batches.validation_set import chosen_clips
 from refilm.training.monitor.expendable import Expendable
+from refilm.training.monitor.sampler import TrainingSampler, prepare_sampler
 from refilm.training.settings import SampleVideoSettings
 
 FOLDER = "videos"
@@ -33,16 +28,13 @@ FOLDER = "videos"
 class SampleVideos:
     """Generates the sample videos. Created by `prepare`."""
 
-    pipeline: Pipeline
+    sampler: TrainingSampler
     settings: SampleVideoSettings
-    request: Request
     folder: Path
     text: Tensor
     """(B, L, D), one row per prompt."""
     references: Tensor | None
     """(B, M, E); None for a model without an adapter."""
-    autocast: Callable[[], AbstractContextManager[Any]]
-    """The context of the forward pass of adapter and transformer."""
 
     def due(self, validation: int) -> bool:
         """Whether the n-th validation has videos, counted from 1."""
@@ -59,13 +51,10 @@ class SampleVideos:
         Raises:
             NotFiniteError: the numbers of a video are not finite; it is not written.
         """
-        with in_eval_mode(self.pipeline.base.transformer):
-            latents = [
-                self._latents(number) for number in range(len(self.text))
-            ]  # in all processes, before any of them fails
+        latents = [self._latents(number) for number in range(len(self.text))]  # in all processes, before any fails
         paths, expendable = [], expendable or Expendable()
         for number, made in enumerate(latents if write else ()):
-            (video,) = self.pipeline.decode(made)
+            (video,) = self.sampler.pipeline.decode(made)
             with expendable("some of its videos"):
                 self.folder.mkdir(parents=True, exist_ok=True)
                 paths += video.save(self.folder / f"step-{step:08}-{number + 1}.mp4")
@@ -73,35 +62,9 @@ class SampleVideos:
 
     def _latents(self, number: int) -> Tensor:
         """Latents of one video, (1, T, C, h, w)."""
-        rows, latents = slice(number, number + 1), None
-        seeds = [self.settings.seed + number]
-        steps = self.pipeline.sample(
-            self.text[rows], self._projected(rows), seeds=seeds, request=self.request, wrap_prediction=self._autocast
-        )
-        for done in steps:
-            latents = done.latents
-        assert latents is not None
-        return latents
-
-    @torch.no_grad()
-    def _projected(self, rows: slice) -> References | list[None]:
-        """References of some videos, projected in the precision of the training: the adapter is float32 even where the
-        transformer is not.
-        """
-        if self.references is None:
-            return [None]
-        assert self.pipeline.adapter is not None
-        with self.autocast():
-            return self.pipeline.adapter.references(self.references[rows])
-
-    def _autocast(self, predict: Predict, transformer: Backbone) -> Predict:
-        """Predict in the precision of the training."""
-
-        def predicted(latents: Tensor, timestep: float, guidance: float) -> Tensor:
-            with self.autocast():
-                return predict(latents, timestep, guidance)
-
-        return predicted
+        rows = slice(number, number + 1)
+        tokens = None if self.references is None else self.references[rows]
+        return self.sampler.latents(self.text[rows], tokens, seed=self.settings.seed + number)
 
 
 def require_sample_videos(settings: SampleVideoSettings, base: Base) -> None:
@@ -147,10 +110,7 @@ def prepare(
     """
     require_sample_videos(settings, base)
     count, given = len(settings.prompts), len(settings.references)
-    base.compute_with(transformer, adapter)
-    pipeline = Pipeline(base, adapter)
-    request = pipeline.request(**geometry(settings, learned, base.compression), steps=settings.steps)
-    request.latent_shape(base.size.channels, base.compression)
+    sampler = prepare_sampler(settings, base, transformer, adapter=adapter, learned=learned, autocast=autocast)
     with torch.no_grad():
         text = base.encoders.text(settings.prompts)
         if adapter is None:
@@ -160,18 +120,7 @@ def prepare(
         else:
             clips = [held_out[clip] for clip in chosen_clips(len(held_out), count)]
             references = torch.stack([clip.references[0, 0] for clip in clips]).to(text)
-    return SampleVideos(pipeline, settings, request, folder / FOLDER, text, references, autocast)
-
-
-def geometry(settings: SampleVideoSettings, learned: Bucket, compression: Compression) -> dict[str, int]:
-    """Frames, height and width of the videos: as set, otherwise those of the training latents."""
-    frames, height, width = learned
-    own = {
-        "frames": compression.frames(frames),
-        "height": height * compression.space,
-        "width": width * compression.space,
-    }
-    return own | {name: value for name in own if (value := getattr(settings, name)) is not None}
+    return SampleVideos(sampler, settings, folder / FOLDER, text, references)
 
 
 def remove_later(folder: Path, step: int) -> None:
@@ -180,15 +129,3 @@ def remove_later(folder: Path, step: int) -> None:
         made = re.fullmatch(r"step-(\d{8,})-\d+\.mp4", path.name)
         if made and int(made[1]) > step:
             path.unlink()
-
-
-@contextmanager
-def in_eval_mode(model: nn.Module) -> Iterator[None]:
-    """Within the context a model is in eval mode; afterwards each module has its previous mode."""
-    before = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in before.items():
-            module.training = training

@@ -1,6 +1,7 @@
-"""Monitoring of a run: validations, sample videos, run record and trackers; validations can end the run.
+"""Monitoring of a run: validations, sample videos, scores of a suite, run record and trackers.
 
-Only the first process monitors. With sharded weights all processes compute, and the first one writes.
+Validations can end the run. Only the first process monitors. With sharded weights all processes compute, and the
+first one writes.
 """
 
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from refilm.files import write_text
 from refilm.training.distributed.parallel import place
 from refilm.training.engine.loop import Findings, Progress
 from refilm.training.engine.signals import Stopped
+from refilm.training.monitor.evaluation import Evaluation
 from refilm.training.monitor.expendable import Expendable
 from refilm.training.monitor.run_record import FILE, RunRecord
 from refilm.training.monitor.sample_videos import FOLDER, SampleVideos, remove_later
@@ -32,6 +34,7 @@ class Watch(AbstractContextManager):
         record: the run record; None: this process only computes.
         trackers: for metrics; None: this process only computes.
         sample_videos: generates sample videos; None: no videos.
+        evaluation: scores a suite; None: no suite is scored.
     """
 
     def __init__(
@@ -42,8 +45,10 @@ class Watch(AbstractContextManager):
         record: RunRecord | None,
         trackers: Trackers | None,
         sample_videos: SampleVideos | None,
+        evaluation: Evaluation | None,
     ):
-        self.task, self.loop, self.record, self.sample_videos = task, loop, record, sample_videos
+        self.task, self.loop, self.record = task, loop, record
+        self.sample_videos, self.evaluation = sample_videos, evaluation
         self.trackers, self.step, self.open = trackers, 0, ExitStack()
         self.expendable, self.ended = Expendable(), False
 
@@ -59,16 +64,20 @@ class Watch(AbstractContextManager):
             self._end("closed" if kind is GeneratorExit else str(error) or type(error).__name__)
 
     def validate(self, step: int) -> Findings:
-        """Validate, interpret the scores and generate sample videos."""
+        """Validate, interpret the scores, generate sample videos and score a suite."""
         scores = self.task.validate()
         words, videos = [self.task.usage(scores)], ()
-        last = step == self.loop.steps
-        if self.sample_videos is not None and (last or self.sample_videos.due(step // self.loop.validate_every)):
+        last, validation = step == self.loop.steps, step // self.loop.validate_every
+        if self.sample_videos is not None and (last or self.sample_videos.due(validation)):
             try:
                 videos = self.sample_videos.make(step, write=place().first, expendable=self.expendable)
             except NotFiniteError as error:  # the training itself is finite: a video must not end the run
                 words.append(f"videos: {error}")
-        return Findings(scores, videos, "; ".join(filter(None, words)), enough=self._enough(scores))
+        enough, evaluated = self._enough(scores), {}
+        if self.evaluation is not None and (last or self.evaluation.due(validation)):
+            with self.expendable("the scores of its suite"):
+                evaluated = self.evaluation.score(step, write=place().first)
+        return Findings(scores | evaluated, videos, "; ".join(filter(None, words)), enough=enough)
 
     def _enough(self, scores: dict[str, float]) -> bool:
         return self.record is not None and self.task.reference_unused([*self.record.scores, scores])
@@ -92,7 +101,8 @@ class Watch(AbstractContextManager):
     def facts(self) -> dict[str, Any]:
         """Facts about the run for a model card."""
         assert self.record is not None
-        return self.record.facts() | self.task.facts(self.step)
+        evaluated = {} if self.evaluation is None else self.evaluation.facts()
+        return self.record.facts() | self.task.facts(self.step) | evaluated
 
     def finished(self, result: Path) -> None:
         """Record that the run is complete, and the path of the result."""
@@ -115,6 +125,7 @@ def watch(
     changes: Mapping[str, Any],
     log_with: TrackerName | None,
     sample_videos: SampleVideos | None,
+    evaluation: Evaluation | None,
 ) -> Watch:
     """Start monitoring a run that starts, or is resumed after `step`. Writes the run record and the recipe.
 
@@ -126,7 +137,7 @@ def watch(
         UserError: the tracker is not installed.
     """
     if not place().first:
-        return Watch(task, loop, record=None, trackers=None, sample_videos=sample_videos)
+        return Watch(task, loop, record=None, trackers=None, sample_videos=sample_videos, evaluation=evaluation)
     record = RunRecord(
         folder,
         recipe,
@@ -139,5 +150,7 @@ def watch(
     write_text(folder / "recipe.toml", tomli_w.dumps(recipe))
     record.start()
     remove_later(folder / FOLDER, step)
+    if evaluation is not None:
+        evaluation.remove_later(step)
     trackers = Trackers(folder, step=step, tracker=tracker)
-    return Watch(task, loop, record=record, trackers=trackers, sample_videos=sample_videos)
+    return Watch(task, loop, record=record, trackers=trackers, sample_videos=sample_videos, evaluation=evaluation)
