@@ -29,7 +29,7 @@ data = {{cache = "{cache}", clips = 8, held_out_clips = 4}}
 loop = {{steps = 6, save_every = 3, validate_every = 2, precision = "fp32", optimizer = {{ema = 0.5, warm_up = 1}}}}
 diffusion = {{validation = {{samples = 8}}, curriculum = [{{until = 100, latent_frames = 2, batch = 4}}]}}
 """
-EVALUATE = {"suite": "grays", "groups": 2, "steps": 1, "controls": ["right", "none", "scale0"]}
+EVALUATE = {"suite": "grays", "limit": 2, "steps": 1, "controls": ["right", "none", "scale0"]}
 
 
 class Few(Grays):
@@ -153,7 +153,7 @@ def test_an_evaluation_that_cannot_be_written_is_reported_once_and_the_run_conti
     def full(*_):
         raise OSError(28, "No space left on device", "result.json")
 
-    monkeypatch.setattr(in_training, "write_json", full)
+    monkeypatch.setattr(in_training, "write_result", full)
     assert list(run(recipe, "run", **EVALUATE)) == [1, 2, 3, 4, 5, 6]
     (warning,) = caplog.records
     assert "result.json: No space left on device; the run continues without the scores of its suite" in warning.message

@@ -18,15 +18,15 @@ from refilm.errors import NotFiniteError
 from refilm.evaluation.answer import Answer
 from refilm.evaluation.case import Case, Control
 from refilm.evaluation.evaluating import chosen_cases, evaluate, metrics_of
+from refilm.evaluation.output import RESULT, read_result, write_result
 from refilm.evaluation.result import Result, Source, Values
 from refilm.evaluation.suites.suite import Suite
 from refilm.evaluation.table import controls_of, mean_of, present_columns, table_of, videos_of
-from refilm.files import read_json, write_json
 from refilm.media import open_image
 from refilm.training.monitor.sampler import TrainingSampler, VideoSizes, prepare_sampler
 from refilm.training.tasks.diffusion import DiffusionTask
 
-FOLDER, RESULT = "evaluation", "result.json"
+FOLDER = "evaluation"
 STEP = re.compile(r"step-(\d{8,})")
 
 
@@ -39,8 +39,8 @@ class SuiteSettings(VideoSizes, Protocol):
         ...
 
     @property
-    def groups(self) -> int:
-        """Number of groups that are scored."""
+    def limit(self) -> int:
+        """Number of groups that are scored, the first ones."""
         ...
 
     @property
@@ -118,7 +118,7 @@ class SuiteEvaluation:
         device = str(self.sampler.pipeline.base.device)
         events = evaluate(self.suite, source, cases, out, device=device)
         (result,) = (event for event in events if isinstance(event, Result))
-        write_json(out / RESULT, result.to_values())
+        write_result(result, out)
         return result
 
     def remove_later(self, step: int) -> None:
@@ -131,8 +131,7 @@ class SuiteEvaluation:
         """The last result, for a model card; empty if there is none."""
         for step, folder in reversed(_steps(self.folder)):
             if (folder / RESULT).is_file():
-                result = Result.from_values(read_json(folder / RESULT))
-                return {"evaluation": facts_of(result) | {"step": step}}
+                return {"evaluation": facts_of(read_result(folder)) | {"step": step}}
         return {}
 
 
@@ -176,7 +175,7 @@ def prepare_evaluation(
     out = folder / FOLDER
     with unchanged_rng():
         metrics_of(suite, str(task.device))  # an evaluation without a metric is an error before the first step
-    cases = chosen_cases(suite, out, controls=settings.controls, limit=settings.groups)
+    cases = chosen_cases(suite, out, controls=settings.controls, limit=settings.limit)
     sampler = prepare_sampler(
         settings, base, task.transformer, adapter=task.adapter, learned=task.stream.most(), autocast=task.autocast
     )

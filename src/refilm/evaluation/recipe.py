@@ -27,8 +27,9 @@ class EvaluateSettings(Settings):
     """Folder of the suite's data, for suites whose data are not part of refilm."""
     every: int = Field(default=1, ge=1)
     """Number of validations between evaluations; the last validation always has one."""
-    groups: int = Field(default=8, ge=1, le=10**6)
-    """Number of groups of the suite, mostly prompts, that are scored; more give smaller intervals and take longer."""
+    limit: int = Field(default=8, ge=1, le=10**6)
+    """Number of groups of cases, mostly those of a prompt, that are scored, the first ones of the suite; more give
+    smaller intervals and take longer."""
     controls: tuple[Control, ...] = ("right", "wrong")
     """References that the model gets: those of the subject (`right`), of another subject (`wrong`), none, or those of
     the subject at reference scale 0 (`scale0`). Each is a video more for each case."""

@@ -12,7 +12,9 @@ from refilm.settings import Seed, Settings
 
 FORMAT = 1
 Text = Annotated[str, Field(max_length=65536)]
-Values = dict[Text, Text | int | float | bool | None]
+Whole = Annotated[int, Field(ge=-(2**63), lt=2**63)]
+Number = Annotated[float, Field(ge=-1e300, le=1e300)]
+Values = dict[Text, Text | Whole | Number | bool | None]
 
 
 class SuiteRecord(Settings):
@@ -38,7 +40,7 @@ class ColumnRecord(Settings):
 
     name: Text
     description: Text
-    worst: float
+    worst: Number
     higher: bool | None = True
     hit: bool = False
 
@@ -70,8 +72,8 @@ class ScoredVideo(Settings):
     """Why there is no video, or why it cannot be read; every column then counts with its worst value."""
     errors: dict[Text, Text] = Field(default_factory=dict)
     """Metrics that could not score this video, each with the reason; their columns count with their worst value."""
-    scores: dict[Text, float] = Field(default_factory=dict)
-    curves: dict[Text, tuple[float, ...]] = Field(default_factory=dict)
+    scores: dict[Text, Number] = Field(default_factory=dict)
+    curves: dict[Text, tuple[Number, ...]] = Field(default_factory=dict)
     """Values of single frames, for columns that have them: likeness over time."""
     notes: Values = Field(default_factory=dict)
     """Width, height, frames and fps of the video."""

@@ -17,7 +17,7 @@ from refilm.evaluation.answer import Answer
 from refilm.evaluation.case import Case, Sample
 from refilm.evaluation.identity import hashed, identity_of
 from refilm.evaluation.metric import Metric
-from refilm.evaluation.result import ScoredVideo, Text, Values
+from refilm.evaluation.result import Number, ScoredVideo, Text, Values
 from refilm.files import describe, read_json, sha256_of, write_json
 from refilm.media import Video, open_image, open_video
 from refilm.settings import Settings
@@ -28,8 +28,8 @@ FOLDER, FORMAT = ".scores", 1
 class Scores(Settings):
     """What is stored of a scored video; the names are those of `ScoredVideo`."""
 
-    scores: dict[Text, float] = Field(default_factory=dict)
-    curves: dict[Text, tuple[float, ...]] = Field(default_factory=dict)
+    scores: dict[Text, Number] = Field(default_factory=dict)
+    curves: dict[Text, tuple[Number, ...]] = Field(default_factory=dict)
     errors: dict[Text, Text] = Field(default_factory=dict)
     notes: Values = Field(default_factory=dict)
 
