@@ -25,6 +25,10 @@ FASTER = {
     "refilm generate --guidance-steps": ("--frames", 1),  # its steps are those of the page
     "refilm generate --subject-steps": ("--frames", 1),
     "refilm generate": ("--steps", 2),
+    "refilm evaluate critters -o elsewhere": ("--limit", 1),
+    "refilm evaluate critters -o listed": ("--limit", 1),
+    "refilm evaluate compare": (),
+    "refilm evaluate": ("--limit", 1, "--steps", 2),
     "refilm train tiny.toml": (*SHORT, *FEW),
     "refilm train recipes/critters.toml": (*SHORT, *FEW),
     **{f"refilm train {name}.toml": (*SHORT, "--set", "videos.steps=2") for name in ("mine", "second")},

@@ -25,6 +25,7 @@ def fault(line: str) -> str | None:
         if f"{name} {word}" not in KNOWN:
             break
         name = f"{name} {word}"
+    name = "refilm evaluate run" if name == "refilm evaluate" else name  # a suite in place of a command
     if name in ("refilm", "refilm data") and len(words) > 1 and not words[-1].startswith("-"):
         return f"{line}: no such command"
     unknown = [word for word in words if re.match(r"--?[a-z]", word) and word.split("=")[0] not in KNOWN[name]]

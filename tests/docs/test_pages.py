@@ -35,6 +35,7 @@ ALONE = {
     "howto/remember.md": {*mp4s("fox", "fox-again", "other", "long"), "fox.state"},
     "howto/drafts.md": {"drafts", "scales", "grid", "prompts"},
     "howto/batch.md": {"jobs.jsonl", "jobs.csv", "videos", "table"},
+    "howto/evaluate.md": {"scores", "weaker", "elsewhere", "listed", "videos.jsonl", "mine", "mine-scores"},
     "howto/previews.md": {"drawn", "preview.safetensors"},
     "getting-started.md": VIDEOS | {"unseen", "tiny.toml", "tiny-cache", "runs", "python.mp4", *mp4s("tiny")},
 }
