@@ -132,10 +132,10 @@ def draws(first: Result, second: Result, model: Result, fraction: float) -> Iter
         yield compare(one, with_wrong(other, model, fraction, rng))
 
 
-def verdicts(first: Result, second: Result, model: Result, fraction: float) -> dict[str, Any]:
+def findings(first: Result, second: Result, model: Result, fraction: float) -> dict[str, Any]:
     """In how many draws each column, and any column, was said to differ."""
     found = list(progress(draws(first, second, model, fraction), f"{fraction:g} replaced", total=DRAWS))
-    differs = [{one.column.name: one.verdict != "no difference shown" for one in draw} for draw in found]
+    differs = [{one.column.name: one.finding != "no difference shown" for one in draw} for draw in found]
     return {
         "replaced": fraction,
         "draws": DRAWS,
@@ -164,8 +164,8 @@ def main() -> None:
         "model": means(model),
         "known": {name: means(result)["right"] for name, result in known.items()},
         "error": ERROR,
-        "equal": verdicts(model, again, model, 0.0),
-        "different": [verdicts(model, again, model, fraction) for fraction in REPLACED],
+        "equal": findings(model, again, model, 0.0),
+        "different": [findings(model, again, model, fraction) for fraction in REPLACED],
     }
     write(options.out, facts)
 

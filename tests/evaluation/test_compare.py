@@ -67,7 +67,7 @@ def test_equal_systems_do_not_differ(fewer_resamples):
     for _ in range(100):
         prompts = rng.normal(0.5, 0.3, GROUPS)
         found = compare(result(draw(rng, prompts)), result(draw(rng, prompts)))
-        differ += any(one.verdict != "no difference shown" for one in found)
+        differ += any(one.finding != "no difference shown" for one in found)
     assert differ <= 5  # about 1 is expected
 
 
@@ -76,15 +76,15 @@ def test_a_known_difference_is_found(fewer_resamples):
     for _ in range(20):
         prompts = rng.normal(0.5, 0.3, GROUPS)
         first, second = result(draw(rng, prompts)), result(draw(rng, prompts, better=0.15))
-        verdicts = {one.column.name: one.verdict for one in compare(first, second)}
-        assert verdicts["likeness"] == "better"
+        findings = {one.column.name: one.finding for one in compare(first, second)}
+        assert findings["likeness"] == "better"
         back = {one.column.name: one for one in compare(second, first)}
-        assert back["likeness"].verdict == "worse"
+        assert back["likeness"].finding == "worse"
         assert back["likeness"].difference.mean == pytest.approx(-0.15, abs=0.1)
 
 
 @pytest.mark.parametrize(
-    ("column", "difference", "verdict"),
+    ("column", "difference", "finding"),
     [
         ("likeness", 0.1, "better"),
         ("likeness", -0.1, "worse"),
@@ -95,25 +95,25 @@ def test_a_known_difference_is_found(fewer_resamples):
         ("likeness", 0.0, "no difference shown"),
     ],
 )
-def test_the_direction_of_a_column_decides_what_is_better(column, difference, verdict):
+def test_the_direction_of_a_column_decides_what_is_better(column, difference, finding):
     values = np.linspace(0, 1, GROUPS)
     (found,) = compare(result({column: values}), result({column: values + difference}))
-    assert found.verdict == verdict
+    assert found.finding == finding
     assert found.second - found.first == pytest.approx(difference)
 
 
-def test_few_groups_have_no_verdict():
+def test_few_groups_have_no_finding():
     (found,) = compare(result({"likeness": np.zeros(9)}), result({"likeness": np.ones(9)}))
-    assert found.verdict == "too few groups"
+    assert found.finding == "too few groups"
     (found,) = compare(result({"likeness": np.zeros(10)}), result({"likeness": np.ones(10)}))
-    assert found.verdict == "better"
+    assert found.finding == "better"
 
 
 def test_pairs_and_not_systems_are_resampled():
     """A small difference of each pair is real, however much prompts differ."""
     prompts = np.random.default_rng(0).normal(size=GROUPS)
     (found,) = compare(result({"likeness": prompts}), result({"likeness": prompts + 0.01}))
-    assert found.verdict == "better"
+    assert found.finding == "better"
 
 
 @pytest.mark.parametrize("what", ["name", "version", "cases"])

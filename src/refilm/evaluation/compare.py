@@ -13,7 +13,7 @@ ERROR = 0.01
 """Probability that any column of two equal systems is said to differ."""
 FEWEST = 10
 """Groups below which resampling says nothing about other groups."""
-Verdict = Literal["better", "worse", "higher", "lower", "no difference shown", "too few groups"]
+Finding = Literal["better", "worse", "higher", "lower", "no difference shown", "too few groups"]
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Difference:
     second: float
     difference: Interval
     """Mean of second minus first, paired by case, with the interval that decides."""
-    verdict: Verdict
+    finding: Finding
     """What the second is, compared with the first."""
 
 
@@ -81,7 +81,7 @@ def comparison_table(differences: list[Difference]) -> Table:
                 label(one.column),
                 *(shown(Interval(mean, None, None, 1, 1), one.column) for mean in (one.first, one.second)),
                 shown(one.difference, one.column),
-                one.verdict,
+                one.finding,
             )
             for one in differences
         ),
@@ -94,10 +94,10 @@ def _difference(first: Result, second: Result, column: ColumnRecord, *, level: f
     values = [other[video.case] - video.scores[column.name] for video in videos]
     found = interval(values, [video.group for video in videos], level=level)
     mean = sum(video.scores[column.name] for video in videos) / len(videos)
-    return Difference(column, mean, mean + found.mean, found, _verdict(found, column))
+    return Difference(column, mean, mean + found.mean, found, _finding(found, column))
 
 
-def _verdict(found: Interval, column: ColumnRecord) -> Verdict:
+def _finding(found: Interval, column: ColumnRecord) -> Finding:
     if found.groups < FEWEST:
         return "too few groups"
     if not found.excludes(0):
