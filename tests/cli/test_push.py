@@ -9,10 +9,14 @@ import subprocess
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
-from refilm.checkpoints import convert
+from refilm.checkpoints import convert, load_adapter
+from refilm.evaluation.result import ColumnRecord, MetricRecord, Result, ScoredVideo, Source, SuiteRecord
+from refilm.files import write_json
+from refilm.generation.recipe import adapter_fingerprint
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -193,6 +197,53 @@ def test_a_dry_run_lists_files_and_uploads_nothing(refilm, tiny_base):
     sizes = {name: (tiny_base / "adapter" / name).stat().st_size for name in ("README.md", "adapter.json")}
     assert files[:2] == [f"{name}: {size:,} bytes" for name, size in sizes.items()]
     assert last == "me/fox: nothing was uploaded (dry run)"
+
+
+def test_a_result_is_written_into_the_card_before_it_is_uploaded(hub, refilm, tiny_base, tmp_path):
+    own, file = shutil.copytree(tiny_base / "adapter", tmp_path / "own"), tmp_path / "result.json"
+    write_json(file, result_of(own).to_values())
+    assert refilm("push", own, "me/fox", "--evaluation", file, "--dry-run").exit_code == 0
+    assert (own / "README.md").read_bytes() == (tiny_base / "adapter" / "README.md").read_bytes()
+    assert push(hub, own, "me/fox", "--evaluation", file).returncode == 0
+    card = hub.repositories["me/fox"]["files"]["README.md"].decode()
+    assert "The suite `grays`, version 1: means with 95 % intervals over 2 groups of videos" in card
+    assert "| likeness ↑ | 0.750 (" in card
+    before = (own / "README.md").read_bytes()
+    assert push(hub, own, "me/fox", "--evaluation", file).returncode == 0
+    assert (own / "README.md").read_bytes() == before, "a second one replaces the first"
+    assert load_adapter(own).size == load_adapter(tiny_base / "adapter").size
+
+
+def test_a_result_of_other_weights_is_refused(refilm, tiny_base, tmp_path):
+    own, file = shutil.copytree(tiny_base / "adapter", tmp_path / "own"), tmp_path / "result.json"
+    for source, what in (
+        (Source(kind="model", details={"adapter_fingerprint": "0", "adapter": "fox"}), "about another adapter, fox"),
+        (Source(kind="server"), "about videos of a server"),
+    ):
+        write_json(file, result_of(own).model_copy(update={"source": source}).to_values())
+        pushed = refilm("push", own, "me/fox", "--evaluation", file, "--dry-run")
+        assert pushed.exit_code == 2
+        assert what in pushed.stderr
+
+
+def result_of(adapter: Path) -> Result:
+    """A result of an adapter."""
+    columns = (ColumnRecord(name="likeness", description="", worst=0.0),)
+    videos = [
+        ScoredVideo(
+            case=f"{n}", control="right", group=f"{n}", prompt="", seed=n, subject=(), scores={"likeness": 0.5 + n / 2}
+        )
+        for n in range(2)
+    ]
+    return Result(
+        suite=SuiteRecord(name="grays", version="1", cases=""),
+        source=Source(kind="model", details={"adapter_fingerprint": adapter_fingerprint(load_adapter(adapter))}),
+        metrics={"likeness": MetricRecord(columns=columns)},
+        videos=tuple(videos),
+        machine={},
+        refilm="0",
+        date="",
+    )
 
 
 def test_what_is_no_adapter_is_refused(refilm, tiny_base, tmp_path):

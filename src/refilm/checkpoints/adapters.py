@@ -108,11 +108,28 @@ def save_adapter(
         facts=facts,
     )
     with atomic_folder(folder, CARD, WEIGHTS, README, LORA) as temporary:
-        write_text(temporary / CARD, card.model_dump_json(indent=2) + "\n")  # NaN becomes null
-        write_text(temporary / README, model_card(card.model_dump(mode="json")))
+        _write_card(card, temporary)
         save_tensors(weights, temporary / WEIGHTS)
         if lora is not None:
             save_tensors(lora_weights, temporary / LORA)
+
+
+@checked
+def add_facts(folder: Path | str, facts: dict[str, Any]) -> None:
+    """Add facts to an adapter's metadata, or replace those of the same names, and write its model card again.
+
+    Raises:
+        UserError: as `adapter_files`.
+    """
+    folder = Path(folder)
+    adapter_files(folder)
+    card = read_card(folder)
+    _write_card(card.model_copy(update={"facts": card.facts | facts}), folder)
+
+
+def _write_card(card: AdapterCard, folder: Path) -> None:
+    write_text(folder / CARD, card.model_dump_json(indent=2) + "\n")  # NaN becomes null
+    write_text(folder / README, model_card(card.model_dump(mode="json")))
 
 
 def _stored(weights: Mapping[str, Tensor], folder: Path, dtype: torch.dtype | None) -> dict[str, Tensor]:

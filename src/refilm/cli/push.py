@@ -20,6 +20,13 @@ def push(
     private: Annotated[
         bool, typer.Option("--private", help="Create a private repository; an error if REPO is already public.")
     ] = False,
+    evaluation: Annotated[
+        Path | None,
+        typer.Option(
+            help="Result of refilm evaluate for this adapter; its table is written into the folder's model card first.",
+            show_default=False,
+        ),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="List the files that would be uploaded, without uploading.")
     ] = False,
@@ -31,6 +38,12 @@ def push(
         from refilm.checkpoints import push as run
 
         files = adapter_files(folder)
+        if evaluation is not None:
+            from refilm.evaluation.card import add_evaluation, require_result_of
+            from refilm.evaluation.output import read_result
+
+            (require_result_of if dry_run else add_evaluation)(folder, read_result(evaluation))
+            files = adapter_files(folder)
     for file in files:
         print_line(f"{file.name}: {file.stat().st_size:,} bytes")
     if dry_run:

@@ -16,12 +16,13 @@ from torch import Tensor
 from refilm.checkpoints import Base
 from refilm.errors import NotFiniteError
 from refilm.evaluation.answer import Answer
+from refilm.evaluation.card import facts_of
 from refilm.evaluation.case import Case, Control
 from refilm.evaluation.evaluating import chosen_cases, evaluate, metrics_of
 from refilm.evaluation.output import RESULT, read_result, write_result
 from refilm.evaluation.result import Result, Source, Values
 from refilm.evaluation.suites.suite import Suite
-from refilm.evaluation.table import controls_of, mean_of, present_columns, table_of, videos_of
+from refilm.evaluation.table import controls_of, mean_of, present_columns, videos_of
 from refilm.media import open_image
 from refilm.training.monitor.sampler import TrainingSampler, VideoSizes, prepare_sampler
 from refilm.training.tasks.diffusion import DiffusionTask
@@ -205,20 +206,6 @@ def means_of(result: Result) -> dict[str, float]:
             means[f"evaluate/{column.name}/{control}"] = mean_of(videos, column).mean
         means[f"evaluate/failed/{control}"] = sum(video.error is not None for video in videos) / len(videos)
     return means
-
-
-def facts_of(result: Result) -> dict[str, Any]:
-    """What a model card shows of a result: its table, and what must be known about it."""
-    table = table_of(result)
-    return {
-        "suite": result.suite.name,
-        "version": result.suite.version,
-        "cases": result.suite.cases,
-        "groups": len({video.group for video in result.videos}),
-        "table": [list(row) for row in (table.head, *table.rows)],
-        "absent": {name: record.absent for name, record in result.metrics.items() if record.absent is not None},
-        "warnings": list(result.warnings),
-    }
 
 
 @contextmanager
