@@ -1,0 +1,131 @@
+"""Hostile prompts and videos: each is counted and named, none is dropped, and nothing is written or read elsewhere."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from refilm.errors import UserError
+from refilm.evaluation.collecting import Videos
+from refilm.evaluation.evaluating import chosen_cases, evaluate
+from refilm.evaluation.output import read_result, write_result
+from refilm.evaluation.result import Result
+from refilm.evaluation.suites.folder import Folder
+
+from .suite import write_gray
+
+PROMPTS = (
+    "../../../etc/passwd",
+    "..\\..\\windows\\system32",
+    "/absolute/path.mp4",
+    "a critter\x1b[31m in red\x07",
+    "nothing \x00 here",
+    "x" * 60_000,
+    '<script>alert(1)</script> & "quotes" \'',
+    "| a | table | **bold** [link](javascript:alert(1))",
+    "{0.__class__} {} %s ${HOME} `id`",
+    "\u202eevil\u2028line\u2029",
+    "\U0001f98a" * 100,
+    "CON",
+)
+
+
+class Hostile(Folder):
+    """The suite in a folder, with a metric that needs no encoder."""
+
+    metrics = ("brightness",)
+
+
+@pytest.fixture
+def suite(tmp_path, grays) -> Hostile:
+    for name, color in {"fox": "red", "ball": "blue"}.items():
+        (tmp_path / "suite" / "subjects" / name).mkdir(parents=True)
+        Image.new("RGB", (8, 8), color).save(tmp_path / "suite" / "subjects" / name / "1.png")
+    rows = [{"subject": "fox", "prompt": prompt} for prompt in PROMPTS]
+    (tmp_path / "suite" / "cases.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    return Hostile(tmp_path / "suite")
+
+
+def spoiled(folder: Path, names: list[str]) -> dict[str, str]:
+    """Write a video of each kind; returns what its error must contain, or nothing for the good one, by case."""
+    good, missing, empty, noise, cut, short, page, place, loop, outside, pipe, huge = names
+    write_gray(folder / f"{good}.mp4", 200)
+    (folder / f"{empty}.mp4").touch()
+    (folder / f"{noise}.mp4").write_bytes(os.urandom(5000))
+    whole = (folder / f"{good}.mp4").read_bytes()
+    (folder / f"{cut}.mp4").write_bytes(whole[: len(whole) // 2])
+    write_gray(folder / f"{short}.mp4", 200, frames=1)
+    (folder / f"{page}.mp4").write_text("<html>not found</html>")
+    (folder / f"{place}.mp4").mkdir()
+    (folder / f"{loop}.mp4").symlink_to(folder / f"{loop}.mp4")
+    (folder.parent / "secret.mp4").write_bytes(whole)
+    (folder / f"{outside}.mp4").symlink_to(folder.parent / "secret.mp4")
+    os.mkfifo(folder / f"{pipe}.mp4")
+    (folder / f"{huge}.gif").write_bytes(b"GIF89a\xff\xff\xff\xff\x00\x00\x00" + b"\x2c" + bytes(4) + b"\xff" * 4)
+    return {
+        good: "",
+        missing: "missing",
+        empty: "empty, not a video",
+        noise: "not a video",
+        cut: "truncated",
+        short: "",
+        page: "not a video",
+        place: "missing",
+        loop: "",
+        outside: "outside of",
+        pipe: "missing",
+        huge: "",
+    }
+
+
+def test_every_video_is_counted_and_every_failure_named(suite, tmp_path):
+    out, videos = tmp_path / "out", tmp_path / "videos"
+    videos.mkdir()
+    cases = chosen_cases(suite, out, controls=("right",))
+    assert [case.prompt for case in cases] == list(PROMPTS)
+    errors = spoiled(videos, [case.name for case in cases])
+    (result,) = (one for one in evaluate(suite, Videos(videos), cases, out) if isinstance(one, Result))
+    assert [video.case for video in result.videos] == [case.name for case in cases]
+    for video, error in zip(result.videos, errors.values(), strict=True):
+        assert error in (video.error or "")
+    good, short = result.videos[0], result.videos[5]
+    assert good.error is None
+    assert short.errors == {"brightness": "1 frames are fewer than 3"}
+    failed = [video for video in result.videos if video is not good]
+    assert all(video.error or video.errors for video in failed)
+    assert all(video.scores == {"brightness": 0, "bright": 0} for video in failed)
+    assert "10 of 12 videos are missing or cannot be read" in result.warnings[0]
+
+
+def test_the_files_of_a_result_are_in_its_folder_and_run_no_code(suite, tmp_path):
+    out, videos = tmp_path / "out", tmp_path / "videos"
+    videos.mkdir()
+    cases = chosen_cases(suite, out, controls=("right",))
+    spoiled(videos, [case.name for case in cases])
+    before = {path for path in tmp_path.rglob("*") if out not in (path, *path.parents)}
+    (result,) = (one for one in evaluate(suite, Videos(videos), cases, out) if isinstance(one, Result))
+    write_result(result, out)
+    assert {path for path in tmp_path.rglob("*") if out not in (path, *path.parents)} == before
+    assert read_result(out) == result
+    page = (out / "index.html").read_text()
+    assert "<script>alert(1)" not in page
+    assert "javascript:alert(1)</a>" not in page
+    table = (out / "table.md").read_text()
+    assert "\x1b" not in table
+
+
+@pytest.mark.parametrize("name", ["../out", "..", ".hidden", "a/b", "a\\b", "a\0", "a\n", "\u202ea", "x" * 141])
+def test_names_of_cases_never_leave_the_folder(suite, name):
+    row = {"subject": "fox", "prompt": "p", "name": name}
+    (suite.folder / "cases.jsonl").write_text(json.dumps(row))
+    with pytest.raises(UserError, match=r"cases\.jsonl:1: "):
+        suite.cases(suite.folder)
+
+
+@pytest.mark.parametrize("prompt", ["\ud800", "x" * 70_000, ""])
+def test_prompts_that_no_result_can_contain_are_refused_with_their_line(suite, prompt):
+    (suite.folder / "cases.jsonl").write_text(json.dumps({"subject": "fox", "prompt": prompt}))
+    with pytest.raises(UserError, match=r"cases\.jsonl:1: "):
+        suite.cases(suite.folder)
