@@ -14,6 +14,8 @@ from PIL import Image
 from refilm.errors import UserError
 from refilm.evaluation import server
 from refilm.evaluation.case import Case
+from refilm.evaluation.evaluating import chosen_cases, evaluate
+from refilm.evaluation.result import Result
 from refilm.evaluation.server import Server
 from refilm.media import Video, open_video
 
@@ -169,6 +171,17 @@ def test_an_error_of_one_video_does_not_end_the_others(address, cases, tmp_path)
     answers = list(Server(f"{address}/good/videos").answers([missing, *cases], tmp_path / "out"))
     assert [bool(answer.file) for answer in answers] == [False, True, True]
     assert "gone.png" in (answers[0].error or "")
+
+
+def test_every_failure_is_counted_in_the_result(address, grays, tmp_path):
+    suite, source = grays.Grays(), Server(f"{address}/failed/videos")
+    cases = chosen_cases(suite, tmp_path)
+    (result,) = (one for one in evaluate(suite, source, cases, tmp_path) if isinstance(one, Result))
+    assert [video.control for video in result.videos] == ["right", "wrong", "none"] * 3
+    assert {video.error for video in result.videos} == {r"the server's status is failed: not\x0aallowed"}
+    assert all(video.scores["brightness"] == 0 for video in result.videos)
+    assert result.source.details["address"] == f"{address}/failed/videos"
+    assert "9 of 9 videos are missing" in result.warnings[0]
 
 
 @pytest.mark.parametrize(
