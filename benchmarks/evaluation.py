@@ -40,7 +40,7 @@ from refilm.pocket.pairs import Pair, held_out_pairs, next_with_other_subject
 RESULT = RESULTS / "evaluation.json"
 DRAWS = 100
 OTHER_SEED = 1_000_000
-REPLACED = (0.1, 0.2, 0.3)
+REPLACED = (0.1, 0.2, 0.3, 0.4)
 """Fractions of the videos that are replaced in A/B comparisons."""
 
 

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from refilm.cli.app import Commands, DataCommands, PreviewCommands
+from refilm.cli.app import Commands, DataCommands, EvaluateCommands, PreviewCommands
 
 SLOW = {"diffusers", "pandas", "peft", "scipy", "sklearn", "sympy", "torch._dynamo", "torchao", "transformers"}
 
@@ -29,6 +29,7 @@ def test_a_list_of_commands_needs_no_library(option):
         *Commands.places,
         *(f"data {name}" for name in DataCommands.places),
         *(f"preview {name}" for name in PreviewCommands.places),
+        *(f"evaluate {name}" for name in EvaluateCommands.places),
     ],
 )
 def test_the_options_of_a_command_need_no_torch(command):
