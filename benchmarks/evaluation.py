@@ -93,7 +93,9 @@ def of_known_videos(draw: Callable[[Pair, Sequence[Pair]], np.ndarray], out: Pat
     folder, pairs = out / "made", held_out_pairs(SEED, PAIRS)
     folder.mkdir(parents=True, exist_ok=True)
     for pair in pairs[:count]:
-        Video(draw(pair, pairs), critters.FPS).save(folder / f"{pair.index:03}-right.mp4")
+        file = folder / f"{pair.index:03}-right.mp4"
+        if not file.is_file():
+            Video(draw(pair, pairs), critters.FPS).save(file)
     return result_of(Videos(folder), out, count, controls=("right",))
 
 
