@@ -14,6 +14,7 @@ Videos and pages of each row are kept in `--folder`; a second call continues the
 """
 
 import argparse
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +31,7 @@ from refilm.evaluation.collecting import Videos
 from refilm.evaluation.compare import ERROR, Difference, compare
 from refilm.evaluation.evaluating import chosen_cases, evaluate
 from refilm.evaluation.making import Model, model_identity
-from refilm.evaluation.output import write_result
+from refilm.evaluation.output import PAGE, write_result
 from refilm.evaluation.result import Result, ScoredVideo
 from refilm.evaluation.suites.critters import PAIRS, SEED, Critters
 from refilm.evaluation.table import controls_of, mean_of, present_columns, videos_of
@@ -151,6 +152,7 @@ def main() -> None:
     parser.add_argument("--base", default="pocket", help="Base model: pocket, or a folder.")
     parser.add_argument("--pairs", type=int, default=40, help="Pairs of image and prompt. Default: %(default)s.")
     parser.add_argument("--folder", type=Path, default=Path("evaluation"), help="Folder of videos and pages.")
+    parser.add_argument("--page", type=Path, help="File to copy the page of the model to: docs/assets/evaluation.html.")
     add_out(parser, RESULT)
     options = parser.parse_args()
     options.out = target(parser, options.out, RESULT)
@@ -170,6 +172,8 @@ def main() -> None:
         "different": [findings(model, again, model, fraction) for fraction in REPLACED],
     }
     write(options.out, facts)
+    if options.page:
+        shutil.copy(options.folder / "model" / PAGE, options.page)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from .figures_batch import batches
 from .figures_cogvideox import cogvideox
 from .figures_control import guidance, subjects, when
 from .figures_counts import counts
+from .figures_evaluate import evaluation
 from .figures_models import base_models
 from .figures_pages import benchmarks_page, extending, training
 from .figures_pocket import card, readme
@@ -48,6 +49,7 @@ NOT_MEASURED = {
     "docs/getting-started.md": ["Python 3.11", "in 20 minutes"],
     **{f"docs/howto/direct-{page}.md": ["with 95 % intervals"] for page in ("guidance", "subjects", "when")},
     "docs/howto/metric.md": ["has a 95 % interval"],
+    "docs/howto/evaluate.md": ["mean and its 95 % interval"],
     "docs/howto/longer-videos.md": ["with its 95 % interval"],
     "docs/howto/previews.md": ["with its 95 % interval", "1.15 for CogVideoX-2B, 0.7 for 5B"],
     "docs/data.md": ["are 6.1 seconds", "scaled by 0.8 to 1.5"],
@@ -81,6 +83,7 @@ SENTENCES = {
     "docs/extending.md": extending,
     "docs/study.md": study,
     "docs/howto/batch.md": batches,
+    "docs/howto/evaluate.md": evaluation,
     "docs/howto/longer-videos.md": longer_videos,
     "docs/howto/previews.md": previews,
 }
