@@ -149,6 +149,17 @@ def test_videos_that_are_not_finite_count_as_failed(recipe, monkeypatch):
     assert scores["evaluate/failed/right"] == 1
 
 
+def test_videos_that_a_metric_cannot_score_are_reported_once_and_in_the_card(recipe, monkeypatch, caplog):
+    def refused(*_):
+        raise UserError("5 frames are too few")
+
+    monkeypatch.setattr(Noisy, "score", refused)
+    run(recipe, "run", **EVALUATE)
+    expected = "noisy could not score 6 of 6 videos; the first: 00-right: 5 frames are too few"
+    assert [record.getMessage() for record in caplog.records] == [f"step 2: {expected}"]
+    assert f"- {expected}" in Path("run-adapter/README.md").read_text()
+
+
 def test_an_evaluation_that_cannot_be_written_is_reported_once_and_the_run_continues(recipe, monkeypatch, caplog):
     def full(*_):
         raise OSError(28, "No space left on device", "result.json")

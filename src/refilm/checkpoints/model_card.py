@@ -61,7 +61,7 @@ def model_card(card: Mapping[str, Any]) -> str:
 
 
 def _evaluation(found: Any) -> Iterator[str]:
-    """A section with the table of an evaluation (`refilm.evaluation.in_training.facts_of`)."""
+    """A section with the table of an evaluation (`refilm.evaluation.card.facts_of`)."""
     if not isinstance(found, Mapping) or not isinstance(table := found.get("table"), list) or not table:
         return
     yield "## Evaluation"
@@ -71,10 +71,8 @@ def _evaluation(found: Any) -> Iterator[str]:
         f"{found.get('groups')} groups of videos. A failed video counts with the worst value of each column."
     )
     yield _table(tuple(table[0]), [tuple(row) for row in table[1:]])
-    if absent := found.get("absent"):
-        yield "\n".join(f"- {name} is absent: {reason}" for name, reason in absent.items())
-    if warnings := found.get("warnings"):
-        yield "\n".join(f"- {warning}" for warning in warnings)
+    if isinstance(notes := found.get("notes"), list) and notes:
+        yield "\n".join(f"- {note}" for note in notes)
 
 
 def _training(facts: Mapping[str, Any]) -> Iterator[str]:

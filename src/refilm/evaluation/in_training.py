@@ -1,5 +1,6 @@
 """Scores of a suite during training, from videos of the current weights. Training goes on as if there were none."""
 
+import logging
 import random
 import re
 import shutil
@@ -22,11 +23,12 @@ from refilm.evaluation.evaluating import chosen_cases, evaluate, metrics_of
 from refilm.evaluation.output import RESULT, read_result, write_result
 from refilm.evaluation.result import Result, Source, Values
 from refilm.evaluation.suites.suite import Suite
-from refilm.evaluation.table import controls_of, mean_of, present_columns, videos_of
+from refilm.evaluation.table import controls_of, mean_of, present_columns, unscored, videos_of
 from refilm.media import open_image
 from refilm.training.monitor.sampler import TrainingSampler, VideoSizes, prepare_sampler
 from refilm.training.tasks.diffusion import DiffusionTask
 
+logger = logging.getLogger("refilm")
 FOLDER = "evaluation"
 STEP = re.compile(r"step-(\d{8,})")
 
@@ -85,6 +87,7 @@ class SuiteEvaluation:
     ):
         self.suite, self.cases, self.sampler = suite, tuple(cases), sampler
         self.folder, self.every, self.details = folder, every, details
+        self.warned = False
 
     def due(self, validation: int) -> bool:
         """Whether the n-th validation has an evaluation, counted from 1."""
@@ -120,6 +123,10 @@ class SuiteEvaluation:
         events = evaluate(self.suite, source, cases, out, device=device)
         (result,) = (event for event in events if isinstance(event, Result))
         write_result(result, out)
+        if not self.warned:
+            for line in unscored(result):
+                logger.warning("step %d: %s", step, line)
+            self.warned = True
         return result
 
     def remove_later(self, step: int) -> None:
