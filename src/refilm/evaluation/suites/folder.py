@@ -24,7 +24,7 @@ from refilm.settings import Seed, Settings, meant
 
 SUBJECTS, PROMPTS, CASES = "subjects", "prompts.txt", "cases.jsonl"
 IMAGES = (".png", ".jpg", ".jpeg", ".webp")
-WANTED = ("likeness", "clip_i", "dino_i", "dinov2_i", "clip_t", "copy_paste", "motion")
+WANTED = ("efficientnet_i", "clip_i", "dino_i", "dinov2_i", "clip_t", "copy_paste", "motion")
 
 
 @dataclass(frozen=True)
