@@ -68,6 +68,24 @@ def fetched(repository: str, patterns: Sequence[str]) -> Path:
         ) from error
 
 
+def cached(repository: str, file: str = "config.json") -> Path:
+    """The folder of a repository in the Hub cache that contains a file; nothing is downloaded.
+
+    Raises:
+        UserError: it is not in the cache, or is neither a folder nor `owner/name`; says how to fix it.
+    """
+    from huggingface_hub import try_to_load_from_cache
+
+    check_repository(repository)
+    found = try_to_load_from_cache(repository, file)
+    if not isinstance(found, str):
+        raise UserError(
+            f"{repository}: not a local folder and not in the Hub cache; download it with "
+            f"`hf download {repository}`, or pass a local folder"
+        )
+    return Path(found).parent
+
+
 def check_repository(name: str) -> None:
     """Check that a name has the form `owner/name`.
 

@@ -65,3 +65,5 @@ class Sample:
     fps: float
     subject: tuple[np.ndarray, ...]
     """The subject's images, each (H, W, 3) uint8."""
+    masks: np.ndarray | None = None
+    """(F, H, W) bool, true where the subject is in each frame. Default: unknown."""

@@ -64,7 +64,15 @@ class DreamboothVideo:
 
     name = "dreambooth-video"
     version = "1"
-    metrics: ClassVar[Sequence[str]] = ("clip_t", "clip_i", "dino_i", "dinov2", "copy_paste", "motion")
+    metrics: ClassVar[Sequence[str]] = (
+        "clip_t",
+        "clip_i",
+        "dino_i",
+        "dinov2_i",
+        "efficientnet_i",
+        "copy_paste",
+        "motion",
+    )
     settings: ClassVar[Mapping[str, Any]] = {}
 
     def __init__(self, data: Path | None = None):

@@ -78,7 +78,7 @@ class OpenS2V:
 
     name = "opens2v"
     version = "1.1-1"
-    metrics: ClassVar[Sequence[str]] = (*PARTS, "likeness", "copy_paste", "motion")
+    metrics: ClassVar[Sequence[str]] = (*PARTS, "efficientnet_i", "copy_paste", "motion")
     settings: ClassVar[Mapping[str, Any]] = {}
 
     def __init__(self, data: Path | None = None):
