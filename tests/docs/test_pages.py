@@ -36,6 +36,7 @@ ALONE = {
     "howto/drafts.md": {"drafts", "scales", "grid", "prompts"},
     "howto/batch.md": {"jobs.jsonl", "jobs.csv", "videos", "table"},
     "howto/evaluate.md": {"scores", "weaker", "elsewhere", "listed", "videos.jsonl", "mine", "mine-scores"},
+    "concepts/metrics.md": set(),
     "howto/previews.md": {"drawn", "preview.safetensors"},
     "getting-started.md": VIDEOS | {"unseen", "tiny.toml", "tiny-cache", "runs", "python.mp4", *mp4s("tiny")},
 }

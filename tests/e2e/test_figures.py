@@ -21,6 +21,7 @@ from .figures_previews import previews
 from .figures_remember import drafts, remember
 from .figures_several import several_critters
 from .figures_study import study
+from .figures_trust import metrics
 from .figures_windows import longer_videos
 from .results import ROOT
 
@@ -86,6 +87,7 @@ SENTENCES = {
     "docs/howto/evaluate.md": evaluation,
     "docs/howto/longer-videos.md": longer_videos,
     "docs/howto/previews.md": previews,
+    "docs/concepts/metrics.md": metrics,
 }
 
 

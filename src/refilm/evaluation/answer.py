@@ -27,6 +27,11 @@ class Answers(Protocol):
     controls: ClassVar[Sequence[Control]]
     """Controls that it can be asked for. Cases of the others are left out of the evaluation."""
 
+    @property
+    def masks(self) -> bool:
+        """Whether there are masks of the subject beside videos; otherwise metrics of segments are absent."""
+        ...
+
     def record(self) -> Source:
         """What the result says about the source."""
         ...

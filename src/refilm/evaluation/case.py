@@ -67,3 +67,5 @@ class Sample:
     """The subject's images, each (H, W, 3) uint8."""
     masks: np.ndarray | None = None
     """(F, H, W) bool, true where the subject is in each frame. Default: unknown."""
+    subject_masks: tuple[np.ndarray | None, ...] = ()
+    """(H, W) bool for each of the subject's images, true where the subject is. Default: unknown."""

@@ -10,6 +10,7 @@ from refilm.data.text import lines, parsed
 from refilm.errors import UserError
 from refilm.evaluation.answer import Answer
 from refilm.evaluation.case import Case, Control
+from refilm.evaluation.masks import SUFFIXES as MASKS
 from refilm.evaluation.result import Source
 from refilm.settings import Settings
 
@@ -28,7 +29,8 @@ class Videos:
 
     Args:
         path: a folder with `CASE.mp4` (or .webm, .gif, .mov, .mkv, .avi), or a list, .jsonl, with lines
-            `{"case": "...", "file": "..."}`, whose paths count from its folder.
+            `{"case": "...", "file": "..."}`, whose paths count from its folder. Masks of the subject are optional, see
+            `masks`.
 
     Raises:
         UserError: there is no such folder or list.
@@ -41,6 +43,11 @@ class Videos:
             raise UserError(f"{path}: neither a folder nor a list; give a folder of videos, or a .jsonl")
         self._path = path
         self._folder = path if path.is_dir() else path.parent
+
+    @property
+    def masks(self) -> bool:
+        """Whether any video has a mask beside it."""
+        return any(path.name.endswith(MASKS) for path in self._folder.iterdir())
 
     def record(self) -> Source:
         """The path."""

@@ -21,6 +21,8 @@ from refilm.machine import machine
 
 SUBJECTS, VIDEOS = "subjects", "videos"
 """Folders in that of a result: images that a suite draws, and videos that a source makes."""
+SEGMENT = "_segment"
+"""End of the names of metrics that score the subject's segment, which masks show."""
 
 
 def chosen_cases(
@@ -60,7 +62,7 @@ def evaluate(
         UserError: no metric of the suite can run here; names the reasons. Or the source has no videos at all.
     """
     cases = [case for case in cases if case.control in source.controls]
-    metrics, records = metrics_of(suite, device)
+    metrics, records = metrics_of(suite, device, masks=source.masks)
     scorer = Scorer(metrics, out)
     scored: dict[str, ScoredVideo] = {}
     for event in source.answers(cases, out / VIDEOS):
@@ -88,8 +90,13 @@ def evaluate(
     yield result.model_copy(update={"warnings": (*result.warnings, *suite.remarks(result))})
 
 
-def metrics_of(suite: Suite, device: str) -> tuple[dict[str, Metric], dict[str, MetricRecord]]:
+def metrics_of(suite: Suite, device: str, *, masks: bool) -> tuple[dict[str, Metric], dict[str, MetricRecord]]:
     """The metrics that can run here, and what the result says about all of them.
+
+    Args:
+        suite: names the metrics.
+        device: device of their encoders.
+        masks: whether videos have masks of the subject.
 
     Raises:
         UserError: none can run; names the reasons.
@@ -99,6 +106,8 @@ def metrics_of(suite: Suite, device: str) -> tuple[dict[str, Metric], dict[str, 
     for name in suite.metrics:
         described = tuple(map(_described, columns(name)))
         try:
+            if name.endswith(SEGMENT) and not masks:
+                raise UserError(f"{name}: there are no masks of the subject; save CASE.mask.mp4 beside each video")
             running[name] = create(name, device=device)
             records[name] = MetricRecord(columns=described, identity=dict(running[name].identity))
         except UserError as error:

@@ -147,6 +147,7 @@ class _Latents:
     """A source of videos: latents that a model in training has made."""
 
     controls: ClassVar[Sequence[Control]] = get_args(Control)
+    masks = False
 
     def __init__(self, sampler: TrainingSampler, latents: Mapping[str, Tensor | str], details: Values):
         self.sampler, self.latents, self.details = sampler, latents, details
@@ -182,7 +183,9 @@ def prepare_evaluation(
     """
     out = folder / FOLDER
     with unchanged_rng():
-        metrics_of(suite, str(task.device))  # an evaluation without a metric is an error before the first step
+        metrics_of(
+            suite, str(task.device), masks=False
+        )  # an evaluation without a metric is an error before the first step
     cases = chosen_cases(suite, out, controls=settings.controls, limit=settings.limit)
     sampler = prepare_sampler(
         settings, base, task.transformer, adapter=task.adapter, learned=task.stream.most(), autocast=task.autocast

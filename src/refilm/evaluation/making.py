@@ -39,6 +39,7 @@ class Model:
     """
 
     controls: ClassVar[Sequence[Control]] = get_args(Control)
+    masks = False
 
     def __init__(
         self,

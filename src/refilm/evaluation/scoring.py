@@ -16,6 +16,7 @@ from refilm.errors import UserError
 from refilm.evaluation.answer import Answer
 from refilm.evaluation.case import Case, Sample
 from refilm.evaluation.identity import hashed, identity_of
+from refilm.evaluation.masks import mask_file, read_masks
 from refilm.evaluation.metric import Metric
 from refilm.evaluation.result import Number, ScoredVideo, Text, Values
 from refilm.files import describe, read_json, sha256_of, write_json
@@ -50,7 +51,7 @@ class Scorer:
         """The scores of a case. Without a readable video, each column has its worst value, and `error` says why.
 
         Raises:
-            UserError: an image of the subject cannot be read.
+            UserError: an image of the subject or a mask cannot be read.
             OSError: scores cannot be stored.
         """
         file, case = answer.file, answer.case
@@ -60,21 +61,26 @@ class Scorer:
             sha256 = sha256_of(file)
         except OSError as error:
             return self._failed(answer, describe(error))
-        stored = self.out / FOLDER / f"{self._key(case, sha256)}.json"
+        mask = mask_file(file)
+        stored = self.out / FOLDER / f"{self._key(case, sha256, mask)}.json"
         if not stored.is_file():
             try:
                 video = open_video(file)
             except (UserError, OSError, MemoryError) as error:
                 return self._failed(answer, _line(error), sha256=sha256)
-            write_json(stored, self._computed(case, video).to_values())
+            write_json(stored, self._computed(case, video, mask).to_values())
         return self._scored(answer, Scores.from_values(read_json(stored)), sha256=sha256)
 
-    def _key(self, case: Case, sha256: str) -> str:
+    def _key(self, case: Case, sha256: str, mask: Path | None) -> str:
         identities = {name: dict(metric.identity) for name, metric in self.metrics.items()}
-        return hashed([FORMAT, sha256, identity_of(case), identities])
+        masks = [sha256_of(one) if one else None for one in (mask, *map(mask_file, case.subject))]
+        return hashed([FORMAT, sha256, masks, identity_of(case), identities])
 
-    def _computed(self, case: Case, video: Video) -> Scores:
-        sample = Sample(case, video.frames, video.fps, tuple(map(_image, case.subject)))
+    def _computed(self, case: Case, video: Video, mask: Path | None) -> Scores:
+        shape = video.frames.shape[:3]
+        masks = None if mask is None else read_masks(mask, shape)
+        images = tuple(map(_image, case.subject))
+        sample = Sample(case, video.frames, video.fps, images, masks, tuple(map(_mask, case.subject)))
         scores: dict[str, float] = {}
         curves: dict[str, tuple[float, ...]] = {}
         errors: dict[str, str] = {}
@@ -86,7 +92,7 @@ class Scorer:
                 values = {column.name: column.worst for column in metric.columns}
             scores |= {column: float(np.mean(value)) for column, value in values.items()}
             curves |= {column: tuple(map(float, value)) for column, value in values.items() if _is_curve(value)}
-        frames, height, width, _ = video.frames.shape
+        frames, height, width = shape
         notes: Values = {"width": width, "height": height, "frames": frames, "fps": video.fps}
         return Scores(scores=scores, curves=curves, errors=errors, notes=notes)
 
@@ -134,6 +140,12 @@ def _is_curve(value: float | Sequence[float]) -> TypeGuard[Sequence[float]]:
 def _image(path: Path) -> np.ndarray:
     """An image (H, W, 3) uint8, which the videos of all controls share."""
     return np.asarray(open_image(path))
+
+
+def _mask(path: Path) -> np.ndarray | None:
+    """The mask beside an image, (H, W) bool; None without one."""
+    mask = mask_file(path)
+    return None if mask is None else read_masks(mask, (1, *_image(path).shape[:2]))[0]
 
 
 def _line(error: Exception) -> str:

@@ -61,6 +61,7 @@ class Server:
     """
 
     controls: ClassVar[Sequence[Control]] = ("right", "wrong", "none")
+    masks = False
     """There is no reference scale in the API."""
 
     def __init__(

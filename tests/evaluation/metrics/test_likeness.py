@@ -1,5 +1,7 @@
 """Likeness by EfficientNet-Lite0, on photographs and critters."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -71,6 +73,16 @@ def test_frames_without_the_subject_count_as_0(of_segment):
     assert curve[0] == 0
     assert curve[1] > 0.8  # on a square, the image is not
     assert of_segment.score(sample(cat, cat, masks=masks[:1]))["efficientnet_i_segment"] == [0]
+
+
+def test_images_of_the_subject_have_segments_where_masks_are_known(of_segment):
+    cat, mask = photograph("chelsea", 120), np.zeros((1, 120, 180), bool)
+    mask[:, 10:100, 30:140] = True
+    given = replace(sample(cat, cat, cat, masks=mask), subject_masks=(mask[0], None))
+    one, other = (replace(given, subject=(cat,), subject_masks=(known,)) for known in given.subject_masks)
+    assert mean(of_segment, one) == pytest.approx(1, abs=1e-5)
+    assert mean(of_segment, given) == pytest.approx((1 + mean(of_segment, other)) / 2, abs=1e-5)
+    assert mean(of_segment, other) == pytest.approx(mean(of_segment, sample(cat, cat, masks=mask)), abs=1e-5)
 
 
 def test_what_is_missing_is_named(likeness, of_segment):

@@ -5,6 +5,7 @@ A frame's value is the cosine similarity of its vector to that of each image, av
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from typing import ClassVar, Protocol
 
 import numpy as np
@@ -63,10 +64,16 @@ class Likeness:
         shown = [index for index, part in enumerate(parts) if part is not None]
         values = np.zeros(len(parts))
         if shown:
-            subject = self._vectors([Image.fromarray(image) for image in sample.subject])  # (S, E)
+            subject = self._vectors(self._subject(sample))  # (S, E)
             frames = self._vectors([part for part in parts if part is not None])  # (F, E)
             values[shown] = (frames @ subject.T).mean(1).cpu().numpy()
         return {self.columns[0].name: values.tolist()}
+
+    def _subject(self, sample: Sample) -> list[Image.Image]:
+        """The subject's images; their segments where a mask is known and segments are compared."""
+        masks = sample.subject_masks if self.SEGMENT else ()
+        parts = [None if mask is None else segment(one, mask) for one, mask in zip(sample.subject, masks, strict=False)]
+        return [part or Image.fromarray(one) for one, part in zip_longest(sample.subject, parts)]
 
     def _parts(self, sample: Sample) -> list[Image.Image | None]:
         chosen = spaced(len(sample.frames), self.frames)

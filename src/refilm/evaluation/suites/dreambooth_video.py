@@ -66,10 +66,10 @@ class DreamboothVideo:
     version = "1"
     metrics: ClassVar[Sequence[str]] = (
         "clip_t",
-        "clip_i",
-        "dino_i",
-        "dinov2_i",
-        "efficientnet_i",
+        *("clip_i", "clip_i_segment"),
+        *("dino_i", "dino_i_segment"),
+        *("dinov2_i", "dinov2_i_segment"),
+        *("efficientnet_i", "efficientnet_i_segment"),
         "copy_paste",
         "motion",
     )

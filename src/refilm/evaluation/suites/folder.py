@@ -17,14 +17,13 @@ from pydantic import Field
 from refilm.data.text import lines, parsed
 from refilm.errors import UserError
 from refilm.evaluation.case import LONGEST_PROMPT, NAME, Case
-from refilm.evaluation.metrics import METRICS
 from refilm.evaluation.result import Result
 from refilm.evaluation.suites.controls import in_all_controls
 from refilm.settings import Seed, Settings, meant
 
 SUBJECTS, PROMPTS, CASES = "subjects", "prompts.txt", "cases.jsonl"
 IMAGES = (".png", ".jpg", ".jpeg", ".webp")
-WANTED = ("efficientnet_i", "clip_i", "dino_i", "dinov2_i", "clip_t", "copy_paste", "motion")
+METRICS = ("efficientnet_i", "clip_i", "dino_i", "dinov2_i", "clip_t", "copy_paste", "motion")
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ class Folder:
     """
 
     version = "1"
-    metrics: Sequence[str] = tuple(name for name in WANTED if name in METRICS)
+    metrics: Sequence[str] = METRICS
     settings: Mapping[str, Any]
 
     def __init__(self, folder: Path):
