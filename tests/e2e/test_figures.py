@@ -51,6 +51,7 @@ NOT_MEASURED = {
     **{f"docs/howto/direct-{page}.md": ["with 95 % intervals"] for page in ("guidance", "subjects", "when")},
     "docs/howto/metric.md": ["has a 95 % interval"],
     "docs/howto/evaluate.md": ["mean and its 95 % interval"],
+    "docs/concepts/metrics.md": ["with its 95 % interval"],
     "docs/howto/longer-videos.md": ["with its 95 % interval"],
     "docs/howto/previews.md": ["with its 95 % interval", "1.15 for CogVideoX-2B, 0.7 for 5B"],
     "docs/data.md": ["are 6.1 seconds", "scaled by 0.8 to 1.5"],
