@@ -1,5 +1,7 @@
 """The aesthetic score with a random predictor in the published layout."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from PIL import Image
@@ -41,12 +43,23 @@ def test_scores_are_those_of_the_published_layers(clip, published):
     assert metric.identity["predictor"].startswith("head.pth, sha256 ")
 
 
-def test_a_file_with_code_or_other_tensors_is_refused(tmp_path, published):
-    torch.save(nn.Linear(2, 2), tmp_path / "code.pth")
+class Touch:
+    """Creates a file when it is unpickled."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def test_a_file_with_code_or_other_tensors_is_refused(tmp_path):
+    torch.save({"layers.0.weight": Touch(tmp_path / "ran")}, tmp_path / "code.pth")
     torch.save({"layers.0.weight": torch.zeros(3)}, tmp_path / "other.pth")
     for name in ("code", "other"):
         with pytest.raises(UserError, match=f"{name}.pth: cannot be loaded"):
             load_head(tmp_path / f"{name}.pth")
+    assert not (tmp_path / "ran").exists()
 
 
 def test_a_missing_predictor_is_named():

@@ -93,6 +93,12 @@ def test_places_that_differ_more_count_more():
     assert unmoved(image, moved) < 0.6  # 79 of 81 places
 
 
+def test_what_all_places_share_does_not_count():
+    torch.manual_seed(0)
+    image, shared = torch.randn(16, 9, 9), 5 * torch.randn(16, 1, 1)
+    assert unmoved(image + shared, image - shared) == pytest.approx(1)
+
+
 def test_images_are_needed(index):
     with pytest.raises(UserError, match="case: copy_paste needs an image"):
         index(photograph("chelsea", 60))
