@@ -116,6 +116,19 @@ def test_the_files_of_a_result_are_in_its_folder_and_run_no_code(suite, tmp_path
     assert "\x1b" not in table
 
 
+def test_a_mask_that_cannot_be_read_is_the_error_of_its_video(suite, tmp_path):
+    out, videos = tmp_path / "out", tmp_path / "videos"
+    videos.mkdir()
+    cases = chosen_cases(suite, out, controls=("right",), limit=2)
+    for case in cases:
+        write_gray(videos / f"{case.name}.mp4", 200)
+    (videos / f"{cases[0].name}.mask.mp4").write_text("<html>not found</html>")
+    (result,) = (one for one in evaluate(suite, Videos(videos), cases, out) if isinstance(one, Result))
+    broken, good = result.videos
+    assert "not a video" in (broken.error or "")
+    assert good.error is None
+
+
 @pytest.mark.parametrize("name", ["../out", "..", ".hidden", "a/b", "a\\b", "a\0", "a\n", "\u202ea", "x" * 141])
 def test_names_of_cases_never_leave_the_folder(suite, name):
     row = {"subject": "fox", "prompt": "p", "name": name}

@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from refilm.evaluation.case import Case
+from refilm.evaluation.masks import mask_file
 from refilm.files import sha256_of
 
 
 def identity_of(case: Case) -> list[Any]:
-    """A case as plain values: name, prompt, group, details, and the hashes of the subject's images."""
-    return [case.name, case.prompt, case.group, dict(case.details), [_sha256(path) for path in case.subject]]
+    """A case as plain values: name, prompt, group, details, the hashes of the subject's images, and of their masks."""
+    masks = [None if mask is None else _sha256(mask) for mask in map(mask_file, case.subject)]
+    images = [_sha256(path) for path in case.subject]
+    return [case.name, case.prompt, case.group, dict(case.details), images, *([masks] if any(masks) else [])]
 
 
 def identity_of_all(cases: Iterable[Case]) -> str:

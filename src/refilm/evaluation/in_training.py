@@ -183,9 +183,7 @@ def prepare_evaluation(
     """
     out = folder / FOLDER
     with unchanged_rng():
-        metrics_of(
-            suite, str(task.device), masks=False
-        )  # an evaluation without a metric is an error before the first step
+        metrics_of(suite, str(task.device), masks=False)  # without any, it is an error before the first step
     cases = chosen_cases(suite, out, controls=settings.controls, limit=settings.limit)
     sampler = prepare_sampler(
         settings, base, task.transformer, adapter=task.adapter, learned=task.stream.most(), autocast=task.autocast

@@ -17,6 +17,11 @@ WHITE = 128
 """Gray value from which on a pixel shows the subject."""
 
 
+def is_mask(file: Path) -> bool:
+    """Whether a file is the mask of another one, by its name."""
+    return file.name.endswith(SUFFIXES)
+
+
 def mask_file(file: Path) -> Path | None:
     """The mask beside an image or a video; None without one."""
     beside = (file.with_name(file.stem + suffix) for suffix in SUFFIXES)

@@ -51,7 +51,7 @@ class Scorer:
         """The scores of a case. Without a readable video, each column has its worst value, and `error` says why.
 
         Raises:
-            UserError: an image of the subject or a mask cannot be read.
+            UserError: an image of the subject or its mask cannot be read.
             OSError: scores cannot be stored.
         """
         file, case = answer.file, answer.case
@@ -66,19 +66,17 @@ class Scorer:
         if not stored.is_file():
             try:
                 video = open_video(file)
+                masks = None if mask is None else read_masks(mask, video.frames.shape[:3])
             except (UserError, OSError, MemoryError) as error:
                 return self._failed(answer, _line(error), sha256=sha256)
-            write_json(stored, self._computed(case, video, mask).to_values())
+            write_json(stored, self._computed(case, video, masks).to_values())
         return self._scored(answer, Scores.from_values(read_json(stored)), sha256=sha256)
 
     def _key(self, case: Case, sha256: str, mask: Path | None) -> str:
         identities = {name: dict(metric.identity) for name, metric in self.metrics.items()}
-        masks = [sha256_of(one) if one else None for one in (mask, *map(mask_file, case.subject))]
-        return hashed([FORMAT, sha256, masks, identity_of(case), identities])
+        return hashed([FORMAT, sha256, sha256_of(mask) if mask else None, identity_of(case), identities])
 
-    def _computed(self, case: Case, video: Video, mask: Path | None) -> Scores:
-        shape = video.frames.shape[:3]
-        masks = None if mask is None else read_masks(mask, shape)
+    def _computed(self, case: Case, video: Video, masks: np.ndarray | None) -> Scores:
         images = tuple(map(_image, case.subject))
         sample = Sample(case, video.frames, video.fps, images, masks, tuple(map(_mask, case.subject)))
         scores: dict[str, float] = {}
@@ -92,7 +90,7 @@ class Scorer:
                 values = {column.name: column.worst for column in metric.columns}
             scores |= {column: float(np.mean(value)) for column, value in values.items()}
             curves |= {column: tuple(map(float, value)) for column, value in values.items() if _is_curve(value)}
-        frames, height, width = shape
+        frames, height, width, _ = video.frames.shape
         notes: Values = {"width": width, "height": height, "frames": frames, "fps": video.fps}
         return Scores(scores=scores, curves=curves, errors=errors, notes=notes)
 

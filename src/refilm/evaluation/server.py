@@ -61,8 +61,8 @@ class Server:
     """
 
     controls: ClassVar[Sequence[Control]] = ("right", "wrong", "none")
-    masks = False
     """There is no reference scale in the API."""
+    masks = False
 
     def __init__(
         self,

@@ -6,12 +6,12 @@ The data set is not part of refilm: clone github.com/google/dreambooth and give 
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, ClassVar
 
 from refilm.errors import UserError
 from refilm.evaluation.case import NAME, Case
+from refilm.evaluation.masks import is_mask
 from refilm.evaluation.result import Result
 from refilm.evaluation.suites.controls import in_all_controls
 from refilm.files import read_text
@@ -20,8 +20,6 @@ FILE = "prompts_and_classes.txt"
 LIVE = ("cat", "dog")
 """Classes of the live subjects, which have prompts of their own; the file does not say which those are."""
 IMAGES = (".jpg", ".jpeg", ".png", ".webp")
-MASK = ".mask.png"
-"""End of the name of a mask that a user adds beside an image: white where the subject is."""
 _PROMPT = re.compile(r"'(?P<prompt>[^']*)'\.format\(unique_token, class_token\),?")
 
 
@@ -92,8 +90,6 @@ class DreamboothVideo:
         cases = []
         for subject, own in images.items():
             other = another(subject, prompts.subjects)
-            masks = [_hash_of(mask_of(image)) for image in own]
-            details = {"class": subject.kind, "masks": masks} if all(masks) else {"class": subject.kind}
             for number, prompt in enumerate(prompts.live if subject.live else prompts.objects, 1):
                 case = Case(
                     f"{subject.name}-{number:02}",
@@ -101,7 +97,7 @@ class DreamboothVideo:
                     own,
                     group=subject.name,
                     seed=number,
-                    details=details,
+                    details={"class": subject.kind},
                 )
                 cases += in_all_controls(case, images[other] if other else ())
         return cases
@@ -167,20 +163,10 @@ def subject_images(folder: Path) -> tuple[Path, ...]:
         UserError: the folder is missing or has no images.
     """
     paths = sorted(folder.iterdir()) if folder.is_dir() else []
-    images = tuple(path for path in paths if path.suffix.lower() in IMAGES and not path.name.endswith(MASK))
+    images = tuple(path for path in paths if path.suffix.lower() in IMAGES and not is_mask(path))
     if not images:
         raise UserError(f"{folder}: no images ({', '.join(IMAGES)}); restore the folder, or remove its line in {FILE}")
     return images
-
-
-def mask_of(image: Path) -> Path:
-    """Where the mask of an image is, if the user has made one."""
-    return image.with_name(image.stem + MASK)
-
-
-def _hash_of(mask: Path) -> str | None:
-    """The content of a mask in the cases' hash; None without a mask."""
-    return sha256(mask.read_bytes()).hexdigest()[:16] if mask.is_file() else None
 
 
 def another(subject: Subject, subjects: Sequence[Subject]) -> Subject | None:

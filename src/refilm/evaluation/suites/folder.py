@@ -17,6 +17,7 @@ from pydantic import Field
 from refilm.data.text import lines, parsed
 from refilm.errors import UserError
 from refilm.evaluation.case import LONGEST_PROMPT, NAME, Case
+from refilm.evaluation.masks import is_mask
 from refilm.evaluation.result import Result
 from refilm.evaluation.suites.controls import in_all_controls
 from refilm.settings import Seed, Settings, meant
@@ -111,7 +112,9 @@ class Folder:
                 raise UserError(
                     f"{place}: the name of a subject must be at most 100 letters, digits, -, _ or .; rename the folder"
                 )
-            images = tuple(path for path in sorted(place.iterdir()) if path.suffix.lower() in IMAGES)
+            images = tuple(
+                path for path in sorted(place.iterdir()) if path.suffix.lower() in IMAGES and not is_mask(path)
+            )
             if not images:
                 raise UserError(f"{place}: has no images; add {', '.join(IMAGES)} files")
             yield place.name, images
