@@ -106,7 +106,7 @@ def _drafted(wish: Asked, drafting: Drafting) -> list[Draft]:
                     next(run)
                     advance(f"seed {seed}")
                 save_state(run, _file(drafting, seed))
-            drafts.append(Draft(seed, run.done, _shown(wish, run.state().step.clean, drafting.estimates)))
+            drafts.append(Draft(seed, run.done, _shown(wish, run.state().step.clean.cpu(), drafting.estimates)))
     return drafts
 
 
