@@ -7,8 +7,7 @@ who they are. The rows of the table:
 
 - real: real clips of the same stories through the autoencoder of the model, the ceiling;
 - none: no images, and nothing else; nothing: both images, nothing bound, the control for what binding adds;
-- masks: each subject has a mask. It is drawn as a user would, on the video of the same seed without images: where the
-  finder sees the shape of that subject, and one token around it;
+- masks: each subject has a mask for every frame: where it is in a real clip of the same story, and half a token around;
 - words: each subject is bound to the word of its shape in the prompt, without training and without masks;
 - both: masks and words;
 - swapped: masks, each with the other subject's image, the control for what images decide.
@@ -17,7 +16,7 @@ All but real and none with separate attentions and with one joint softmax. A jud
 the critters and judges each (`judge_two.py`). The columns, each with its 95 % interval: two critters found; both right,
 that is color, second color and pattern of both; right, the same for each subject on its own; colors, the body color of
 both; inside: the critter that looks most like the subject is in its mask with at least 80 % of its pixels, whether the
-row uses masks or not (of real clips: their true masks); motion; leaked: of the attributes in which the two subjects
+row uses masks or not; motion; leaked: of the attributes in which the two subjects
 differ, how many a critter has from the other. A pair has the same noise in all rows.
 
 Also how well words locate what they name: the area under the ROC curve of the base model's attention from video tokens
@@ -58,7 +57,7 @@ RESULT = RESULTS / "binding.json"
 SEED = 19  # used by no other program
 LIKENESS = ("color", "second", "pattern")  # what the caption does not say
 LEVELS = (999, 700, 400)  # timesteps of the noise on real clips
-AROUND = 8  # pixels that a mask adds around a critter
+AROUND = 4  # pixels that a mask adds around a critter
 INSIDE = 0.8  # fraction of a critter's pixels that must be in its mask
 
 
@@ -100,15 +99,10 @@ def portraits(index: int) -> list[Image.Image]:
     ]
 
 
-def drawn_masks(video: np.ndarray, story: critters.DoubleStory, finder: Finder) -> list[np.ndarray]:
-    """A mask per frame for each subject, where a video without images shows its shape; white where it shows none."""
-    probabilities = finder.find(video)  # (F, 9, H, W)
-    masks = []
-    for subject in story.subjects:
-        shown = torch.from_numpy(probabilities.argmax(1) == critters.SHAPES.index(subject.shape) + 1)
-        wide = torch.nn.functional.max_pool2d(shown.float()[:, None], 2 * AROUND + 1, stride=1, padding=AROUND)[:, 0]
-        masks.append((wide > 0).numpy() if wide.any() else np.ones(shown.shape, bool))
-    return masks
+def widened(mask: np.ndarray) -> np.ndarray:
+    """A mask (F, H, W) with `AROUND` pixels more on each side, bool."""
+    shown = torch.from_numpy(mask > 0).float()[:, None]
+    return (torch.nn.functional.max_pool2d(shown, 2 * AROUND + 1, stride=1, padding=AROUND)[:, 0] > 0).numpy()
 
 
 def generate(pipeline: refilm.Pipeline, stories: dict[int, Any], references: dict[int, Any], options, **settings: Any):
@@ -230,9 +224,8 @@ def main() -> None:
     with torch.inference_mode():
         words = measure_words(pipeline, options.clips)
         without = generate(pipeline, stories, dict.fromkeys(stories), options)
-        masks = {index: drawn_masks(video, stories[index], finder) for index, video in without.items()}
-        true = {index: [mask > 0 for mask in shot.masks] for index, shot in real.items()}
-        rows = {"real": score(dict(zip(stories, clips, strict=True)), stories, true, finder, judge)}
+        masks = {index: [widened(mask) for mask in shot.masks] for index, shot in real.items()}
+        rows = {"real": score(dict(zip(stories, clips, strict=True)), stories, masks, finder, judge)}
         rows["none"] = score(without, stories, masks, finder, judge)
         for row in progress(ROWS, "binding"):
             started = time.perf_counter()
