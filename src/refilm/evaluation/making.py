@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 FACTS = "model.json"
 """File beside the videos with what only the loaded model knows."""
+LIST = "cases"
+"""Stands for the list of the jobs, from whose folder they count paths. There is no such file."""
 
 
 class Model:
@@ -70,7 +72,7 @@ class Model:
         """
         records = Records(out, self._identity)
         place = out.resolve()
-        jobs = jobs_of([(case.name, self._row(case, place)) for case in cases], place)
+        jobs = jobs_of([(case.name, self._row(case, place)) for case in cases], place / LIST)
         claims = Claims(records.folder, stale_after=self._stale_after) if self._claim else None
         for event in Batch(jobs, records, lambda: self._loaded(out), claims=claims).run():
             if isinstance(event, Progress):

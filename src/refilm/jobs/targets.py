@@ -4,9 +4,7 @@ The mark of a video, `.jobs/NAME.made`, names the list. It is written before the
 between leaves no file that its list does not know.
 """
 
-import re
-from collections.abc import Iterator
-from glob import escape
+import os
 from pathlib import Path
 
 from refilm.errors import UserError
@@ -14,7 +12,7 @@ from refilm.files import read_json, write_json
 from refilm.generation.recipe import recipe_path
 from refilm.jobs.job import Job
 from refilm.jobs.records import Records
-from refilm.media import check_target
+from refilm.media import check_target, existing_files
 
 
 def require_own(job: Job, records: Records) -> None:
@@ -25,32 +23,27 @@ def require_own(job: Job, records: Records) -> None:
     """
     path = records.out / job.output
     check_target(path)
-    existing = next(_existing(path), None)
-    if existing is not None and not _is_marked(job, records):  # in this order: another process may be writing it
+    existing = [
+        *existing_files(path),
+        *filter(Path.exists, [recipe_path(path)]),
+    ]  # readers would take the recipe for its own
+    if existing and not _is_marked(job, records):  # in this order: another process may be writing it
         raise UserError(
-            f"{existing.name}: exists, and was not made from this list; remove it, or choose another output"
+            f"{existing[0].name}: exists, and was not made from this list; remove it, or choose another output"
         )
 
 
 def mark_as_own(job: Job, records: Records) -> None:
     """Record that a list is about to write the video of a row."""
     if not _is_marked(job, records):
-        write_json(records.mark(job), {"list": str(job.source)})
+        write_json(records.mark(job), {"list": _list_of(job, records)})
 
 
 def _is_marked(job: Job, records: Records) -> bool:
     path = records.mark(job)
-    return path.is_file() and read_json(path).get("list") == str(job.source)
+    return path.is_file() and read_json(path).get("list") == _list_of(job, records)
 
 
-def _existing(path: Path) -> Iterator[Path]:
-    """The files that a video saved as `path` would replace, and the recipe that readers would take for its own."""
-    files = [path, recipe_path(path)]
-    if path.suffix.lower() == ".png":
-        numbered = re.compile(rf"{re.escape(path.stem)}-\d{{3,}}{re.escape(path.suffix)}")
-        files += (
-            file
-            for file in path.parent.glob(f"{escape(path.stem)}-*{escape(path.suffix)}")
-            if numbered.fullmatch(file.name)
-        )
-    return (file for file in files if file.exists())
+def _list_of(job: Job, records: Records) -> str:
+    """The list as seen from the output folder, so that both may be moved together."""
+    return os.path.relpath(job.source, records.out.resolve())
