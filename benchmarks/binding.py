@@ -34,7 +34,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from critters import HERE
 from judging import through_autoencoder
 from PIL import Image
 from record import RESULTS, add_out, target, write
@@ -53,6 +52,7 @@ from refilm.pocket.measures import fraction_inside
 from refilm.pocket.region_judge import RegionJudge, SubjectJudgement
 from refilm.pocket.two import Seen, judge_two, score_subjects
 
+HERE = Path(__file__).parent
 RESULT = RESULTS / "binding.json"
 SEED = 19  # used by no other program
 LIKENESS = ("color", "second", "pattern")  # what the caption does not say

@@ -33,6 +33,7 @@ OTHERWISE = {
         "border_color",
         "check_size",
         "check_target",
+        "existing_files",
         "pad_to_square",
     },  # refuse for themselves, or take images
     "generation": set(),

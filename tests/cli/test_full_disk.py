@@ -15,7 +15,8 @@ def test_while_a_video_is_written(refilm, tiny_base, tmp_path, monkeypatch, name
     with limited_files(100):
         result = refilm("generate", PROMPT, "-o", name, "--base", tiny_base, "--steps", 1)
     assert (result.exit_code, result.stdout) == (2, "")
-    (line,) = result.stderr.splitlines()
+    state, line = result.stderr.splitlines()
+    assert state.startswith("step 1 of 1 cannot be saved: ")
     assert line.startswith(f"error: {tmp_path / 'video'}")
     assert line.endswith(REASON)
     assert not any(tmp_path.iterdir())

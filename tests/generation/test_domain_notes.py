@@ -33,11 +33,10 @@ def test_words_that_no_caption_had(prompt, strange):
 
 
 def test_the_command_says_it_once_and_makes_the_video(refilm, tmp_path):
-    out = ("-o", tmp_path / "video.mp4", "--steps", 1)
-    result = refilm("generate", "a fox waits at night", *out)
+    result = refilm("generate", "a fox waits at night", "-o", tmp_path / "fox.mp4", "--steps", 1)
     assert result.exit_code == 0, result.output
     assert result.stderr == f"note: {NOTE}'fox'\n"
-    assert refilm("generate", "a critter waits at night", *out).stderr == ""
+    assert refilm("generate", "a critter waits at night", "-o", tmp_path / "critter.mp4", "--steps", 1).stderr == ""
 
 
 def test_the_library_logs_it_and_other_bases_know_of_nothing(tiny_base, caplog):

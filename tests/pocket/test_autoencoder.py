@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
 
+from refilm import evaluation
 from refilm.backbones.cogvideox.autoencoder import Autoencoder, load_autoencoder
 from refilm.data import critters
-from refilm.evaluation import metrics
 from refilm.pocket.autoencoder import AutoencoderSettings, AutoencoderTask, CropLesson, psnr
 from refilm.pocket.recipes import AutoencoderRecipe
 from refilm.training.engine.loop import fit
@@ -112,7 +112,7 @@ def test_an_objective_is_the_metric_of_evaluation():
         task = recipe(Path("unused"), curriculum=(lesson,)).task()
         made |= task.loss(0, range(1))
         assert made["loss"].item() == pytest.approx(made[objective].item() + 5e-4 * made["kl"].item())
-    in_db = metrics.psnr([made["rms"].item()], [0.0], peak=2.0)
+    in_db = evaluation.psnr([made["rms"].item()], [0.0], peak=2.0)
     assert made["psnr"].item() == pytest.approx(-in_db / 100, rel=1e-5)
 
 

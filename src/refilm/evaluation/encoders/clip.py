@@ -49,7 +49,7 @@ class Clip:
         return self.folder.tokenizer(CLIPTokenizer.from_pretrained)
 
     @torch.inference_mode()
-    def prompt(self, prompt: str) -> Tensor:
+    def prompt_vectors(self, prompt: str) -> Tensor:
         """The vector of a prompt, of which the first 77 tokens are used: -> (1, E)."""
         tokens = self.tokenizer([prompt], truncation=True, max_length=77, return_tensors="pt").to(self.device)
         return self.model.get_text_features(**tokens).pooler_output

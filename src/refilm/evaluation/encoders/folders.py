@@ -36,7 +36,8 @@ class EncoderFolder:
         if not (self.path / WEIGHTS).is_file():
             raise UserError(
                 f"{self.source}: has no {WEIGHTS}; convert it with transformers, "
-                f"`AutoModel.from_pretrained({self.source!r}).save_pretrained(FOLDER)`, and pass the folder"
+                f"`AutoModel.from_pretrained({self.source!r}, trust_remote_code=False).save_pretrained(FOLDER)`, and "
+                "pass the folder"
             )
 
     @property

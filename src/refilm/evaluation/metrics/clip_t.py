@@ -36,5 +36,5 @@ class ClipT:
         """Cosine similarity of each scored frame, -1 to 1."""
         chosen = sample.frames[spaced(len(sample.frames), self.frames)]
         frames = F.normalize(self.clip.vectors([Image.fromarray(frame) for frame in chosen]), dim=1)
-        prompt = F.normalize(self.clip.prompt(sample.case.prompt), dim=1)  # (1, E)
+        prompt = F.normalize(self.clip.prompt_vectors(sample.case.prompt), dim=1)  # (1, E)
         return {"clip_t": (frames @ prompt.T)[:, 0].tolist()}
