@@ -16,7 +16,7 @@ import torch
 from refilm.errors import UserError
 from refilm.generation.encodings import Encodings
 from refilm.generation.pipeline import Pipeline
-from refilm.generation.recipe import VideoRecipe, recipe_path, save_with_recipe
+from refilm.generation.recipe import VideoRecipe, save_with_recipe, save_without_recipe
 from refilm.generation.sampling import SamplerState, Sampling
 from refilm.generation.series import state_of
 from refilm.generation.states import remove_state, save_state
@@ -195,15 +195,10 @@ class Batch:
         require_own(job, self.records)  # a file may have appeared meanwhile
         mark_as_own(job, self.records)
         if not self.metadata:
-            return tuple(file.name for file in video.save(path, scale=scale))
+            return tuple(file.name for file in save_without_recipe(video, path, scale=scale))
         made = recipe.made.model_copy(update={"date": None, "seconds": None})
         recipe = recipe.model_copy(update={"scale": scale, "made": made})
-        try:
-            return tuple(file.name for file in save_with_recipe(video, recipe, path))
-        except BaseException:
-            if not path.exists():
-                recipe_path(path).unlink(missing_ok=True)  # it is written first, and now is that of no video
-            raise
+        return tuple(file.name for file in save_with_recipe(video, recipe, path))
 
 
 def _checked(job: Job, check: Callable[[Job], None]) -> Job:
