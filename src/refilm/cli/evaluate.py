@@ -10,7 +10,7 @@ from pydantic import Field
 
 from refilm.cli.asking import SamplingOptions
 from refilm.cli.batch import Options, Rows, loaded
-from refilm.cli.console import print_error, print_line, screen
+from refilm.cli.console import plain, print_error, print_line, screen
 from refilm.cli.options import Size, chosen, option_name, with_options
 from refilm.cli.parsing import size_of
 from refilm.cli.steps import with_bars
@@ -202,11 +202,10 @@ def _listed(case: "Case") -> str:
 
 def _print(table: "Table") -> None:
     from rich.table import Table as Shown
-    from rich.text import Text
 
     shown = Shown(box=None)
     for place, name in enumerate(table.head):
         shown.add_column(name, justify="right" if place else "left")
     for row in table.rows:
-        shown.add_row(*map(Text, row))
+        shown.add_row(*map(plain, row))
     screen().print(shown)

@@ -11,9 +11,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-import torch
-
-from refilm.errors import UserError
+from refilm.errors import UserError, is_out_of_memory
 from refilm.generation.encodings import Encodings
 from refilm.generation.pipeline import Pipeline
 from refilm.generation.recipe import VideoRecipe, save_with_recipe, save_without_recipe
@@ -29,7 +27,6 @@ from refilm.media import Video, check_size
 
 logger = logging.getLogger("refilm")
 PAUSE = 1.0  # seconds between looks for rows that other processes have left
-ROW_ERRORS = (UserError, OSError, MemoryError, torch.OutOfMemoryError)
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # of all rows
 
 
@@ -217,5 +214,5 @@ def _is_done(record: Record | None) -> bool:
 
 
 def _is_of_row(error: Exception) -> bool:
-    """Whether an error is one of a row, and not a bug. Without memory on a CPU, torch raises a plain RuntimeError."""
-    return isinstance(error, ROW_ERRORS) or "DefaultCPUAllocator" in str(error)
+    """Whether an error is one of a row, and not a bug."""
+    return isinstance(error, UserError | OSError) or is_out_of_memory(error)

@@ -80,8 +80,8 @@ def encode(
     with only_writer(folder, on_wait) if rank == 0 else nullcontext():
         wait()
         there = {key for shard in read_shards(folder) for key in shard.keys}
-        todo = whole.part_of(rank, ranks).without(there)
-        yield from _made(todo, encoders, folder, settings)
+        rest = whole.part_of(rank, ranks).without(there)
+        yield from _made(rest, encoders, folder, settings)
         wait()
         if rank == 0:
             shards = read_shards(folder)
@@ -94,28 +94,28 @@ def encode(
         wait()
 
 
-def _made(todo: EncodePlan, encoders: Encoders, folder: Path, settings: EncodeSettings) -> Iterator[EncodeProgress]:
+def _made(rest: EncodePlan, encoders: Encoders, folder: Path, settings: EncodeSettings) -> Iterator[EncodeProgress]:
     """Create all planned encodings."""
     rows = settings.shard
     batch = settings.batch or BATCH
 
     def text(_: object) -> ShardWriter[str]:
-        run, names = lambda captions: {"text": encoders.text(captions, cut=True)}, todo.captions
+        run, names = lambda captions: {"text": encoders.text(captions, cut=True)}, rest.captions
         return ShardWriter(folder, "text", run, batch=batch, rows=rows, names=names)
 
     def references(shown: list[Image.Image]) -> ShardWriter[list[Image.Image]]:
-        run, few, names = partial(encode_references, encoders=encoders), max(1, batch // len(shown)), todo.views
+        run, few, names = partial(encode_references, encoders=encoders), max(1, batch // len(shown)), rest.views
         return ShardWriter(folder, "references", run, batch=few, rows=rows, names=names)
 
     def latents(cut: Cut) -> ShardWriter[Cut]:
-        run, few, names = partial(encode_clips, encoders=encoders), settings.batch_of(cut[0].size // 3), todo.clips
+        run, few, names = partial(encode_clips, encoders=encoders), settings.batch_of(cut[0].size // 3), rest.clips
         return ShardWriter(folder, "latents", run, batch=few, rows=rows, names=names)
 
-    yield from _counted("captions", len(todo.captions), _written(todo.captions.items(), lambda _: None, text))
+    yield from _counted("captions", len(rest.captions), _written(rest.captions.items(), lambda _: None, text))
     with Workers(settings.workers, seconds=settings.patience) as processes:
-        views, cuts = _results(processes, augmented_images, todo.views), _results(processes, cut_clip, todo.clips)
-        yield from _counted("references", len(todo.views), _written(views, len, references))
-        yield from _counted("clips", len(todo.clips), _written(cuts, _shape_of, latents))
+        views, cuts = _results(processes, augmented_images, rest.views), _results(processes, cut_clip, rest.clips)
+        yield from _counted("references", len(rest.views), _written(views, len, references))
+        yield from _counted("clips", len(rest.clips), _written(cuts, _shape_of, latents))
 
 
 def _shape_of(cut: Cut) -> Hashable:
@@ -176,9 +176,9 @@ def _results(processes: Workers, function: Callable[[Job], Item], jobs: dict[str
     Raises:
         UserError: a job failed. The error names its file.
     """
-    keys, todo = list(jobs), list(jobs.values())
-    for index, outcome in processes.run(function, todo, in_order=True):
+    keys, values = list(jobs), list(jobs.values())
+    for index, outcome in processes.run(function, values, in_order=True):
         if isinstance(outcome, Failure):
-            name = str(todo[index])
+            name = str(values[index])
             raise UserError(outcome.message if name in outcome.message else f"{name}: {outcome.message}")
         yield keys[index], outcome
