@@ -104,6 +104,8 @@ class Commands(LazyGroup):
             raise typer.Exit(signaled.code) from None
         except Exception as error:
             if is_out_of_memory(error):
+                if ctx.params["debug"]:
+                    traceback.print_exc()
                 print_error("error: not enough memory; choose a smaller size, fewer frames or a smaller batch")
                 raise typer.Exit(2) from error
             _name_option(error)

@@ -114,7 +114,7 @@ def _continued(wish: Asked, recipe: "VideoRecipe", path: Path, encodings: "Encod
     """A run of the recipe, from its state if the file has it."""
     from refilm.generation.series import state_of
 
-    stored = state_of(recipe, path, device=wish.pipeline.base.device)
+    stored = state_of(recipe, path)
     state = None if stored is None else stored.state
     return wish.sampling(seed=recipe.seed, state=state, encodings=encodings)
 

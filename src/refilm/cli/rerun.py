@@ -96,7 +96,6 @@ def finish(wanted: Unfinished, keeping: Keeping, places: Places) -> None:
     with working("encoding"):
         from refilm.generation.rerun import sampling_of
 
-        stored = load_state(wanted.state, device=pipeline.base.device)
         found = {"references": places.references, "beside": wanted.state.parent}
         run = sampling_of(pipeline, stored.recipes, state=stored.state, **found)
     print_line(f"{wanted.state}: step {run.done} of {run.request.steps}")

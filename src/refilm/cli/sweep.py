@@ -113,7 +113,7 @@ def _make(pipeline: "Pipeline", cell: "Cell", sweeping: Sweeping, encodings: "En
 
     path = _file(sweeping.output, cell)
     path.parent.mkdir(parents=True, exist_ok=True)
-    stored = state_of(cell.recipe, state_path(path), device=pipeline.base.device)
+    stored = state_of(cell.recipe, state_path(path))
     state = None if stored is None else stored.state
     run = sampling_of(pipeline, [cell.recipe], state=state, encodings=encodings)
     file = StateFile(state_path(path), sweeping.save_state_every)

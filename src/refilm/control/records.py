@@ -3,6 +3,8 @@
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -144,7 +146,7 @@ class Files:
         Raises:
             UserError: there is none; names the path where it was and the hash.
         """
-        for place in (*self._named(record), *self._around(record, kind)):
+        for place in chain(self._named(record), self._around(record, kind)):
             if self._hash(place, kind) == record.sha256:
                 return place
         what = kind.replace("_", " ")
@@ -165,9 +167,13 @@ class Files:
     def _around(self, record: FileRecord, kind: Kind) -> Iterator[str]:
         """Files in the folders; first those with the name of the record's."""
         name = "" if record.path is None else Path(record.path).name
-        found = [path for folder in self.folders for path in sorted(folder.rglob("*")) if path.is_file()]
-        fitting = (path for path in found if path.suffix.lower() in SUFFIXES[kind])
+        fitting = (path for path in self._found if path.suffix.lower() in SUFFIXES[kind])
         yield from map(str, sorted(fitting, key=lambda path: path.name != name))
+
+    @cached_property
+    def _found(self) -> list[Path]:
+        """All files in the folders, which are read only if a file is not where it was."""
+        return [path for folder in self.folders for path in sorted(folder.rglob("*")) if path.is_file()]
 
     def _hash(self, place: str, kind: Kind) -> str | None:
         key = kind, place

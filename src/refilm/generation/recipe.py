@@ -124,11 +124,7 @@ class VideoRecipe(Settings):
         Raises:
             UserError: it is not a recipe of a video, is damaged, or is of a later version; names `place`.
         """
-        try:
-            values = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise UserError(f"{place}: not the recipe of a video: {error}") from error
-        if not isinstance(values, dict) or "settings" not in values:
+        if (values := _values(text)) is None:
             raise UserError(f"{place}: not the recipe of a video")
         if isinstance(version := values.get("format"), int) and version > FORMAT:
             raise UserError(f"{place}: a recipe of version {version}, this refilm reads up to {FORMAT}; update refilm")
@@ -164,7 +160,7 @@ def read_video_recipe(path: Path | str) -> VideoRecipe:
         return VideoRecipe.from_json(read_text(path), place=str(path))
     beside = recipe_path(path)
     note = None if not path.exists() and beside.is_file() else read_note(path)  # NAME.png: its frames are NAME-000.png
-    if note is not None and (_is_recipe(note) or not beside.is_file()):
+    if note is not None and (_values(note) is not None or not beside.is_file()):
         return VideoRecipe.from_json(note, place=str(path))
     if beside.is_file():
         return VideoRecipe.from_json(read_text(beside), place=str(beside))
@@ -194,18 +190,18 @@ def save_without_recipe(video: Video, path: Path | str, *, scale: int | None = N
     """Save a video without its recipe, also in place of one that had a recipe; returns the files of the video."""
     path = Path(path)
     files = replace(video, note=None).save(path, scale=scale)
-    if (beside := recipe_path(path)).is_file() and _is_recipe(read_text(beside)):
+    if (beside := recipe_path(path)).is_file() and _values(read_text(beside)) is not None:
         beside.unlink()
     return files
 
 
-def _is_recipe(text: str) -> bool:
-    """Whether a text is meant as a recipe. The comment of a GIF and the XMP of a WebP can be anything."""
+def _values(text: str) -> dict[str, Any] | None:
+    """The values of a recipe; None if a text is not meant as one. The comment of a GIF can be anything."""
     try:
         values = json.loads(text)
     except (ValueError, RecursionError):
-        return False
-    return isinstance(values, dict) and "settings" in values
+        return None
+    return values if isinstance(values, dict) and "settings" in values else None
 
 
 def _as_named(error: str, subjects: Sequence[str]) -> str:

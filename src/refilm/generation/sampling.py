@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -40,6 +40,12 @@ class SamplerState:
     """What guidance, step cache and word routing remember."""
     passes: int
     """Transformer passes so far."""
+
+    def on(self, device: torch.device) -> "SamplerState":
+        """The state with its tensors on a device; generators stay on the CPU, where noise is drawn."""
+        latents, clean, *earlier = (one.to(device) for one in (self.step.latents, self.step.clean, *self.step.earlier))
+        step = replace(self.step, latents=latents, clean=clean, earlier=tuple(earlier))
+        return replace(self, step=step, memories={name: one.to(device) for name, one in self.memories.items()})
 
 
 class Sampling(Iterator[SamplerStep]):
@@ -82,7 +88,7 @@ class Sampling(Iterator[SamplerStep]):
             predict = wrap_prediction(predict, transformer)
         self._generators = [torch.Generator().manual_seed(seed) for seed in seeds]
         if state is not None:
-            self._restore(state)
+            self._restore(state.on(base.device))
         shape = request.latent_shape(base.size.channels, base.compression)
         self._steps = run(
             request.sampler,

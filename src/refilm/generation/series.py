@@ -8,8 +8,6 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from refilm.errors import UserError
 from refilm.generation.recipe import VideoRecipe, read_video_recipe
 from refilm.generation.states import SUFFIX, SavedRun, load_state
@@ -108,12 +106,12 @@ def is_made(recipe: VideoRecipe, path: Path) -> bool:
         return False
 
 
-def state_of(recipe: VideoRecipe, path: Path, *, device: torch.device | str = "cpu") -> SavedRun | None:
-    """The state of a recipe's run, if the file is one; its tensors are on `device`."""
+def state_of(recipe: VideoRecipe, path: Path) -> SavedRun | None:
+    """The state of a recipe's run, if the file is one."""
     if not path.is_file():
         return None
     try:
-        stored = load_state(path, device=device)
+        stored = load_state(path)
     except UserError:
         return None
     return stored if len(stored.recipes) == 1 and stored.recipes[0].makes_same_video_as(recipe) else None

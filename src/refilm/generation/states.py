@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from pydantic import Field
 from torch import Tensor
 
@@ -99,12 +98,8 @@ def remove_state(path: Path) -> None:
 
 
 @checked
-def load_state(path: Path | str, *, device: torch.device | str = "cpu") -> SavedRun:
-    """Read a state file.
-
-    Args:
-        path: the file.
-        device: device of the tensors.
+def load_state(path: Path | str) -> SavedRun:
+    """Read a state file; its tensors are on the CPU, and a run moves them to its own device.
 
     Raises:
         UserError: it is missing, damaged, not a state file, or of a later version; names the file.
@@ -112,10 +107,7 @@ def load_state(path: Path | str, *, device: torch.device | str = "cpu") -> Saved
     path = Path(path)
     card = _card(path)
     files = TensorFiles([path])
-    tensors = {
-        name: files.read([Piece(name)], dtype=None, device="cpu" if name.startswith("generator") else device)
-        for name in files
-    }
+    tensors = {name: files.read([Piece(name)], dtype=None, device="cpu") for name in files}
     try:
         step = SamplerStep(
             card.index, card.steps, card.timestep, tensors["latents"], tensors["clean"], _all(tensors, "earlier")

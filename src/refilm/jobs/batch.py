@@ -148,7 +148,7 @@ class Batch:
         if job.row is None or job.error is not None:
             raise UserError(job.error or "")
         run, state = self._sampling(job, job.row), self.records.state(job)
-        stored = state_of(run.recipes[0], state, device=self.pipeline.base.device)
+        stored = state_of(run.recipes[0], state)
         if stored is not None:
             run = self._sampling(job, job.row, stored.state)
         return (yield from self._finished(job, run))
