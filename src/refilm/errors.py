@@ -21,7 +21,14 @@ class MachineError(UserError, OSError):
     """A file could not be written, or another process of the run failed, and the system gives no error number."""
 
 
+def is_of_one_video(error: BaseException) -> bool:
+    """Whether an error ends one video of many, and not all: its input, its files, or its memory, but no bug."""
+    return isinstance(error, UserError | OSError) or is_out_of_memory(error)
+
+
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory did not suffice. torch raises its own error on a GPU and a plain RuntimeError on a CPU."""
+    """Whether memory did not suffice. torch raises its own error on a GPU and a plain RuntimeError on a CPU, OpenCV
+    its general error."""
     names = {kind.__name__ for kind in type(error).__mro__}
-    return bool(names & {"MemoryError", "OutOfMemoryError"}) or "DefaultCPUAllocator" in str(error)
+    texts = ("DefaultCPUAllocator", "Insufficient memory")
+    return bool(names & {"MemoryError", "OutOfMemoryError"}) or any(text in str(error) for text in texts)

@@ -86,6 +86,13 @@ def test_the_list_of_cases_is_jsonl_for_other_programs(refilm):
         (("critters", "--data", "real"), "remove --data"),
         (("critters", "--size", "8"), "--size '8'"),
         (("critters", "--url", "x", "--field", "model"), "--field 'model': give NAME=VALUE"),
+        (
+            ("critters", "--controls", "scale0", "--url", "http://127.0.0.1:9"),
+            "has only the controls right, wrong, none",
+        ),
+        (("critters", "--url", "http://127.0.0.1:9/v", "--field", f"x={'y' * 70_000}"), "at most 65536 characters"),
+        (("critters", "--url", "http://127.0.0.1:9/v", "--field", "x=nan", "--limit", 1), "no connection"),
+        (("critters", "--url", "http://127.0.0.1:9/v", "--field", f"x={'9' * 400}", "--limit", 1), "no connection"),
         (("compare", "real", "real"), "result.json: no such file"),
     ],
     ids=lambda value: value if isinstance(value, str) else "-".join(map(str, value)),

@@ -5,7 +5,9 @@ import pytest
 
 from refilm.errors import UserError
 from refilm.evaluation.compare import compare, comparison_table, one_sided
+from refilm.evaluation.output import read_result
 from refilm.evaluation.result import ColumnRecord, MetricRecord, Result, ScoredVideo, Source, SuiteRecord
+from refilm.files import write_json
 
 COLUMNS = (
     ColumnRecord(name="likeness", description="Likeness.", worst=0),
@@ -130,6 +132,25 @@ def test_results_of_other_metrics_are_refused_with_all_reasons():
         UserError, match=r"suite version: 1 and 2; metric metric, encoder: a and b; .* frames: 8 and 16"
     ):
         compare(result(scores), result(scores, metrics={"metric": other}, version="2"))
+
+
+def test_results_with_other_videos_are_refused():
+    scores = {"likeness": np.zeros(GROUPS)}
+    edited = result(scores)
+    edited = edited.model_copy(update={"videos": edited.videos[2:]})
+    with pytest.raises(UserError, match="cases: 1 are in one result only, such as 0-right"):
+        compare(result(scores), edited)
+
+
+@pytest.mark.parametrize(
+    "change", [lambda v: v["scores"].clear(), lambda v: v.update(case="1-right")], ids=["score", "name"]
+)
+def test_an_edited_result_is_refused_when_it_is_read(tmp_path, change):
+    values = result({"likeness": np.zeros(GROUPS)}).to_values()
+    change(values["videos"][0])
+    write_json(tmp_path / "result.json", values)
+    with pytest.raises(UserError, match=r"result\.json: .*(video 0-right has no score likeness|two videos are called)"):
+        read_result(tmp_path)
 
 
 def test_a_metric_that_only_one_result_has_is_named():

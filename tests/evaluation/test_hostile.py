@@ -4,6 +4,7 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -11,10 +12,11 @@ from refilm.errors import UserError
 from refilm.evaluation.collecting import Videos
 from refilm.evaluation.evaluating import chosen_cases, evaluate
 from refilm.evaluation.output import read_result, write_result
-from refilm.evaluation.result import Result
+from refilm.evaluation.result import Result, ScoredVideo
 from refilm.evaluation.suites.folder import Folder
+from refilm.media import Video
 
-from .suite import write_gray
+from .suite import Brightness, write_gray
 
 PROMPTS = (
     "../../../etc/passwd",
@@ -127,6 +129,57 @@ def test_a_mask_that_cannot_be_read_is_the_error_of_its_video(suite, tmp_path):
     broken, good = result.videos
     assert "not a video" in (broken.error or "")
     assert good.error is None
+
+
+def of_one_video(suite, video: Path, out: Path) -> ScoredVideo:
+    """A case with a video, scored beside a good one."""
+    cases = chosen_cases(suite, out, controls=("right",), limit=2)
+    video.rename(video.with_name(f"{cases[0].name}.mp4"))
+    write_gray(video.with_name(f"{cases[1].name}.mp4"), 200)
+    (result,) = (one for one in evaluate(suite, Videos(video.parent), cases, out) if isinstance(one, Result))
+    assert result.videos[1].error is None
+    assert not result.videos[1].errors
+    return result.videos[0]
+
+
+def test_a_strip_which_would_be_scaled_to_gigabytes_is_the_error_of_its_video(suite, tmp_path):
+    strip = tmp_path / "videos" / "strip.mp4"
+    strip.parent.mkdir()
+    Video(np.zeros((3, 2, 4096, 3), np.uint8), 8).save(strip, scale=1)
+    assert "4096 x 2 pixels; the longer side may be at most 16 times the shorter" in (
+        of_one_video(suite, strip, tmp_path / "out").error or ""
+    )
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("OpenCV: (-4:Insufficient memory) Failed to allocate")])
+def test_too_little_memory_is_the_error_of_a_video_which_is_scored_again(suite, tmp_path, monkeypatch, error):
+    large = tmp_path / "videos" / "large.mp4"
+    large.parent.mkdir()
+    write_gray(large, 100, frames=7)
+    score = Brightness.score
+
+    def exhausted(self, sample):
+        if len(sample.frames) == 7:
+            raise error
+        return score(self, sample)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Brightness, "score", exhausted)
+        assert of_one_video(suite, large, tmp_path / "out").error
+    cases = chosen_cases(suite, tmp_path / "out", controls=("right",), limit=2)
+    again = [one for one in evaluate(suite, Videos(large.parent), cases, tmp_path / "out") if isinstance(one, Result)]
+    assert again[0].videos[0].error is None
+
+
+@pytest.mark.parametrize("bad", ["suite", "out"])
+def test_names_that_are_not_utf8_are_refused_before_anything_is_scored(suite, tmp_path, bad):
+    places = {"suite": suite.folder, "out": tmp_path / "out", bad: tmp_path / os.fsdecode(b"caf\xe9")}
+    if bad == "suite":
+        suite.folder.rename(places["suite"])
+    moved = Hostile(places["suite"])
+    cases = chosen_cases(moved, places["out"], controls=("right",))
+    with pytest.raises(UserError, match="is not UTF-8; rename"):
+        list(evaluate(moved, Videos(tmp_path), cases, places["out"]))
 
 
 @pytest.mark.parametrize("name", ["../out", "..", ".hidden", "a/b", "a\\b", "a\0", "a\n", "\u202ea", "x" * 141])

@@ -100,7 +100,7 @@ def test_a_suite_is_scored_and_the_training_is_the_same(recipe, caplog):
     card = Path("with-adapter/README.md").read_text()
     assert "## Evaluation" in card
     assert "The suite `grays`, version 1 after step 6" in card
-    assert f"| brightness ↑ | {mean:.3f} (" in card
+    assert f"| brightness ↑ | {mean:.3f} |" in card
     assert "- depth is absent: its encoder is not installed; install it" in card
     assert "- 6 videos are gray" in card
     assert "## Evaluation" not in Path("without-adapter/README.md").read_text()

@@ -45,10 +45,13 @@ def test_intervals_are_those_of_scipy(sizes):
 
 
 def test_an_interval_has_known_ends():
-    """Two groups with means 0 and 1: a resample has mean 0, 1/2 or 1."""
-    assert interval([0.0, 1.0], ["a", "b"]) == interval([0.0, 1.0], [1, 2])
-    found = interval([0.0, 1.0, 1.0], ["a", "b", "b"])
-    assert (found.mean, found.low, found.high, found.count, found.groups) == (2 / 3, 0.0, 1.0, 3, 2)
+    """One of ten groups is 1: the mean of a resample is k / 10 with k of a binomial distribution."""
+    values = [1.0] + [0.0] * 9
+    found = interval(values, list("abcdefghij"))
+    assert found == interval(values, list(range(10)))
+    k = stats.binom(10, 0.1)
+    ends = k.ppf(expanded_tail(0.95, 10)) / 10, k.ppf(1 - expanded_tail(0.95, 10)) / 10
+    assert (found.mean, found.low, found.high, found.count, found.groups) == (0.1, *ends, 10, 10)
 
 
 def test_the_same_values_give_the_same_interval():
@@ -67,12 +70,14 @@ def test_groups_and_not_videos_are_resampled():
 def test_fractions_without_spread_have_wilsons_interval():
     found = interval([1.0] * 80, list(range(40)) * 2, hit=True)
     assert (found.low, found.high) == pytest.approx(wilson(40, 40))
-    assert interval([0.5] * 4, range(4)).low == 0.5
+    assert interval([0.5] * 10, range(10)).low == 0.5
 
 
-def test_one_group_has_no_interval():
-    found = interval([0.25, 0.75], ["a", "a"])
-    assert (found.mean, found.low, found.high) == (0.5, None, None)
+@pytest.mark.parametrize("hit", [False, True])
+@pytest.mark.parametrize("count", [1, 9])
+def test_few_groups_have_no_interval(count, hit):
+    found = interval([1.0] * 2 * count, [*range(count)] * 2, hit=hit)
+    assert (found.mean, found.low, found.high, found.groups) == (1, None, None, count)
     assert not found.excludes(3)
 
 

@@ -49,6 +49,8 @@ def test_each_control_has_its_reference_and_the_same_seed(pipeline, cases, tmp_p
     assert {(recipe.prompt, recipe.seed) for recipe in recipes.values()} == {(PROMPT, 7)}
     images = {control: [Path(one.path).name for s in r.subjects for one in s.images] for control, r in recipes.items()}
     assert images == {"right": ["0.png"], "wrong": ["1.png"], "none": [], "scale0": ["0.png"]}
+    paths = [file.path for recipe in recipes.values() for one in recipe.subjects for file in one.images]
+    assert paths == ["../subjects/0.png", "../subjects/1.png", "../subjects/0.png"], "a page contains no path of mine"
     scales = {control: recipe.settings.reference_scale for control, recipe in recipes.items()}
     assert scales == {"right": 1.0, "wrong": 1.0, "none": 1.0, "scale0": 0.0}
     files = {answer.case.control: answer.file.read_bytes() for answer in answers}

@@ -1,5 +1,6 @@
 """Masks beside videos and images, and how they reach the metrics."""
 
+import json
 from types import MappingProxyType
 
 import numpy as np
@@ -82,6 +83,18 @@ def test_too_few_masks_are_refused(tmp_path):
     Video(np.zeros((4, 64, 96, 3), np.uint8), 8).save(path := tmp_path / "case.mask.mp4")
     with pytest.raises(UserError, match="has 4 frames of "):
         read_masks(path, (5, 64, 96))
+
+
+def test_masks_beside_listed_videos_are_seen_in_any_folder(tmp_path, video):
+    (tmp_path / "deep").mkdir()
+    for name in ("case.mp4", "case.mask.png"):
+        Image.fromarray(white(8)).save(tmp_path / "case.mask.png")
+        (tmp_path / name).rename(tmp_path / "deep" / name)
+    rows = [{"case": "a", "file": "deep/case.mp4"}, {"case": "b", "file": "x" * 4000}, {"case": "c", "file": "a\0"}]
+    (tmp_path / "list.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    assert Videos(tmp_path / "list.jsonl").masks
+    (tmp_path / "list.jsonl").write_text("\n".join(map(json.dumps, rows[1:])))
+    assert not Videos(tmp_path / "list.jsonl").masks
 
 
 def test_segments_are_absent_without_masks(tmp_path, video):

@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 import time
@@ -137,7 +138,6 @@ def test_a_killed_run_waits_for_the_video_that_it_asked_for(address, cases, tmp_
         ("odd", "the server's status is ['completed']: no message"),
         ("page", "the server's content: not a video in a supported format"),
         ("empty", "the server's content: empty, not a video"),
-        ("short", "ended after"),
         ("cut", "the server's content: truncated"),
         ("gone", "status 410 instead of the video"),
         ("endless-video", "more than 2,000,000 bytes"),
@@ -152,6 +152,24 @@ def test_a_server_that_misbehaves_is_the_error_of_its_video(mode, message, addre
     assert not list((tmp_path / "out").iterdir()), "a failed video is asked for again in the next run"
 
 
+@pytest.mark.parametrize("mode", ["short", "broken-poll", "broken-content"])
+def test_a_server_that_is_away_for_long_is_asked_for_the_same_video_in_the_next_run(
+    mode, address, cases, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(server, "PATIENCE", 0)
+    for _ in range(2):
+        error = only(Server(f"{address}/{mode}/videos", seconds=20), cases[0], tmp_path / "out")
+        assert re.search("ended after|connection broke|status 500", error)
+    assert len(asked(address, mode)) == 1
+
+
+@pytest.mark.parametrize("mode", ["restarted", "restarted-content"])
+def test_a_server_that_is_away_for_a_moment_is_asked_again_and_makes_one_video(mode, address, cases, tmp_path, video):
+    (answer,) = Server(f"{address}/{mode}/videos", seconds=20).answers(cases[:1], tmp_path / "out")
+    assert answer.file.read_bytes() == video.read_bytes()
+    assert len(asked(address, mode)) == 1
+
+
 @pytest.mark.parametrize("mode", ["hang", "drip", "drip-headers", "stuck"])
 def test_a_video_takes_no_longer_than_allowed(mode, address, cases, tmp_path):
     started = time.monotonic()
@@ -161,7 +179,7 @@ def test_a_video_takes_no_longer_than_allowed(mode, address, cases, tmp_path):
 
 
 def test_a_busy_server_is_asked_again_and_a_redirect_on_it_is_followed(address, cases, tmp_path):
-    for mode in ("busy", "moved"):
+    for mode in ("busy", "moved", "signed", "latin"):
         (answer,) = Server(f"{address}/{mode}/videos").answers(cases[:1], tmp_path / mode)
         assert answer.file
 

@@ -117,7 +117,32 @@ class Handler(BaseHTTPRequestHandler):
     def poll_odd(self):
         self.json({"status": ["completed"]})
 
+    def poll_broken_poll(self):
+        pass
+
+    def poll_restarted(self):
+        polls["restarted"] += 1
+        if polls["restarted"] > 1:
+            self.poll()
+
     # the content goes wrong
+
+    def content_broken_content(self):
+        self.json({"error": {"message": "no disk"}}, status=500)
+
+    def content_restarted_content(self):
+        polls["restarted-content"] += 1
+        self.answer(VIDEO if polls["restarted-content"] > 1 else VIDEO[:99], Content_Length=str(len(VIDEO)))
+
+    def content_signed(self):
+        if self.path.endswith("?key=1&name=%C3%BC/content"):
+            return self.content()
+        return self.answer(b"", status=302, Location="/signed/videos/v?key=1&name=%C3%BC/content")
+
+    def content_latin(self):
+        if "%FC" in self.path:
+            return self.content()
+        return self.answer(b"", status=302, Location="/latin/\xfcber alles/content")
 
     def content_page(self):
         self.answer(HTML, "video/mp4")

@@ -67,8 +67,9 @@ def _evaluation(found: Any) -> Iterator[str]:
     yield "## Evaluation"
     step = f" after step {found['step']:,}" if isinstance(found.get("step"), int) else ""
     yield (
-        f"The suite `{found.get('suite')}`, version {found.get('version')}{step}: means with 95 % intervals over "
-        f"{found.get('groups')} groups of videos. A failed video counts with the worst value of each column."
+        f"The suite `{found.get('suite')}`, version {found.get('version')}{step}: means over {found.get('groups')} "
+        "groups of videos, with 95 % intervals if there are enough. A failed video counts with the worst value of each "
+        "column."
     )
     yield _table(tuple(table[0]), [tuple(row) for row in table[1:]])
     if isinstance(notes := found.get("notes"), list) and notes:

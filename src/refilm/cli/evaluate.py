@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from refilm.evaluation.table import Table
 
 CONTROLS = "right,wrong,none,scale0"
+LARGEST = 2**53  # up to which every JSON reader has the same integers
 
 
 class Asked(Settings):
@@ -121,14 +122,14 @@ def _evaluate(suite: "Suite", source: "Answers", cases: "Sequence[Case]", out: P
     from refilm.evaluation.evaluating import evaluate
     from refilm.evaluation.output import write_result
     from refilm.evaluation.result import Result
-    from refilm.evaluation.table import absences, table_of, unscored
+    from refilm.evaluation.table import notes_on, table_of
 
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     for event in with_bars(evaluate(suite, source, cases, out, device=device)):
         if isinstance(event, Result):
             files = write_result(event, out)
             _print(table_of(event))
-            for line in (*event.warnings, *absences(event), *unscored(event)):
+            for line in (*event.warnings, *notes_on(event)):
                 print_error(f"note: {line}")
             print_line(f"{out}: {', '.join(str(file.relative_to(out)) for file in files)}")
         elif event.error is not None:
@@ -167,8 +168,10 @@ def _others(sources: Sources) -> "Answers":
 
 
 def _field(name: str, text: str) -> tuple[str, str | int | float]:
+    """A field as a number if it is one; nan and inf are texts, since JSON has no such numbers."""
     value = typed(text)
-    return name, value if isinstance(value, int | float) and not isinstance(value, bool) else text
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and -LARGEST <= value <= LARGEST
+    return name, value if is_number else text
 
 
 def _require_unmade(making: Making, sampling: Settings) -> None:

@@ -1,6 +1,7 @@
 """Subjects as a recipe stores them: the paths of their files, and hashes that recognize the files anywhere."""
 
 import hashlib
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -50,6 +51,19 @@ class SubjectRecord(Controls):
     file: FileRecord | None = None
     image_masks: tuple[FileRecord, ...] = Field(default=(), max_length=MOST_VIEWS)
     mask: FileRecord | None = None
+
+
+def relative_to(record: SubjectRecord, folder: Path) -> SubjectRecord:
+    """A record with the paths of its files counted from a folder; what is no path of a file remains."""
+
+    def relative(file: FileRecord | None) -> FileRecord | None:
+        if file is None or file.path is None or not Path(file.path).is_absolute():
+            return file
+        return file.model_copy(update={"path": os.path.relpath(file.path, folder)})
+
+    one = {name: relative(getattr(record, name)) for name in ("file", "mask")}
+    several = {name: tuple(map(relative, getattr(record, name))) for name in ("images", "image_masks")}
+    return record.model_copy(update={**one, **several})
 
 
 def records_of(cast: Cast, shot: Shot) -> tuple[SubjectRecord, ...]:

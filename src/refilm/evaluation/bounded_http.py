@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from threading import Timer
 from typing import BinaryIO
-from urllib.parse import SplitResult, urljoin, urlsplit
+from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
 from refilm.errors import UserError
 from refilm.printable import printable
@@ -20,10 +20,15 @@ from refilm.printable import printable
 REDIRECTS, REDIRECT = 3, (301, 302, 303, 307, 308)
 SILENCE = 60.0  # seconds without a byte
 CHUNK = 1 << 16  # bytes
+URL = ":/?#[]@!$&'()*+,;=%"  # characters with a meaning in a URL (RFC 3986), which are not quoted
 
 
 class UnreachableError(UserError):
     """The server cannot be used at all, so that asking for the next video is pointless."""
+
+
+class BrokenError(UserError):
+    """The connection broke, or the server has a fault: the same request may succeed later."""
 
 
 @dataclass(frozen=True)
@@ -78,8 +83,9 @@ def send(request: Request, into: BinaryIO, *, limit: int, deadline: float) -> Re
 
     Raises:
         UnreachableError: no connection.
-        UserError: the connection broke, the deadline passed, the body is too long or incomplete, a redirect leads to
-            another server, or there are too many; names what happened.
+        BrokenError: the connection broke, or the body is incomplete.
+        UserError: the deadline passed, the body is too long, a redirect leads to another server, or there are too many;
+            names what happened.
     """
     url = request.url
     for _ in range(REDIRECTS + 1):
@@ -93,6 +99,7 @@ def send(request: Request, into: BinaryIO, *, limit: int, deadline: float) -> Re
 
 
 def _same_server(url: str, location: str) -> str:
+    location = quote(location, safe=URL, encoding="latin-1")  # as http.client decodes headers
     try:
         target = urljoin(url, location)
         same = urlsplit(target)[:2] == urlsplit(url)[:2]
@@ -115,11 +122,12 @@ def _answer(request: Request, deadline: float) -> Iterator[HTTPResponse]:
     closing.daemon = True
     closing.start()
     try:
-        connection.request(request.method, parts.path or "/", request.body, dict(request.headers))
+        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        connection.request(request.method, target, request.body, dict(request.headers))
         yield connection.getresponse()
     except (OSError, HTTPException) as error:
         _left(deadline)
-        raise UserError(f"the connection broke: {type(error).__name__}: {printable(str(error)):.200}") from error
+        raise BrokenError(f"the connection broke: {type(error).__name__}: {printable(str(error)):.200}") from error
     finally:
         closing.cancel()
         connection.close()
@@ -164,4 +172,4 @@ def _copy(response: HTTPResponse, into: BinaryIO, limit: int) -> None:
             raise UserError(f"the server's answer has more than {limit:,} bytes")
         into.write(part)
     if declared is not None and received < declared:
-        raise UserError(f"the server's answer ended after {received:,} of {declared:,} bytes")
+        raise BrokenError(f"the server's answer ended after {received:,} of {declared:,} bytes")

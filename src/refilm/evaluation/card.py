@@ -6,7 +6,7 @@ from typing import Any
 from refilm.checkpoints import add_facts, load_adapter
 from refilm.errors import UserError
 from refilm.evaluation.result import Result
-from refilm.evaluation.table import absences, table_of, unscored
+from refilm.evaluation.table import notes_on, table_of
 from refilm.generation.recipe import adapter_fingerprint
 
 
@@ -44,5 +44,5 @@ def facts_of(result: Result) -> dict[str, Any]:
         "cases": result.suite.cases,
         "groups": len({video.group for video in result.videos}),
         "table": [list(row) for row in (table.head, *table.rows)],
-        "notes": [*result.warnings, *absences(result), *unscored(result)],
+        "notes": [*result.warnings, *notes_on(result)],
     }

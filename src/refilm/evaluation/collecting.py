@@ -10,7 +10,7 @@ from refilm.data.text import lines, parsed
 from refilm.errors import UserError
 from refilm.evaluation.answer import Answer
 from refilm.evaluation.case import Case, Control
-from refilm.evaluation.masks import SUFFIXES as MASKS
+from refilm.evaluation.masks import is_mask, mask_file
 from refilm.evaluation.result import Source
 from refilm.settings import Settings
 
@@ -47,7 +47,9 @@ class Videos:
     @property
     def masks(self) -> bool:
         """Whether any video has a mask beside it."""
-        return any(path.name.endswith(MASKS) for path in self._folder.iterdir())
+        if self._path.is_dir():
+            return any(is_mask(path) for path in self._path.iterdir())
+        return any(self._has_mask(row.file) for row in self._rows())
 
     def record(self) -> Source:
         """The path."""
@@ -75,29 +77,50 @@ class Videos:
                 case.name: [f"{case.name}{end}" for end in SUFFIXES if f"{case.name}{end}" in there] for case in cases
             }
         found: dict[str, list[str]] = {case.name: [] for case in cases}
+        for row in self._rows():
+            if row.case in found:  # the list may answer more cases than are asked for
+                found[row.case].append(row.file)
+        return found
+
+    def _rows(self) -> Iterator[_Line]:
+        """The lines of a list."""
         for number, line in lines(self._path):
             if line.strip():
-                row = _row(line, f"{self._path}:{number}")
-                if row.case in found:  # the list may answer more cases than are asked for
-                    found[row.case].append(row.file)
-        return found
+                yield _row(line, f"{self._path}:{number}")
+
+    def _has_mask(self, name: str) -> bool:
+        try:
+            return mask_file(self._located(name)) is not None
+        except UserError:  # the error of its case
+            return False
 
     def _answer(self, case: Case, files: Sequence[str]) -> Answer:
         if not files:
             return Answer(case, error=f"missing: there is no {case.name}.mp4 in {self._path}")
         if len(files) > 1:
             return Answer(case, error=f"several files: {', '.join(files)}; keep one")
-        file = self._folder / files[0]
+        try:
+            return Answer(case, self._located(files[0]))
+        except UserError as error:
+            return Answer(case, error=str(error))
+
+    def _located(self, name: str) -> Path:
+        """The path of a file by its name in the folder.
+
+        Raises:
+            UserError: there is no such file, or it is outside of the folder.
+        """
+        file = self._folder / name
         try:
             inside = file.resolve().is_relative_to(self._folder.resolve())
             there = file.is_file()
         except (OSError, ValueError, RuntimeError):  # a name that is too long, a NUL, a loop of links
-            return Answer(case, error=f"{files[0]!r:.200}: not the path of a file")
+            raise UserError(f"{name!r:.200}: not the path of a file") from None
         if not inside:
-            return Answer(case, error=f"{files[0]!r:.200}: outside of {self._folder}; copy the video into the folder")
+            raise UserError(f"{name!r:.200}: outside of {self._folder}; copy the video into the folder")
         if not there:
-            return Answer(case, error=f"missing: there is no {files[0]!r:.200} in {self._folder}")
-        return Answer(case, file)
+            raise UserError(f"missing: there is no {name!r:.200} in {self._folder}")
+        return file
 
 
 def _row(line: str, place: str) -> _Line:

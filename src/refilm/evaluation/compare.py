@@ -11,8 +11,6 @@ from refilm.evaluation.table import Table, label, present_columns, shown, videos
 
 ERROR = 0.01
 """Probability that any column of two equal systems is said to differ."""
-FEWEST = 10
-"""Groups below which resampling says nothing about other groups."""
 Finding = Literal["better", "worse", "higher", "lower", "no difference shown", "too few groups"]
 
 
@@ -54,6 +52,9 @@ def obstacles(first: Result, second: Result) -> Iterator[str]:
         one, other = getattr(first.suite, what), getattr(second.suite, what)
         if one != other:
             yield f"suite {what}: {one:.100} and {other:.100}"
+    asked = [{video.case for video in videos_of(result, "right")} for result in (first, second)]
+    if different := sorted(asked[0] ^ asked[1]):
+        yield f"cases: {len(different)} are in one result only, such as {different[0]:.100}"
     for name in first.metrics.keys() & second.metrics.keys():
         one, other = first.metrics[name], second.metrics[name]
         if one.absent is None and other.absent is None:
@@ -98,7 +99,7 @@ def _difference(first: Result, second: Result, column: ColumnRecord, *, level: f
 
 
 def _finding(found: Interval, column: ColumnRecord) -> Finding:
-    if found.groups < FEWEST:
+    if found.low is None:
         return "too few groups"
     if not found.excludes(0):
         return "no difference shown"

@@ -8,7 +8,7 @@ from typing import get_args
 
 from refilm.errors import UserError
 from refilm.evaluation.answer import Answer, Answers
-from refilm.evaluation.case import Case, Control
+from refilm.evaluation.case import SURROGATE, Case, Control
 from refilm.evaluation.identity import identity_of_all
 from refilm.evaluation.metric import Column, Metric
 from refilm.evaluation.metrics import columns, create
@@ -59,9 +59,13 @@ def evaluate(
         the cases.
 
     Raises:
-        UserError: no metric of the suite can run here; names the reasons. Or the source has no videos at all.
+        UserError: no metric of the suite can run here; names the reasons. Or the source has no videos at all, none of
+            the controls, or a path is not UTF-8.
     """
     cases = [case for case in cases if case.control in source.controls]
+    if not cases:
+        raise UserError(f"{suite.name}: this source has only the controls {', '.join(source.controls)}; ask for those")
+    _require_writable_names(suite, cases, out)
     metrics, records = metrics_of(suite, device, masks=source.masks)
     scorer = Scorer(metrics, out)
     scored: dict[str, ScoredVideo] = {}
@@ -126,6 +130,14 @@ def _described(column: Column) -> ColumnRecord:
         higher=column.higher,
         hit=column.hit,
     )
+
+
+def _require_writable_names(suite: Suite, cases: Sequence[Case], out: Path) -> None:
+    """Check that a result can name the suite and all images, relative to its folder."""
+    images = {path for case in cases for path in (*case.subject, *case.reference)}
+    for name in (suite.name, str(out.resolve()), *(str(path.resolve()) for path in images)):
+        if SURROGATE.search(name):
+            raise UserError(f"{name}: is not UTF-8; rename the file or folder")
 
 
 def _require_distinct(cases: Sequence[Case]) -> None:

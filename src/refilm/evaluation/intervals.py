@@ -17,6 +17,9 @@ from refilm.evaluation.accuracy import wilson
 RESAMPLES = 20_000
 CHUNK = 1_000  # resamples in memory
 SEED = 0
+FEWEST = 10
+"""Groups below which there is no interval: resampling so few says nothing about other groups, and Student's quantile
+is not exact."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,7 @@ class Interval:
 
     mean: float
     low: float | None
-    """None with a single group, which shows no spread."""
+    """None with fewer than 10 groups."""
     high: float | None
     count: int
     """Number of values."""
@@ -60,7 +63,7 @@ def interval(
     sums, counts = _sums(values, groups)
     mean = float(sums.sum() / counts.sum())
     facts = {"count": int(counts.sum()), "groups": len(sums)}
-    if len(sums) < 2:
+    if len(sums) < FEWEST:
         return Interval(mean, None, None, **facts)
     if hit and mean in (0.0, 1.0):
         z = NormalDist().inv_cdf((1 + level) / 2)

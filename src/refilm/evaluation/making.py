@@ -74,7 +74,8 @@ class Model:
         place = out.resolve()
         jobs = jobs_of([(case.name, self._row(case, place)) for case in cases], place / LIST)
         claims = Claims(records.folder, stale_after=self._stale_after) if self._claim else None
-        for event in Batch(jobs, records, lambda: self._loaded(out), claims=claims).run():
+        batch = Batch(jobs, records, lambda: self._loaded(out), claims=claims, paths_from=place)
+        for event in batch.run():
             if isinstance(event, Progress):
                 yield event
         for case, job in zip(cases, jobs, strict=True):

@@ -6,7 +6,7 @@ from refilm.errors import UserError
 from refilm.evaluation.page import page
 from refilm.evaluation.plots import plots_of
 from refilm.evaluation.result import FORMAT, Result
-from refilm.evaluation.table import absences, table_of, unscored
+from refilm.evaluation.table import notes_on, table_of
 from refilm.files import read_json, write_bytes, write_json, write_text
 
 RESULT, TABLE, PAGE, PLOTS = "result.json", "table.md", "index.html", "plots"
@@ -35,7 +35,7 @@ def write_result(result: Result, out: Path) -> list[Path]:
 
 def markdown_of(result: Result) -> str:
     """The table of a result with its warnings and absent metrics."""
-    lines = [*result.warnings, *absences(result), *unscored(result)]
+    lines = [*result.warnings, *notes_on(result)]
     return "\n".join([table_of(result).markdown(), "", *(f"- {line}" for line in lines)]).rstrip() + "\n"
 
 

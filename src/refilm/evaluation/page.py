@@ -14,11 +14,10 @@ from refilm.errors import UserError
 from refilm.evaluation.result import ColumnRecord, Result, ScoredVideo
 from refilm.evaluation.table import (
     HEADS,
-    absences,
     controls_of,
+    notes_on,
     present_columns,
     table_of,
-    unscored,
     videos_of,
 )
 from refilm.media import open_image, open_video
@@ -71,7 +70,7 @@ def page(result: Result, folder: Path, plots: Mapping[str, bytes], *, no_plots: 
         cases=len(videos),
         groups=len({video.group for video in videos}),
         table=table_of(result),
-        notes=[*absences(result), *unscored(result)],
+        notes=list(notes_on(result)),
         main=columns[0],
         examples=list(_examples(result, columns[0], folder)),
         plots=[(name, _url("image/svg+xml", plot)) for name, plot in plots.items()],

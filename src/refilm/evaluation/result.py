@@ -3,9 +3,10 @@
 Means and intervals are not stored: they are computed from the videos, so that they cannot disagree with them.
 """
 
-from typing import Annotated, Literal
+from collections import Counter
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from refilm.evaluation.case import Control
 from refilm.settings import Seed, Settings
@@ -93,3 +94,15 @@ class Result(Settings):
     refilm: Text
     """Version of refilm."""
     date: Text
+
+    @model_validator(mode="after")
+    def _every_video_has_every_column(self) -> Self:
+        columns = [column.name for record in self.metrics.values() for column in record.columns if not record.absent]
+        for what, names in (("columns", columns), ("videos", [video.case for video in self.videos])):
+            name, count = next(iter(Counter(names).most_common(1)), ("", 0))
+            if count > 1:
+                raise ValueError(f"two {what} are called {name:.100}")
+        for video in self.videos:
+            if missing := next((name for name in columns if name not in video.scores), None):
+                raise ValueError(f"video {video.case:.100} has no score {missing:.100}")
+        return self

@@ -12,7 +12,7 @@ from typing import TypeGuard
 import numpy as np
 from pydantic import Field
 
-from refilm.errors import UserError
+from refilm.errors import UserError, is_of_one_video
 from refilm.evaluation.answer import Answer
 from refilm.evaluation.case import Case, Sample
 from refilm.evaluation.identity import hashed, identity_of
@@ -20,10 +20,12 @@ from refilm.evaluation.masks import mask_file, read_masks
 from refilm.evaluation.metric import Metric
 from refilm.evaluation.result import Number, ScoredVideo, Text, Values
 from refilm.files import describe, read_json, sha256_of, write_json
-from refilm.media import Video, open_image, open_video
+from refilm.media import open_image, open_video
 from refilm.settings import Settings
 
 FOLDER, FORMAT = ".scores", 1
+STRIP = 16
+"""Ratio of sides above which nothing is scored."""
 
 
 class Scores(Settings):
@@ -51,7 +53,7 @@ class Scorer:
         """The scores of a case. Without a readable video, each column has its worst value, and `error` says why.
 
         Raises:
-            UserError: an image of the subject or its mask cannot be read.
+            UserError: an image of the subject or its mask cannot be read, or the image is a strip.
             OSError: scores cannot be stored.
         """
         file, case = answer.file, answer.case
@@ -64,21 +66,21 @@ class Scorer:
         mask = mask_file(file)
         stored = self.out / FOLDER / f"{self._key(case, sha256, mask)}.json"
         if not stored.is_file():
+            subject = tuple(map(_image, case.subject)), tuple(map(_mask, case.subject))
             try:
-                video = open_video(file)
-                masks = None if mask is None else read_masks(mask, video.frames.shape[:3])
-            except (UserError, OSError, MemoryError) as error:
+                found = self._computed(_sample(case, file, mask, *subject))
+            except Exception as error:
+                if not is_of_one_video(error):
+                    raise
                 return self._failed(answer, _line(error), sha256=sha256)
-            write_json(stored, self._computed(case, video, masks).to_values())
+            write_json(stored, found.to_values())
         return self._scored(answer, Scores.from_values(read_json(stored)), sha256=sha256)
 
     def _key(self, case: Case, sha256: str, mask: Path | None) -> str:
         identities = {name: dict(metric.identity) for name, metric in self.metrics.items()}
         return hashed([FORMAT, sha256, sha256_of(mask) if mask else None, identity_of(case), identities])
 
-    def _computed(self, case: Case, video: Video, masks: np.ndarray | None) -> Scores:
-        images = tuple(map(_image, case.subject))
-        sample = Sample(case, video.frames, video.fps, images, masks, tuple(map(_mask, case.subject)))
+    def _computed(self, sample: Sample) -> Scores:
         scores: dict[str, float] = {}
         curves: dict[str, tuple[float, ...]] = {}
         errors: dict[str, str] = {}
@@ -90,8 +92,8 @@ class Scorer:
                 values = {column.name: column.worst for column in metric.columns}
             scores |= {column: float(np.mean(value)) for column, value in values.items()}
             curves |= {column: tuple(map(float, value)) for column, value in values.items() if _is_curve(value)}
-        frames, height, width, _ = video.frames.shape
-        notes: Values = {"width": width, "height": height, "frames": frames, "fps": video.fps}
+        frames, height, width, _ = sample.frames.shape
+        notes: Values = {"width": width, "height": height, "frames": frames, "fps": sample.fps}
         return Scores(scores=scores, curves=curves, errors=errors, notes=notes)
 
     def _failed(self, answer: Answer, error: str, *, sha256: str | None = None) -> ScoredVideo:
@@ -117,6 +119,30 @@ class Scorer:
         return os.path.relpath(path.resolve(), self.out.resolve())
 
 
+def _sample(
+    case: Case,
+    file: Path,
+    mask: Path | None,
+    images: tuple[np.ndarray, ...],
+    image_masks: tuple[np.ndarray | None, ...],
+) -> Sample:
+    """A case with its video and masks.
+
+    Raises:
+        UserError: the video or its mask cannot be read, or is a strip.
+    """
+    video = open_video(file)
+    _require_no_strip(file, *video.frames.shape[1:3])
+    masks = None if mask is None else read_masks(mask, video.frames.shape[:3])
+    return Sample(case, video.frames, video.fps, images, masks, image_masks)
+
+
+def _require_no_strip(file: Path, height: int, width: int) -> None:
+    """Metrics scale the shorter side to some hundred pixels, which would make the longer one of a strip enormous."""
+    if max(height, width) > STRIP * min(height, width):
+        raise UserError(f"{file}: {width} x {height} pixels; the longer side may be at most {STRIP} times the shorter")
+
+
 def _checked(metric: Metric, values: Mapping[str, float | Sequence[float]]) -> Mapping[str, float | Sequence[float]]:
     """The values of a metric.
 
@@ -137,7 +163,9 @@ def _is_curve(value: float | Sequence[float]) -> TypeGuard[Sequence[float]]:
 @lru_cache(maxsize=64)
 def _image(path: Path) -> np.ndarray:
     """An image (H, W, 3) uint8, which the videos of all controls share."""
-    return np.asarray(open_image(path))
+    image = np.asarray(open_image(path))
+    _require_no_strip(path, *image.shape[:2])
+    return image
 
 
 def _mask(path: Path) -> np.ndarray | None:

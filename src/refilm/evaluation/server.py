@@ -9,15 +9,23 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO, ClassVar
+from typing import Any, BinaryIO, ClassVar, TypeVar
 
 from refilm.errors import UserError
 from refilm.evaluation.answer import Answer
-from refilm.evaluation.bounded_http import Request, Response, UnreachableError, checked_url, is_private, send
+from refilm.evaluation.bounded_http import (
+    BrokenError,
+    Request,
+    Response,
+    UnreachableError,
+    checked_url,
+    is_private,
+    send,
+)
 from refilm.evaluation.case import Case, Control
 from refilm.evaluation.result import Source
 from refilm.files import atomic_file, read_json, write_json
@@ -28,9 +36,12 @@ from refilm.printable import printable
 TOKEN = "REFILM_SERVER_TOKEN"
 """Environment variable with the server's token. No other program uses it, so no other server gets the token."""
 SECONDS = 3600.0
+PATIENCE = 60.0
+"""Seconds for which a server that was asked for a video may be away, for instance because it is started again."""
 MAX_JSON, MAX_VIDEO = 1 << 20, 1 << 30  # bytes
 POLL, SHORTEST, LONGEST = 1.0, 0.05, 60.0  # seconds between questions
 BUSY, REFUSED = (429, 503), (401, 404, 405)
+Found = TypeVar("Found")
 IDS = re.compile(r"[A-Za-z0-9][\w.:-]{0,199}", re.ASCII)
 
 
@@ -57,7 +68,7 @@ class Server:
         seconds: the time that each video may take.
 
     Raises:
-        UserError: the address is invalid, or `REFILM_SERVER_TOKEN` is set and would be sent unencrypted.
+        UserError: the address or a field is invalid, or `REFILM_SERVER_TOKEN` is set and would be sent unencrypted.
     """
 
     controls: ClassVar[Sequence[Control]] = ("right", "wrong", "none")
@@ -78,12 +89,13 @@ class Server:
             raise UserError(f"{TOKEN}: must be printable ASCII characters; set it again")
         if self._token and not is_private(self.url):
             raise UserError(f"{self.url}: would get {TOKEN} unencrypted; use https, or unset {TOKEN}")
+        self.record()  # which refuses fields that no result could name
 
     def record(self) -> Source:
         """The address and the fields, without the token."""
         fields = {f"field {name}": value for name, value in self.fields.items()}
         reference = "the first image of a case"
-        return Source(
+        return Source.of(
             kind="server", details={"address": self.url, "seeds": self.seeds, "reference": reference, **fields}
         )
 
@@ -115,7 +127,9 @@ class Server:
         write_json(record, {"request": body.identity, "id": name})
         try:
             self._wait(name, deadline)
-            self._download(name, file, deadline)
+            _patiently(lambda: self._download(name, file, deadline), deadline)
+        except (BrokenError, UnreachableError):  # the server may still have the video, which the next run asks for
+            raise
         except UserError:
             if time.monotonic() < deadline:  # otherwise it is still being made, and waited for again in the next run
                 record.unlink()
@@ -142,8 +156,9 @@ class Server:
         Raises:
             UserError: it failed, or the deadline passed.
         """
+        question = Request("GET", f"{self.url}/{name}")
         while True:
-            response, job = self._json(Request("GET", f"{self.url}/{name}"), deadline)
+            response, job = _patiently(lambda: self._json(question, deadline), deadline)
             status = job.get("status")
             if status == "completed":
                 return
@@ -157,7 +172,8 @@ class Server:
                 request = Request("GET", f"{self.url}/{name}/content")
                 status = self._send(request, into, limit=MAX_VIDEO, deadline=deadline).status
             if status != 200:
-                raise UserError(f"the server answered with status {status} instead of the video")
+                fault = BrokenError if status >= 500 else UserError
+                raise fault(f"the server answered with status {status} instead of the video")
             try:
                 recognize(temporary)
             except UserError as error:
@@ -177,7 +193,8 @@ class Server:
             fix = f"set {TOKEN}" if response.status == 401 else "check the address"
             raise UnreachableError(f"{self.url}: status {response.status}: {_short(_message(answer or {}))}; {fix}")
         if not 200 <= response.status < 300:
-            raise UserError(f"the server answered with status {response.status}: {_short(_message(answer or {}))}")
+            fault = BrokenError if response.status >= 500 else UserError
+            raise fault(f"the server answered with status {response.status}: {_short(_message(answer or {}))}")
         if answer is None:
             raise UserError(f"the server answered with {_short(content.getvalue()[:40])} instead of a JSON object")
         return response, answer
@@ -189,6 +206,21 @@ class Server:
 
     def _without_token(self, text: str) -> str:
         return text.replace(self._token, "TOKEN") if self._token else text
+
+
+def _patiently(ask: Callable[[], Found], deadline: float) -> Found:
+    """What a question about a video that is being made is answered with; it is asked again after a broken connection.
+
+    Creations are not: the server may have received them.
+    """
+    until = min(deadline, time.monotonic() + PATIENCE)
+    while True:
+        try:
+            return ask()
+        except (BrokenError, UnreachableError):
+            if time.monotonic() >= until:
+                raise
+            time.sleep(min(POLL, max(0.0, until - time.monotonic())))
 
 
 def form(fields: Mapping[str, Any], image: bytes) -> tuple[bytes, str]:

@@ -1,11 +1,11 @@
 """The table of a result: a row for each column of its metrics, with the mean of each control beside each other."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import get_args
 
 from refilm.evaluation.case import Control
-from refilm.evaluation.intervals import Interval, interval
+from refilm.evaluation.intervals import FEWEST, Interval, interval
 from refilm.evaluation.result import ColumnRecord, Result, ScoredVideo
 
 HEADS: dict[Control, str] = {
@@ -60,11 +60,29 @@ def table_of(result: Result) -> Table:
         (label(column), *(shown(mean_of(videos[control], column), column) for control in controls))
         for column in present_columns(result)
     ]
-    failed = ("failed videos", *(f"{sum(v.error is not None for v in vs)} of {len(vs)}" for vs in videos.values()))
-    return Table(("", *(HEADS[control] for control in controls)), (*rows, failed))
+    rows.append(("failed videos", *(_fraction(video.error is not None for video in of) for of in videos.values())))
+    if any(video.errors for video in result.videos):
+        rows.append(
+            ("videos without some score", *(_fraction(bool(one.errors) for one in of) for of in videos.values()))
+        )
+    return Table(("", *(HEADS[control] for control in controls)), tuple(rows))
 
 
-def absences(result: Result) -> Iterator[str]:
+def _fraction(hits: Iterable[bool]) -> str:
+    counted = list(hits)
+    return f"{sum(counted)} of {len(counted)}"
+
+
+def notes_on(result: Result) -> Iterator[str]:
+    """What a reader of the table must know: metrics that could not run or score, and missing intervals."""
+    yield from _absences(result)
+    yield from unscored(result)
+    groups = {video.group for video in videos_of(result, "right")}
+    if len(groups) < FEWEST:
+        yield f"there are no intervals: {len(groups)} groups of videos, and an interval needs {FEWEST}"
+
+
+def _absences(result: Result) -> Iterator[str]:
     """A line for each metric that could not run, with the reason."""
     for name, record in result.metrics.items():
         if record.absent is not None:

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from refilm.arguments import checked
 from refilm.checkpoints import Base
-from refilm.control.records import SubjectRecord
+from refilm.control.records import SubjectRecord, relative_to
 from refilm.control.subject import Controls
 from refilm.errors import UserError
 from refilm.files import atomic_file, read_text
@@ -107,6 +107,14 @@ class VideoRecipe(Settings):
             return self.from_values(values)
         except UserError as error:
             raise UserError(_as_named(str(error), [one["name"] for one in subjects])) from error
+
+    def with_paths_from(self, folder: Path) -> Self:
+        """The recipe with absolute paths of subjects' files replaced by paths from a folder, for videos in it."""
+        subjects = {
+            name: tuple(relative_to(one, folder) for one in getattr(self, name))
+            for name in ("subjects", "negative_subjects")
+        }
+        return self.model_copy(update=subjects)
 
     def makes_same_video_as(self, other: "VideoRecipe") -> bool:
         """Whether both are recipes of the same video, on the same machine."""

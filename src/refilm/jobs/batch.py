@@ -10,8 +10,9 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 
-from refilm.errors import UserError, is_out_of_memory
+from refilm.errors import UserError, is_of_one_video
 from refilm.generation.encodings import Encodings
 from refilm.generation.pipeline import Pipeline
 from refilm.generation.recipe import VideoRecipe, save_with_recipe, save_without_recipe
@@ -51,6 +52,8 @@ class Batch:
         metadata: whether videos carry their recipe.
         save_state_every: steps after which the state of a row is saved. A process that makes the row after this one was
             killed goes on from it, to the same video. Default: only when this process is stopped between two steps.
+        paths_from: folder from which the recipes of videos count the paths of their files, so that both can be moved
+            together. Default: recipes have the paths of the list's files as they are.
         step_context: the context in which each sampler step runs. In one that defers signals to its end, a process
             that is stopped always leaves the state of its row.
     """
@@ -64,10 +67,12 @@ class Batch:
         claims: Claims | Unshared | None = None,
         metadata: bool = True,
         save_state_every: int | None = None,
+        paths_from: Path | None = None,
         step_context: Callable[[], AbstractContextManager[object]] = nullcontext,
     ):
         self.jobs, self.records, self.claims = jobs, records, claims or Unshared()
         self.metadata, self.save_state_every, self.step_context = metadata, save_state_every, step_context
+        self.paths_from = paths_from
         self._load, self._encodings = load, Encodings()
 
     @cached_property
@@ -134,7 +139,7 @@ class Batch:
                 if isinstance(error, OSError) and error.errno in DISK_ERRORS:
                     raise
                 record = attempt.failed(error)
-                if not _is_of_row(error):
+                if not is_of_one_video(error):
                     raise
             yield record
             return True
@@ -195,6 +200,8 @@ class Batch:
             return tuple(file.name for file in save_without_recipe(video, path, scale=scale))
         made = recipe.made.model_copy(update={"date": None, "seconds": None})
         recipe = recipe.model_copy(update={"scale": scale, "made": made})
+        if self.paths_from is not None:
+            recipe = recipe.with_paths_from(self.paths_from)
         return tuple(file.name for file in save_with_recipe(video, recipe, path))
 
 
@@ -211,8 +218,3 @@ def _checked(job: Job, check: Callable[[Job], None]) -> Job:
 
 def _is_done(record: Record | None) -> bool:
     return record is not None and record.status == "done"
-
-
-def _is_of_row(error: Exception) -> bool:
-    """Whether an error is one of a row, and not a bug."""
-    return isinstance(error, UserError | OSError) or is_out_of_memory(error)

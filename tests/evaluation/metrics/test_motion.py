@@ -111,6 +111,14 @@ def test_slow_and_short_videos_have_a_pair(motion):
     assert len(motion.score(sample(moving(9, 3), fps=60))["speed"]) == 1
 
 
+@pytest.mark.parametrize(("pixels", "dynamic"), [(3, 1), (1, 0)])
+def test_a_video_that_is_shorter_than_a_pair_has_its_speed(motion, pixels, dynamic):
+    """At 32 frames per second, every fourth frame is used; 3 frames are half of that, so half of the limit counts."""
+    found = means(motion, moving(pixels, 3), fps=32)
+    assert found["speed"] == pytest.approx(pixels * 32 / 256, rel=0.25)
+    assert found["dynamic_degree"] == dynamic
+
+
 def test_frames_are_scaled_to_their_shorter_side():
     assert scaled(np.zeros((2, 32, 48, 3), np.uint8)).shape == (2, 256, 384, 3)
     assert scaled(np.zeros((1, 720, 512, 3), np.uint8)).shape == (1, 360, 256, 3)

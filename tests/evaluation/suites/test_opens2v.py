@@ -85,17 +85,15 @@ def test_without_data_the_error_says_where_they_are():
 
 
 def result(scores: list[dict[str, float]]) -> Result:
-    records = {
-        name: MetricRecord(
-            columns=(ColumnRecord(name=name, description="", worst=0.0),), absent=None if name in scores[0] else "x"
-        )
-        for name in PARTS
-    }
+    columns = {name: (ColumnRecord(name=name, description="", worst=0.0),) for name in PARTS}
+    records = {name: MetricRecord(columns=columns[name], absent=None if name in scores[0] else "x") for name in PARTS}
     videos = [
         ScoredVideo(case=f"a_{n}", control="right", group=f"a_{n}", prompt="", seed=0, subject=(), scores=values)
         for n, values in enumerate(scores)
     ]
-    wrong = videos[0].model_copy(update={"control": "wrong", "scores": dict.fromkeys(scores[0], 0.0)})
+    wrong = videos[0].model_copy(
+        update={"case": "a_0-wrong", "control": "wrong", "scores": dict.fromkeys(scores[0], 0.0)}
+    )
     return Result(
         suite=SuiteRecord(name="opens2v", version="1", cases=""),
         source=Source(kind="folder"),

@@ -61,7 +61,7 @@ class Motion:
         self.flow = Dis()
         self.identity = {
             **self.flow.identity,
-            "frames": f"flow between every round(fps / {RATE})-th frame; smoothness of every second frame",
+            "frames": f"flow between every round(fps / {RATE})-th frame, or first and last; smoothness of every second",
             "dynamic": f"top {TOP:.0%} above {FAST} pixels in {MOVING:.0%} of the frames, at least one pair",
         }
 
@@ -74,10 +74,11 @@ class Motion:
         if len(sample.frames) < 3:
             raise UserError(f"{sample.case.name}: motion needs at least 3 frames, the video has {len(sample.frames)}")
         frames = scaled(sample.frames)
-        step = max(1, round(sample.fps / RATE))
-        steps = frames[::step] if len(frames) > step else frames[[0, -1]]
+        usual = max(1, round(sample.fps / RATE))
+        step = min(usual, len(frames) - 1)
+        steps = frames[::step]
         peaks = [fastest(self.flow(one, other)) for one, other in pairwise(steps)]
-        limit = FAST * max(1, RATE / sample.fps)
+        limit = FAST * max(1, RATE / sample.fps) * step / usual
         needed = max(1, round(MOVING * len(steps)))
         return {
             "dynamic_degree": float(sum(peak > limit for peak in peaks) >= needed),
