@@ -9,18 +9,22 @@ Comparisons are drawn 100 times: of two sets of videos that the model made with 
 the two sides at random (A/A: any difference is a false one), and of the same sets after some videos of one side were
 replaced by those of a wrong reference (A/B: the difference is known to be there).
 
+The reference scale is swept from 0 to 1.5; `--plot` draws it.
+
 Videos and pages of each row are kept in `--folder`; a second call continues there. Writes
 `benchmarks/results/evaluation.json`.
 """
 
 import argparse
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from control_plots import COLORS, digest
+from matplotlib import pyplot as plt
 from record import RESULTS, add_out, target, write
 from rich.progress import track as progress
 
@@ -43,6 +47,15 @@ DRAWS = 100
 OTHER_SEED = 1_000_000
 REPLACED = (0.1, 0.2, 0.3, 0.4)
 """Fractions of the videos that are replaced in A/B comparisons."""
+SCALES = (0.25, 0.5, 0.75, 1.25, 1.5)
+"""Reference scales of the sweep, besides 0 and 1, which the controls have."""
+DRAWN = {
+    "likeness": "judge's likeness",
+    "efficientnet_i": "EfficientNet-I",
+    "copy_paste": "copy-paste",
+    "motion": "motion",
+}
+"""Columns of the drawing, with their names in it."""
 
 
 def clip_of(story: critters.Story, index: int) -> np.ndarray:
@@ -85,8 +98,10 @@ def result_of(source: Answers, out: Path, pairs: int, **chosen: Any) -> Result:
     return result
 
 
-def of_model(base: str, out: Path, pairs: int, *, seed: int = 0, **chosen: Any) -> Result:
-    source = Model(lambda: refilm.load(base), model_identity(base, "default"), {}, seed=seed)
+def of_model(
+    base: str, out: Path, pairs: int, *, seed: int = 0, settings: Mapping[str, Any] | None = None, **chosen: Any
+) -> Result:
+    source = Model(lambda: refilm.load(base), model_identity(base, "default"), settings or {}, seed=seed)
     return result_of(source, out, pairs, **chosen)
 
 
@@ -147,12 +162,38 @@ def findings(first: Result, second: Result, model: Result, fraction: float) -> d
     }
 
 
+def sweep(base: str, folder: Path, pairs: int, model: Result) -> list[dict[str, Any]]:
+    """The means at each reference scale; those at 0 and 1 are the model's controls."""
+    known = {0.0: means(model)["scale0"], 1.0: means(model)["right"]}
+    for scale in SCALES:
+        out, settings = folder / f"scale-{scale:g}", {"reference_scale": scale}
+        known[scale] = means(of_model(base, out, pairs, settings=settings, controls=("right",)))["right"]
+    return [{"scale": scale, "means": known[scale]} for scale in sorted(known)]
+
+
+def draw_sweep(points: Sequence[dict[str, Any]], path: Path) -> None:
+    """Each column against the reference scale, with its intervals."""
+    figure, axes = plt.subplots(figsize=(6, 3.2), layout="constrained")
+    scales = [point["scale"] for point in points]
+    for color, (name, label) in zip(COLORS, DRAWN.items(), strict=True):
+        mean, low, high = ([point["means"][name][part] for point in points] for part in ("mean", "low", "high"))
+        axes.plot(scales, mean, "o-", color=color, label=label)
+        axes.fill_between(scales, low, high, color=color, alpha=0.2, linewidth=0)
+    axes.set(xlabel="reference scale", ylabel="mean, 95 % interval", ylim=(0, 1.02))
+    axes.grid(alpha=0.3)
+    axes.legend()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, metadata={"Date": None, "Description": digest(points)})
+    plt.close(figure)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--base", default="pocket", help="Base model: pocket, or a folder.")
     parser.add_argument("--pairs", type=int, default=40, help="Pairs of image and prompt. Default: %(default)s.")
     parser.add_argument("--folder", type=Path, default=Path("evaluation"), help="Folder of videos and pages.")
     parser.add_argument("--page", type=Path, help="File to copy the page of the model to: docs/assets/evaluation.html.")
+    parser.add_argument("--plot", type=Path, help="File of the drawing: docs/assets/evaluation-scale.svg.")
     add_out(parser, RESULT)
     options = parser.parse_args()
     options.out = target(parser, options.out, RESULT)
@@ -170,8 +211,11 @@ def main() -> None:
         "error": ERROR,
         "equal": findings(model, again, model, 0.0),
         "different": [findings(model, again, model, fraction) for fraction in REPLACED],
+        "sweep": sweep(options.base, options.folder, options.pairs, model),
     }
     write(options.out, facts)
+    if options.plot:
+        draw_sweep(facts["sweep"], options.plot)
     if options.page:
         shutil.copy(options.folder / "model" / PAGE, options.page)
 

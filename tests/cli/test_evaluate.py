@@ -12,6 +12,7 @@ from refilm.evaluation.output import read_result
 from refilm.evaluation.suites.critters import Critters
 from refilm.media import Video
 
+JUDGE = ("--metrics", "critters")
 TINY = ("--limit", 1, "--controls", "right,scale0", "--steps", 1, "--frames", 9)
 
 
@@ -36,6 +37,8 @@ def test_a_model_is_evaluated(refilm, tiny_base):
     assert result.exit_code == 0, result.output
     assert result.stdout.splitlines()[-1].startswith("out: result.json, table.md, index.html, plots/means.svg")
     found = read_result(Path("out"))
+    assert list(found.metrics) == ["critters", "efficientnet_i", "copy_paste", "motion"]
+    assert not any(metric.absent for metric in found.metrics.values())
     assert [video.case for video in found.videos] == ["000-right", "000-scale0"]
     assert found.videos[0].notes["frames"] == 9
     assert found.source.details["steps"] == 1
@@ -46,7 +49,7 @@ def test_a_model_is_evaluated(refilm, tiny_base):
 
 
 def test_videos_made_elsewhere_are_evaluated_and_compared(refilm, real):
-    words = ("evaluate", "critters", "--videos", real, "--controls", "right", "--limit", 12)
+    words = ("evaluate", "critters", *JUDGE, "--videos", real, "--controls", "right", "--limit", 12)
     result = refilm(*words, "-o", "one")
     assert result.exit_code == 0, result.output
     assert "001-right: missing: there is no 001-right.mp4" in result.stderr
@@ -56,7 +59,9 @@ def test_videos_made_elsewhere_are_evaluated_and_compared(refilm, real):
     assert sum(scores.values()) >= 9  # the judge does not know the stars of 003 and 004
     compared = refilm("evaluate", "compare", "one", "one/result.json")
     assert compared.exit_code == 0, compared.output
-    assert compared.stdout.count("no difference shown") == len(read_result(Path("one")).videos[0].scores)
+    found = read_result(Path("one"))
+    assert list(found.metrics) == ["critters"]
+    assert compared.stdout.count("no difference shown") == len(found.videos[0].scores)
     refilm(*words[:-1], 11, "-o", "two")
     other = refilm("evaluate", "compare", "one", "two")
     assert other.exit_code == 2
@@ -80,6 +85,7 @@ def test_the_list_of_cases_is_jsonl_for_other_programs(refilm):
         (("nowhere",), "nowhere: neither a suite nor a folder"),
         (("criters",), "did you mean critters?"),
         (("critters", "--controls", "right,left"), "--controls 'left': unknown"),
+        (("critters", "--videos", "real", "--metrics", "critters,beauty"), "metric: 'beauty' is unknown; use critters"),
         (("critters", "--videos", "real", "--url", "http://127.0.0.1:1"), "give one of them"),
         (("critters", "--videos", "real", "--steps", 3, "--seed", 2), "--steps, --seed: the videos are made elsewhere"),
         (("critters", "--adapter", "none"), "a reference needs an adapter"),

@@ -6,7 +6,15 @@ from refilm.evaluation.table import HEADS
 
 from .results import result
 
-CHOSEN = {"likeness": "{:.2f} ({:.2f}–{:.2f})", "all": "{:.0%} ({:.0%}–{:.0%})", "motion": "{:.0%} ({:.0%}–{:.0%})"}
+NUMBER, PERCENT = "{:.2f} ({:.2f}–{:.2f})", "{:.0%} ({:.0%}–{:.0%})"
+CHOSEN = {"likeness": NUMBER, "all": PERCENT, "motion": PERCENT, "efficientnet_i": NUMBER, "copy_paste": NUMBER}
+SWEPT = {
+    "likeness": NUMBER,
+    "efficientnet_i": NUMBER,
+    "copy_paste": NUMBER,
+    "motion": PERCENT,
+    "dynamic_degree": PERCENT,
+}
 
 
 def evaluation() -> list[str]:
@@ -18,12 +26,15 @@ def evaluation() -> list[str]:
     numbers = ", ".join(str(one["columns"]["likeness"]) for one in different)
     return [
         f"on the first {found['pairs']} pairs",
-        *(f"| {name} | {' | '.join(_cell(means, column) for column in CHOSEN)} |" for name, means in rows.items()),
+        *(_row(name, means, CHOSEN) for name, means in rows.items()),
+        *(_row(f"{one['scale']:g}", one["means"], SWEPT) for one in found["sweep"]),
         f"In {equal['any_column']} of {equal['draws']} comparisons of equal sets any column was said to differ.",
         f"With {replaced} of the videos replaced, likeness was found to be worse in {numbers} of {equal['draws']}.",
     ]
 
 
-def _cell(means: dict[str, Any], column: str) -> str:
-    one = means[column]
-    return CHOSEN[column].format(one["mean"], one["low"], one["high"]).replace("%", " %")
+def _row(name: str, means: dict[str, Any], columns: dict[str, str]) -> str:
+    cells = (
+        form.format(*(means[column][part] for part in ("mean", "low", "high"))) for column, form in columns.items()
+    )
+    return f"| {name} | {' | '.join(cells)} |".replace("%", " %")

@@ -29,6 +29,12 @@ def test_every_drawing_is_of_the_result_file(plots):
         assert plots["digest"](experiments[name]) in (ASSETS / f"{name}.svg").read_text(), f"{name}.svg: draw it again"
 
 
+def test_the_drawing_of_the_sweep_is_of_the_result_file(plots):
+    points = json.loads((RESULTS / "evaluation.json").read_text())["sweep"]
+    drawing = ROOT / "docs" / "assets" / "evaluation-scale.svg"
+    assert plots["digest"](points) in drawing.read_text(), "draw it again with benchmarks/evaluation.py"
+
+
 def test_drawings_are_made_from_a_result_file(plots, tmp_path, monkeypatch):
     values = {"share": 0.5, "low": 0.4, "high": 0.6, "count": 100}
     points = [{"x": x, "line": line, "likeness": values, "motion": values} for line in ("a", "b") for x in (1, 2)]

@@ -129,7 +129,7 @@ def test_a_run_that_is_killed_during_an_evaluation_ends_like_one_that_was_not(re
 
 def test_results_of_steps_that_are_trained_again_are_removed(recipe):
     run(recipe, "run", **EVALUATE)
-    evaluation = in_training.SuiteEvaluation(Few(), [], None, Path("run/evaluation"), every=1, details={})
+    evaluation = in_training.SuiteEvaluation(Few(), [], None, Path("run/evaluation"), every=1, metrics=(), details={})
     assert evaluation.facts()["evaluation"]["step"] == 6
     evaluation.remove_later(3)
     assert list(results("run")) == ["step-00000002"]

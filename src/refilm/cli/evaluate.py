@@ -40,6 +40,8 @@ class Asked(Settings):
     controls: str = CONTROLS
     """What the model gets as reference, separated by commas: right, wrong (another subject's), none, and scale0 (the
     right one at reference scale 0). Only right is evaluated; the others show what a score is worth."""
+    metrics: str | None = None
+    """Metrics to compute, separated by commas, in the order of the columns. Default: all metrics of the suite."""
     limit: int | None = Field(default=None, ge=1, le=10**6)
     """Number of groups, the first ones of the suite. Default: all."""
     list: bool = False
@@ -100,7 +102,8 @@ def run(asked: Asked, sources: Sources, model: Options, making: Making, sampling
     else:
         _require_unmade(making, sampling)
         source = _others(sources)
-    _evaluate(suite, source, cases, asked.output, device=model.device)
+    metrics = _split(asked.metrics or "")
+    _evaluate(suite, source, cases, asked.output, device=model.device, metrics=metrics)
 
 
 @with_options(Files)
@@ -116,7 +119,15 @@ def compare(files: Files) -> None:
         print_line(line)
 
 
-def _evaluate(suite: "Suite", source: "Answers", cases: "Sequence[Case]", out: Path, *, device: str | None) -> None:
+def _evaluate(
+    suite: "Suite",
+    source: "Answers",
+    cases: "Sequence[Case]",
+    out: Path,
+    *,
+    device: str | None,
+    metrics: Sequence[str],
+) -> None:
     import torch
 
     from refilm.evaluation.evaluating import evaluate
@@ -125,7 +136,7 @@ def _evaluate(suite: "Suite", source: "Answers", cases: "Sequence[Case]", out: P
     from refilm.evaluation.table import notes_on, table_of
 
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    for event in with_bars(evaluate(suite, source, cases, out, device=device)):
+    for event in with_bars(evaluate(suite, source, cases, out, device=device, metrics=metrics)):
         if isinstance(event, Result):
             files = write_result(event, out)
             _print(table_of(event))
@@ -185,10 +196,15 @@ def _controls(text: str) -> "tuple[Control, ...]":
     from refilm.evaluation.case import Control
 
     known = get_args(Control)
-    names = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
+    names = _split(text)
     if unknown := [name for name in names if name not in known]:
         raise UserError(f"--controls {unknown[0]!r:.60}: unknown; give some of {', '.join(known)}")
     return names  # pyright: ignore[reportReturnType]  # compared with them above
+
+
+def _split(text: str) -> tuple[str, ...]:
+    """The names in a list with commas, each once."""
+    return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
 
 
 def _listed(case: "Case") -> str:

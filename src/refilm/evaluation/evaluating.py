@@ -43,7 +43,13 @@ def chosen_cases(
 
 
 def evaluate(
-    suite: Suite, source: Answers, cases: Sequence[Case], out: Path, *, device: str = "cpu"
+    suite: Suite,
+    source: Answers,
+    cases: Sequence[Case],
+    out: Path,
+    *,
+    device: str = "cpu",
+    metrics: Sequence[str] = (),
 ) -> Generator[Progress | ScoredVideo | Result, None, None]:
     """Score the videos of a source.
 
@@ -53,6 +59,7 @@ def evaluate(
         cases: those that are asked for, see `chosen_cases`.
         out: folder of the result. A second call continues where the first ended.
         device: device of the metrics' encoders.
+        metrics: names of the metrics, in the order of the columns. Default: those of the suite.
 
     Yields:
         Steps of a model that makes videos, each scored video, and at last the result, with the videos in the order of
@@ -66,8 +73,8 @@ def evaluate(
     if not cases:
         raise UserError(f"{suite.name}: this source has only the controls {', '.join(source.controls)}; ask for those")
     _require_writable_names(suite, cases, out)
-    metrics, records = metrics_of(suite, device, masks=source.masks)
-    scorer = Scorer(metrics, out)
+    running, records = metrics_of(suite, device, masks=source.masks, names=metrics)
+    scorer = Scorer(running, out)
     scored: dict[str, ScoredVideo] = {}
     for event in source.answers(cases, out / VIDEOS):
         if isinstance(event, Answer):
@@ -94,20 +101,23 @@ def evaluate(
     yield result.model_copy(update={"warnings": (*result.warnings, *suite.remarks(result))})
 
 
-def metrics_of(suite: Suite, device: str, *, masks: bool) -> tuple[dict[str, Metric], dict[str, MetricRecord]]:
+def metrics_of(
+    suite: Suite, device: str, *, masks: bool, names: Sequence[str] = ()
+) -> tuple[dict[str, Metric], dict[str, MetricRecord]]:
     """The metrics that can run here, and what the result says about all of them.
 
     Args:
         suite: names the metrics.
         device: device of their encoders.
         masks: whether videos have masks of the subject.
+        names: of the metrics. Default: those of the suite.
 
     Raises:
-        UserError: none can run; names the reasons.
+        UserError: a name is unknown, or none can run; names the reasons.
     """
     running: dict[str, Metric] = {}
     records: dict[str, MetricRecord] = {}
-    for name in suite.metrics:
+    for name in names or suite.metrics:
         described = tuple(map(_described, columns(name)))
         try:
             if name.endswith(SEGMENT) and not masks:

@@ -47,6 +47,11 @@ class SuiteSettings(VideoSizes, Protocol):
         ...
 
     @property
+    def metrics(self) -> Sequence[str]:
+        """Names of the metrics; none for all of the suite."""
+        ...
+
+    @property
     def controls(self) -> Sequence[Control]:
         """Controls that are scored."""
         ...
@@ -72,6 +77,7 @@ class SuiteEvaluation:
         sampler: makes the videos.
         folder: for videos and results.
         every: number of validations between evaluations.
+        metrics: names of the metrics; none for all of the suite.
         details: about the model, for results.
     """
 
@@ -83,10 +89,11 @@ class SuiteEvaluation:
         folder: Path,
         *,
         every: int,
+        metrics: Sequence[str],
         details: Values,
     ):
         self.suite, self.cases, self.sampler = suite, tuple(cases), sampler
-        self.folder, self.every, self.details = folder, every, details
+        self.folder, self.every, self.metrics, self.details = folder, every, metrics, details
         self.warned = False
 
     def due(self, validation: int) -> bool:
@@ -120,7 +127,7 @@ class SuiteEvaluation:
         source = _Latents(self.sampler, latents, {**self.details, "step": step})
         cases = [one.case for one in self.cases]
         device = str(self.sampler.pipeline.base.device)
-        events = evaluate(self.suite, source, cases, out, device=device)
+        events = evaluate(self.suite, source, cases, out, device=device, metrics=self.metrics)
         (result,) = (event for event in events if isinstance(event, Result))
         write_result(result, out)
         if not self.warned:
@@ -183,7 +190,7 @@ def prepare_evaluation(
     """
     out = folder / FOLDER
     with unchanged_rng():
-        metrics_of(suite, str(task.device), masks=False)  # without any, it is an error before the first step
+        metrics_of(suite, str(task.device), masks=False, names=settings.metrics)  # an error before the first step
     cases = chosen_cases(suite, out, controls=settings.controls, limit=settings.limit)
     sampler = prepare_sampler(
         settings, base, task.transformer, adapter=task.adapter, learned=task.stream.most(), autocast=task.autocast
@@ -192,7 +199,8 @@ def prepare_evaluation(
     details: Values = {"base": base.name, **sampler.request.to_values()}
     if base.preprocessing.image_encoder is not None:
         details["image_encoder"] = base.preprocessing.image_encoder
-    return SuiteEvaluation(suite, encoded, sampler, out, every=settings.every, details=details)
+    options = {"every": settings.every, "metrics": settings.metrics, "details": details}
+    return SuiteEvaluation(suite, encoded, sampler, out, **options)
 
 
 @torch.no_grad()

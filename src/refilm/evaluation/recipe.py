@@ -33,6 +33,9 @@ class EvaluateSettings(Settings):
     controls: tuple[Control, ...] = ("right", "wrong")
     """References that the model gets: those of the subject (`right`), of another subject (`wrong`), none, or those of
     the subject at reference scale 0 (`scale0`). Each is a video more for each case."""
+    metrics: tuple[str, ...] = ()
+    """Names of the metrics; those that compute optical flow or read an encoder take longer than the judge of critters.
+    Default: all metrics of the suite."""
     steps: int | None = shared(SampleVideoSettings, "steps")
     frames: int | None = shared(SampleVideoSettings, "frames")
     height: int | None = shared(SampleVideoSettings, "height")
