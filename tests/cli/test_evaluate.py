@@ -68,6 +68,15 @@ def test_videos_made_elsewhere_are_evaluated_and_compared(refilm, real):
     assert other.stderr.startswith("error: these results cannot be compared: suite cases: ")
 
 
+def test_a_metric_of_another_suite_is_refused(refilm, real):
+    Path("mine/subjects/fox").mkdir(parents=True)
+    Image.new("RGB", (8, 8)).save("mine/subjects/fox/1.png")
+    Path("mine/prompts.txt").write_text("a {}")
+    result = refilm("evaluate", "mine", "-o", "out", "--videos", real, "--metrics", "critters")
+    assert result.exit_code == 2
+    assert "metric critters: scores only suites that have it; mine has efficientnet_i" in result.stderr
+
+
 def test_the_list_of_cases_is_jsonl_for_other_programs(refilm):
     result = refilm("evaluate", "critters", "-o", "out", "--limit", 2, "--list")
     assert result.exit_code == 0
@@ -85,6 +94,7 @@ def test_the_list_of_cases_is_jsonl_for_other_programs(refilm):
         (("nowhere",), "nowhere: neither a suite nor a folder"),
         (("criters",), "did you mean critters?"),
         (("critters", "--controls", "right,left"), "--controls 'left': unknown"),
+        (("critters", "--videos", "real", "--metrics", " ,"), "--metrics: names no metric"),
         (("critters", "--videos", "real", "--metrics", "critters,beauty"), "metric: 'beauty' is unknown; use critters"),
         (("critters", "--videos", "real", "--url", "http://127.0.0.1:1"), "give one of them"),
         (("critters", "--videos", "real", "--steps", 3, "--seed", 2), "--steps, --seed: the videos are made elsewhere"),

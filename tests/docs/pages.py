@@ -25,8 +25,9 @@ FASTER = {
     "refilm generate --guidance-steps": ("--frames", 1),  # its steps are those of the page
     "refilm generate --subject-steps": ("--frames", 1),
     "refilm generate": ("--steps", 2),
-    "refilm evaluate critters -o elsewhere": ("--limit", 1),
-    "refilm evaluate critters -o listed": ("--limit", 1),
+    "refilm evaluate critters -o elsewhere": ("--limit", 1, "--metrics", "critters"),
+    "refilm evaluate critters -o listed": ("--limit", 1, "--metrics", "critters"),
+    "refilm evaluate critters": ("--limit", 1, "--steps", 2, "--metrics", "critters"),
     "refilm evaluate compare": (),
     "refilm evaluate": ("--limit", 1, "--steps", 2),
     "refilm train tiny.toml": (*SHORT, *FEW),

@@ -33,7 +33,13 @@ def test_files_are_found_by_their_case(tmp_path, suffix):
 def test_two_files_of_a_case_are_an_error(tmp_path):
     (tmp_path / "a-right.mp4").touch()
     (tmp_path / "a-right.gif").touch()
-    assert answers(tmp_path)[0].error == "several files: a-right.mp4, a-right.gif; keep one"
+    assert answers(tmp_path)[0].error == "several files: a-right.gif, a-right.mp4; keep one"
+
+
+@pytest.mark.parametrize("name", ["a-right.MP4", "a-right.m4v", "a-right.WebM"])
+def test_suffixes_in_capitals_and_of_other_programs_are_found(tmp_path, name):
+    (tmp_path / name).touch()
+    assert answers(tmp_path)[0].file == tmp_path / name
 
 
 def test_a_list_names_files(tmp_path):

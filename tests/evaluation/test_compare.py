@@ -134,6 +134,12 @@ def test_results_of_other_metrics_are_refused_with_all_reasons():
         compare(result(scores), result(scores, metrics={"metric": other}, version="2"))
 
 
+def test_rounding_is_no_difference():
+    values = np.linspace(0, 1, GROUPS)
+    (found,) = compare(result({"likeness": values}), result({"likeness": values + 1e-9}))
+    assert found.finding == "no difference shown"
+
+
 def test_results_with_other_videos_are_refused():
     scores = {"likeness": np.zeros(GROUPS)}
     edited = result(scores)

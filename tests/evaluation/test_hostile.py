@@ -11,6 +11,7 @@ from PIL import Image
 from refilm.errors import UserError
 from refilm.evaluation.collecting import Videos
 from refilm.evaluation.evaluating import chosen_cases, evaluate
+from refilm.evaluation.metrics import METRICS
 from refilm.evaluation.output import read_result, write_result
 from refilm.evaluation.result import Result, ScoredVideo
 from refilm.evaluation.suites.folder import Folder
@@ -118,17 +119,35 @@ def test_the_files_of_a_result_are_in_its_folder_and_run_no_code(suite, tmp_path
     assert "\x1b" not in table
 
 
-def test_a_mask_that_cannot_be_read_is_the_error_of_its_video(suite, tmp_path):
+@pytest.mark.parametrize("metric", ["brightness", "brightness_segment"])
+def test_a_mask_that_cannot_be_read_is_the_error_of_the_metrics_that_need_it(suite, tmp_path, monkeypatch, metric):
     out, videos = tmp_path / "out", tmp_path / "videos"
     videos.mkdir()
     cases = chosen_cases(suite, out, controls=("right",), limit=2)
+    monkeypatch.setitem(METRICS, "brightness_segment", METRICS["brightness"])
     for case in cases:
         write_gray(videos / f"{case.name}.mp4", 200)
     (videos / f"{cases[0].name}.mask.mp4").write_text("<html>not found</html>")
-    (result,) = (one for one in evaluate(suite, Videos(videos), cases, out) if isinstance(one, Result))
+    events = evaluate(suite, Videos(videos), cases, out, metrics=[metric])
+    (result,) = (one for one in events if isinstance(one, Result))
     broken, good = result.videos
-    assert "not a video" in (broken.error or "")
-    assert good.error is None
+    assert (broken.error, good.error, good.errors) == (None, None, {})
+    assert broken.errors.keys() == ({metric} if metric.endswith("_segment") else set())
+    assert all("not a video" in error for error in broken.errors.values())
+
+
+@pytest.mark.parametrize("content", ["", "{}", '{"scores": {"bright": 1}}', '{"scores": 3}'])
+def test_damaged_scores_are_computed_again(suite, tmp_path, content):
+    out, videos = tmp_path / "out", tmp_path / "videos"
+    videos.mkdir()
+    cases = chosen_cases(suite, out, controls=("right",), limit=1)
+    write_gray(videos / f"{cases[0].name}.mp4", 200)
+    results = []
+    for _ in range(2):
+        results += [one for one in evaluate(suite, Videos(videos), cases, out) if isinstance(one, Result)]
+        (stored,) = (out / ".scores").iterdir()
+        stored.write_text(content)
+    assert results[0].videos == results[1].videos
 
 
 def of_one_video(suite, video: Path, out: Path) -> ScoredVideo:

@@ -73,6 +73,25 @@ def test_fractions_without_spread_have_wilsons_interval():
     assert interval([0.5] * 10, range(10)).low == 0.5
 
 
+@pytest.mark.parametrize("groups", [10, 12, 16, 30])
+def test_high_levels_are_held_also_with_few_groups(groups):
+    """Of 2,000 intervals of a normal mean, those that miss it are about as many as the level says."""
+    level, rng = 0.998, np.random.default_rng(groups)
+    missed = sum(
+        interval(list(rng.normal(size=groups)), list(range(groups)), level=level).excludes(0) for _ in range(2000)
+    )
+    assert missed <= 10  # 4 are expected; the bootstrap alone misses 40 times with 10 groups
+
+
+def test_a_high_level_with_equal_groups_is_students_interval():
+    values = list(RNG.normal(size=12))
+    found = interval(values, list(range(12)), level=0.9995)
+    theirs = stats.ttest_1samp(values, 0).confidence_interval(0.9995)
+    assert (found.low, found.high) == pytest.approx((theirs.low, theirs.high), rel=1e-3)
+    tripled = interval(list(np.repeat(values, 3)), list(np.repeat(range(12), 3)), level=0.9995)
+    assert (tripled.low, tripled.high) == pytest.approx((found.low, found.high))
+
+
 @pytest.mark.parametrize("hit", [False, True])
 @pytest.mark.parametrize("count", [1, 9])
 def test_few_groups_have_no_interval(count, hit):

@@ -113,4 +113,11 @@ def test_an_adapter_that_was_trained_again_is_another_model(tmp_path):
     assert first == model_identity("pocket", str(adapter))
     (adapter / "adapter.safetensors").write_bytes(b"2")
     assert model_identity("pocket", str(adapter)) != first
+    base = tmp_path / "base"
+    (base / "vae").mkdir(parents=True)
+    (base / "vae" / "config.json").write_text("1")
+    before = model_identity(str(base), "default")
+    assert before == model_identity(str(base), "default")
+    (base / "vae" / "config.json").write_text("22")
+    assert model_identity(str(base), "default") != before
     assert model_identity("pocket", "default") == {"base": "pocket", "adapter": "default"}

@@ -50,7 +50,7 @@ class Covered:
 
 def scored(tmp_path, video):
     Image.new("RGB", (8, 4)).save(tmp_path / "fox.png")
-    scorer = Scorer({"covered": Covered()}, tmp_path / "out")
+    scorer = Scorer({"covered_segment": Covered()}, tmp_path / "out")
     return scorer.score(Answer(Case("case", "", (tmp_path / "fox.png",)), video)).scores
 
 

@@ -2,11 +2,13 @@
 
 import re
 import sys
+from base64 import b64decode
 
 import numpy as np
 import pytest
 
 from refilm.errors import UserError
+from refilm.evaluation import page as page_module
 from refilm.evaluation.case import Case
 from refilm.evaluation.collecting import Videos
 from refilm.evaluation.evaluating import chosen_cases, evaluate
@@ -15,6 +17,7 @@ from refilm.evaluation.page import page, ranked
 from refilm.evaluation.plots import course
 from refilm.evaluation.result import ColumnRecord, Result, ScoredVideo
 from refilm.evaluation.table import shown, table_of
+from refilm.media import Video, open_video
 
 EVIL = '</style><script>alert(1)</script>"><img src=x onerror=alert(1)>|\n`'
 
@@ -135,3 +138,33 @@ def test_means_are_shown_with_their_unit():
     hit = ColumnRecord(name="a", description="", worst=0, hit=True)
     assert shown(Interval(0.935, 0.89, 0.961, 9, 9), hit) == "93.5 (89.0–96.1)"
     assert shown(Interval(0.5, None, None, 1, 1), hit.model_copy(update={"hit": False})) == "0.500"
+
+
+def test_a_large_video_and_one_of_another_format_than_its_name_are_converted_for_the_page(result, tmp_path):
+    rng = np.random.default_rng(0)
+    noise = Video(rng.integers(0, 255, (300, 512, 512, 3), np.uint8), 24)
+    (large,) = noise.save(tmp_path / "large.mp4", scale=1)
+    assert large.stat().st_size > page_module.LARGEST
+    (odd,) = Video(noise.frames[:3], 8).save(tmp_path / "odd.webm", scale=1)
+    files = {"large.mp4", odd.rename(tmp_path / "odd.mp4").name}
+    first = result.videos[0]
+    for name in files:
+        one = result.model_copy(update={"videos": (first.model_copy(update={"file": name}),)})
+        html = page(one, tmp_path, {})
+        assert html.count("<video") == 1, "best, median and worst are the same"
+        (encoded,) = re.findall(r'<video src="data:video/mp4;base64,([^"]*)"', html)
+        (tmp_path / "shown.mp4").write_bytes(b64decode(encoded))
+        shown = open_video(tmp_path / "shown.mp4").frames
+        assert shown.shape[1:] == (480, 480, 3)
+        assert len(shown) == min(240, len(open_video(tmp_path / name).frames))
+
+
+def test_the_page_ranks_by_a_column_that_can_be_better(result, tmp_path):
+    neutral = tuple(
+        column.model_copy(update={"higher": None}) if column.name == "brightness" else column
+        for column in result.metrics["brightness"].columns
+    )
+    record = result.metrics["brightness"].model_copy(update={"columns": neutral})
+    changed = result.model_copy(update={"metrics": {**result.metrics, "brightness": record}})
+    assert "<p>By bright with the right reference" in page(changed, tmp_path, {})
+    assert "<p>By brightness with the right reference" in page(result, tmp_path, {})

@@ -102,7 +102,9 @@ def run(asked: Asked, sources: Sources, model: Options, making: Making, sampling
     else:
         _require_unmade(making, sampling)
         source = _others(sources)
-    metrics = _split(asked.metrics or "")
+    metrics = () if asked.metrics is None else _split(asked.metrics)
+    if asked.metrics is not None and not metrics:
+        raise UserError("--metrics: names no metric; give some, or leave it out for all of the suite")
     _evaluate(suite, source, cases, asked.output, device=model.device, metrics=metrics)
 
 

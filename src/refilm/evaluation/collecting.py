@@ -14,7 +14,7 @@ from refilm.evaluation.masks import is_mask, mask_file
 from refilm.evaluation.result import Source
 from refilm.settings import Settings
 
-SUFFIXES = (".mp4", ".webm", ".gif", ".mov", ".mkv", ".avi")
+SUFFIXES = (".mp4", ".m4v", ".webm", ".gif", ".mov", ".mkv", ".avi")
 
 
 class _Line(Settings):
@@ -28,7 +28,7 @@ class Videos:
     """A source of videos: files that exist.
 
     Args:
-        path: a folder with `CASE.mp4` (or .webm, .gif, .mov, .mkv, .avi), or a list, .jsonl, with lines
+        path: a folder with `CASE.mp4` (or .m4v, .webm, .gif, .mov, .mkv, .avi), or a list, .jsonl, with lines
             `{"case": "...", "file": "..."}`, whose paths count from its folder. Masks of the subject are optional, see
             `masks`.
 
@@ -71,12 +71,12 @@ class Videos:
 
     def _found(self, cases: Sequence[Case]) -> dict[str, list[str]]:
         """The names of each case's files; there should be one."""
-        if self._path.is_dir():
-            there = {path.name for path in self._path.iterdir()}
-            return {
-                case.name: [f"{case.name}{end}" for end in SUFFIXES if f"{case.name}{end}" in there] for case in cases
-            }
         found: dict[str, list[str]] = {case.name: [] for case in cases}
+        if self._path.is_dir():
+            for path in sorted(self._path.iterdir()):
+                if path.suffix.lower() in SUFFIXES and path.stem in found:
+                    found[path.stem].append(path.name)
+            return found
         for row in self._rows():
             if row.case in found:  # the list may answer more cases than are asked for
                 found[row.case].append(row.file)

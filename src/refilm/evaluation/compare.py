@@ -11,6 +11,8 @@ from refilm.evaluation.table import Table, label, present_columns, shown, videos
 
 ERROR = 0.01
 """Probability that any column of two equal systems is said to differ."""
+ROUNDING = 1e-6
+"""Differences up to this fraction of a value count as none: other devices and versions round otherwise."""
 Finding = Literal["better", "worse", "higher", "lower", "no difference shown", "too few groups"]
 
 
@@ -92,10 +94,15 @@ def comparison_table(differences: list[Difference]) -> Table:
 def _difference(first: Result, second: Result, column: ColumnRecord, *, level: float) -> Difference:
     other = {video.case: video.scores[column.name] for video in videos_of(second, "right")}
     videos = videos_of(first, "right")
-    values = [other[video.case] - video.scores[column.name] for video in videos]
+    values = [_difference_of(video.scores[column.name], other[video.case]) for video in videos]
     found = interval(values, [video.group for video in videos], level=level)
     mean = sum(video.scores[column.name] for video in videos) / len(videos)
     return Difference(column, mean, mean + found.mean, found, _finding(found, column))
+
+
+def _difference_of(first: float, second: float) -> float:
+    difference = second - first
+    return 0.0 if abs(difference) <= ROUNDING * max(1.0, abs(first)) else difference
 
 
 def _finding(found: Interval, column: ColumnRecord) -> Finding:

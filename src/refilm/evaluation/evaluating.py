@@ -11,9 +11,9 @@ from refilm.evaluation.answer import Answer, Answers
 from refilm.evaluation.case import SURROGATE, Case, Control
 from refilm.evaluation.identity import identity_of_all
 from refilm.evaluation.metric import Column, Metric
-from refilm.evaluation.metrics import columns, create
+from refilm.evaluation.metrics import OF_SUITES, columns, create
 from refilm.evaluation.result import ColumnRecord, MetricRecord, Result, ScoredVideo, SuiteRecord
-from refilm.evaluation.scoring import Scorer
+from refilm.evaluation.scoring import SEGMENT, Scorer
 from refilm.evaluation.suites.suite import Suite
 from refilm.evaluation.warning import warnings_about
 from refilm.jobs import Progress
@@ -21,8 +21,6 @@ from refilm.machine import machine
 
 SUBJECTS, VIDEOS = "subjects", "videos"
 """Folders in that of a result: images that a suite draws, and videos that a source makes."""
-SEGMENT = "_segment"
-"""End of the names of metrics that score the subject's segment, which masks show."""
 
 
 def chosen_cases(
@@ -115,6 +113,11 @@ def metrics_of(
     Raises:
         UserError: a name is unknown, or none can run; names the reasons.
     """
+    for name in names:
+        if name in OF_SUITES and name not in suite.metrics:
+            raise UserError(
+                f"metric {name}: scores only suites that have it; {suite.name} has {', '.join(suite.metrics)}"
+            )
     running: dict[str, Metric] = {}
     records: dict[str, MetricRecord] = {}
     for name in names or suite.metrics:

@@ -26,14 +26,13 @@ def opencv() -> Any:
     return cv2
 
 
-def scaled(frames: np.ndarray) -> np.ndarray:
-    """Frames with a shorter side of 256 pixels: (F, H, W, 3) uint8 -> (F, H', W', 3) uint8."""
+def scaled(frame: np.ndarray) -> np.ndarray:
+    """A frame with a shorter side of 256 pixels: (H, W, 3) uint8 -> (H', W', 3) uint8."""
     cv2 = opencv()
-    height, width = frames.shape[1:3]
+    height, width = frame.shape[:2]
     factor = SIDE / min(height, width)
     size = round(width * factor), round(height * factor)
-    way = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
-    return np.stack([cv2.resize(frame, size, interpolation=way) for frame in frames])
+    return cv2.resize(frame, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR)
 
 
 class Dis:

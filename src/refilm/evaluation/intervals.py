@@ -17,6 +17,8 @@ from refilm.evaluation.accuracy import wilson
 RESAMPLES = 20_000
 CHUNK = 1_000  # resamples in memory
 SEED = 0
+IN_TAIL = 100
+"""Resampled means that must be beyond each end of an interval; fewer do not show where the end is."""
 FEWEST = 10
 """Groups below which there is no interval: resampling so few says nothing about other groups, and Student's quantile
 is not exact."""
@@ -48,7 +50,9 @@ def interval(
 
     The expanded percentile interval (Hesterberg, "What Teachers Should Know about the Bootstrap", 2015):
     percentiles of the resampled means, further out by what the t distribution and the divisor n instead of n - 1 cost
-    with few groups. Resampling uses a fixed seed, so the same values always give the same interval.
+    with few groups. Resampling uses a fixed seed, so the same values always give the same interval. Levels so high that
+    resamples hardly reach the ends have Student's interval of the groups' linearized means (Cochran 1977, Sampling
+    Techniques, eq. 6.13).
 
     Args:
         values: one for each video. For a paired comparison, their differences.
@@ -69,6 +73,9 @@ def interval(
         z = NormalDist().inv_cdf((1 + level) / 2)
         return Interval(mean, *wilson(int(mean * len(sums)), len(sums), z=z), **facts)
     tail = expanded_tail(level, len(sums))
+    if tail * RESAMPLES < IN_TAIL:
+        reach = student_quantile((1 + level) / 2, len(sums) - 1) * _standard_error(sums, counts)
+        return Interval(mean, mean - reach, mean + reach, **facts)
     low, high = np.quantile(_resampled(sums, counts), (tail, 1 - tail))
     return Interval(mean, float(low), float(high), **facts)
 
@@ -81,7 +88,8 @@ def expanded_tail(level: float, groups: int) -> float:
 def student_quantile(probability: float, freedom: int) -> float:
     """A quantile of Student's t distribution by its expansion around the normal one (Abramowitz and Stegun 26.7.5).
 
-    Within 1e-3 of the exact value for 10 degrees of freedom at the 97.5 % point, nearer for more.
+    With 9 degrees of freedom within 0.001 % of the exact value at the 97.5 % point, within 0.1 % at the 99.99 % point;
+    nearer with more.
     """
     z = NormalDist().inv_cdf(probability)
     terms = (
@@ -103,6 +111,12 @@ def _sums(values: Sequence[float], groups: Sequence[Hashable]) -> tuple[np.ndarr
     places = {group: place for place, group in enumerate(dict.fromkeys(groups))}
     of = [places[group] for group in groups]
     return np.bincount(of, weights=values), np.bincount(of)
+
+
+def _standard_error(sums: np.ndarray, counts: np.ndarray) -> float:
+    """The standard error of the mean over all values, from the groups' deviations from it."""
+    deviations = (sums - sums.sum() / counts.sum() * counts) / counts.mean()
+    return float(deviations.std(ddof=1) / len(sums) ** 0.5)
 
 
 def _resampled(sums: np.ndarray, counts: np.ndarray) -> np.ndarray:

@@ -3,7 +3,6 @@
 If interrupted, a second call continues; processes can share the work; a video depends on its case and the model alone.
 """
 
-import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, get_args
 from refilm.checkpoints.sources import CLIP
 from refilm.evaluation.answer import Answer
 from refilm.evaluation.case import Case, Control
+from refilm.evaluation.identity import hashed
 from refilm.evaluation.result import Source, Values
 from refilm.files import read_json, sha256_of, write_json
 from refilm.generation.recipe import VideoRecipe, read_video_recipe
@@ -108,11 +108,21 @@ class Model:
 
 
 def model_identity(base: str, adapter: str, **others: Any) -> dict[str, Any]:
-    """What identifies a model by name: its base and adapter, the content of local adapter files, and given options."""
-    files = sorted(path for path in Path(adapter).glob("*") if path.is_file())
-    content = hashlib.sha256("".join(map(sha256_of, files)).encode()).hexdigest() if files else None
-    named = {"base": base, "adapter": adapter, "adapter_files": content, **others}
+    """What identifies a model by name: its base and adapter, the files of local ones, and given options.
+
+    Files of an adapter are recognized by their content; those of a base, which can be many gigabytes, by their size and
+    the time of their last change.
+    """
+    content = [sha256_of(path) for path in _files(adapter)]
+    stats = [(str(path.relative_to(base)), path.stat().st_size, path.stat().st_mtime_ns) for path in _files(base)]
+    digests = {"base_files": stats, "adapter_files": content}
+    named = {"base": base, "adapter": adapter, **{name: hashed(of) for name, of in digests.items() if of}, **others}
     return {name: value for name, value in named.items() if value is not None}
+
+
+def _files(folder: str) -> list[Path]:
+    """All files in a folder, in order; none of a Hub id or a name."""
+    return sorted(path for path in Path(folder).rglob("*") if path.is_file())
 
 
 def _image_encoder(pipeline: "Pipeline") -> str:

@@ -2,11 +2,12 @@
 
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
@@ -21,10 +22,15 @@ from refilm.evaluation.table import (
     videos_of,
 )
 from refilm.media import open_image, open_video
+from refilm.media.containers import recognize
 
-TYPES = {".mp4": "video/mp4", ".webm": "video/webm", ".gif": "image/gif"}
-"""Formats that browsers play; others are converted."""
+MP4 = "video/mp4"
+PLAYED = {("mov", ".mp4"): MP4, ("mov", ".m4v"): MP4, ("matroska", ".webm"): "video/webm", ("gif", ".gif"): "image/gif"}
+"""Media types of the formats that browsers play, by content and suffix."""
+LARGEST = 4 << 20
+"""Bytes of a video that is embedded as it is. Larger ones, and formats that browsers do not play, are converted."""
 SIDE = 256  # pixels of a reference at most
+VIDEO_SIDE, VIDEO_FRAMES = 480, 240  # pixels of a converted video's longer side and number of its frames, at most
 REFERENCES = 4  # images of a subject at most
 
 
@@ -64,6 +70,7 @@ def page(result: Result, folder: Path, plots: Mapping[str, bytes], *, no_plots: 
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     columns, controls = present_columns(result), controls_of(result)
+    main = next((column for column in columns if column.higher is not None), columns[0])
     videos = videos_of(result, controls[0])
     return environment.get_template("page.html").render(
         result=result,
@@ -71,8 +78,8 @@ def page(result: Result, folder: Path, plots: Mapping[str, bytes], *, no_plots: 
         groups=len({video.group for video in videos}),
         table=table_of(result),
         notes=list(notes_on(result)),
-        main=columns[0],
-        examples=list(_examples(result, columns[0], folder)),
+        main=main,
+        examples=list(_examples(result, main, folder)),
         plots=[(name, _url("image/svg+xml", plot)) for name, plot in plots.items()],
         no_plots=no_plots,
         columns=columns,
@@ -89,7 +96,8 @@ def _examples(result: Result, column: ColumnRecord, folder: Path) -> Iterator[Ex
     order = ranked(videos_of(result, "right"), column)
     if not order:
         return
-    for what, place in (("Best", 0), ("Median", len(order) // 2), ("Worst", len(order) - 1)):
+    places = {len(order) - 1: "Worst", len(order) // 2: "Median", 0: "Best"}  # of one video, only the best
+    for place, what in sorted(places.items()):
         video = order[place]
         others = [one for one in result.videos if _question(one) == _question(video)]
         yield Example(
@@ -110,18 +118,30 @@ def _shown(video: ScoredVideo, column: ColumnRecord, folder: Path) -> Shown:
     if video.file is None or video.error is not None:
         return Shown(caption, None, moving=False, error=video.error or "no video")
     path = folder / video.file
-    kind = TYPES.get(path.suffix.lower(), "video/mp4")
     try:
-        content = path.read_bytes() if path.suffix.lower() in TYPES else _converted(path)
+        kind, content = _playable(path)
     except (OSError, UserError) as error:  # it was there when it was scored
         return Shown(caption, None, moving=False, error=str(error))
     return Shown(caption, _url(kind, content), moving=kind.startswith("video/"), error="")
 
 
-def _converted(path: Path) -> bytes:
+def _playable(path: Path) -> tuple[str, bytes]:
+    """The media type and the content of a video as a browser plays it. The name does not say what a file is."""
+    kind = PLAYED.get((recognize(path), path.suffix.lower()))
+    if kind is not None and path.stat().st_size <= LARGEST:
+        return kind, path.read_bytes()
+    video = open_video(path, frames=VIDEO_FRAMES)
     with TemporaryDirectory() as folder:
-        (file,) = open_video(path).save(Path(folder) / "video.mp4")
-        return file.read_bytes()
+        (file,) = replace(video, frames=_shrunk(video.frames)).save(Path(folder) / "video.mp4")
+        return MP4, file.read_bytes()
+
+
+def _shrunk(frames: np.ndarray) -> np.ndarray:
+    """Frames whose longer side is at most `VIDEO_SIDE`, (F, H, W, 3) uint8."""
+    images = [Image.fromarray(frame) for frame in frames]
+    for image in images:
+        image.thumbnail((VIDEO_SIDE, VIDEO_SIDE), Image.Resampling.BOX)
+    return np.stack([np.asarray(image) for image in images])
 
 
 def _thumbnail(path: Path) -> str:

@@ -5,6 +5,7 @@ Scores are stored under the hash of everything that they depend on, so a second 
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TypeGuard
@@ -24,6 +25,8 @@ from refilm.media import open_image, open_video
 from refilm.settings import Settings
 
 FOLDER, FORMAT = ".scores", 1
+SEGMENT = "_segment"
+"""End of the names of metrics that score the subject's segment, which masks show."""
 STRIP = 16
 """Ratio of sides above which nothing is scored."""
 
@@ -65,29 +68,48 @@ class Scorer:
             return self._failed(answer, describe(error))
         mask = mask_file(file)
         stored = self.out / FOLDER / f"{self._key(case, sha256, mask)}.json"
-        if not stored.is_file():
-            subject = tuple(map(_image, case.subject)), tuple(map(_mask, case.subject))
+        if (found := self._stored(stored)) is None:
+            subject = tuple(map(_image, case.subject))
+            masks = tuple(map(_mask, case.subject)) if self._needs_masks else ()
             try:
-                found = self._computed(_sample(case, file, mask, *subject))
+                found = self._computed(_sample(case, file, subject, masks), mask if self._needs_masks else None)
             except Exception as error:
                 if not is_of_one_video(error):
                     raise
                 return self._failed(answer, _line(error), sha256=sha256)
             write_json(stored, found.to_values())
-        return self._scored(answer, Scores.from_values(read_json(stored)), sha256=sha256)
+        return self._scored(answer, found, sha256=sha256)
+
+    @property
+    def _needs_masks(self) -> bool:
+        return any(name.endswith(SEGMENT) for name in self.metrics)
+
+    def _stored(self, path: Path) -> Scores | None:
+        """The scores in a file; None if there are none, or not those of all columns: they are computed again then."""
+        try:
+            found = Scores.from_values(read_json(path))
+        except UserError:
+            return None
+        return found if found.scores.keys() == self._worst().keys() else None
+
+    def _worst(self) -> dict[str, float]:
+        return {column.name: float(column.worst) for metric in self.metrics.values() for column in metric.columns}
 
     def _key(self, case: Case, sha256: str, mask: Path | None) -> str:
         identities = {name: dict(metric.identity) for name, metric in self.metrics.items()}
         return hashed([FORMAT, sha256, sha256_of(mask) if mask else None, identity_of(case), identities])
 
-    def _computed(self, sample: Sample) -> Scores:
+    def _computed(self, sample: Sample, mask: Path | None) -> Scores:
+        """The scores of a video. Only metrics of the subject's segment read its mask, and fail if it is broken."""
         scores: dict[str, float] = {}
         curves: dict[str, tuple[float, ...]] = {}
         errors: dict[str, str] = {}
         for name, metric in self.metrics.items():
             try:
+                if mask is not None and sample.masks is None and name.endswith(SEGMENT):
+                    sample = replace(sample, masks=read_masks(mask, sample.frames.shape[:3]))
                 values = _checked(metric, metric.score(sample))
-            except UserError as error:
+            except (UserError, OSError) as error:
                 errors[name] = _line(error)
                 values = {column.name: column.worst for column in metric.columns}
             scores |= {column: float(np.mean(value)) for column, value in values.items()}
@@ -97,8 +119,7 @@ class Scorer:
         return Scores(scores=scores, curves=curves, errors=errors, notes=notes)
 
     def _failed(self, answer: Answer, error: str, *, sha256: str | None = None) -> ScoredVideo:
-        worst = {column.name: float(column.worst) for metric in self.metrics.values() for column in metric.columns}
-        return self._scored(answer, Scores(scores=worst), error=error, sha256=sha256)
+        return self._scored(answer, Scores(scores=self._worst()), error=error, sha256=sha256)
 
     def _scored(self, answer: Answer, found: Scores, *, sha256: str | None, error: str | None = None) -> ScoredVideo:
         case = answer.case
@@ -120,21 +141,16 @@ class Scorer:
 
 
 def _sample(
-    case: Case,
-    file: Path,
-    mask: Path | None,
-    images: tuple[np.ndarray, ...],
-    image_masks: tuple[np.ndarray | None, ...],
+    case: Case, file: Path, images: tuple[np.ndarray, ...], image_masks: tuple[np.ndarray | None, ...]
 ) -> Sample:
-    """A case with its video and masks.
+    """A case with its video.
 
     Raises:
-        UserError: the video or its mask cannot be read, or is a strip.
+        UserError: the video cannot be read, or is a strip.
     """
     video = open_video(file)
     _require_no_strip(file, *video.frames.shape[1:3])
-    masks = None if mask is None else read_masks(mask, video.frames.shape[:3])
-    return Sample(case, video.frames, video.fps, images, masks, image_masks)
+    return Sample(case, video.frames, video.fps, images, subject_masks=image_masks)
 
 
 def _require_no_strip(file: Path, height: int, width: int) -> None:

@@ -77,7 +77,7 @@ def notes_on(result: Result) -> Iterator[str]:
     """What a reader of the table must know: metrics that could not run or score, and missing intervals."""
     yield from _absences(result)
     yield from unscored(result)
-    groups = {video.group for video in videos_of(result, "right")}
+    groups = {video.group for video in result.videos}
     if len(groups) < FEWEST:
         yield f"there are no intervals: {len(groups)} groups of videos, and an interval needs {FEWEST}"
 

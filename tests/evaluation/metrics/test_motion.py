@@ -120,8 +120,8 @@ def test_a_video_that_is_shorter_than_a_pair_has_its_speed(motion, pixels, dynam
 
 
 def test_frames_are_scaled_to_their_shorter_side():
-    assert scaled(np.zeros((2, 32, 48, 3), np.uint8)).shape == (2, 256, 384, 3)
-    assert scaled(np.zeros((1, 720, 512, 3), np.uint8)).shape == (1, 360, 256, 3)
+    assert scaled(np.zeros((32, 48, 3), np.uint8)).shape == (256, 384, 3)
+    assert scaled(np.zeros((720, 512, 3), np.uint8)).shape == (360, 256, 3)
 
 
 def test_the_identity_names_the_flow(motion):

@@ -30,6 +30,8 @@ METRICS = {
     "aesthetic": f"{_HERE}.aesthetic.Aesthetic",
 }
 """The class of each metric."""
+OF_SUITES = ("critters",)
+"""Metrics that need details of cases, so that only suites which name them can be scored by them."""
 
 
 def columns(name: str) -> Sequence[Column]:
@@ -65,4 +67,4 @@ def _class(name: str) -> Any:
     return getattr(import_module(module), kind)
 
 
-__all__ = ["ABSENT", "METRICS", "columns", "create"]
+__all__ = ["ABSENT", "METRICS", "OF_SUITES", "columns", "create"]

@@ -73,20 +73,22 @@ class Motion:
         """
         if len(sample.frames) < 3:
             raise UserError(f"{sample.case.name}: motion needs at least 3 frames, the video has {len(sample.frames)}")
-        frames = scaled(sample.frames)
+        frames = sample.frames
         usual = max(1, round(sample.fps / RATE))
         step = min(usual, len(frames) - 1)
-        steps = frames[::step]
-        peaks = [fastest(self.flow(one, other)) for one, other in pairwise(steps)]
+        steps = range(0, len(frames), step)
+        peaks = [fastest(self.flow(*pair)) for pair in pairwise(map(scaled, frames[::step]))]
         limit = FAST * max(1, RATE / sample.fps) * step / usual
         needed = max(1, round(MOVING * len(steps)))
         return {
             "dynamic_degree": float(sum(peak > limit for peak in peaks) >= needed),
             "speed": [peak / SIDE * sample.fps / step for peak in peaks],
-            "smoothness": [self._smoothness(*frames[index - 1 : index + 2]) for index in range(1, len(frames) - 1, 2)],
+            "smoothness": [self._smoothness(frames[index - 1 : index + 2]) for index in range(1, len(frames) - 1, 2)],
         }
 
-    def _smoothness(self, before: np.ndarray, frame: np.ndarray, after: np.ndarray) -> float:
+    def _smoothness(self, three: np.ndarray) -> float:
+        """How well the frame in the middle is predicted: (3, H, W, 3) uint8 -> at most 1."""
+        before, frame, after = map(scaled, three)  # not all at once: long videos of few pixels would fill the memory
         expected = self.flow.between(before, after).astype(np.int16)
         return 1 - float(np.abs(frame - expected).mean()) / 255
 
