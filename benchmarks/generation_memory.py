@@ -31,17 +31,22 @@ BRANCHES = 2
 UMT5_XXL = T5_XXL | {"vocab_size": 256384}
 
 
-def parameters(module: nn.Module) -> int:
-    return sum(weight.numel() for weight in module.parameters())
+def parameters(module: nn.Module, *, besides: nn.Module | None = None) -> int:
+    """The number of parameters, without those of another module."""
+    others = set() if besides is None else set(besides.parameters())
+    return sum(weight.numel() for weight in module.parameters() if weight not in others)
 
 
 def cost(run: Callable[[], object], module: nn.Module) -> dict[str, float]:
-    """Arithmetic and peak bytes of a call."""
+    """Arithmetic, the part of it in attention, and peak bytes of a call."""
     with FlopCounterMode(display=False) as flops:
         run()
     with Alive(module) as alive:
         run()
-    return {"tflop": round(flops.get_total_flops() / 1e12, 2), "activations": alive.peak}
+    by_operator = flops.get_flop_counts()["Global"].items()
+    attention = sum(count for operator, count in by_operator if "attention" in str(operator))
+    tflop = {"tflop": flops.get_total_flops(), "attention_tflop": attention}
+    return {name: round(count / 1e12, 2) for name, count in tflop.items()} | {"activations": alive.peak}
 
 
 def encoders(family: str) -> tuple[nn.Module, nn.Module, nn.Module]:
@@ -71,7 +76,7 @@ def measure(model: Model) -> dict[str, Any]:
             "name": model.name,
             "video": [model.frames, model.height, model.width],
             "parameters": {
-                "transformer": parameters(transformer) - parameters(adapter),
+                "transformer": parameters(transformer, besides=adapter),
                 "adapter": parameters(adapter),
                 "text encoder": parameters(text),
                 "image encoder": parameters(image),
