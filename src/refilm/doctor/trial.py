@@ -22,7 +22,7 @@ def generate(device: str | None = None) -> Check:
     video = load("pocket", device=device).generate("a critter bounces in the meadow", image, seed=0, steps=STEPS)
     with tempfile.TemporaryDirectory(prefix="refilm-doctor-") as folder:
         path = Path(folder) / "video.mp4"
-        video.save(path)
+        video.save(path, scale=1)
         read = open_video(path).frames
     if read.shape != video.frames.shape or read.min() == read.max():
         return problem(
