@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from refilm.doctor import Check, Section, environment, examined, fit, software, storage
+from refilm.doctor import Check, Section, devices, environment, examined, fit, software, storage
 from refilm.doctor.limits import Limits, read_limits
 from refilm.doctor.probe import measure
 from refilm.doctor.published import BRANCHES, PUBLISHED, PublishedModel
@@ -54,6 +54,15 @@ def test_limits_of_control_groups(tmp_path):
     own.write_text("4:memory:/docker\n3:cpu,cpuacct:/docker\n1:name=systemd:/docker\n")
     assert read_limits(files(tmp_path / "v1", groups), own) == Limits(1.5)
     assert read_limits(tmp_path, tmp_path / "no such file") == Limits()
+
+
+def test_kernels_run_on_gpus_of_their_major_version():
+    built = ["sm_75", "sm_80", "sm_90a", "sm_100"]
+    on = {
+        capability: devices.has_kernels(built, capability) for capability in [(7, 0), (8, 9), (9, 0), (10, 3), (12, 0)]
+    }
+    assert on == {(7, 0): False, (8, 9): True, (9, 0): True, (10, 3): True, (12, 0): False}
+    assert devices.has_kernels([*built, "compute_100"], (12, 0))
 
 
 def test_a_folder_is_tried_and_left_as_it_was(tmp_path):

@@ -5,7 +5,7 @@ import re
 import shutil
 import subprocess
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -92,10 +92,17 @@ def _device(index: int) -> Device:
     if torch.version.hip:
         return Device(name, total, free)
     capability = torch.cuda.get_device_capability(index)
-    architectures = [re.match(r"(?:sm|compute)_(\d+)(\d)", one) for one in torch.cuda.get_arch_list()]
-    kernels = [(int(found[1]), int(found[2])) for found in architectures if found]
-    supported = any(major == capability[0] and minor <= capability[1] for major, minor in kernels)
-    return Device(name, total, free, capability, supported or not kernels)
+    return Device(name, total, free, capability, has_kernels(torch.cuda.get_arch_list(), capability))
+
+
+def has_kernels(architectures: Sequence[str], capability: tuple[int, int]) -> bool:
+    """Whether kernels for some architectures run on a GPU. Those for `sm_XY` run on GPUs of the same major version;
+    `compute_XY` is compiled for all newer ones when it is loaded."""
+    for kind, major, minor in re.findall(r"(sm|compute)_(\d+)(\d)", " ".join(architectures)):
+        own = int(major), int(minor)
+        if own <= capability and (kind == "compute" or own[0] == capability[0]):
+            return True
+    return not architectures
 
 
 def judge(facts: DeviceFacts) -> Iterator[Check]:
