@@ -85,6 +85,7 @@ class Commands(LazyGroup):
         "convert": "refilm.cli.weights:convert",
         "info": "refilm.cli.weights:info",
         "push": "refilm.cli.push:push",
+        "doctor": "refilm.cli.doctor:doctor",
     }
 
     def invoke(self, ctx: Any) -> Any:
