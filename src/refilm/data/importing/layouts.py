@@ -21,8 +21,8 @@ METADATA = "metadata.jsonl", "metadata.csv"  # the datasets library's VideoFolde
 LISTS = ("prompts.txt", "videos.txt"), ("prompt.txt", "videos.txt"), ("captions.txt", "videos.txt")  # finetrainers
 KNOWN = (
     f"use a folder with {LAYOUT}, or with 1.mp4, 1.txt (without videos 1.png, 1.txt), or with {METADATA[0]}, or with "
-    "prompts.txt and videos.txt; a .csv, .jsonl, .parquet or .tar file, or a folder of .parquet or .tar files; or the id "
-    "of a data set on the Hub, owner/name"
+    "prompts.txt and videos.txt; a .csv, .jsonl, .parquet or .tar file, or a folder of .parquet or .tar files; or the "
+    "id of a data set on the Hub, owner/name"
 )
 
 

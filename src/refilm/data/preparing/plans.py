@@ -37,6 +37,8 @@ class PreparePlan:
     """The examples with all references, including those that have not been created yet."""
     made: int
     """Number of references created by refilm, now or in an earlier run."""
+    own: int
+    """Number of stills that are their own reference."""
     jobs: tuple[Job, ...]
     """The images that do not exist yet."""
     remover: Remover | None
@@ -88,6 +90,7 @@ def plan(
             for example, items in zip(examples, wanted, strict=True)
         ),
         len(made),
+        sum(_is_own(example, items[0]) for example, items in zip(examples, wanted, strict=True)),
         tuple({job.path: job for job in jobs.values() if not job.path.is_file()}.values()),
         remover,
         allow_outside,
@@ -171,6 +174,11 @@ def _wanted(
             example.video, start, learned.end or end, where, settings.min_distance, settings.candidates, ground
         ),
     )
+
+
+def _is_own(example: Example, item: Reference | CutImage | FrameRequest) -> bool:
+    """Whether a new reference of a still is the still itself."""
+    return not (example.references or isinstance(item, FrameRequest)) and item.image == example.video
 
 
 def _job(
