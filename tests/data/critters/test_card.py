@@ -1,10 +1,13 @@
 """The data set card: a valid head, the facts of the draw, and the page of the docs."""
 
+import runpy
+import sys
 from pathlib import Path
 from typing import get_args
 
 import pytest
 from huggingface_hub import DatasetCard
+from PIL import Image
 
 from refilm.data import critters, read_examples
 from refilm.data.critters.card import Draw, Kind, card
@@ -15,6 +18,13 @@ DOCS = Path(__file__).parents[3] / "docs"
 
 def test_the_page_of_the_docs_is_the_card():
     assert (DOCS / "critters.md").read_text(encoding="utf-8") == card()
+
+
+def test_the_sheet_of_the_docs_is_drawn_by_its_script(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["critters_sheet.py", "--out", str(tmp_path / "sheet.png")])
+    runpy.run_path(str(DOCS.parent / "benchmarks" / "critters_sheet.py"), run_name="__main__")
+    drawn, shown = (Image.open(path) for path in (tmp_path / "sheet.png", DOCS / "assets" / "critters.png"))
+    assert drawn.tobytes() == shown.tobytes()
 
 
 @pytest.mark.parametrize("kind", get_args(Kind))
