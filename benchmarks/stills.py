@@ -27,6 +27,7 @@ from refilm.data.encoding import EncodeSettings, encode, identify
 from refilm.data.samples import Joined, Source
 from refilm.evaluation.intervals import interval
 from refilm.files import read_json, write_json
+from refilm.media.preprocessing import ImagePreprocessing
 from refilm.pocket.judge import WEIGHTS, Judge, Judgement
 from refilm.pocket.measures import likeness
 from refilm.pocket.pairs import Pair, held_out_pairs
@@ -53,6 +54,7 @@ def sources(clips: int) -> dict[str, Source]:
 def encode_all(folder: Path, clips: int) -> None:
     """Encode the data sets, each into a cache of its own."""
     base = load_base("pocket", device="cpu", dtype="float32")
+    base.read_images_with(ImagePreprocessing())
     settings = EncodeSettings(**base.defaults.model_dump(include={"frames", "fps", "height", "width"}))
     identity = identify(base.encoders, fingerprint)
     for name, source in sources(clips).items():

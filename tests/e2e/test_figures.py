@@ -55,6 +55,7 @@ NOT_MEASURED = {
     "docs/howto/suites.md": ["OpenS2V v1.1", "version 1.1", "at most 1 GiB", "at most 1 MiB"],
     "docs/howto/longer-videos.md": ["with its 95 % interval"],
     "docs/howto/previews.md": ["with its 95 % interval", "1.15 for CogVideoX-2B, 0.7 for 5B"],
+    "docs/critters.md": ["apache-2.0", "Apache License 2.0"],
     "docs/data.md": ["are 6.1 seconds", "scaled by 0.8 to 1.5"],
     "docs/study.md": [
         "Chance is 12.5 for colors",
