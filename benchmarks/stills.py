@@ -132,7 +132,7 @@ def scores(pairs: Sequence[Pair], seen: Sequence[Judgement]) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clips", type=int, default=1024, help="Clips of each data set. Default: %(default)s.")
-    parser.add_argument("--steps", type=int, default=600, help="Training steps. Default: %(default)s.")
+    parser.add_argument("--steps", type=int, default=800, help="Training steps. Default: %(default)s.")
     parser.add_argument("--batch", type=int, default=32, help="Samples in each step. Default: %(default)s.")
     parser.add_argument(
         "--still-fraction", type=float, default=0.5, help="Steps of `both` with stills. Default: %(default)s."
