@@ -20,6 +20,7 @@ from .figures_pocket import card, readme
 from .figures_previews import previews
 from .figures_remember import drafts, remember
 from .figures_several import several_critters
+from .figures_stills import stills
 from .figures_study import study
 from .figures_suites import suites
 from .figures_trust import metrics
@@ -77,7 +78,7 @@ SENTENCES = {
     "README.md": readme,
     CARD: card,
     "benchmarks/README.md": lambda: benchmarks_page() + several_critters() + counts(),
-    "docs/training.md": training,
+    "docs/training.md": lambda: training() + stills(),
     "docs/cogvideox-2b.md": cogvideox,
     "docs/howto/direct-guidance.md": guidance,
     "docs/howto/direct-subjects.md": subjects,
