@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from refilm.data.cutting import AugmentJob, CutClip, augmented_images, cut_clip, fitted, nearest_size
-from refilm.data.samples import ClipFile, ImageFile, StillFile, hashed
+from refilm.data.samples import ClipFile, ImageFile, MaskFile, hashed
 from refilm.data.settings import AugmentationSettings
 from refilm.geometry import Compression
 from refilm.media import Video, open_video
@@ -89,7 +89,7 @@ def test_masks_are_cut_as_their_video_is(tmp_path):
     assert np.abs(moving[2] - (np.arange(8) >= 4)).max() < 0.1
 
     Image.fromarray(right[8]).save(tmp_path / "m.png")
-    still = cut_clip(cut(video, StillFile(tmp_path / "m.png", hashed(tmp_path / "m.png"))))[1]
+    still = cut_clip(cut(video, MaskFile(tmp_path / "m.png", hashed(tmp_path / "m.png"))))[1]
     assert np.abs(still - (np.arange(8) >= 4)).max() < 0.1
 
     with pytest.raises(ValueError, match=r"m.mp4: the mask has 3 frames, the clip 9"):

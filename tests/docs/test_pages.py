@@ -37,6 +37,7 @@ ALONE = {
     "howto/batch.md": {"jobs.jsonl", "jobs.csv", "videos", "table"},
     "howto/evaluate.md": {"scores", "weaker", "elsewhere", "listed", "videos.jsonl", "mine", "mine-scores"},
     "concepts/metrics.md": set(),
+    "critters.md": {"clips", "held", "pairs", "photos"},
     "howto/previews.md": {"drawn", "preview.safetensors"},
     "getting-started.md": VIDEOS | {"unseen", "tiny.toml", "tiny-cache", "runs", "python.mp4", *mp4s("tiny")},
 }

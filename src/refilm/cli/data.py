@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 import typer
-from pydantic import Field
+from pydantic import Field, model_validator
 from rich.table import Table
 from rich.text import Text
 
 from refilm.cli.console import bar, clock, print_line, screen, working
 from refilm.cli.options import BaseOption, ManifestOptions, Size, clip_settings, given, with_options
 from refilm.data.settings import CheckSettings
+from refilm.errors import UserError
 from refilm.printable import printable
 from refilm.settings import Settings
 
@@ -36,18 +37,33 @@ class CrittersOptions(Settings):
     """Random seed of the clips."""
     subjects: int = Field(default=1, ge=1, le=2)
     """Number of subjects in each clip."""
+    stills: bool = False
+    """Draw one frame of each clip as an image, to train from photographs; only with one subject."""
+
+    @model_validator(mode="after")
+    def _possible(self) -> "CrittersOptions":
+        if self.stills and self.subjects == 2:
+            raise UserError("stills: show one subject; remove --stills or --subjects 2")
+        return self
 
 
 @with_options(CrittersOptions)
 def critters(options: CrittersOptions) -> None:
     """Generate clips of critters: videos, captions and reference images, in the layout of your own data."""
-    from refilm.data.critters.files import write_clips
+    from refilm.data.critters.files import write_clips, write_stills
 
+    what = options.model_dump(include={"clips", "split", "seed"})
+    if options.stills:
+        files = write_stills(options.out, **what)
+    else:
+        files = write_clips(options.out, **what, subjects=options.subjects)
     with bar("drawing", options.clips) as advance:
-        for _ in write_clips(options.out, **options.model_dump(exclude={"out"})):
+        for _ in files:
             advance("drawing")
     listed = options.out if options.subjects == 1 else options.out / "manifest.jsonl"
-    made = f"{options.clips} clips of critters ({options.split}, seed {options.seed})"
+    made = (
+        f"{options.clips} {'stills' if options.stills else 'clips'} of critters ({options.split}, seed {options.seed})"
+    )
     print_line(f"{options.out}: {made}; next: refilm data check {listed}")
 
 
@@ -147,6 +163,9 @@ def _print_report(manifest: Path, report: "Report") -> None:
     result = f"{unusable} cannot be used" if unusable else "all can be used"
     line = printable(f"{manifest}: {clips} clips, {result}")
     console.print(Text(line, "red" if unusable else "green"))
+    if report.stills:
+        rules = "rules about length, frame rate and motion do not apply to them"
+        print_line(f"{report.stills} of the clips are images, checked as stills: {rules}")
     firsts = [
         next(found for clip in report.clips for found in clip.findings if found.kind == kind) for kind in report.kinds
     ]

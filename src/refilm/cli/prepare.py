@@ -62,4 +62,7 @@ def prepare(options: PrepareOptions, frames: Settings) -> None:
     clips = len(read_examples(options.out, allow_outside=outside))
     made, new = planned.made - faults, len(planned.jobs) - faults
     print_line(f"{options.out}: {clips} of {len(examples)} clips, {made} references made, {new} of them new")
+    if planned.own:
+        remedy = "name their `subject`, add images of it, or encode with --views"
+        print_line(f"{planned.own} stills are their own reference, which an adapter learns to copy; {remedy}")
     print_line(f"run: refilm data check {options.out}")

@@ -1,7 +1,7 @@
 """Critters as training samples: clips of one subject or of two, with their images, drawn when they are read."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image
@@ -38,6 +38,18 @@ class Critters(Source):
 
     def _captions(self, story: critters.Story | critters.DoubleStory) -> tuple[str, ...]:
         return (story.caption, story.appearance_caption, *([story.class_caption] if self.classes else []))
+
+
+@dataclass(frozen=True)
+class StillCritters(Critters):
+    """Stills of critters: a random frame of each clip of `Critters`, with captions that name no motion."""
+
+    def __getitem__(self, index: int, /) -> Sample:
+        still = DrawnStill(self.seed, index, self.split, self.size)
+        return replace(super().__getitem__(index), clip=still)
+
+    def _captions(self, story: critters.Story | critters.DoubleStory) -> tuple[str, ...]:
+        return super()._captions(story.still if isinstance(story, critters.Story) else story)
 
 
 @dataclass(frozen=True)
@@ -97,6 +109,22 @@ class DrawnClip(Place, Clip):
 
     def frames(self, fps: float) -> Iterator[np.ndarray]:
         return drawn_frames(self.pixels(), fps)
+
+
+@dataclass(frozen=True)
+class DrawnStill(Place, Clip):
+    """A random frame of a clip of one critter."""
+
+    @property
+    def name(self) -> str:
+        return f"{super().name}, still"
+
+    @property
+    def still(self) -> bool:
+        return True
+
+    def frames(self, fps: float) -> Iterator[np.ndarray]:
+        yield critters.draw_still(self.seed, self.index, self.split, size=self.size)
 
 
 @dataclass(frozen=True)

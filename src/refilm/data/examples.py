@@ -15,6 +15,7 @@ LAYOUT = "videos/1.mp4, labels/1.txt, ref_images/1/*.png"  # the layout for fold
 VIDEOS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".gif")
 LONGEST_VIDEO = 10**6  # seconds, 11 days: the largest start or end
 IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+STILLS = tuple(suffix for suffix in IMAGES if suffix not in VIDEOS)  # as a clip, a GIF is a video
 LONGEST_SOURCE = 300  # characters of a clip's original name; a file name has at most 255 bytes
 LOST = "\ufffd"  # the replacement character for what a program could not decode
 
@@ -33,6 +34,7 @@ class Example:
     """One training clip."""
 
     video: Path
+    """A video, or for a still an image."""
     caption: str
     references: tuple[Reference, ...]
     """Images of the subject; empty if they have not been made yet."""
@@ -46,6 +48,11 @@ class Example:
     """A mask video or image, white where the subject is in the clip."""
     source: str | None = None
     """The clip's name in the source that it was imported from. None: it was not imported."""
+
+    @property
+    def still(self) -> bool:
+        """Whether the clip is an image instead of a video."""
+        return self.video.suffix.lower() in STILLS
 
     @property
     def files(self) -> tuple[Path, ...]:

@@ -3,31 +3,46 @@
 Nothing is skipped silently: missing, empty and unmatched files are reported by name. Opens no videos.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
-from refilm.data.examples import IMAGES, LAYOUT, VIDEOS, Example, Fault, Listed, Reference, caption_faults, one_line
+from refilm.data.examples import (
+    IMAGES,
+    LAYOUT,
+    STILLS,
+    VIDEOS,
+    Example,
+    Fault,
+    Listed,
+    Reference,
+    caption_faults,
+    one_line,
+)
 from refilm.data.text import read_short
 from refilm.errors import UserError
+
+CLIPS = {"videos": VIDEOS, "images": STILLS}  # folders of clips
 
 
 def list_folder(folder: Path | str) -> list[Listed]:
     """The entries of a folder with `videos/1.mp4`, `labels/1.txt` and `ref_images/1/*.png`, valid or not, by name.
 
-    Every image in `ref_images/1/` is a reference for `videos/1.mp4`; there may be none. Hidden files (names that
-    start with a dot) are ignored, and so is everything outside these three folders.
+    Every image in `ref_images/1/` is a reference for `videos/1.mp4`; there may be none. Stills are in `images/`, as
+    `images/2.png`. Hidden files (names that start with a dot) are ignored, and so is everything outside these folders.
 
     Raises:
-        UserError: the folder, its `videos` or its `labels` are missing.
+        UserError: the folder or its `labels` are missing, or it has neither `videos` nor `images`.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; choose a folder with {LAYOUT}")
-    for part in ("videos", "labels"):
-        if not (folder / part).is_dir():
+    clips = {folder / part: suffixes for part, suffixes in CLIPS.items() if (folder / part).is_dir()}
+    for part, there in {"videos": bool(clips), "labels": (folder / "labels").is_dir()}.items():
+        if not there:
             remedy = "or convert other layouts to a manifest with refilm data import"
             raise UserError(f"{folder}: has no folder {part}; arrange the files as {LAYOUT}, {remedy}")
-    videos, odd_videos = _by_name(folder / "videos", VIDEOS)
-    labels, odd_labels = _by_name(folder / "labels", (".txt",))
+    videos, odd_videos = _by_name(clips)
+    labels, odd_labels = _by_name({folder / "labels": (".txt",)})
     shown = folder / "ref_images"
     images = {entry.name: entry for entry in _visible(shown)} if shown.is_dir() else {}
     names = sorted({*videos, *labels, *images})
@@ -53,11 +68,12 @@ def _files(folder: Path, suffixes: tuple[str, ...]) -> tuple[list[Path], list[Fa
     return files, faults
 
 
-def _by_name(folder: Path, suffixes: tuple[str, ...]) -> tuple[dict[str, Path], list[Listed]]:
-    """The files of a folder by their names without suffix, and the entries that do not belong there."""
-    files, faults = _files(folder, suffixes)
+def _by_name(folders: Mapping[Path, tuple[str, ...]]) -> tuple[dict[str, Path], list[Listed]]:
+    """The files of folders by their names without suffix, and the entries that do not belong there."""
+    found = [_files(folder, suffixes) for folder, suffixes in folders.items()]
+    faults = [fault for _, faults in found for fault in faults]
     named: dict[str, Path] = {}
-    for file in files:
+    for file in (file for files, _ in found for file in files):
         if file.stem in named:
             complaint = f"{named[file.stem].name} has the same name; rename one of them, with its caption and images"
             faults.append(Fault("line", f"{file}: {complaint}", file))

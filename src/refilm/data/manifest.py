@@ -39,7 +39,7 @@ class _Reference(Settings):
 
 
 class _Line(Settings):
-    """A line of a manifest. Paths are relative to the manifest."""
+    """A line of a manifest. Paths are relative to the manifest; `video` can be an image."""
 
     video: str
     caption: str
@@ -140,6 +140,8 @@ def _listed(text: str, place: str, folder: Path, allow_outside: bool) -> Listed:
     caption = one_line(line.caption)
     faults += caption_faults(caption, place)
     example = Example(video, caption, references, line.start, line.end, line.subject, mask, line.source)
+    if example.still and not line.start is line.end is None:
+        faults.append(Fault("line", f"{place}: {line.video!r} is an image, which has no start and no end; remove both"))
     return Listed(place, example, tuple(faults))
 
 

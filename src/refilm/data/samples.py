@@ -17,7 +17,7 @@ from refilm.data.examples import VIDEOS, Example, Reference
 from refilm.errors import UserError
 from refilm.files import sha256_of
 from refilm.media import open_image, open_mask
-from refilm.media.colors import Color
+from refilm.media.colors import WHITE, Color
 from refilm.media.sampling import sample_video
 
 
@@ -33,6 +33,11 @@ class Clip(Protocol):
     def identity(self) -> str:
         """Identifies the content, independent of the name."""
         ...
+
+    @property
+    def still(self) -> bool:
+        """Whether the clip is a still: one frame, whatever number is required of clips."""
+        return False
 
     def frames(self, fps: float) -> Iterator[np.ndarray]:
         """The frames nearest in time at that rate, (H, W, 3) uint8 each, until the clip ends."""
@@ -124,19 +129,21 @@ class Files(Source):
         return len(self.examples)
 
     def __getitem__(self, index: int, /) -> Sample:
-        example = self.examples[index]
+        example, sha256 = self.examples[index], self._hash(self.examples[index].video)
         return Sample(
-            clip=ClipFile(example.video, self._hash(example.video), example.start, example.end),
+            clip=StillFile(example.video, sha256)
+            if example.still
+            else ClipFile(example.video, sha256, example.start, example.end),
             captions=(example.caption,),
             references=tuple(self._image(reference) for reference in example.references),
             subject=example.subject,
             mask=None if example.mask is None else self._mask(example.mask, example),
         )
 
-    def _mask(self, path: Path, example: Example) -> "ClipFile | StillFile":
+    def _mask(self, path: Path, example: Example) -> "ClipFile | MaskFile":
         if path.suffix.lower() in VIDEOS:
             return ClipFile(path, self._hash(path), example.start, example.end)
-        return StillFile(path, self._hash(path))
+        return MaskFile(path, self._hash(path))
 
     def _image(self, reference: Reference) -> "ImageFile":
         mask = reference.mask
@@ -175,7 +182,33 @@ class ClipFile(Clip):
 
 @dataclass(frozen=True)
 class StillFile(Clip):
-    """An image file as an endless still clip: a mask that applies to every frame."""
+    """An image file as a clip of one frame; transparent parts are white, as in videos."""
+
+    path: Path
+    sha256: str
+
+    @property
+    def name(self) -> str:
+        return str(self.path)
+
+    @property
+    def identity(self) -> str:
+        return f"image {self.sha256}"
+
+    @property
+    def still(self) -> bool:
+        return True
+
+    def frames(self, fps: float) -> Iterator[np.ndarray]:
+        yield np.asarray(open_image(self.path, background=WHITE))
+
+    def verify(self) -> None:
+        _verify(self.path, self.sha256)
+
+
+@dataclass(frozen=True)
+class MaskFile(Clip):
+    """An image file as an endless clip: a mask that applies to every frame."""
 
     path: Path
     sha256: str

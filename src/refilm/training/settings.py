@@ -142,8 +142,9 @@ class StreamSettings(Settings):
     subjects: SubjectSettings = SubjectSettings()
     timesteps: TimestepSettings = TimestepSettings()
     still_fraction: float = Field(default=0.0, ge=0, le=1)
-    """Fraction of batches that consist of stills, the first frames of clips; a model that also trains on stills keeps
-    them distinct from motion."""
+    """Fraction of batches that consist of stills: of the images among the clips, or, without images, of the first
+    frames of clips; a model that also trains on stills keeps them distinct from motion. With 0, images are drawn as
+    often as other clips."""
     curriculum: tuple[ClipLesson, ...]
     """Lessons in order; each sets batch size and latent frames until a step."""
     seed: Seed = 0

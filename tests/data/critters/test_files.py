@@ -10,9 +10,9 @@ from PIL import Image
 
 from refilm.data import critters, read_examples
 from refilm.data.checking import report_paths
-from refilm.data.critters.files import write_clips
+from refilm.data.critters.files import write_clips, write_stills
 from refilm.data.cutting import fitted
-from refilm.data.drawn import Critters
+from refilm.data.drawn import Critters, StillCritters
 from refilm.data.samples import Files
 from refilm.media import open_video
 
@@ -54,7 +54,7 @@ def test_the_same_seed_writes_the_same_bytes_and_more_clips_only_add(tmp_path):
     for name, clips, seed in (("a", 2, 1), ("b", 3, 1), ("c", 2, 2)):
         list(write_clips(tmp_path / name, clips=clips, split="train", seed=seed))
     a, b, c = (contents(tmp_path / name) for name in "abc")
-    del a["manifest.jsonl"]
+    del a["manifest.jsonl"], a["README.md"]
     assert a.items() <= b.items()
     assert not set(a.values()) & set(c.values())
 
@@ -67,6 +67,20 @@ def test_videos_are_written_one_by_one(tmp_path):
     assert not (tmp_path / "manifest.jsonl").exists()
     list(writing)
     assert (tmp_path / "manifest.jsonl").is_file()
+
+
+def test_a_still_is_a_frame_of_its_clip_without_the_motion_in_its_caption(tmp_path):
+    images = list(write_stills(tmp_path / "clips", clips=3, split="held_out", seed=5, references=1))
+    examples = read_examples(tmp_path / "clips" / "manifest.jsonl")
+    assert read_examples(tmp_path / "clips") == [replace(example, subject=None) for example in examples]
+    for index, (image, example) in enumerate(zip(images, examples, strict=True)):
+        pixels, story = np.asarray(Image.open(image)), critters.story(5, index, "held_out")
+        assert any(np.array_equal(pixels, frame) for frame in critters.draw_video(5, index, "held_out"))
+        assert example.video == image
+        assert example.caption == story.caption.replace(f" {story.motion} ", " ")
+        drawn = StillCritters(3, "held_out", 5)[index]
+        assert drawn.captions == (example.caption, f"{example.caption}, {story.subject.appearance}")
+        assert np.array_equal(next(drawn.clip.frames(8)), pixels)
 
 
 def test_sizes_and_scale(tmp_path):

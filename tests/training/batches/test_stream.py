@@ -104,9 +104,28 @@ def test_buckets_and_stills_have_their_frequencies():
     shapes = [tuple(mixed.batch(step, mixed.samples(step)[:1]).latents.shape[1:]) for step in range(3, 163)]
     stills = [shape for shape in shapes if shape[0] == 1]
     of_wide = [shape for shape in shapes if shape[3] == 4]
-    assert abs(len(of_wide) / 160 - 9 / 16) < 0.03
-    assert abs(len(stills) / 160 - (0.25 + 0.75 * 2 / 16)) < 0.03
+    assert abs(len(of_wide) / 160 - 0.75 * 9 / 14) < 0.03
+    assert abs(len(stills) / 160 - 0.25) < 0.03
+    for step in range(40):  # stills come from the images, not from first frames
+        drawn = {CLIPS.sizes[one.clip] for one in mixed.sample_draws(step, mixed.samples(step))}
+        assert drawn == {STILL} or STILL not in drawn
     assert stream().batch(0, [0]).latents.shape[1] <= 2  # the first lesson's
+
+
+def test_images_are_drawn_alone_or_as_often_as_other_clips_by_default():
+    sizes = [
+        CLIPS.sizes[one.sample_draws(step, [one.samples(step).start])[0].clip]
+        for one in [stream()]
+        for step in range(160)
+    ]
+    assert abs(sizes.count(STILL) / 160 - 2 / 16) < 0.03
+    alone = stream(Clips({STILL: 4}), still_fraction=0.5)
+    assert {alone.batch(step, alone.samples(step)).latents.shape[1] for step in range(9)} == {1}
+    assert (alone.most(), stream(Clips({STILL: 9, SQUARE: 2})).most()) == (STILL, SQUARE)
+    frames = stream(Clips({SQUARE: 5}), still_fraction=1.0)
+    assert frames.batch(0, frames.samples(0)).latents.shape[1] == 1
+    with pytest.raises(ValueError, match=r"still_fraction: is 1, so 14 clips with motion would never be used beside"):
+        stream(still_fraction=1.0)
 
 
 @pytest.mark.parametrize("batch", [1, 6, 40])

@@ -122,6 +122,7 @@ def _clips(
             ClipReport(
                 place=place,
                 video=name_of(one.example.video, home),
+                still=one.example.still,
                 caption=one.example.caption,
                 facts=seen.facts,
                 references=tuple(name_of(item.image, home) for item in one.example.references),

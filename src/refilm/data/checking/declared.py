@@ -8,6 +8,7 @@ from refilm.data.checking.findings import Finding, Kind
 from refilm.media.inspecting import ImageFacts, VideoPart
 
 OBLONG = 0.05  # deviation of the pixel aspect ratio from 1; less is invisible
+TRANSPARENT = "has transparent parts, which are read on white; put them on another background if you want one"
 FAINTEST = 128  # brightest pixel of a mask; label images with values such as 1 or 38 are nearly black
 
 
@@ -44,10 +45,7 @@ def declared_by_video(path: Path, part: VideoPart) -> list[Finding]:
         message = f"contains a color profile ({sides.profile}), which is not applied"
         report("color", f"{message}; convert it to BT.709 if its colors are wrong on the page")
     if part.transparent:
-        report(
-            "transparent",
-            "has transparent parts, which are read on white; put them on another background if you want one",
-        )
+        report("transparent", TRANSPARENT)
     if sides.stereo:
         report("spatial", f"is stereoscopic ({sides.stereo}) and read as one image; crop it to one view")
     if sides.spherical:

@@ -63,7 +63,13 @@ class FileList:
             )
 
         return [
-            VideoToInspect(path, tuple(clip(self.examples[number]) for number in numbers), self.settings, mask)
+            VideoToInspect(
+                path,
+                tuple(clip(self.examples[number]) for number in numbers),
+                self.settings,
+                mask,
+                still=not mask and self.examples[numbers[0]].still,
+            )
             for (path, mask), numbers in self._videos.items()
         ]
 

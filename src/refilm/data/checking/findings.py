@@ -76,6 +76,8 @@ class ClipReport(Settings):
     """Where the clip is listed: the manifest and line number, or the video."""
     video: Printable | None
     """Path of the video, relative to the manifest's folder like all files. None: the entry cannot be parsed."""
+    still: bool = False
+    """Whether the video is an image; rules about length, rate and motion do not apply to it."""
     caption: Printable = ""
     facts: str = ""
     references: tuple[Printable, ...] = ()
@@ -107,6 +109,11 @@ class Report(Settings):
     def usable(self) -> bool:
         """Whether every clip is usable."""
         return all(clip.usable for clip in self.clips)
+
+    @property
+    def stills(self) -> int:
+        """Number of clips that are images."""
+        return sum(clip.still for clip in self.clips)
 
     def count(self, kind: Kind) -> int:
         """Number of clips with a finding of this kind."""

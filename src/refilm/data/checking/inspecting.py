@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from refilm.data.checking.declared import declared_by_image, declared_by_video
+from refilm.data.checking.declared import TRANSPARENT, declared_by_image, declared_by_video
 from refilm.data.checking.findings import FileRecord, Finding
 from refilm.data.checking.hashes import ImageHash, image_hashes, similar
 from refilm.data.settings import CheckSettings
@@ -15,7 +15,7 @@ from refilm.errors import UserError
 from refilm.files import sha256_of
 from refilm.media.colors import BLACK, WHITE
 from refilm.media.containers import CutShortError
-from refilm.media.inspecting import VideoPart, inspect_image, inspect_video, packets_left_out, tiny_image
+from refilm.media.inspecting import ImageFacts, VideoPart, inspect_image, inspect_video, packets_left_out, tiny_image
 from refilm.media.sampling import nearest
 
 THUMBNAIL = 160, 120  # pixels, at most
@@ -43,6 +43,8 @@ class VideoToInspect:
     settings: CheckSettings
     mask: bool
     """Whether the file is a clip's mask, which only has to be readable."""
+    still: bool = False
+    """Whether the file is an image, which is a clip of one frame."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,10 @@ def inspect_file(file: VideoToInspect | ImageToInspect) -> InspectedFile:
         return InspectedFile(
             None, (Inspected(findings=(finding,)),) * (len(file.clips) if isinstance(file, VideoToInspect) else 1)
         )
-    parts = (_image(file),) if isinstance(file, ImageToInspect) else tuple(_clip(file, clip) for clip in file.clips)
+    if isinstance(file, ImageToInspect):
+        parts = (_image(file),)
+    else:
+        parts = tuple((_still if file.still else _clip)(file, clip) for clip in file.clips)
     facts = parts[0].facts if len(parts) == 1 else f"{len(parts)} clips"
     return InspectedFile(FileRecord(sha256=digest, size=state.st_size, mtime_ns=state.st_mtime_ns, facts=facts), parts)
 
@@ -103,10 +108,39 @@ def _image(file: ImageToInspect) -> Inspected:
     if min(image.size) < SMALL and not file.mask:
         message = f"{file.path}: has only {image.width} x {image.height} pixels; use a larger image of the subject"
         findings.append(Finding(kind="size", message=message))
+    hashes = tuple(image_hashes(tiny_image(image)[None]))
+    return Inspected(_image_facts(facts), tuple(findings), hashes, 1, _thumbnail(image))
+
+
+def _image_facts(facts: ImageFacts) -> str:
+    image = facts.shown.image
     size, colors = f"{image.width} x {image.height}", facts.shown.colors
     words = [f"{facts.format} {facts.mode}", size, colors, "transparent" if facts.shown.transparent else ""]
-    words = ", ".join(filter(None, [*words, "rotated by EXIF" if facts.turned else ""]))
-    return Inspected(words, tuple(findings), tuple(image_hashes(tiny_image(image)[None])), 1, _thumbnail(image))
+    return ", ".join(filter(None, [*words, "rotated by EXIF" if facts.turned else ""]))
+
+
+def _still(file: VideoToInspect, clip: ClipPart) -> Inspected:
+    """An image as a clip of one frame: no rule about length, rate or motion applies to it."""
+    try:
+        facts = inspect_image(file.path, WHITE)
+    except UserError as error:
+        return Inspected(findings=(Finding(kind="unreadable", message=str(error)),))
+    image = facts.shown.image
+    findings = [*declared_by_image(file.path, facts, mask=False)]
+    findings += _size(file, image.height, image.width)
+    if facts.shown.transparent:
+        message = f"{file.path}: {TRANSPARENT}"
+        findings.append(Finding(kind="transparent", message=message))
+    (own,) = image_hashes(tiny_image(image)[None])
+    for number, reference in enumerate(clip.references, start=1):
+        if reference is not None and similar(own, reference):
+            message = (
+                f"{file.path}: reference {number} is the image itself, so the model would learn to copy; use another "
+                "image of the subject, or augment it with --views when encoding"
+            )
+            findings.append(Finding(kind="copy", message=message))
+    hashes = (own,) * 3  # as many as a video has
+    return Inspected(f"still, {_image_facts(facts)}", tuple(findings), hashes, 1, _thumbnail(image))
 
 
 def _clip(file: VideoToInspect, clip: ClipPart) -> Inspected:
@@ -119,7 +153,8 @@ def _clip(file: VideoToInspect, clip: ClipPart) -> Inspected:
         return Inspected(findings=(Finding(kind="unreadable", message=str(error)),))
     frames = _frames(part, clip, file.settings.fps)
     if not file.mask:
-        findings += [*_length(file, clip, frames), *_rate(file, part), *_size(file, part)]
+        findings += [*_length(file, clip, frames), *_rate(file, part)]
+        findings += [*_odd(file, part), *_size(file, part.height, part.width)]
         findings += declared_by_video(file.path, part)
         findings += _copies(file, part, clip)
     bits = f"{part.bits} bit" if part.bits != 8 else ""
@@ -203,15 +238,19 @@ def _rate(file: VideoToInspect, part: VideoPart) -> list[Finding]:
     return findings
 
 
-def _size(file: VideoToInspect, part: VideoPart) -> list[Finding]:
+def _odd(file: VideoToInspect, part: VideoPart) -> list[Finding]:
+    if part.height % 2 == part.width % 2 == 0:
+        return []
+    place = f"{file.path}: {part.width} x {part.height} pixels"
+    return [Finding(kind="size", message=f"{place}, an odd number; crop a row or column")]
+
+
+def _size(file: VideoToInspect, height: int, width: int) -> list[Finding]:
     wanted = file.settings
-    height, width = part.height, part.width
     place, kind = f"{file.path}: {width} x {height} pixels", "size"
     scale = max(wanted.height / height, wanted.width / width)
     lost = 1 - wanted.height * wanted.width / (scale**2 * height * width)
     findings = []
-    if height % 2 or width % 2:
-        findings.append(Finding(kind=kind, message=f"{place}, an odd number; crop a row or column"))
     if scale > 1:
         findings.append(
             Finding(

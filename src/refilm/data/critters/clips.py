@@ -77,6 +77,13 @@ def draw_video(seed: int, index: int, split: Split, *, size: int = SIZE) -> np.n
     return render(story(seed, index, split), np.random.default_rng((seed, index, 4)), size=size)
 
 
+def draw_still(seed: int, index: int, split: Split, *, size: int = SIZE) -> np.ndarray:
+    """A random frame of clip `index`: (H, W, 3) uint8."""
+    start = int(np.random.default_rng((seed, index, 9)).integers(FRAMES))
+    rng = np.random.default_rng((seed, index, 4))
+    return render(story(seed, index, split), rng, size=size, start=start, frames=1)[0]
+
+
 def draw_double(seed: int, index: int, split: Split, *, size: int = SIZE) -> Shot:
     """Video and masks of two-subject clip `index`."""
     return shoot(double_story(seed, index, split), np.random.default_rng((seed, index, 7)), size=size)

@@ -1,7 +1,7 @@
 """The content of a critters clip as text: subjects, motions and scene. Does not depend on pixels."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -25,6 +25,7 @@ class Story:
 
     subject: Subject
     motion: str
+    """Empty for a still."""
     scene: str
 
     @property
@@ -33,19 +34,27 @@ class Story:
         return (self.subject,)
 
     @property
+    def still(self) -> "Story":
+        """The story of a frame of the clip: its captions name no motion."""
+        return replace(self, motion="")
+
+    @property
     def caption(self) -> str:
         """Motion and scene only; the reference image alone identifies the subject."""
-        return f"a critter {self.motion} {PLACES[self.scene]}"
+        return self._caption("critter")
 
     @property
     def class_caption(self) -> str:
         """The caption with the critter's shape as the subject's class."""
-        return f"a {self.subject.shape} {self.motion} {PLACES[self.scene]}"
+        return self._caption(self.subject.shape)
 
     @property
     def appearance_caption(self) -> str:
         """The caption with the subject's appearance, for training a base model without images."""
         return f"{self.caption}, {self.subject.appearance}"
+
+    def _caption(self, who: str) -> str:
+        return " ".join(filter(None, ("a", who, self.motion, PLACES[self.scene])))
 
 
 @dataclass(frozen=True)

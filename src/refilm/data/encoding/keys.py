@@ -57,7 +57,8 @@ def digest(*parts: object) -> str:
 
 def latents_key(clip: Clip, mask: Clip | None, settings: EncodeSettings, encoder: EncoderIdentity) -> str:
     """The key of a clip's latents and, if present, its mask."""
-    made = (settings.frames, settings.fps, settings.height, settings.width, settings.buckets)
+    length = () if clip.still else (settings.frames, settings.fps)
+    made = (*length, settings.height, settings.width, settings.buckets)
     masked = mask.identity if mask else None
     background = settings.background if masked else None
     return digest("latents", VERSION, clip.identity, masked, background, made, encoder.latents)

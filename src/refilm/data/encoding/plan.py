@@ -64,9 +64,13 @@ def plan(source: Source, settings: EncodeSettings, identity: EncoderIdentity, co
         for key, image in zip(entry.references, sample.references, strict=True):
             whole.views[key] = AugmentJob(image, settings.views, settings.background)
         whole.clips[entry.latents] = CutClip(
-            sample.clip, sample.mask, settings.fps, settings.frames, settings.buckets, allowed, compression
+            sample.clip, sample.mask, settings.fps, _frames(sample, settings), settings.buckets, allowed, compression
         )
     return whole
+
+
+def _frames(sample: Sample, settings: EncodeSettings) -> int:
+    return 1 if sample.clip.still else settings.frames
 
 
 def entry_of(sample: Sample, settings: EncodeSettings, identity: EncoderIdentity) -> Entry:

@@ -14,7 +14,7 @@ from refilm.printable import printable
 FIELDS = ("video", "caption", "references", "start", "end", "subject", "mask")
 NEEDED = ("video", "caption")
 ALSO = {
-    "video": ("file_name",),
+    "video": ("file_name", "image"),
     "caption": ("text", "prompt"),
     "references": ("reference",),
 }  # alternative column names

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from refilm.data.examples import IMAGES, LAYOUT, Example, require_valid
+from refilm.data.examples import IMAGES, LAYOUT, STILLS, Example, require_valid
+from refilm.data.folders import CLIPS as FOLDERS
 from refilm.data.folders import list_folder
 from refilm.data.importing.columns import Columns, FileResolver
 from refilm.data.importing.hub import find_on_hub, hub_rows, may_be_hub_id
@@ -19,9 +20,9 @@ from refilm.printable import printable
 METADATA = "metadata.jsonl", "metadata.csv"  # the datasets library's VideoFolder
 LISTS = ("prompts.txt", "videos.txt"), ("prompt.txt", "videos.txt"), ("captions.txt", "videos.txt")  # finetrainers
 KNOWN = (
-    f"use a folder with {LAYOUT}, or with 1.mp4, 1.txt, or with {METADATA[0]}, or with prompts.txt and videos.txt; "
-    "a .csv, .jsonl, .parquet or .tar file, or a folder of .parquet or .tar files; or the id of a data set on the Hub, "
-    "owner/name"
+    f"use a folder with {LAYOUT}, or with 1.mp4, 1.txt (without videos 1.png, 1.txt), or with {METADATA[0]}, or with "
+    "prompts.txt and videos.txt; a .csv, .jsonl, .parquet or .tar file, or a folder of .parquet or .tar files; or the "
+    "id of a data set on the Hub, owner/name"
 )
 
 
@@ -74,15 +75,17 @@ def _folder(path: Path, columns: Columns, allow_outside: bool) -> Layout:
     if lists is not None and lists[1].is_file():
         words = f"{lists[0].name} and {lists[1].name}"
         return Layout(words, list_rows(*lists, allow_outside=allow_outside))
-    if (path / "videos").is_dir() and ((path / "labels").is_dir() or not (path / MANIFEST).is_file()):
-        return Layout("videos/ and labels/", (_row(path, example) for example in require_valid(list_folder(path))))
+    parts = [part for part in FOLDERS if (path / part).is_dir()]
+    if parts and ((path / "labels").is_dir() or not (path / MANIFEST).is_file()):
+        words = "/, ".join(parts) + "/ and labels/"
+        return Layout(words, (_row(path, example) for example in require_valid(list_folder(path))))
     if (path / MANIFEST).is_file():
         return Layout(MANIFEST, json_rows(path / MANIFEST, columns, allow_outside=allow_outside))
     return _unlisted(path, columns, allow_outside)
 
 
 def _unlisted(path: Path, columns: Columns, allow_outside: bool) -> Layout:
-    """A folder of archives, or of videos with captions and images beside them."""
+    """A folder of archives, of videos with captions and images beside them, or of images with captions."""
     parquet, tars = sorted(path.glob("*.parquet")), sorted(path.glob("*.tar"))
     if parquet and not tars:
         return Layout(f"{len(parquet)} Parquet files", parquet_rows(parquet, columns, allow_outside=allow_outside))
@@ -90,11 +93,12 @@ def _unlisted(path: Path, columns: Columns, allow_outside: bool) -> Layout:
         return Layout(f"{len(tars)} tars", tar_rows(tars, columns))
     files = {entry.name: entry for entry in sorted(path.iterdir()) if entry.is_file()}
     members = {name: file for name, file in files.items() if file.suffix.lower() in (*CLIPS, *IMAGES, *TEXTS)}
-    if not any(file.suffix.lower() in CLIPS for file in members.values()):
+    suffixes = {file.suffix.lower() for file in members.values()}
+    if suffixes.isdisjoint(CLIPS) and (suffixes.isdisjoint(STILLS) or suffixes.isdisjoint(TEXTS)):
         raise UserError(f"{path}: unknown layout; {KNOWN}")
-    return Layout(
-        "videos with captions beside them", member_rows(members, columns, FileResolver(path, allow_outside), str(path))
-    )
+    kind = "images" if suffixes.isdisjoint(CLIPS) else "videos"
+    rows = member_rows(members, columns, FileResolver(path, allow_outside), str(path))
+    return Layout(f"{kind} with captions beside them", rows)
 
 
 def _row(folder: Path, example: Example) -> ImportedClip:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from refilm.data.examples import IMAGES, VIDEOS, Example, Reference, one_line
+from refilm.data.examples import IMAGES, STILLS, VIDEOS, Example, Reference, one_line
 from refilm.data.manifest import write_manifest
 from refilm.data.text import LONGEST
 from refilm.errors import UserError
@@ -47,6 +47,7 @@ class ImportedClip:
     """A clip like `Example`, whose files can also be contents that are not on the disk yet."""
 
     video: File
+    """A video, or for a still an image."""
     caption: str
     references: tuple[tuple[File, File | None], ...]
     """Images with their masks."""
@@ -99,12 +100,13 @@ class _Writer:
     def write(self, row: ImportedClip, number: int) -> Example:
         """Write the files of a clip."""
         name = f"{number:06}"
+        kind = "images" if _suffix(row.video, (*VIDEOS, *STILLS)) in STILLS else "videos"
+        video = self.place(row.video, kind, name, (*VIDEOS, *STILLS))
         references = []
         for place, (image, mask) in enumerate(row.references, start=1):
             path = self.place(image, "references", f"{name}-{place}", IMAGES)
             references.append(Reference(path, mask and self.place(mask, "masks", f"{name}-{place}", IMAGES)))
         mask = row.mask and self.place(row.mask, "masks", name, (*VIDEOS, *IMAGES))
-        video = self.place(row.video, "videos", name, VIDEOS)
         caption = one_line(row.caption)
         return Example(video, caption, tuple(references), row.start, row.end, row.subject, mask, row.source)
 

@@ -17,11 +17,12 @@ from refilm.media.colors import Color
 
 
 @dataclass(frozen=True)
-class MaskedReference:
-    """An existing reference that is to be cut out along its mask."""
+class CutImage:
+    """An existing image whose subject is to be cut out."""
 
     image: Path
-    mask: Path
+    mask: Path | None
+    """White where the subject is. None: its background still has to be removed."""
     background: Color
 
     @property
@@ -32,18 +33,18 @@ class MaskedReference:
     @property
     def files(self) -> tuple[Path, ...]:
         """All input files."""
-        return self.image, self.mask
+        return (self.image,) if self.mask is None else (self.image, self.mask)
 
     def identity(self, hashes: Mapping[Path, str]) -> str:
         """Everything that determines the result: contents and numbers, no paths."""
-        return repr((hashes[self.image], hashes[self.mask], self.background))
+        return repr((hashes[self.image], self.mask and hashes[self.mask], self.background))
 
 
 @dataclass(frozen=True)
 class Job:
     """An image to create."""
 
-    item: MaskedReference | FrameRequest
+    item: CutImage | FrameRequest
     path: Path
     seed: int
     keep_background: bool
@@ -52,7 +53,7 @@ class Job:
 
 @dataclass(frozen=True)
 class UncutFrame:
-    """A frame whose background still has to be removed; it is not written yet."""
+    """An image whose background still has to be removed; it is not written yet."""
 
     image: Image.Image
     about: str
@@ -64,8 +65,11 @@ def make(job: Job) -> UncutFrame | None:
     Raises:
         UserError: there is no suitable frame, a mask does not fit, or a file cannot be read. The error names the file.
     """
-    if isinstance(job.item, MaskedReference):
-        write_image(_cut(job.item), job.path, f"{job.item.image.name}, cut out")
+    if isinstance(job.item, CutImage):
+        image, name = open_image(job.item.image, background=job.item.background), job.item.image.name
+        if job.item.mask is None:
+            return UncutFrame(image, name)
+        write_image(_cut(image, job.item, job.item.mask), job.path, f"{name}, cut out")
         return None
     found = choose_frame(job.item, np.random.default_rng(job.seed))
     about = f"{found.video.name} at {found.second:.3f} s{', cut out' if found.masked else ''}"
@@ -83,9 +87,8 @@ def write_image(image: Image.Image, path: Path, about: str) -> None:
         image.save(temporary, format="PNG", pnginfo=words)
 
 
-def _cut(item: MaskedReference) -> Image.Image:
-    image = open_image(item.image, background=item.background)
+def _cut(image: Image.Image, item: CutImage, mask: Path) -> Image.Image:
     try:
-        return cut_out(image, open_mask(item.mask), item.background)
+        return cut_out(image, open_mask(mask), item.background)
     except UserError as error:
-        raise UserError(f"{item.image} with {item.mask}: {error}") from error
+        raise UserError(f"{item.image} with {mask}: {error}") from error

@@ -34,7 +34,9 @@ class Related:
     """The other clips of a manifest that are relevant for one clip."""
 
     same_subject: tuple[Example, ...]
-    """Other clips of the same subject."""
+    """Other clips of the same subject, all videos."""
+    still: Example | None
+    """Another still of the same subject, if there is one."""
     same_video: tuple[Example, ...]
     """Other clips of the same video without the same subject name."""
 
@@ -43,23 +45,27 @@ class RelatedClips:
     """The clips of a manifest, indexed by subject and by video."""
 
     def __init__(self, examples: Iterable[Example]):
-        self._by_subject: dict[str | None, list[Example]] = {}
+        self._by_subject: dict[tuple[str | None, bool], list[Example]] = {}
         self._by_video: dict[Path, list[Example]] = {}
         for example in examples:
-            self._by_subject.setdefault(example.subject, []).append(example)
+            self._by_subject.setdefault((example.subject, example.still), []).append(example)
             self._by_video.setdefault(example.video, []).append(example)
 
     def of(self, example: Example, *, most: int, rng: np.random.Generator) -> Related:
         """The related clips of a clip, with a random sample of at most `most` clips of the same subject."""
-        group = [] if example.subject is None else self._by_subject[example.subject]
-        sampled = rng.choice(len(group), min(len(group), most + SPARE), replace=False) if group else []
-        same_subject = [other for index in sampled if _clip(other := group[index]) != _clip(example)][:most]
+        same_subject = self._sampled(example, most, rng, still=False)
+        stills = self._sampled(example, 1, rng, still=True)
         same_video = (
             other
             for other in self._by_video[example.video]
             if _clip(other) != _clip(example) and (other.subject is None or other.subject != example.subject)
         )
-        return Related(tuple(same_subject), tuple(same_video))
+        return Related(tuple(same_subject), next(iter(stills), None), tuple(same_video))
+
+    def _sampled(self, example: Example, most: int, rng: np.random.Generator, *, still: bool) -> list[Example]:
+        group = [] if example.subject is None else self._by_subject.get((example.subject, still), [])
+        sampled = rng.choice(len(group), min(len(group), most + SPARE), replace=False) if group else []
+        return [other for index in sampled if _clip(other := group[index]) != _clip(example)][:most]
 
 
 def places(example: Example, related: Related, min_distance: float) -> tuple[tuple[VideoParts, ...], ...]:

@@ -19,14 +19,13 @@ from refilm.data.checking.places import name_of
 from refilm.data.examples import Example, Reference
 from refilm.data.manifest import is_utf8, write_manifest
 from refilm.data.preparing.choosing import FrameRequest
-from refilm.data.preparing.making import Job, MaskedReference, UncutFrame, make, write_image
+from refilm.data.preparing.making import CutImage, Job, UncutFrame, make, write_image
 from refilm.data.preparing.moments import RelatedClips, places
 from refilm.data.preparing.removing import Remover
 from refilm.data.settings import OTHER_CLIPS, PrepareSettings
 from refilm.data.workers import Failure, Workers
 from refilm.errors import UserError
 from refilm.files import sha256_of
-from refilm.media.colors import Color
 
 
 @dataclass(frozen=True)
@@ -38,6 +37,8 @@ class PreparePlan:
     """The examples with all references, including those that have not been created yet."""
     made: int
     """Number of references created by refilm, now or in an earlier run."""
+    own: int
+    """Number of stills that are their own reference."""
     jobs: tuple[Job, ...]
     """The images that do not exist yet."""
     remover: Remover | None
@@ -57,7 +58,8 @@ def plan(
 
     Existing references are unchanged unless `cut_out` is set. A clip without references gets one frame: from another
     clip of its `subject` if there is one, otherwise from another time of its video, outside the training part if
-    possible. The frame is never nearly identical to the clip's first frame, and keeps its aspect ratio.
+    possible. The frame is never nearly identical to the clip's first frame, and keeps its aspect ratio. Stills are
+    preferred to frames: another one of the same subject, and for a still without one, the still itself.
 
     Args:
         remover: removes the background of frames without a mask.
@@ -76,9 +78,8 @@ def plan(
             "cut_out: no clip and no reference has a mask; add masks to the manifest (see docs/data.md), or use "
             "--remove-background"
         )
-    ground = settings.background if settings.cut_out or remover else None
     related_clips = RelatedClips(examples)
-    wanted = [_wanted(example, related_clips, settings, ground) for example in examples]
+    wanted = [_wanted(example, related_clips, settings, remover) for example in examples]
     made = [item for items in wanted for item in items if not isinstance(item, Reference)]
     known = _hashes((path for item in made for path in item.files), hashes or {})
     jobs = {item: _job(item, known, out.parent / "references", settings.seed, remover) for item in made}
@@ -89,6 +90,7 @@ def plan(
             for example, items in zip(examples, wanted, strict=True)
         ),
         len(made),
+        sum(_is_own(example, items[0]) for example, items in zip(examples, wanted, strict=True)),
         tuple({job.path: job for job in jobs.values() if not job.path.is_file()}.values()),
         remover,
         allow_outside,
@@ -145,17 +147,25 @@ def _check(out: Path, examples: Sequence[Example], allow_outside: bool) -> None:
 
 
 def _wanted(
-    example: Example, related_clips: RelatedClips, settings: PrepareSettings, ground: Color | None
-) -> tuple[Reference | MaskedReference | FrameRequest, ...]:
+    example: Example,
+    related_clips: RelatedClips,
+    settings: PrepareSettings,
+    remover: Remover | None,
+) -> tuple[Reference | CutImage | FrameRequest, ...]:
     """The references of a clip: unchanged, to be cut out, or to be chosen from videos."""
     if example.references:
         return tuple(
-            MaskedReference(item.image, item.mask, settings.background) if settings.cut_out and item.mask else item
+            CutImage(item.image, item.mask, settings.background) if settings.cut_out and item.mask else item
             for item in example.references
         )
     start = example.start or 0.0
+    ground = settings.background if settings.cut_out or remover else None
     rng = np.random.default_rng((settings.seed, zlib.crc32(os.fsencode(f"{example.video.name} {start}"))))
     related = related_clips.of(example, most=OTHER_CLIPS, rng=rng)
+    still = related.still or (example if example.still else None)
+    if still is not None:
+        cut = ground is not None and (remover is not None or still.mask is not None)
+        return (CutImage(still.video, still.mask, settings.background) if cut else Reference(still.video),)
     end = start + settings.frames / settings.fps
     learned = replace(example, end=end if example.end is None else min(end, example.end))
     where = places(learned, related, settings.min_distance)
@@ -166,17 +176,21 @@ def _wanted(
     )
 
 
+def _is_own(example: Example, item: Reference | CutImage | FrameRequest) -> bool:
+    """Whether a new reference of a still is the still itself."""
+    return not (example.references or isinstance(item, FrameRequest)) and item.image == example.video
+
+
 def _job(
-    item: MaskedReference | FrameRequest, hashes: Mapping[Path, str], folder: Path, seed: int, remover: Remover | None
+    item: CutImage | FrameRequest, hashes: Mapping[Path, str], folder: Path, seed: int, remover: Remover | None
 ) -> Job:
-    name = None if remover is None or isinstance(item, MaskedReference) else remover.name
+    masked = isinstance(item, CutImage) and item.mask is not None
+    name = None if remover is None or masked else remover.name
     digest = hashlib.sha256(f"{item.identity(hashes)} {seed} {name}".encode()).hexdigest()
     return Job(item, folder / f"{item.source.stem}-{digest[:16]}.png", int(digest, 16), name is None)
 
 
-def _reference(
-    item: Reference | MaskedReference | FrameRequest, jobs: Mapping[MaskedReference | FrameRequest, Job]
-) -> Reference:
+def _reference(item: Reference | CutImage | FrameRequest, jobs: Mapping[CutImage | FrameRequest, Job]) -> Reference:
     return item if isinstance(item, Reference) else Reference(jobs[item].path)
 
 
@@ -194,7 +208,6 @@ def _finish(job: Job, outcome: UncutFrame | Failure | None, remover: Remover | N
     if outcome is None:
         return None
     assert remover is not None
-    assert isinstance(job.item, FrameRequest)
     assert job.item.background is not None
     try:
         image = cut_out(outcome.image, remover(outcome.image), job.item.background)

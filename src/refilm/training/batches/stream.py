@@ -6,6 +6,7 @@ on where a run was stopped. Independent of models.
 
 - Clips: every bucket (clips of one size) is read in rounds; each round is a new permutation of its clips. A batch comes
   from one bucket; the bucket, and whether the batch consists of stills, follow low-discrepancy sequences over steps.
+  A batch of stills comes from the buckets of stills; without any, it consists of the first frames of clips.
 - Timesteps: 0..1 is divided into as many equal parts as the batch has samples. Each sample has a position in its own
   part, by multiples of the golden ratio; the quantile function of the distribution maps positions to timesteps. So
   every batch, or with batch size 1 every row of steps, covers all timesteps evenly, and losses vary less.
@@ -95,7 +96,7 @@ class Stream:
         still: latent frames of a still.
 
     Raises:
-        UserError: there are no clips, or no lessons.
+        UserError: there are no clips, or no lessons, or only stills are drawn although there are other clips.
     """
 
     def __init__(self, clips: Subset, settings: StreamSettings, *, timesteps: int, still: int = 1):
@@ -106,6 +107,13 @@ class Stream:
         )
         if not self.buckets:
             raise UserError("the training set is empty: give a data set with clips")
+        self._stills = sum(frames <= still for (frames, _, _), _ in self.buckets)  # they are sorted first
+        if 0 < self._stills < len(self.buckets) and settings.still_fraction == 1:
+            videos = sum(len(indices) for _, indices in self.buckets[self._stills :])
+            raise UserError(
+                f"diffusion.still_fraction: is 1, so {videos} clips with motion would never be used beside the stills; "
+                "reduce it, or leave out these clips"
+            )
         self._rounds: dict[tuple[Bucket, int], Tensor] = {}
         samples_at(settings.curriculum, 0)
 
@@ -165,8 +173,10 @@ class Stream:
         return torch.where(limited, mask, 1.0)
 
     def most(self) -> Bucket:
-        """Latent frames, height and width of the largest bucket, in the last lesson."""
-        (frames, height, width), _ = max(self.buckets, key=lambda bucket: (len(bucket[1]), bucket[0]))
+        """Latent frames, height and width of the largest bucket, of stills only if there is no other, in the last
+        lesson."""
+        buckets = self.buckets[self._stills :] or self.buckets
+        (frames, height, width), _ = max(buckets, key=lambda bucket: (len(bucket[1]), bucket[0]))
         return min(frames, self.settings.curriculum[-1].latent_frames or frames), height, width
 
     def not_finite(self, step: int, samples: Sequence[int]) -> str | None:
@@ -182,16 +192,23 @@ class Stream:
         bucket = 0
         before = self.samples(step).start
         shift = [seed_of(self.settings.seed, 2, kind) for kind in range(2)]
+        numbers = np.arange(0 if len(self.buckets) > 1 else step, step + 1, dtype=np.uint64)
+        are_stills = kronecker(numbers, PLASTIC[1], shift[1]) < self.settings.still_fraction
         if len(self.buckets) > 1:
-            sizes = np.array([len(indices) for _, indices in self.buckets], dtype=np.float64)
-            positions = kronecker(np.arange(step + 1, dtype=np.uint64), PLASTIC[0], shift[0])
-            which = np.minimum(np.searchsorted(sizes.cumsum() / sizes.sum(), positions, side="right"), len(sizes) - 1)
+            which = self._buckets_at(kronecker(numbers, PLASTIC[0], shift[0]), are_stills)
             bucket = int(which[-1])
             before = int(_batches(self.settings.curriculum, step)[which[:-1] == bucket].sum())
-        is_still = kronecker(np.array([step], dtype=np.uint64), PLASTIC[1], shift[1])[0] < self.settings.still_fraction
         frames = self.buckets[bucket][0][0]
-        most = self.still if is_still else lesson_at(self.settings.curriculum, step).latent_frames or frames
+        most = self.still if are_stills[-1] else lesson_at(self.settings.curriculum, step).latent_frames or frames
         return bucket, min(frames, most), before
+
+    def _buckets_at(self, positions: np.ndarray, are_stills: np.ndarray) -> np.ndarray:
+        """The buckets of steps by their positions in 0..1 and by whether they are steps of stills, (n,) each."""
+        sizes = np.array([len(indices) for _, indices in self.buckets], dtype=np.float64)
+        if self._stills in (0, len(sizes)) or not self.settings.still_fraction:
+            return _places(positions, sizes)
+        stills, others = sizes[: self._stills], sizes[self._stills :]
+        return np.where(are_stills, _places(positions, stills), self._stills + _places(positions, others))
 
     def _visits(self, bucket: int, positions: np.ndarray) -> list[int]:
         """The clips at some positions of a bucket's infinite sequence of rounds."""
@@ -208,6 +225,11 @@ class Stream:
             generator = torch.Generator().manual_seed(seed_of(self.settings.seed, 3, *bucket, number))
             self._rounds[bucket, number] = torch.randperm(size, generator=generator)
         return self._rounds[bucket, number]
+
+
+def _places(positions: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Positions in 0..1 as places in a row of intervals of these relative sizes: (n,) -> (n,)."""
+    return np.minimum(np.searchsorted(sizes.cumsum() / sizes.sum(), positions, side="right"), len(sizes) - 1)
 
 
 def _batches(curriculum: Sequence[Lesson], steps: int) -> np.ndarray:
