@@ -3,15 +3,16 @@
     python benchmarks/counts.py
 
 refilm's pipeline and diffusers' run a few sampler steps on device `meta`, where nothing is computed. What is counted
-in a step, and before the first one:
+in a step, and once in a video, before the first step, in it, or after the last:
 
 - `forwards`: passes of the transformer, each over both branches of guidance; `tflop`: all arithmetic;
 - `operators`: operators that compute or copy something, about as many as kernels that a GPU launches without
   compilation; views and allocations are not counted;
-- `waits`: values that the CPU reads from the device, and so waits for it;
+- `waits`: values that the CPU reads from the device, and copies to the device that are not asynchronous: for both it
+  waits until the device has done all that came before;
 - `copied_mb`: what is copied to the device, such as tables, in 10^6 bytes.
 
-A video is what comes before the first step and 50 times a step; all steps after the first are the same.
+A video is what comes once and 50 times a step; all steps but the first and the last are the same.
 
 Writes benchmarks/results/counts.json, or `--out`.
 """
@@ -36,7 +37,7 @@ from refilm.weights.fingerprints import base_weights
 
 RESULT = RESULTS / "counts.json"
 META, DTYPE = torch.device("meta"), torch.bfloat16
-STEPS = 4
+STEPS = 5
 Sample = Callable[[Callable[[], None]], Tensor]
 """Samples, with a tick before and after each step."""
 
@@ -94,6 +95,7 @@ class Counter(TorchDispatchMode):
             self.waits += 1
         elif results and not given and any(isinstance(leaf, Tensor) for leaf in tree_leaves((args, kwargs))):
             self.copied += sum(tensor.nbytes for tensor in results)
+            self.waits += not kwargs.get("non_blocking", False)
         if results and not is_free(func):
             self.operators += 1
         for tensor in results:
@@ -122,7 +124,7 @@ def is_free(func: Any) -> bool:
 
 
 def counted(transformer: nn.Module, weights: Iterable[Tensor], sample: Sample) -> dict[str, Any]:
-    """What sampling costs before the first step, in a step, and in a whole video."""
+    """What sampling costs once, in a step, and in a whole video."""
     ticks: list[Counts] = []
     forwards: list[Any] = []
     hook = transformer.register_forward_pre_hook(lambda *given: forwards.append(None))
@@ -133,14 +135,15 @@ def counted(transformer: nn.Module, weights: Iterable[Tensor], sample: Sample) -
     with torch.inference_mode(), FlopCounterMode(display=False) as flops, Counter() as counter:
         sample(tick)
     hook.remove()
-    start, first, *_, last_but_two, last_but_one, last = ticks
-    step = last.since(last_but_one)
-    assert step == last_but_one.since(last_but_two), "steps differ"
-    before = first.since(start).since(step)
-    video = Counts(*(once + VIDEO_STEPS * each for once, each in zip(before, step, strict=True)))
+    start, _, *middle, last = ticks
+    step = middle[-1].since(middle[-2])
+    assert step == middle[-2].since(middle[-3]), "steps differ"
+    whole = last.since(start)
+    once = Counts(*(all_of_it - STEPS * each for all_of_it, each in zip(whole, step, strict=True)))
+    video = Counts(*(rest + VIDEO_STEPS * each for rest, each in zip(once, step, strict=True)))
     return {
         "weights_gb": round(sum(weight.nbytes for weight in weights) / 1e9, 6),
-        "before": before.facts(),
+        "once": once.facts(),
         "step": step.facts(),
         "video": video.facts(),
     }

@@ -7,7 +7,7 @@ over a run, given by a `GuidanceScale`. Independent of the noise schedule: veloc
 import math
 from collections import defaultdict
 from collections.abc import Callable, Container, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
@@ -52,14 +52,22 @@ class Condition:
     strength: Tensor | None = None
     """Factor on the references' scale at each step of a run, (steps, B or 1, S). None: always 1."""
 
-    def at(self, fraction: float) -> "Condition":
-        """The condition when a fraction of the steps is done; without references where all have strength 0."""
-        if self.strength is None or self.references is None:
-            return self
-        factor = self.strength[min(round(fraction * len(self.strength)), len(self.strength) - 1)]
-        if not factor.any():
-            return Condition(self.text)
-        return Condition(self.text, self.references if (factor == 1).all() else self.references.scaled(factor))
+    def along(self) -> "list[Condition]":
+        """The condition at each step of a run, without references where all have strength 0; one for all steps if the
+        strength is always 1. What they contain is on the device of the references' tokens.
+        """
+        if self.references is None:
+            return [self]
+        references = self.references.placed()
+        if self.strength is None:
+            return [Condition(self.text, references)]
+        return [Condition(self.text, _strengthened(references, factor)) for factor in self.strength]
+
+
+def _strengthened(references: References, factor: Tensor) -> References | None:
+    if not factor.any():
+        return None
+    return references if (factor == 1).all() else references.scaled(factor.to(references.tokens.device))
 
 
 @checked
@@ -137,9 +145,13 @@ def guided(
         form: changes the guided prediction; it receives that of the last branch that ran as the conditional one.
     """
     of_reference = reference_guidance or guidance  # equal scales leave out the text alone
+    # all that depends on values of tensors is found out here: within a run it would wait for the device
+    if _equal(unconditional.text, conditional.text):
+        unconditional = replace(unconditional, text=conditional.text)
+    along, without_along = conditional.along(), unconditional.along()
 
     def predict(latents: Tensor, timestep: float, fraction: float) -> Tensor:
-        given, without = conditional.at(fraction), unconditional.at(fraction)
+        given, without = _at(along, fraction), _at(without_along, fraction)
         branches = _shared(
             _Branch("unconditional", without),
             _Branch("text only", Condition(given.text, without.references)),
@@ -161,6 +173,14 @@ def guided(
     return predict
 
 
+def _equal(text: Tensor, other: Tensor) -> bool:
+    return text is other or (text.shape[1:] == other.shape[1:] and bool((text == other).all()))
+
+
+def _at(along: Sequence[Condition], fraction: float) -> Condition:
+    return along[min(round(fraction * len(along)), len(along) - 1)]
+
+
 @dataclass(frozen=True, eq=False)
 class _Branch:
     """A branch of guidance and its condition."""
@@ -169,13 +189,8 @@ class _Branch:
     condition: Condition
 
     def equals(self, other: "_Branch") -> bool:
-        """Whether the model makes the same prediction for both. Tensors of references are not compared."""
-        text, others = self.condition.text, other.condition.text
-        return (
-            self.condition.references is other.condition.references
-            and text.shape[1:] == others.shape[1:]
-            and (text is others or bool((text == others).all()))
-        )
+        """Whether the model makes the same prediction for both. Values of tensors are not compared."""
+        return self.condition.references is other.condition.references and self.condition.text is other.condition.text
 
 
 def _shared(*branches: _Branch) -> list[_Branch]:

@@ -4,7 +4,7 @@ from refilm.model.adapter import Adapter, ReferenceAttention, freeze_all_but
 from refilm.model.attention import KERNELS, Attention, Kernel, TextReader, eager, fused
 from refilm.model.backbone import Backbone
 from refilm.model.conditioning import Branch, Conditioning, Row, conditional_rows
-from refilm.model.finite import require_finite
+from refilm.model.finite import FiniteCheck, require_finite
 from refilm.model.patching import swapped
 from refilm.model.references import References
 from refilm.model.trunk import Block, RunBlock, Trunk, WrapBlocks, plain
@@ -17,6 +17,7 @@ __all__ = [
     "Block",
     "Branch",
     "Conditioning",
+    "FiniteCheck",
     "Kernel",
     "ReferenceAttention",
     "References",

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from refilm.backbones.positions import timestep_embedding
+from refilm.backbones.positions import PlacedTables, timestep_embedding
 from refilm.backbones.wan.attention import TextAttention, VideoAttention
 from refilm.backbones.wan.position import rotary_angles
 from refilm.backbones.wan.sizes import WanSize
@@ -53,6 +53,7 @@ class WanTransformer(Backbone):
         self.modulation = nn.Linear(size.width, 6 * size.width)
         self.trunk = Trunk(WanBlock(size) for _ in range(size.layers))
         self.head = Head(size)
+        self._placed = PlacedTables()
 
     def forward(
         self,
@@ -67,13 +68,13 @@ class WanTransformer(Backbone):
         self.require_fit(references, batch=len(latents), grid=grid)
         video = self.patch_embedding(latents.transpose(1, 2)).flatten(2).transpose(1, 2)  # (B, N, D)
         time = self.time_embedding(timestep).to(video.dtype)  # (B, D)
-        cos, sin = rotary_angles(grid, self.size.head_dim)
+        cos, sin = self._placed(grid, self._rotary, device=video.device, dtype=torch.float32)
         conditioning = WanConditioning(
             time=time,
             text_length=0,
             grid=grid,
             rows=conditional_rows(len(latents)) if rows is None else tuple(rows),
-            rotary=(cos.to(video.device), sin.to(video.device)),
+            rotary=(cos, sin),
             references=references,
             text=self.text_embedding(text),
             modulation=self.modulation(F.silu(time)).unflatten(1, (6, -1)),
@@ -81,7 +82,10 @@ class WanTransformer(Backbone):
         return self.head(self.trunk(video, conditioning), conditioning)  # (B, T, C, h, w)
 
     def compute_positions(self, grid: Grid) -> None:
-        rotary_angles(grid, self.size.head_dim)
+        self._rotary(grid)
+
+    def _rotary(self, grid: Grid) -> tuple[Tensor, Tensor]:
+        return rotary_angles(grid, self.size.head_dim)
 
 
 class TimeEmbedding(nn.Module):
