@@ -13,11 +13,22 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from refilm.diffusion import Condition, Windows, constant, gaussian, guided, limited, run, windowed
+from refilm.diffusion import (
+    Condition,
+    MagnitudeCache,
+    Magnitudes,
+    Windows,
+    constant,
+    gaussian,
+    guided,
+    limited,
+    run,
+    windowed,
+)
 from refilm.diffusion.presets import null_condition
 from refilm.diffusion.schedule import scaled_linear
 from refilm.errors import NotFiniteError
-from refilm.model import FiniteCheck
+from refilm.model import FiniteCheck, Trunk, swapped
 
 from ..model.tiny import ROTARY, SINCOS, adapter, inputs, transformer
 
@@ -61,6 +72,18 @@ def prediction(size, *, controls, frames=3):
     windows = Windows(frames, 3, 1)
     unconditional = null_condition("ddim", condition)
     return guided(windowed(model, windows), condition, unconditional=unconditional, guidance=scale)
+
+
+def test_a_step_cache_by_magnitudes_does_not_wait():
+    cache = MagnitudeCache(9.0, Magnitudes((999, 0), {"conditional": (0.0, -0.1)}), first=0.0)
+    latents, timestep, text, _ = (one.to("meta") for one in inputs(batch=1))
+    model = transformer().to("meta")
+    with swapped(model, Trunk, wrap_blocks=lambda _: cache), Waits() as waits:
+        model(latents, timestep, text)
+        waits.found.clear()
+        model(latents, timestep, text)
+    assert cache.skipped == 1
+    assert waits.found == []
 
 
 @pytest.mark.parametrize(
