@@ -40,6 +40,16 @@ def test_runs_and_quality_are_measured_and_drawn(program, tmp_path):
     assert import_module("control_plots").digest([result["cases"]]) in (tmp_path / "speed.svg").read_text()
 
 
+def test_a_cpu_runs_the_same_work_in_both_libraries(program, tmp_path):
+    out = tmp_path / "cpu.json"
+    program("cpu.py", "--turns", 1, "--steps", 4, "--tokens", 240, "--out", out)
+    result = json.loads(out.read_text())
+    for part in ("sampling", "block"):
+        assert result[part]["same"] or result[part]["psnr"] > 80
+        assert result[part]["ratio"] > 0
+        assert sum(result[part]["refilm"]["parts"].values()) == pytest.approx(1, abs=0.01)
+
+
 def test_every_case_has_valid_settings(monkeypatch):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     request = import_module("refilm.generation.request").Request
