@@ -15,13 +15,16 @@ from torch import Tensor
 
 from refilm.arguments import checked
 from refilm.diffusion.guidance_forms import GuidanceForm, plain
-from refilm.model import Branch, References, Row
+from refilm.model import Branch, References, Row, Time
 
 Predict = Callable[[Tensor, float, float], Tensor]
 """The function a sampler calls: (latents, timestep, fraction of the steps done) -> velocity after guidance."""
 
 GuidanceScale = Callable[[float, float], float]
 """(fraction of the steps done, timestep) -> guidance scale; 1 disables guidance."""
+
+TimeOf = Callable[[float], Tensor | Time]
+"""timestep -> what a model receives of it: the timestep, (1,), or what it made of it before the run."""
 
 
 class Model(Protocol):
@@ -30,14 +33,14 @@ class Model(Protocol):
     def __call__(
         self,
         latents: Tensor,
-        timesteps: Tensor,
+        timesteps: Tensor | Time,
         text: Tensor,
         references: References | None,
         /,
         *,
         rows: Sequence[Row] | None = None,
     ) -> Tensor:
-        """(B, T, C, H, W), (B,), (B, L, D) -> velocity (B, T, C, H, W); `rows` names what each row of the batch is."""
+        """(B, T, C, H, W), (1,), (B, L, D) -> velocity (B, T, C, H, W); `rows` names what each row of the batch is."""
         ...
 
 
@@ -123,6 +126,7 @@ def guided(
     guidance: GuidanceScale,
     reference_guidance: GuidanceScale | None = None,
     form: GuidanceForm = plain,
+    time_of: TimeOf | None = None,
 ) -> Predict:
     """Return a prediction function that is guided away from `unconditional`.
 
@@ -143,6 +147,7 @@ def guided(
         guidance: the scale of text and image together, or of the text if `reference_guidance` is given.
         reference_guidance: the scale of the image.
         form: changes the guided prediction; it receives that of the last branch that ran as the conditional one.
+        time_of: returns what the model receives of a timestep. Default: the timestep itself, (1,).
     """
     of_reference = reference_guidance or guidance  # equal scales leave out the text alone
     # all that depends on values of tensors is found out here: within a run it would wait for the device
@@ -162,7 +167,8 @@ def guided(
         for branch, weight in zip(branches, (1 - scale, scale - likeness, likeness), strict=True):
             weights[branch] += weight
         needed = {branch: weight for branch, weight in weights.items() if weight}
-        velocities = _velocities(model, latents, timestep, list(needed))
+        time = torch.full((1,), timestep, device=latents.device) if time_of is None else time_of(timestep)
+        velocities = _velocities(model, latents, time, list(needed))
         if len(velocities) == 1:
             return velocities[0]
         total = torch.zeros_like(latents)
@@ -198,7 +204,7 @@ def _shared(*branches: _Branch) -> list[_Branch]:
     return [next(other for other in reversed(branches) if branch.equals(other)) for branch in branches]
 
 
-def _velocities(model: Model, latents: Tensor, timestep: float, branches: Sequence[_Branch]) -> list[Tensor]:
+def _velocities(model: Model, latents: Tensor, time: Tensor | Time, branches: Sequence[_Branch]) -> list[Tensor]:
     """One velocity per branch, in the dtype of the latents."""
     batches: dict[tuple[object, ...], list[_Branch]] = defaultdict(list)
     for branch in branches:
@@ -207,18 +213,17 @@ def _velocities(model: Model, latents: Tensor, timestep: float, branches: Sequen
         batches[layout].append(branch)
     velocities: dict[_Branch, Tensor] = {}
     for batch in batches.values():
-        for branch, velocity in zip(batch, _run(model, latents, timestep, batch), strict=True):
+        for branch, velocity in zip(batch, _run(model, latents, time, batch), strict=True):
             velocities[branch] = velocity.to(latents.dtype)
     return [velocities[branch] for branch in branches]
 
 
-def _run(model: Model, latents: Tensor, timestep: float, branches: Sequence[_Branch]) -> tuple[Tensor, ...]:
+def _run(model: Model, latents: Tensor, time: Tensor | Time, branches: Sequence[_Branch]) -> tuple[Tensor, ...]:
     """Run the model once on branches whose conditions have the same sizes, and return one velocity per branch."""
     batch, conditions = len(latents), [branch.condition for branch in branches]
     text = torch.cat([condition.text.expand(batch, -1, -1) for condition in conditions])  # (N * B, L, D)
     given = [c.references.expand(batch) for c in conditions if c.references is not None]
     references = References.joined(given) if given else None
-    timesteps = torch.full((len(text),), timestep, device=latents.device)
     rows = tuple(Row(branch.name, sample) for branch in branches for sample in range(batch))
-    velocities = model(latents.repeat(len(branches), 1, 1, 1, 1), timesteps, text, references, rows=rows)
+    velocities = model(latents.repeat(len(branches), 1, 1, 1, 1), time, text, references, rows=rows)
     return velocities.chunk(len(branches))

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from refilm.diffusion.guidance import Model
 from refilm.errors import UserError
-from refilm.model import References, Row, conditional_rows
+from refilm.model import References, Row, Time, conditional_rows
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def windowed(model: Model, windows: Windows) -> Model:
 
     def run(
         latents: Tensor,
-        timesteps: Tensor,
+        timesteps: Tensor | Time,
         text: Tensor,
         references: References | None,
         /,

@@ -20,6 +20,7 @@ from refilm.generation.guiding import form_of, scale_of
 from refilm.generation.long import windows_of
 from refilm.generation.recipe import VideoRecipe
 from refilm.generation.request import Request
+from refilm.generation.times import Times
 from refilm.model import KERNELS, Attention, Backbone, Trunk, swapped
 
 logger = logging.getLogger("refilm")
@@ -198,6 +199,7 @@ class Sampling(Iterator[SamplerStep]):
             guidance=scale_of(request, request.guidance),
             reference_guidance=None if of_reference is None else scale_of(request, of_reference),
             form=self._form,
+            time_of=Times(transformer, [level.timestep for level in self.base.schedule.spaced(request.steps)]),
         )
         if conditions.words is None:
             return predict

@@ -3,7 +3,7 @@
 from refilm.model.adapter import Adapter, ReferenceAttention, freeze_all_but
 from refilm.model.attention import KERNELS, Attention, Kernel, TextReader, eager, fused
 from refilm.model.backbone import Backbone
-from refilm.model.conditioning import Branch, Conditioning, Row, conditional_rows
+from refilm.model.conditioning import Branch, Conditioning, Row, Time, conditional_rows
 from refilm.model.finite import FiniteCheck, require_finite
 from refilm.model.patching import swapped
 from refilm.model.references import References
@@ -24,6 +24,7 @@ __all__ = [
     "Row",
     "RunBlock",
     "TextReader",
+    "Time",
     "Trunk",
     "WrapBlocks",
     "conditional_rows",
