@@ -2,8 +2,8 @@
 
     python benchmarks/counts.py
 
-refilm's pipeline and diffusers' sample a video on device `meta`, where nothing is computed. What is counted in a
-step, and what a video has besides its steps, before the first step, in it, or after the last:
+refilm's pipeline and diffusers' run the first sampler steps of a video on device `meta`, where nothing is computed. What
+is counted in a step, and once in a video, before the first step or in it:
 
 - `forwards`: passes of the transformer, each over both branches of guidance; `tflop`: all arithmetic;
 - `operators`: operators that compute or copy something, about as many as kernels that a GPU launches without
@@ -12,14 +12,15 @@ step, and what a video has besides its steps, before the first step, in it, or a
   waits until the device has done all that came before;
 - `copied_mb`: what is copied to the device, such as tables, in 10^6 bytes.
 
-All steps but the first and the last are the same. On `meta` the answers whether latents were finite are read one by
-one after the last step; on a GPU they have arrived by then, and only the last one is waited for.
+A video is what comes once and 50 times a step; all steps but the first are the same. The last step, which is not run,
+also waits for the answer whether latents are finite.
 
 Writes benchmarks/results/counts.json, or `--out`.
 """
 
 import argparse
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import torch
@@ -38,6 +39,7 @@ from refilm.weights.fingerprints import base_weights
 
 RESULT = RESULTS / "counts.json"
 META, DTYPE = torch.device("meta"), torch.bfloat16
+STEPS = 4  # that are counted
 Sample = Callable[[Callable[[], None]], Tensor]
 """Samples, with a tick before and after each step."""
 
@@ -45,6 +47,10 @@ _aten = torch.ops.aten
 _ALLOCATIONS = {_aten.empty, _aten.empty_like, _aten.empty_strided, _aten.new_empty, _aten.new_empty_strided}
 _VIEWS = {_aten.detach, _aten._unsafe_view, _aten._reshape_alias, _aten.lift_fresh}  # besides those that say so
 _ATTENTION = _aten.scaled_dot_product_attention
+
+
+class Enough(Exception):
+    """Enough steps are counted."""
 
 
 class Counts(NamedTuple):
@@ -131,20 +137,23 @@ def counted(transformer: nn.Module, weights: Iterable[Tensor], sample: Sample) -
 
     def tick() -> None:
         ticks.append(Counts(len(forwards), flops.get_total_flops(), counter.operators, counter.waits, counter.copied))
+        if len(ticks) > STEPS:
+            raise Enough
 
     with torch.inference_mode(), FlopCounterMode(display=False) as flops, Counter() as counter:
-        sample(tick)
+        with suppress(Enough):
+            sample(tick)
     hook.remove()
-    start, _, *middle, last = ticks
-    step = middle[-1].since(middle[-2])
-    assert step == middle[-2].since(middle[-3]), "steps differ"
-    whole = last.since(start)
-    once = Counts(*(all_of_it - (len(ticks) - 1) * each for all_of_it, each in zip(whole, step, strict=True)))
+    start, first, *_, last_but_two, last_but_one, last = ticks
+    step = last.since(last_but_one)
+    assert step == last_but_one.since(last_but_two), "steps differ"
+    once = first.since(start).since(step)
+    video = Counts(*(rest + VIDEO_STEPS * each for rest, each in zip(once, step, strict=True)))
     return {
         "weights_gb": round(sum(weight.nbytes for weight in weights) / 1e9, 6),
         "once": once.facts(),
         "step": step.facts(),
-        "video": whole.facts(),
+        "video": video.facts(),
     }
 
 
@@ -156,14 +165,14 @@ def main() -> None:
     write(out, {"steps": VIDEO_STEPS, **count(Sizes())})
 
 
-def count(sizes: Sizes, steps: int = VIDEO_STEPS) -> dict[str, Any]:
+def count(sizes: Sizes) -> dict[str, Any]:
     """The counts of both libraries."""
     given = generation.Inputs.random(sizes, META, DTYPE)
     ours = generation.random_pipeline(sizes, META, DTYPE)
     with META:
         model = CogVideoXTransformer3DModel.from_config(config_of(sizes.transformer)).to(DTYPE).eval()
     theirs = generation.diffusers_pipeline(model)
-    how = {"steps": steps}
+    how = {"steps": VIDEO_STEPS}
     return {
         "refilm": counted(
             ours.base.transformer,
