@@ -2,8 +2,8 @@
 
     python benchmarks/counts.py
 
-refilm's pipeline and diffusers' run the first sampler steps of a video on device `meta`, where nothing is computed. What
-is counted in a step, and once in a video, before the first step or in it:
+refilm's pipeline and diffusers' run the first sampler steps of a video on device `meta`, where nothing is computed.
+What is counted in a step, and once in a video, before the first step or in it:
 
 - `forwards`: passes of the transformer, each over both branches of guidance; `tflop`: all arithmetic;
 - `operators`: operators that compute or copy something, about as many as kernels that a GPU launches without
@@ -49,7 +49,7 @@ _VIEWS = {_aten.detach, _aten._unsafe_view, _aten._reshape_alias, _aten.lift_fre
 _ATTENTION = _aten.scaled_dot_product_attention
 
 
-class Enough(Exception):
+class EnoughStepsError(Exception):
     """Enough steps are counted."""
 
 
@@ -138,11 +138,11 @@ def counted(transformer: nn.Module, weights: Iterable[Tensor], sample: Sample) -
     def tick() -> None:
         ticks.append(Counts(len(forwards), flops.get_total_flops(), counter.operators, counter.waits, counter.copied))
         if len(ticks) > STEPS:
-            raise Enough
+            raise EnoughStepsError
 
-    with torch.inference_mode(), FlopCounterMode(display=False) as flops, Counter() as counter:
-        with suppress(Enough):
-            sample(tick)
+    flops, counter = FlopCounterMode(display=False), Counter()
+    with torch.inference_mode(), flops, counter, suppress(EnoughStepsError):
+        sample(tick)
     hook.remove()
     start, first, *_, last_but_two, last_but_one, last = ticks
     step = last.since(last_but_one)
