@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from refilm.arguments import checked
 from refilm.checkpoints.bases import Base
 from refilm.diffusion import Magnitudes
 from refilm.errors import UserError
@@ -32,6 +33,7 @@ class MagnitudesFile(Settings):
     """See `Magnitudes`."""
 
 
+@checked
 def save_magnitudes(magnitudes: Magnitudes, base: Base, path: Path | None = None) -> Path:
     """Write the calibration of a base model, by default into its folder; an existing file is replaced."""
     path = base.source.folder / MAGNITUDES if path is None else path
@@ -40,6 +42,7 @@ def save_magnitudes(magnitudes: Magnitudes, base: Base, path: Path | None = None
     return path
 
 
+@checked
 def load_magnitudes(base: Base, path: Path | None = None) -> Magnitudes:
     """Read the calibration of a base model, by default from its folder.
 
