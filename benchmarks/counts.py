@@ -2,22 +2,25 @@
 
     python benchmarks/counts.py
 
-refilm's pipeline and diffusers' run a few sampler steps on device `meta`, where nothing is computed. What is counted
-in a step, and before the first one:
+refilm's pipeline and diffusers' run the first sampler steps of a video on device `meta`, where nothing is computed.
+What is counted in a step, and once in a video, before the first step or in it:
 
 - `forwards`: passes of the transformer, each over both branches of guidance; `tflop`: all arithmetic;
 - `operators`: operators that compute or copy something, about as many as kernels that a GPU launches without
   compilation; views and allocations are not counted;
-- `waits`: values that the CPU reads from the device, and so waits for it;
+- `waits`: values that the CPU reads from the device, and copies to the device that are not asynchronous: for both it
+  waits until the device has done all that came before;
 - `copied_mb`: what is copied to the device, such as tables, in 10^6 bytes.
 
-A video is what comes before the first step and 50 times a step; all steps after the first are the same.
+A video is what comes once and 50 times a step; all steps but the first are the same. The last step, which is not run,
+also waits for the answer whether latents are finite.
 
 Writes benchmarks/results/counts.json, or `--out`.
 """
 
 import argparse
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import torch
@@ -36,7 +39,7 @@ from refilm.weights.fingerprints import base_weights
 
 RESULT = RESULTS / "counts.json"
 META, DTYPE = torch.device("meta"), torch.bfloat16
-STEPS = 4
+STEPS = 4  # that are counted
 Sample = Callable[[Callable[[], None]], Tensor]
 """Samples, with a tick before and after each step."""
 
@@ -44,6 +47,10 @@ _aten = torch.ops.aten
 _ALLOCATIONS = {_aten.empty, _aten.empty_like, _aten.empty_strided, _aten.new_empty, _aten.new_empty_strided}
 _VIEWS = {_aten.detach, _aten._unsafe_view, _aten._reshape_alias, _aten.lift_fresh}  # besides those that say so
 _ATTENTION = _aten.scaled_dot_product_attention
+
+
+class EnoughStepsError(Exception):
+    """Enough steps are counted."""
 
 
 class Counts(NamedTuple):
@@ -94,6 +101,7 @@ class Counter(TorchDispatchMode):
             self.waits += 1
         elif results and not given and any(isinstance(leaf, Tensor) for leaf in tree_leaves((args, kwargs))):
             self.copied += sum(tensor.nbytes for tensor in results)
+            self.waits += not kwargs.get("non_blocking", False)
         if results and not is_free(func):
             self.operators += 1
         for tensor in results:
@@ -122,25 +130,28 @@ def is_free(func: Any) -> bool:
 
 
 def counted(transformer: nn.Module, weights: Iterable[Tensor], sample: Sample) -> dict[str, Any]:
-    """What sampling costs before the first step, in a step, and in a whole video."""
+    """What sampling costs once, in a step, and in a whole video."""
     ticks: list[Counts] = []
     forwards: list[Any] = []
     hook = transformer.register_forward_pre_hook(lambda *given: forwards.append(None))
 
     def tick() -> None:
         ticks.append(Counts(len(forwards), flops.get_total_flops(), counter.operators, counter.waits, counter.copied))
+        if len(ticks) > STEPS:
+            raise EnoughStepsError
 
-    with torch.inference_mode(), FlopCounterMode(display=False) as flops, Counter() as counter:
+    flops, counter = FlopCounterMode(display=False), Counter()
+    with torch.inference_mode(), flops, counter, suppress(EnoughStepsError):
         sample(tick)
     hook.remove()
     start, first, *_, last_but_two, last_but_one, last = ticks
     step = last.since(last_but_one)
     assert step == last_but_one.since(last_but_two), "steps differ"
-    before = first.since(start).since(step)
-    video = Counts(*(once + VIDEO_STEPS * each for once, each in zip(before, step, strict=True)))
+    once = first.since(start).since(step)
+    video = Counts(*(rest + VIDEO_STEPS * each for rest, each in zip(once, step, strict=True)))
     return {
         "weights_gb": round(sum(weight.nbytes for weight in weights) / 1e9, 6),
-        "before": before.facts(),
+        "once": once.facts(),
         "step": step.facts(),
         "video": video.facts(),
     }
@@ -161,7 +172,7 @@ def count(sizes: Sizes) -> dict[str, Any]:
     with META:
         model = CogVideoXTransformer3DModel.from_config(config_of(sizes.transformer)).to(DTYPE).eval()
     theirs = generation.diffusers_pipeline(model)
-    how = {"steps": STEPS}
+    how = {"steps": VIDEO_STEPS}
     return {
         "refilm": counted(
             ours.base.transformer,

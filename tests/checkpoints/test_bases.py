@@ -126,6 +126,7 @@ def test_only_what_is_needed_is_fetched(monkeypatch):
         "transformer/diffusion_pytorch_model.safetensors": True,
         "vae/config.json": True,
         "preview.safetensors": True,
+        "magnitudes.json": True,
         "README.md": False,
         "tokenizer/tokenizer_config.json": True,
         "tokenizer/tokenization_t5.py": False,

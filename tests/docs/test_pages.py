@@ -31,6 +31,7 @@ ALONE = {
     },
     "howto/direct-when.md": mp4s("appears", "later", "weaker"),
     "howto/direct-guidance.md": mp4s("stronger", "apart", "early", "away", "projected", "rescaled"),
+    "howto/speed.md": {"magnitudes.json", *mp4s("fast")},
     "howto/longer-videos.md": mp4s("long", "smooth"),
     "howto/remember.md": {*mp4s("fox", "fox-again", "fox-again-2", "other", "long"), "fox.state"},
     "howto/drafts.md": {"drafts", "scales", "grid", "prompts"},

@@ -11,6 +11,7 @@ def counts() -> list[str]:
         f"transformer passes, {counted['steps']} steps": [f"{one['forwards']:,}" for one in video],
         "arithmetic, PFLOP": [f"{one['tflop'] / 1e3:.2f}" for one in video],
         "operators in a step": [f"{one['operators']:,}" for one in step],
+        "operators in a video": [f"{one['operators']:,}" for one in video],
         "waits in a step": [str(one["waits"]) for one in step],
         "copied to the device in a step, MB": [f"{one['copied_mb']:.1f}" for one in step],
         "the transformer's weights, GB": [f"{one['weights_gb']:.2f}" for one in both],

@@ -21,6 +21,7 @@ from .figures_previews import previews
 from .figures_remember import drafts, remember
 from .figures_several import several_critters
 from .figures_stills import stills
+from .figures_speed import speed
 from .figures_study import study
 from .figures_suites import suites
 from .figures_trust import metrics
@@ -84,6 +85,7 @@ SENTENCES = {
     "docs/howto/direct-subjects.md": subjects,
     "docs/howto/direct-when.md": when,
     "docs/howto/remember.md": remember,
+    "docs/howto/speed.md": speed,
     "docs/howto/suites.md": suites,
     "docs/howto/drafts.md": drafts,
     "docs/extending.md": extending,

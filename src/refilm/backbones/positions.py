@@ -4,12 +4,39 @@ Letters: N video tokens in (time, height, width) order, D channels.
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 from einops import repeat
 from torch import Tensor
 
 from refilm.geometry import Grid
+
+MOST_TABLES = 4  # training on clips of several sizes alternates between grids
+
+
+class PlacedTables:
+    """The position tables of the last grids, on the device and in the dtype where a model uses them: they are copied
+    there once, and not in every forward.
+    """
+
+    def __init__(self) -> None:
+        self._tables: dict[tuple[Grid, torch.device, torch.dtype], tuple[Tensor, ...]] = {}
+
+    def __call__(
+        self, grid: Grid, compute: Callable[[Grid], tuple[Tensor, ...]], *, device: torch.device, dtype: torch.dtype
+    ) -> tuple[Tensor, ...]:
+        """The tables that `compute` returns for the grid."""
+        key = grid, device, dtype
+        tables = self._tables.pop(key, None)
+        if tables is None:
+            with torch.inference_mode(False):  # they can be used in training
+                tables = tuple(table.to(device, dtype) for table in compute(grid))
+        if all(type(table) is Tensor for table in tables):  # fake ones have no content
+            self._tables[key] = tables
+        if len(self._tables) > MOST_TABLES:
+            del self._tables[next(iter(self._tables))]
+        return tables
 
 
 def timestep_embedding(timesteps: Tensor, width: int) -> Tensor:

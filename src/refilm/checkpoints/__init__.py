@@ -17,12 +17,14 @@ from refilm.checkpoints.defaults import Defaults, create_base
 from refilm.checkpoints.denoisers import Denoiser, load_denoiser
 from refilm.checkpoints.descriptions import Description, describe
 from refilm.checkpoints.lora import LoraSettings, TunedAdapter
+from refilm.checkpoints.magnitudes import MAGNITUDES, load_magnitudes, save_magnitudes
 from refilm.checkpoints.sources import copy_base, image_encoder_of, open_source, whole_base
 from refilm.checkpoints.transformers import load_transformer, save_transformer
 from refilm.hub import push
 from refilm.weights.fingerprints import base_weights, fingerprint
 
 __all__ = [
+    "MAGNITUDES",
     "AdapterCard",
     "Base",
     "Conversion",
@@ -47,6 +49,7 @@ __all__ = [
     "load_base",
     "load_denoiser",
     "load_encoders",
+    "load_magnitudes",
     "load_transformer",
     "open_source",
     "push",
@@ -54,6 +57,7 @@ __all__ = [
     "read_images_for",
     "require_family",
     "save_adapter",
+    "save_magnitudes",
     "save_transformer",
     "whole_base",
 ]

@@ -31,6 +31,7 @@ _BASE = (
     *_PLAIN,
     *_TOKENIZER,
     PREVIEW,
+    "magnitudes.json",
     *(f"{part}/*.{suffix}" for part in _WEIGHTED for suffix in ("json", "safetensors")),
 )
 _ENCODER = ("config.json", "preprocessor_config.json", "model*.safetensors", "model.safetensors.index.json")

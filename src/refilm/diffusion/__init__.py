@@ -15,6 +15,7 @@ from refilm.diffusion.guidance import (
 )
 from refilm.diffusion.guidance_forms import GuidanceForm, plain, projected, rescaled
 from refilm.diffusion.loss import min_snr_weights, velocity_loss
+from refilm.diffusion.magnitudes import MagnitudeCache, MagnitudeRecorder, Magnitudes
 from refilm.diffusion.presets import GUIDANCE_SCHEDULES, SAMPLERS, denoise, null_condition, run
 from refilm.diffusion.process import Level, Process
 from refilm.diffusion.samplers import Draw, Sampler, SamplerStep, ddim, dpmpp_2m_sde, gaussian
@@ -32,6 +33,9 @@ __all__ = [
     "GuidanceForm",
     "GuidanceScale",
     "Level",
+    "MagnitudeCache",
+    "MagnitudeRecorder",
+    "Magnitudes",
     "Model",
     "Predict",
     "Process",

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from refilm.arguments import checked
-from refilm.diffusion.process import Level, Timesteps
+from refilm.diffusion.process import Level, Timesteps, factors_for
 from refilm.errors import UserError
 
 Spacing = Literal["unipc", "dpmpp", "euler"]
@@ -61,7 +61,7 @@ class FlowMatching:
 
     def add_noise(self, clean: Tensor, noise: Tensor, timesteps: Timesteps) -> Tensor:
         """The noisy latents at `timesteps`: (B, T, C, H, W), the dtype of `clean`."""
-        alpha, sigma = self._factors(timesteps, clean)
+        alpha, sigma = factors_for(self, timesteps, clean)
         return (alpha * clean + sigma * noise).to(clean.dtype)
 
     def velocity(self, clean: Tensor, noise: Tensor, timesteps: Timesteps) -> Tensor:
@@ -70,12 +70,12 @@ class FlowMatching:
 
     def clean(self, noisy: Tensor, velocity: Tensor, timesteps: Timesteps) -> Tensor:
         """The clean latents implied by a predicted velocity: (B, T, C, H, W), the dtype of `noisy`."""
-        _, sigma = self._factors(timesteps, noisy)
+        _, sigma = factors_for(self, timesteps, noisy)
         return (noisy - sigma * velocity).to(noisy.dtype)
 
     def noise(self, noisy: Tensor, velocity: Tensor, timesteps: Timesteps) -> Tensor:
         """The noise implied by a predicted velocity: (B, T, C, H, W), the dtype of `noisy`."""
-        alpha, _ = self._factors(timesteps, noisy)
+        alpha, _ = factors_for(self, timesteps, noisy)
         return (noisy + alpha * velocity).to(noisy.dtype)
 
     @checked
@@ -97,8 +97,3 @@ class FlowMatching:
 
     def _shifted(self, sigma: Number) -> Number:
         return self.shift * sigma / (1 + (self.shift - 1) * sigma)
-
-    def _factors(self, timesteps: Timesteps, like: Tensor) -> tuple[Tensor, Tensor]:
-        """The factors for `like`; half-precision latents are mixed in float32."""
-        alpha, sigma = self.alpha_sigma(timesteps, dtype=torch.promote_types(like.dtype, torch.float32))
-        return alpha.to(like.device), sigma.to(like.device)

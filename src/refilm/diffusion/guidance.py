@@ -7,7 +7,7 @@ over a run, given by a `GuidanceScale`. Independent of the noise schedule: veloc
 import math
 from collections import defaultdict
 from collections.abc import Callable, Container, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
@@ -15,13 +15,16 @@ from torch import Tensor
 
 from refilm.arguments import checked
 from refilm.diffusion.guidance_forms import GuidanceForm, plain
-from refilm.model import Branch, References, Row
+from refilm.model import Branch, References, Row, Time
 
 Predict = Callable[[Tensor, float, float], Tensor]
 """The function a sampler calls: (latents, timestep, fraction of the steps done) -> velocity after guidance."""
 
 GuidanceScale = Callable[[float, float], float]
 """(fraction of the steps done, timestep) -> guidance scale; 1 disables guidance."""
+
+TimeOf = Callable[[float], Tensor | Time]
+"""timestep -> what a model receives of it: the timestep, (1,), or what it made of it before the run."""
 
 
 class Model(Protocol):
@@ -30,14 +33,14 @@ class Model(Protocol):
     def __call__(
         self,
         latents: Tensor,
-        timesteps: Tensor,
+        timesteps: Tensor | Time,
         text: Tensor,
         references: References | None,
         /,
         *,
         rows: Sequence[Row] | None = None,
     ) -> Tensor:
-        """(B, T, C, H, W), (B,), (B, L, D) -> velocity (B, T, C, H, W); `rows` names what each row of the batch is."""
+        """(B, T, C, H, W), (1,), (B, L, D) -> velocity (B, T, C, H, W); `rows` names what each row of the batch is."""
         ...
 
 
@@ -52,14 +55,22 @@ class Condition:
     strength: Tensor | None = None
     """Factor on the references' scale at each step of a run, (steps, B or 1, S). None: always 1."""
 
-    def at(self, fraction: float) -> "Condition":
-        """The condition when a fraction of the steps is done; without references where all have strength 0."""
-        if self.strength is None or self.references is None:
-            return self
-        factor = self.strength[min(round(fraction * len(self.strength)), len(self.strength) - 1)]
-        if not factor.any():
-            return Condition(self.text)
-        return Condition(self.text, self.references if (factor == 1).all() else self.references.scaled(factor))
+    def along(self) -> "list[Condition]":
+        """The condition at each step of a run, without references where all have strength 0; one for all steps if the
+        strength is always 1. What they contain is on the device of the references' tokens.
+        """
+        if self.references is None:
+            return [self]
+        references = self.references.placed()
+        if self.strength is None:
+            return [Condition(self.text, references)]
+        return [Condition(self.text, _strengthened(references, factor)) for factor in self.strength]
+
+
+def _strengthened(references: References, factor: Tensor) -> References | None:
+    if not factor.any():
+        return None
+    return references if (factor == 1).all() else references.scaled(factor.to(references.tokens.device))
 
 
 @checked
@@ -115,6 +126,7 @@ def guided(
     guidance: GuidanceScale,
     reference_guidance: GuidanceScale | None = None,
     form: GuidanceForm = plain,
+    time_of: TimeOf | None = None,
 ) -> Predict:
     """Return a prediction function that is guided away from `unconditional`.
 
@@ -135,11 +147,16 @@ def guided(
         guidance: the scale of text and image together, or of the text if `reference_guidance` is given.
         reference_guidance: the scale of the image.
         form: changes the guided prediction; it receives that of the last branch that ran as the conditional one.
+        time_of: returns what the model receives of a timestep. Default: the timestep itself, (1,).
     """
     of_reference = reference_guidance or guidance  # equal scales leave out the text alone
+    # all that depends on values of tensors is found out here: within a run it would wait for the device
+    if _equal(unconditional.text, conditional.text):
+        unconditional = replace(unconditional, text=conditional.text)
+    along, without_along = conditional.along(), unconditional.along()
 
     def predict(latents: Tensor, timestep: float, fraction: float) -> Tensor:
-        given, without = conditional.at(fraction), unconditional.at(fraction)
+        given, without = _at(along, fraction), _at(without_along, fraction)
         branches = _shared(
             _Branch("unconditional", without),
             _Branch("text only", Condition(given.text, without.references)),
@@ -150,7 +167,8 @@ def guided(
         for branch, weight in zip(branches, (1 - scale, scale - likeness, likeness), strict=True):
             weights[branch] += weight
         needed = {branch: weight for branch, weight in weights.items() if weight}
-        velocities = _velocities(model, latents, timestep, list(needed))
+        time = torch.full((1,), timestep, device=latents.device) if time_of is None else time_of(timestep)
+        velocities = _velocities(model, latents, time, list(needed))
         if len(velocities) == 1:
             return velocities[0]
         total = torch.zeros_like(latents)
@@ -161,6 +179,14 @@ def guided(
     return predict
 
 
+def _equal(text: Tensor, other: Tensor) -> bool:
+    return text is other or (text.shape[1:] == other.shape[1:] and bool((text == other).all()))
+
+
+def _at(along: Sequence[Condition], fraction: float) -> Condition:
+    return along[min(round(fraction * len(along)), len(along) - 1)]
+
+
 @dataclass(frozen=True, eq=False)
 class _Branch:
     """A branch of guidance and its condition."""
@@ -169,13 +195,8 @@ class _Branch:
     condition: Condition
 
     def equals(self, other: "_Branch") -> bool:
-        """Whether the model makes the same prediction for both. Tensors of references are not compared."""
-        text, others = self.condition.text, other.condition.text
-        return (
-            self.condition.references is other.condition.references
-            and text.shape[1:] == others.shape[1:]
-            and (text is others or bool((text == others).all()))
-        )
+        """Whether the model makes the same prediction for both. Values of tensors are not compared."""
+        return self.condition.references is other.condition.references and self.condition.text is other.condition.text
 
 
 def _shared(*branches: _Branch) -> list[_Branch]:
@@ -183,7 +204,7 @@ def _shared(*branches: _Branch) -> list[_Branch]:
     return [next(other for other in reversed(branches) if branch.equals(other)) for branch in branches]
 
 
-def _velocities(model: Model, latents: Tensor, timestep: float, branches: Sequence[_Branch]) -> list[Tensor]:
+def _velocities(model: Model, latents: Tensor, time: Tensor | Time, branches: Sequence[_Branch]) -> list[Tensor]:
     """One velocity per branch, in the dtype of the latents."""
     batches: dict[tuple[object, ...], list[_Branch]] = defaultdict(list)
     for branch in branches:
@@ -192,18 +213,17 @@ def _velocities(model: Model, latents: Tensor, timestep: float, branches: Sequen
         batches[layout].append(branch)
     velocities: dict[_Branch, Tensor] = {}
     for batch in batches.values():
-        for branch, velocity in zip(batch, _run(model, latents, timestep, batch), strict=True):
+        for branch, velocity in zip(batch, _run(model, latents, time, batch), strict=True):
             velocities[branch] = velocity.to(latents.dtype)
     return [velocities[branch] for branch in branches]
 
 
-def _run(model: Model, latents: Tensor, timestep: float, branches: Sequence[_Branch]) -> tuple[Tensor, ...]:
+def _run(model: Model, latents: Tensor, time: Tensor | Time, branches: Sequence[_Branch]) -> tuple[Tensor, ...]:
     """Run the model once on branches whose conditions have the same sizes, and return one velocity per branch."""
     batch, conditions = len(latents), [branch.condition for branch in branches]
     text = torch.cat([condition.text.expand(batch, -1, -1) for condition in conditions])  # (N * B, L, D)
     given = [c.references.expand(batch) for c in conditions if c.references is not None]
     references = References.joined(given) if given else None
-    timesteps = torch.full((len(text),), timestep, device=latents.device)
     rows = tuple(Row(branch.name, sample) for branch in branches for sample in range(batch))
-    velocities = model(latents.repeat(len(branches), 1, 1, 1, 1), timesteps, text, references, rows=rows)
+    velocities = model(latents.repeat(len(branches), 1, 1, 1, 1), time, text, references, rows=rows)
     return velocities.chunk(len(branches))

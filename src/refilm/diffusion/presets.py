@@ -17,7 +17,7 @@ from refilm.diffusion.sat import sat
 from refilm.diffusion.schedule import Schedule
 from refilm.diffusion.unipc import unipc
 from refilm.errors import UserError
-from refilm.model import require_finite
+from refilm.model import FiniteCheck
 
 SAMPLERS: dict[str, Sampler] = {
     "dpmpp-2m-sde": dpmpp_2m_sde,
@@ -103,7 +103,8 @@ def run(
 
     Raises:
         UserError: an unknown sampler, or more steps than the schedule has.
-        NotFiniteError: during the run, if the latents are not finite; names the step.
+        NotFiniteError: during the run, if the latents are not finite; names the step. On a GPU it is raised some steps
+            later, at the latest after the last one, because no step waits for the device.
     """
     start = draw() if after is None else after.latents
     if sampler == "sat":
@@ -117,6 +118,8 @@ def run(
 
 
 def _finite(steps: Iterator[SamplerStep]) -> Iterator[SamplerStep]:
+    check = FiniteCheck()
     for step in steps:
-        require_finite(step.latents, maker=f"the transformer, at step {step.index + 1} of {step.steps},")
+        check.add(step.latents, maker=f"the transformer, at step {step.index + 1} of {step.steps},")
+        check.report(wait=step.index + 1 == step.steps)
         yield step

@@ -27,9 +27,10 @@ class Level(NamedTuple):
             return -math.inf
         return math.log(self.alpha / self.sigma) if self.sigma else math.inf
 
-    def factors(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """Alpha and sigma for a batch, each (1, 1, 1, 1, 1)."""
-        alpha, sigma = torch.tensor([self.alpha, self.sigma], dtype=torch.float64).to(dtype).view(2, 1, 1, 1, 1, 1)
+    def factors(self, dtype: torch.dtype, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
+        """Alpha and sigma for a batch, each (1, 1, 1, 1, 1); made on the device, so that nothing is copied to it."""
+        shape = (1, 1, 1, 1, 1)
+        alpha, sigma = (torch.full(shape, one, dtype=dtype, device=device) for one in (self.alpha, self.sigma))
         return alpha, sigma
 
 
@@ -85,3 +86,12 @@ class Process(Protocol):
             UserError: `steps` is below 1 or exceeds the number of training timesteps.
         """
         ...
+
+
+def factors_for(process: Process, timesteps: Timesteps, like: Tensor) -> tuple[Tensor, Tensor]:
+    """The factors of signal and noise on the device of `like`; half-precision latents are mixed in float32."""
+    dtype = torch.promote_types(like.dtype, torch.float32)
+    if isinstance(timesteps, Level):
+        return timesteps.factors(dtype, like.device)
+    alpha, sigma = process.alpha_sigma(timesteps, dtype=dtype)
+    return alpha.to(like.device), sigma.to(like.device)

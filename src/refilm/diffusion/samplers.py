@@ -9,6 +9,7 @@ schedule and a `Predict` that returns velocities; it is independent of models an
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Protocol
 
@@ -88,12 +89,19 @@ def gaussian(
         UserError: the number of generators differs from the number of samples.
     """
     if isinstance(generator, torch.Generator):
-        return lambda: torch.randn(*shape, generator=generator, device=generator.device).to(device, dtype)
+        return partial(_sample, tuple(shape), generator, torch.device(device), dtype)
     each = list(generator)
     if len(each) != shape[0]:
         raise UserError(f"generator: give one, or one per sample ({shape[0]}; received {len(each)})")
     draw_each = [gaussian(shape[1:], one, device=device, dtype=dtype) for one in each]
     return lambda: torch.stack([draw() for draw in draw_each])
+
+
+def _sample(shape: tuple[int, ...], generator: torch.Generator, device: torch.device, dtype: torch.dtype) -> Tensor:
+    # a copy from pinned memory does not wait for the device
+    pinned = generator.device.type == "cpu" and device.type == "cuda"
+    noise = torch.randn(*shape, generator=generator, device=generator.device, pin_memory=pinned)
+    return noise.to(device, dtype, non_blocking=pinned)
 
 
 @checked

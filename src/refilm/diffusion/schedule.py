@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from refilm.arguments import checked
-from refilm.diffusion.process import Level, Timesteps
+from refilm.diffusion.process import Level, Timesteps, factors_for
 from refilm.errors import UserError
 
 
@@ -62,22 +62,22 @@ class Schedule:
 
     def add_noise(self, clean: Tensor, noise: Tensor, timesteps: Timesteps) -> Tensor:
         """The noisy latents at `timesteps`: (B, T, C, H, W), the dtype of `clean`."""
-        alpha, sigma = self._factors(timesteps, clean)
+        alpha, sigma = factors_for(self, timesteps, clean)
         return (alpha * clean + sigma * noise).to(clean.dtype)
 
     def velocity(self, clean: Tensor, noise: Tensor, timesteps: Timesteps) -> Tensor:
         """What the model should predict: (B, T, C, H, W), the dtype of `clean`."""
-        alpha, sigma = self._factors(timesteps, clean)
+        alpha, sigma = factors_for(self, timesteps, clean)
         return (alpha * noise - sigma * clean).to(clean.dtype)
 
     def clean(self, noisy: Tensor, velocity: Tensor, timesteps: Timesteps) -> Tensor:
         """The clean latents implied by a predicted velocity: (B, T, C, H, W), the dtype of `noisy`."""
-        alpha, sigma = self._factors(timesteps, noisy)
+        alpha, sigma = factors_for(self, timesteps, noisy)
         return (alpha * noisy - sigma * velocity).to(noisy.dtype)
 
     def noise(self, noisy: Tensor, velocity: Tensor, timesteps: Timesteps) -> Tensor:
         """The noise implied by a predicted velocity: (B, T, C, H, W), the dtype of `noisy`."""
-        alpha, sigma = self._factors(timesteps, noisy)
+        alpha, sigma = factors_for(self, timesteps, noisy)
         return (sigma * noisy + alpha * velocity).to(noisy.dtype)
 
     @checked
@@ -98,11 +98,6 @@ class Schedule:
         """The level of a training timestep."""
         alpha, sigma = self.alpha_sigma(timestep, dtype=torch.float64)
         return Level(timestep, alpha.item(), sigma.item())
-
-    def _factors(self, timesteps: Timesteps, like: Tensor) -> tuple[Tensor, Tensor]:
-        """The factors for `like`; half-precision latents are mixed in float32."""
-        alpha, sigma = self.alpha_sigma(timesteps, dtype=torch.promote_types(like.dtype, torch.float32))
-        return alpha.to(like.device), sigma.to(like.device)
 
 
 @checked

@@ -14,13 +14,14 @@ Letters: B rows, T latent frames, W windows, n token frames of the video, N vide
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from refilm.diffusion.guidance import Model
 from refilm.errors import UserError
-from refilm.model import References, Row, conditional_rows
+from refilm.model import References, Row, Time, conditional_rows
 
 
 @dataclass(frozen=True)
@@ -80,13 +81,13 @@ def windowed(model: Model, windows: Windows) -> Model:
 
     It costs as many transformer passes as there are windows, one after another, and the memory of one.
     """
-    starts, weights = windows.starts, windows.weights()
-    if len(starts) == 1:
+    if len(windows.starts) == 1:
         return model
+    placed: dict[tuple[torch.device, torch.dtype], list[_Window]] = {}
 
     def run(
         latents: Tensor,
-        timesteps: Tensor,
+        timesteps: Tensor | Time,
         text: Tensor,
         references: References | None,
         /,
@@ -95,15 +96,36 @@ def windowed(model: Model, windows: Windows) -> Model:
     ) -> Tensor:
         total = torch.zeros_like(latents, dtype=torch.promote_types(latents.dtype, torch.float32))
         rows = conditional_rows(len(latents)) if rows is None else rows
-        for index, (start, weight) in enumerate(zip(starts, weights, strict=True)):
-            frames = torch.tensor(windows.seen(index), device=latents.device)
+        if (key := (total.device, total.dtype)) not in placed:  # once per run
+            placed[key] = _placed(windows, total)
+        for start, frames, weight in placed[key]:
             here = None if references is None else references.in_frames(frames, of=windows.frames)
             own = [row._replace(window=start) for row in rows]
             part = latents.unflatten(1, (windows.frames, windows.patch_time))[:, frames].flatten(1, 2)
             velocity = model(part, timesteps, text, here, rows=own)  # (B, T of the window, C, h, w)
-            end = start + len(frames)
-            blend = weight[start:end].repeat_interleave(windows.patch_time).to(total)
-            total[:, start * windows.patch_time : end * windows.patch_time] += blend[:, None, None, None] * velocity
+            first = start * windows.patch_time
+            total[:, first : first + len(weight)] += weight[:, None, None, None] * velocity
         return total
 
     return run
+
+
+class _Window(NamedTuple):
+    """A window on a device."""
+
+    start: int
+    """Its first token frame within the video."""
+    frames: Tensor
+    """The token frames of the video that it sees, (n,)."""
+    weight: Tensor
+    """Its weight at each of its latent frames, (T,)."""
+
+
+def _placed(windows: Windows, like: Tensor) -> list[_Window]:
+    """The windows on the device and with weights in the dtype of `like`."""
+    placed = []
+    for index, (start, weight) in enumerate(zip(windows.starts, windows.weights(), strict=True)):
+        seen = windows.seen(index)
+        own = weight[start : start + len(seen)].repeat_interleave(windows.patch_time)
+        placed.append(_Window(start, torch.tensor(seen, device=like.device), own.to(like)))
+    return placed

@@ -55,6 +55,8 @@ class Made(Settings):
     """Duration of sampling."""
     passes: Annotated[int, Field(ge=0, le=10**9)] | None = None
     """Transformer passes; a window of a long video is a pass."""
+    skipped: Annotated[float, Field(ge=0, le=10**9)] | None = None
+    """Passes in which the step cache skipped the blocks; in a batch the mean of its videos. None: no step cache."""
     batch: Annotated[int, Field(ge=1, le=10**6)] = 1
     """Videos that were made together; alone, values may be rounded otherwise."""
 

@@ -13,6 +13,7 @@ from refilm.settings.choices import SamplerName
 GuidanceScheduleName = Literal["constant", "rising", "by-timestep"]
 GuidanceFormName = Literal["plain", "rescaled", "projected"]
 BindingName = Literal["separate", "joint"]
+StepCacheRule = Literal["change", "magnitude"]
 KernelName = Literal["fused", "flash", "efficient", "cudnn", "math", "eager"]
 
 
@@ -89,6 +90,9 @@ class Request(Settings):
     """Attention kernel. Default: the kernel set in the model, normally fused."""
     step_cache: float = Field(default=0.0, ge=0, le=10)
     """Step-cache threshold: skip blocks until their input has changed by this; 0 disables, higher is less exact."""
+    step_cache_rule: StepCacheRule = "change"
+    """What the step cache compares with its threshold: change, that of the blocks' input, or magnitude, the error that
+    the base model's magnitudes.json predicts (MagCache)."""
 
     @model_validator(mode="before")
     @classmethod

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from refilm.checkpoints import Base
+from refilm.checkpoints import Base, load_magnitudes
 from refilm.control.routing import WordRouting
-from refilm.diffusion import Model, Predict, SamplerStep, StepCache, gaussian, guided, run, windowed
+from refilm.diffusion import MagnitudeCache, Model, Predict, SamplerStep, StepCache, gaussian, guided, run, windowed
 from refilm.diffusion.memory import Memory
 from refilm.errors import UserError
 from refilm.generation.conditions import Conditions
@@ -20,6 +20,7 @@ from refilm.generation.guiding import form_of, scale_of
 from refilm.generation.long import windows_of
 from refilm.generation.recipe import VideoRecipe
 from refilm.generation.request import Request
+from refilm.generation.times import Times
 from refilm.model import KERNELS, Attention, Backbone, Trunk, swapped
 
 logger = logging.getLogger("refilm")
@@ -77,7 +78,7 @@ class Sampling(Iterator[SamplerStep]):
         self._started = time.perf_counter()
         self.passes = 0
         """Transformer passes so far, of every video; a window of a long video is a pass."""
-        self.cache = StepCache(request.step_cache) if request.step_cache else None
+        self.cache = step_cache(base, request)
         self._last: SamplerStep | None = None
         self._between_steps = True
         self._form = form_of(request, base.schedule)
@@ -136,7 +137,9 @@ class Sampling(Iterator[SamplerStep]):
 
     def finished_recipes(self) -> list[VideoRecipe]:
         """The recipes with the passes and the seconds of this run."""
-        known = {"passes": self.passes, "seconds": round(time.perf_counter() - self._started, 3)}
+        known: dict[str, Any] = {"passes": self.passes, "seconds": round(time.perf_counter() - self._started, 3)}
+        if self.cache is not None:
+            known["skipped"] = self.cache.skipped / len(self.seeds)
         return [one.model_copy(update={"made": one.made.model_copy(update=known)}) for one in self.recipes]
 
     def state(self) -> SamplerState:
@@ -196,6 +199,7 @@ class Sampling(Iterator[SamplerStep]):
             guidance=scale_of(request, request.guidance),
             reference_guidance=None if of_reference is None else scale_of(request, of_reference),
             form=self._form,
+            time_of=Times(transformer, [level.timestep for level in self.base.schedule.spaced(request.steps)]),
         )
         if conditions.words is None:
             return predict
@@ -218,6 +222,8 @@ class Sampling(Iterator[SamplerStep]):
             raise UserError("step_cache: trunk.wrap_blocks is already set; set it to None, or set step_cache=0")
 
         def configured(latents: Tensor, timestep: float, fraction: float) -> Tensor:
+            if isinstance(self.cache, MagnitudeCache):
+                self.cache.begin(timestep, fraction)
             with torch.inference_mode(), self._swapped(transformer):
                 return predict(latents, timestep, fraction)
 
@@ -232,6 +238,19 @@ class Sampling(Iterator[SamplerStep]):
             if self.cache is not None:
                 stack.enter_context(swapped(transformer, Trunk, wrap_blocks=lambda _: self.cache))
             yield
+
+
+def step_cache(base: Base, request: Request) -> StepCache | MagnitudeCache | None:
+    """The step cache of one run. None: the request has none.
+
+    Raises:
+        UserError: the base model has no magnitudes for a cache that needs them.
+    """
+    if not request.step_cache:
+        return None
+    if request.step_cache_rule == "change":
+        return StepCache(request.step_cache)
+    return MagnitudeCache(request.step_cache, load_magnitudes(base))
 
 
 def _named(tensors: Mapping[str, Tensor], start: str) -> dict[str, Tensor]:

@@ -3,8 +3,8 @@
 from refilm.model.adapter import Adapter, ReferenceAttention, freeze_all_but
 from refilm.model.attention import KERNELS, Attention, Kernel, TextReader, eager, fused
 from refilm.model.backbone import Backbone
-from refilm.model.conditioning import Branch, Conditioning, Row, conditional_rows
-from refilm.model.finite import require_finite
+from refilm.model.conditioning import Branch, Conditioning, Row, Time, conditional_rows
+from refilm.model.finite import FiniteCheck, require_finite
 from refilm.model.patching import swapped
 from refilm.model.references import References
 from refilm.model.trunk import Block, RunBlock, Trunk, WrapBlocks, plain
@@ -17,12 +17,14 @@ __all__ = [
     "Block",
     "Branch",
     "Conditioning",
+    "FiniteCheck",
     "Kernel",
     "ReferenceAttention",
     "References",
     "Row",
     "RunBlock",
     "TextReader",
+    "Time",
     "Trunk",
     "WrapBlocks",
     "conditional_rows",

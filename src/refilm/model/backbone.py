@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from refilm.errors import UserError
 from refilm.geometry import Geometry, Grid
-from refilm.model.conditioning import Row
+from refilm.model.conditioning import Row, Time
 from refilm.model.references import References
 from refilm.model.trunk import Trunk
 
@@ -27,7 +27,7 @@ class Backbone(nn.Module):
     def forward(
         self,
         latents: Tensor,
-        timestep: Tensor,
+        timestep: Tensor | Time,
         text: Tensor,
         references: References | None = None,
         *,
@@ -37,7 +37,7 @@ class Backbone(nn.Module):
 
         Args:
             latents: (B, T, C, h, w).
-            timestep: (B,), 0..999.
+            timestep: (B,), or (1,) for all samples, 0..999; or what `times` made of it.
             text: (B, S, text_dim) from the text encoder; zeros for samples whose text is dropped.
             references: from `Adapter.references`; None skips the reference attention, which differs from zeros.
             rows: the branch of guidance and the sample of each row. Default: conditional, one sample per row.
@@ -46,6 +46,13 @@ class Backbone(nn.Module):
             UserError: references were given without an attached adapter, or the latents do not fit the patch size.
         """
         raise NotImplementedError
+
+    def times(self, timesteps: Sequence[float]) -> Sequence[Tensor | Time]:
+        """What the model computes of each timestep alone: for a sampling run, once. Forward passes then give the same
+        numbers bit for bit as with the timestep itself, (1,). It is valid as long as the weights do not change.
+        By default it is the timestep itself.
+        """
+        return [torch.full((1,), one, device=self.device) for one in timesteps]
 
     def compute_positions(self, grid: Grid) -> None:
         """Compute the position tables of a grid that the model keeps, if any."""

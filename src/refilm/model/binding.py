@@ -39,7 +39,9 @@ def joint(q: Tensor, k: Tensor, v: Tensor, references: References, kernel: Kerne
     takes no part.
     """
     subjects, dtype = references.subjects, torch.promote_types(q.dtype, torch.float32)
-    factor = torch.as_tensor(references.scale, dtype=dtype, device=q.device).expand(len(q), subjects)  # (B, S)
+    scale = references.scale
+    factor = scale.to(q.device, dtype) if isinstance(scale, Tensor) else q.new_full((1, 1), scale, dtype=dtype)
+    factor = factor.expand(len(q), subjects)  # (B, S)
     seen = _seen(references, factor, q)  # (B, S, N or 1)
     bias = torch.where(seen.amax(dim=1, keepdim=True) > 0, seen, 1.0).log()  # a softmax over nothing would be NaN
     bias = repeat(bias, "b s n -> b 1 n (s m)", m=k.shape[-2])  # (B, 1, N or 1, S M)

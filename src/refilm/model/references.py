@@ -133,6 +133,18 @@ class References:
             self if scale is self.scale and kept is self.keys_values else replace(self, scale=scale, keys_values=kept)
         )
 
+    def placed(self) -> "References":
+        """The same references with weights, masks and scales on the device of their tokens."""
+        device, parts = self.tokens.device, (self.weight, self.where, self.scale)
+        if all(part.device == device for part in parts if isinstance(part, Tensor)):
+            return self
+        return replace(
+            self,
+            weight=None if self.weight is None else self.weight.to(device),
+            where=None if self.where is None else self.where.to(device),
+            scale=self.scale.to(device) if isinstance(self.scale, Tensor) else self.scale,
+        )
+
     def scaled(self, factor: Tensor | float) -> "References":
         """The same references with their scale multiplied: by one factor, (B, S), or (blocks, B, S)."""
         return replace(self, scale=factor * self.scale)
@@ -197,7 +209,9 @@ class References:
 
 def in_dtype_of(found: Tensor, term: Tensor) -> Tensor:
     """A term in the dtype of what was found; within autocast float32 factors make float32 tokens, as elsewhere."""
-    return term if torch.is_autocast_enabled(found.device.type) else term.to(found.dtype)
+    device = found.device.type
+    autocast = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+    return term if autocast else term.to(found.dtype)
 
 
 def _expanded(tensor: Tensor, axis: int, count: int) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from refilm.backbones.cogvideox.sizes import TransformerSize
-from refilm.backbones.positions import spread
+from refilm.backbones.positions import PlacedTables, spread
 from refilm.geometry import Grid
 
 
@@ -37,10 +37,15 @@ class SincosPosition(nn.Module):
     def __init__(self, size: TransformerSize):
         super().__init__()
         self.size = size
+        self._placed = PlacedTables()
 
     def forward(self, video: Tensor, grid: Grid) -> Tensor:
-        table = sincos_table(grid, self.size.width, self.size.spatial_interpolation, self.size.temporal_interpolation)
-        return video + table.to(video)
+        (table,) = self._placed(grid, self._tables, device=video.device, dtype=video.dtype)
+        return video + table
+
+    def _tables(self, grid: Grid) -> tuple[Tensor]:
+        size = self.size
+        return (sincos_table(grid, size.width, size.spatial_interpolation, size.temporal_interpolation),)
 
     def rotary(self, grid: Grid, like: Tensor) -> None:
         """This encoding has no rotations."""
@@ -52,16 +57,20 @@ class RotaryPosition(nn.Module):
     def __init__(self, size: TransformerSize):
         super().__init__()
         self.size = size
+        self._placed = PlacedTables()
 
     def forward(self, video: Tensor, grid: Grid) -> Tensor:
         return video
 
     def rotary(self, grid: Grid, like: Tensor) -> tuple[Tensor, Tensor]:
         """Cosines and sines for a grid, (N, head_dim) float32 each, on the device of `like`."""
+        cos, sin = self._placed(grid, self._tables, device=like.device, dtype=torch.float32)
+        return cos, sin
+
+    def _tables(self, grid: Grid) -> tuple[Tensor, Tensor]:
         size = self.size
         base = None if size.patch_time > 1 else (size.base_height // size.patch, size.base_width // size.patch)
-        cos, sin = rotary_angles(grid, size.head_dim, base)
-        return cos.to(like.device), sin.to(like.device)
+        return rotary_angles(grid, size.head_dim, base)
 
 
 @lru_cache(maxsize=8)

@@ -7,6 +7,7 @@ Depends on torch only: no files, no models of other libraries.
 """
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +19,7 @@ from refilm.backbones.cogvideox.position import RotaryPosition, SincosPosition
 from refilm.backbones.cogvideox.sizes import TransformerSize
 from refilm.backbones.positions import timestep_embedding
 from refilm.geometry import Grid
-from refilm.model import Backbone, Block, Conditioning, References, Row, Trunk, conditional_rows
+from refilm.model import Backbone, Block, Conditioning, References, Row, Time, Trunk, conditional_rows
 
 
 class Transformer(Backbone):
@@ -40,7 +41,7 @@ class Transformer(Backbone):
     def forward(
         self,
         latents: Tensor,
-        timestep: Tensor,
+        timestep: Tensor | Time,
         text: Tensor,
         references: References | None = None,
         *,
@@ -50,8 +51,10 @@ class Transformer(Backbone):
         self.require_fit(references, batch=len(latents), grid=grid)
         text = self.text_embedding(text)  # (B, S, D)
         video = self.position(self.patch_embedding(latents), grid)  # (B, N, D)
+        time = timestep if isinstance(timestep, Time) else Time(self.time_embedding(timestep))
         conditioning = Conditioning(
-            time=self.time_embedding(timestep).to(video.dtype),  # (B, E)
+            time=time.embedding.to(video.dtype),  # (B, E)
+            modulations=time.modulations,
             text_length=text.shape[1],
             grid=grid,
             rows=conditional_rows(len(latents)) if rows is None else tuple(rows),
@@ -60,6 +63,12 @@ class Transformer(Backbone):
         )
         x = self.trunk(torch.cat([text, video], dim=1), conditioning)  # (B, L, D)
         return self.head(x, conditioning)  # (B, T, C, h, w)
+
+    def times(self, timesteps: Sequence[float]) -> tuple[Time, ...]:
+        embeddings = [self.time_embedding(torch.full((1,), one, device=self.device)) for one in timesteps]
+        blocks = (cast(TransformerBlock, block).modulation for block in self.trunk.blocks)
+        layers = [[layer(F.silu(one)) for one in embeddings] for layer in (*blocks, self.head.modulation)]
+        return tuple(map(Time, embeddings, zip(*layers, strict=True)))
 
     def compute_positions(self, grid: Grid) -> None:
         token = torch.zeros(1, 1, self.size.width)
@@ -128,7 +137,8 @@ class TransformerBlock(Block):
 
     def modulations(self, conditioning: Conditioning) -> tuple["Modulation", "Modulation"]:
         """The modulations of attention and MLP; in the weights the values for video come before those for text."""
-        values = self.modulation(F.silu(conditioning.time))[:, None]  # (B, 1, 12 D)
+        given = conditioning.modulations
+        values = (given[0] if given else self.modulation(F.silu(conditioning.time)))[:, None]  # (B, 1, 12 D)
         video, text = rearrange(values, "b one (who what d) -> who what b one d", who=2, what=6)
         length = conditioning.text_length
         return Modulation(text[:3], video[:3], length), Modulation(text[3:], video[3:], length)
@@ -168,7 +178,9 @@ class Head(nn.Module):
 
     def forward(self, x: Tensor, conditioning: Conditioning) -> Tensor:
         video = self.norm(x)[:, conditioning.text_length :]  # (B, N, D)
-        shift, scale = self.modulation(F.silu(conditioning.time))[:, None].chunk(2, dim=-1)
+        given = conditioning.modulations
+        values = given[-1] if given else self.modulation(F.silu(conditioning.time))
+        shift, scale = values[:, None].chunk(2, dim=-1)
         return self.unpatchify(self.out(self.video_norm(video) * (1 + scale) + shift), conditioning.grid)
 
     def unpatchify(self, patches: Tensor, grid: Grid) -> Tensor:

@@ -13,12 +13,13 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from refilm.backbones.positions import timestep_embedding
+from refilm.backbones.positions import PlacedTables, timestep_embedding
 from refilm.backbones.wan.attention import TextAttention, VideoAttention
 from refilm.backbones.wan.position import rotary_angles
 from refilm.backbones.wan.sizes import WanSize
 from refilm.geometry import Grid
-from refilm.model import Backbone, Block, Conditioning, References, Row, Trunk, conditional_rows
+from refilm.model import Backbone, Block, Conditioning, References, Row, Time, Trunk, conditional_rows
+from refilm.model.conditioning import of_rows
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -32,7 +33,7 @@ class WanConditioning(Conditioning):
 
     def select(self, which: Tensor) -> Self:
         """The conditions of a subset of the rows."""
-        return replace(super().select(which), text=self.text[which], modulation=self.modulation[which])
+        return replace(super().select(which), text=self.text[which], modulation=of_rows(self.modulation, which))
 
 
 class WanTransformer(Backbone):
@@ -53,11 +54,12 @@ class WanTransformer(Backbone):
         self.modulation = nn.Linear(size.width, 6 * size.width)
         self.trunk = Trunk(WanBlock(size) for _ in range(size.layers))
         self.head = Head(size)
+        self._placed = PlacedTables()
 
     def forward(
         self,
         latents: Tensor,
-        timestep: Tensor,
+        timestep: Tensor | Time,
         text: Tensor,
         references: References | None = None,
         *,
@@ -66,22 +68,32 @@ class WanTransformer(Backbone):
         grid = self.size.grid(latents.shape[1], *latents.shape[-2:])
         self.require_fit(references, batch=len(latents), grid=grid)
         video = self.patch_embedding(latents.transpose(1, 2)).flatten(2).transpose(1, 2)  # (B, N, D)
-        time = self.time_embedding(timestep).to(video.dtype)  # (B, D)
-        cos, sin = rotary_angles(grid, self.size.head_dim)
+        time = timestep if isinstance(timestep, Time) else self._time(timestep, video.dtype)
+        cos, sin = self._placed(grid, self._rotary, device=video.device, dtype=torch.float32)
         conditioning = WanConditioning(
-            time=time,
+            time=time.embedding,  # (B, D)
             text_length=0,
             grid=grid,
             rows=conditional_rows(len(latents)) if rows is None else tuple(rows),
-            rotary=(cos.to(video.device), sin.to(video.device)),
+            rotary=(cos, sin),
             references=references,
             text=self.text_embedding(text),
-            modulation=self.modulation(F.silu(time)).unflatten(1, (6, -1)),
+            modulation=time.modulations[0].unflatten(1, (6, -1)),
         )
         return self.head(self.trunk(video, conditioning), conditioning)  # (B, T, C, h, w)
 
+    def times(self, timesteps: Sequence[float]) -> tuple[Time, ...]:
+        return tuple(self._time(torch.full((1,), one, device=self.device)) for one in timesteps)
+
+    def _time(self, timestep: Tensor, dtype: torch.dtype | None = None) -> Time:
+        embedding = self.time_embedding(timestep).to(dtype)
+        return Time(embedding, (self.modulation(F.silu(embedding)),))
+
     def compute_positions(self, grid: Grid) -> None:
-        rotary_angles(grid, self.size.head_dim)
+        self._rotary(grid)
+
+    def _rotary(self, grid: Grid) -> tuple[Tensor, Tensor]:
+        return rotary_angles(grid, self.size.head_dim)
 
 
 class TimeEmbedding(nn.Module):
