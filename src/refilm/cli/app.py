@@ -79,6 +79,7 @@ class Commands(LazyGroup):
         "sweep": "refilm.cli.sweep:sweep",
         "finish": "refilm.cli.rerun:finish",
         "batch": "refilm.cli.batch:batch",
+        "serve": "refilm.cli.serve:serve",
         "train": "refilm.cli.train:train",
         "recipe": "refilm.cli.recipe:recipe",
         "demo": "refilm.cli.demo:demo",

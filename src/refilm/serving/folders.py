@@ -46,6 +46,16 @@ class Folders:
         for part in parts or PARTS:
             shutil.rmtree(self.root / part / job, ignore_errors=True)
 
+    def remove_results(self, job: VideoJob) -> None:
+        """Remove the results of a job's last attempt."""
+        shutil.rmtree(self.results(job), ignore_errors=True)
+
+    def remove_earlier_results(self, job: VideoJob) -> None:
+        """Remove what earlier attempts left that were killed before they could end the job."""
+        for folder in self.results(job).parent.iterdir():
+            if folder != self.results(job):
+                shutil.rmtree(folder, ignore_errors=True)
+
     def jobs(self) -> Iterator[str]:
         """The jobs that have a folder."""
         yield from {path.name for part in PARTS for path in (self.root / part).glob("video_*")}

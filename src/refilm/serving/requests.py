@@ -26,7 +26,7 @@ def require_valid(request: Mapping[str, Any], files: Mapping[str, File]) -> None
     for message in unknown(request):
         raise UserError(message)
     row = Row.from_values(request)
-    if row.output is not None and row.output.endswith(".png"):
+    if row.output is not None and row.output.lower().endswith(".png"):
         raise UserError("output: one image per frame is not served; use .mp4, .webm, .gif or .webp")
     for name in files:
         require_file_name(name)

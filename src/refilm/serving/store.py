@@ -25,6 +25,7 @@ from refilm.serving.database import Database
 from refilm.serving.errors import IdempotencyConflictError, NotFoundError, QueueFullError
 from refilm.serving.folders import Folders
 from refilm.serving.job import STATUSES, Status, VideoJob, to_json
+from refilm.serving.leases import Leases
 from refilm.serving.records import COLUMNS, job_of
 from refilm.serving.requests import File, digest_of, require_valid, write_files
 
@@ -62,6 +63,7 @@ class Store:
         self.files = Folders(self.folder)
         self.database = Database(self.folder / "jobs.sqlite")
         self.characters = Characters(self.database, self.files)
+        self.leases = Leases(self.database, self.files)
 
     def close(self) -> None:
         """Close the database."""
@@ -168,7 +170,8 @@ class Store:
         Raises:
             NotFoundError: there is no job `after`; a deleted one is fine.
         """
-        wanted, values = ("status = ?", [status]) if status else ("status != 'deleted'", [])
+        values: list[str | int] = [status] if status else []
+        wanted = "status = ?" if status else "status != 'deleted'"
         if after is not None:
             wanted += f" AND number {'<' if order == 'desc' else '>'} ?"
             values.append(self.get(after, deleted=True).number)
@@ -192,10 +195,10 @@ class Store:
         return self.get(job, deleted=True)
 
     def position(self, job: str) -> int | None:
-        """Number of queued jobs before a queued one; None if it is not queued."""
+        """Number of queued jobs of the same model before a queued one; None if it is not queued."""
         query = (
-            "SELECT (SELECT count(*) FROM jobs WHERE status = 'queued' AND number < own.number) AS before "
-            "FROM jobs AS own WHERE id = ? AND status = 'queued'"
+            "SELECT (SELECT count(*) FROM jobs WHERE status = 'queued' AND number < own.number AND model = own.model) "
+            "AS before FROM jobs AS own WHERE id = ? AND status = 'queued'"
         )
         with self.database.reading() as database:
             row = database.execute(query, (job,)).fetchone()
