@@ -51,6 +51,8 @@ class Limits(Settings):
     """Most videos that wait; further requests are refused until a worker takes one."""
     max_upload: int = Field(default=50, ge=1, le=10_000)
     """Largest request in megabytes."""
+    max_size: float = Field(default=16, ge=1, le=10_000)
+    """Most pixels of all frames of a video, as a multiple of the base model's default video."""
     keep_days: float | None = Field(default=None, gt=0, le=36500)
     """Days after which a video is deleted. Default: never because of its age."""
     keep_gb: float | None = Field(default=None, gt=0, le=10**6)
@@ -80,7 +82,7 @@ def serve(listening: Listening, limits: Limits, model: Options) -> None:
         from refilm.serving.supervisor import Supervisor
 
         options = ServerOptions(
-            ServedModel.of(model.base, model.adapter),
+            ServedModel.of(model.base, model.adapter, largest=limits.max_size),
             token=listening.token,
             max_queue=limits.max_queue,
             max_upload=limits.max_upload * MEGABYTE,

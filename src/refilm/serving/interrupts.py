@@ -1,18 +1,20 @@
-"""Interrupts the work of a process's main thread, but only where that is safe.
+"""Ends the work of a worker, but only where that is safe: before a module of the model runs, or between two steps.
 
 Two requests exist. `stop` ends the process soon: a sampler step is finished, so that its state can be saved, and other
-work ends at once; a second one also ends a step. `drop` ends the current job at once, because it is not this process's
-any more.
+work ends at once; a second signal also ends a step. `drop` ends the current job at once, because it is not this
+process's any more. A request only sets a value; nothing is raised by a signal or by another thread, which could leave
+a model half changed.
 """
 
 import signal
-import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Literal
 
-WAKE = signal.SIGUSR1  # another thread has made a request
+from torch.nn.modules.module import register_module_forward_pre_hook
+
+SLICE = 0.1  # seconds between looks at the requests while nothing is done
 
 
 class Interrupted(BaseException):
@@ -20,74 +22,78 @@ class Interrupted(BaseException):
 
 
 class Interrupts:
-    """The requests to a process. Create it in the main thread; it handles SIGTERM, SIGINT and SIGUSR1 from then on."""
+    """The requests to a process."""
 
     def __init__(self) -> None:
-        self.stopping = threading.Event()
+        self.stopping = False
         """Whether the process is to end."""
         self.dropped = False
         """Whether the current job is not this process's any more."""
         self._urgent = False
-        self._within: Literal["nothing", "step", "work"] = "nothing"
-        self._main = threading.main_thread().ident
+
+    def install(self) -> None:
+        """Handle SIGTERM and SIGINT as requests to stop; only the main thread can do this."""
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._on_stop)
-        signal.signal(WAKE, self._on_wake)
+            signal.signal(number, self._on_signal)
 
     def stop(self) -> None:
         """End the process soon; from any thread."""
-        self.stopping.set()
-        self._wake()
+        self.stopping = True
 
     def drop(self) -> None:
         """End the current job; from any thread."""
         self.dropped = True
-        self._wake()
+
+    def wait(self, seconds: float) -> None:
+        """Wait, but not while the process is to end."""
+        until = time.monotonic() + seconds
+        while not self.stopping and (left := until - time.monotonic()) > 0:
+            time.sleep(min(SLICE, left))
 
     @contextmanager
     def step(self) -> Iterator[None]:
-        """The context of a sampler step.
+        """The context of a sampler step, in which every module of the model checks the requests.
 
         Raises:
-            Interrupted: the job was dropped, or a second stop arrived.
+            Interrupted: the job was dropped, or a second signal arrived.
         """
-        with self._open("step"):
+        with _before_modules(self._end_step):
             yield
 
     @contextmanager
     def work(self) -> Iterator[None]:
-        """The context of other work that can end anywhere.
+        """The context of other work of the model.
 
         Raises:
-            Interrupted: the job was dropped, or the process stops.
+            Interrupted: the job was dropped, or the process is to end.
         """
-        with self._open("work"):
+        with _before_modules(self.end_work):
             yield
 
-    @contextmanager
-    def _open(self, kind: Literal["step", "work"]) -> Iterator[None]:
-        self._within = kind
-        try:
-            self._end()
-            yield
-        finally:
-            self._within = "nothing"
+    def end_work(self) -> None:
+        """Between two pieces of work.
 
-    def _wake(self) -> None:
-        if self._main is not None:
-            signal.pthread_kill(self._main, WAKE)
-
-    def _on_stop(self, number: int, frame: FrameType | None) -> None:
-        self._urgent = self.stopping.is_set()
-        self.stopping.set()
-        self._end()
-
-    def _on_wake(self, number: int, frame: FrameType | None) -> None:
-        self._end()
-
-    def _end(self) -> None:
-        """End the work if it is requested and can end here."""
-        ends = self.dropped or self._urgent or (self._within == "work" and self.stopping.is_set())
-        if ends and self._within != "nothing":
-            self._within = "nothing"
+        Raises:
+            Interrupted: the job was dropped, or the process is to end.
+        """
+        if self.dropped or self.stopping:
             raise Interrupted
+
+    def _end_step(self) -> None:
+        if self.dropped or self._urgent:
+            raise Interrupted
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self._urgent = self.stopping
+        self.stopping = True
+
+
+@contextmanager
+def _before_modules(check: Callable[[], None]) -> Iterator[None]:
+    """Within the context, `check` is called before any module runs."""
+    check()
+    hook = register_module_forward_pre_hook(lambda module, inputs: check())
+    try:
+        yield
+    finally:
+        hook.remove()

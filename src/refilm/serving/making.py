@@ -69,7 +69,7 @@ class Maker:
             with self.interrupts.work():
                 video, recipe = self.pipeline.decode(run.latents)[0], run.finished_recipes()[0]
         except BaseException:
-            if self.interrupts.stopping.is_set() and not self.interrupts.dropped and run.resumable:
+            if self.interrupts.stopping and not self.interrupts.dropped and run.resumable:
                 save_state(run, self._state(job))
             raise
         recipe = recipe.model_copy(update={"scale": job.request.get("scale")})
@@ -116,9 +116,7 @@ class Maker:
                 shown = time.monotonic()
             each = (time.monotonic() - began) / (run.done - first)
             yield Progress(run.done, steps, each * left + self._decoding, show)
-            if self.interrupts.stopping.is_set():
-                with self.interrupts.work():  # which ends here
-                    pass
+            self.interrupts.end_work()
         next(run, None)  # its end
 
     def _state(self, job: VideoJob) -> Path:

@@ -7,6 +7,7 @@ from typing import Any, Self
 from refilm.checkpoints.defaults import Defaults, load_defaults
 from refilm.checkpoints.sources import open_source
 from refilm.errors import UserError
+from refilm.generation.long import windows_of
 from refilm.generation.request import Request
 from refilm.geometry import Compression, Geometry
 from refilm.jobs.row import Row, unknown
@@ -27,14 +28,17 @@ class ServedModel:
     compression: Compression
     has_adapter: bool = True
     """Whether it takes references."""
+    largest: float = 16.0
+    """Most pixels of all frames of a video, as a multiple of the default video's."""
 
     @classmethod
-    def of(cls, base: str, adapter: str = "default") -> Self:
+    def of(cls, base: str, adapter: str = "default", *, largest: float = 16.0) -> Self:
         """The facts about a base model; from the Hub, only its small files are downloaded.
 
         Args:
             base: as in --base.
             adapter: as in --adapter.
+            largest: see `ServedModel.largest`.
 
         Raises:
             UserError: the model does not exist, or one of its files is damaged.
@@ -42,7 +46,7 @@ class ServedModel:
         source = open_source(base, weights=False)
         own = (source.folder / "adapter").is_dir()
         has_adapter = adapter != "none" and (adapter != "default" or own)
-        return cls(base, load_defaults(source.folder), source.size, source.compression(), has_adapter)
+        return cls(base, load_defaults(source.folder), source.size, source.compression(), has_adapter, largest)
 
     def request(self, **settings: Any) -> Request:
         """All settings of a generation: the given ones, completed with the model's defaults.
@@ -62,11 +66,22 @@ class ServedModel:
             raise UserError(message)
         row = Row.from_values(values)
         request = self.request(**row.request())
+        self._require_small(request)
         request.latent_shape(self.size.channels, self.compression)
+        windows_of(request, self.defaults.frames, self.size, self.compression)
         check_size(Path(row.output or "video.mp4"), request.height, request.width, row.scale or 1)
         if not self.has_adapter and (row.reference or row.subjects or row.negative_reference):
             raise UserError(f"{self.name} is served without an adapter and takes no references; remove them")
         return request
+
+    def _require_small(self, request: Request) -> None:
+        own = self.defaults.frames * self.defaults.height * self.defaults.width
+        if request.frames * request.height * request.width > self.largest * own:
+            raise UserError(
+                f"{request.frames} frames of {request.width} x {request.height} pixels are more than {self.largest:g} "
+                f"times the model's {self.defaults.frames} of {self.defaults.width} x {self.defaults.height}, which is "
+                "the limit of this server; choose a smaller size or fewer frames"
+            )
 
 
 @dataclass(frozen=True)

@@ -74,7 +74,7 @@ class Store:
         request: Mapping[str, Any],
         files: Mapping[str, File] | None = None,
         *,
-        model: str = "pocket",
+        model: str,
         key: str | None = None,
         max_queue: int | None = None,
     ) -> VideoJob:
@@ -83,7 +83,7 @@ class Store:
         Args:
             request: a row of a list; its seed is drawn if it has none.
             files: the files that the request names, as their content or as files to copy.
-            model: name of the model.
+            model: name of the model, as in `ServedModel.name`; only its workers make the job.
             key: idempotency key: the same key with the same request and files returns the same job.
             max_queue: the greatest number of queued jobs.
 

@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from typing import Literal
 
 import torch
@@ -70,18 +70,12 @@ def run(settings: WorkerSettings) -> None:
     """
     interrupts = Interrupts()
     with closing(Store(settings.store)) as store:
-        try:
-            with interrupts.work():
-                worker = Worker(settings, store, interrupts)
-                with worker.watching():
-                    worker.load()
-            with worker.watching():
-                worker.run()
-        except Interrupted:
-            return
-        finally:
-            with suppress(OSError):
-                store.leases.leave(this_process())
+        worker = Worker(settings, store, interrupts)
+        with worker.watching():
+            worker.load()
+            interrupts.install()  # a signal before this ends the process at once, which loses nothing
+            worker.run()
+        store.leases.leave(worker.process)
 
 
 class Worker:
@@ -106,20 +100,17 @@ class Worker:
 
     def run(self) -> None:
         """Make jobs until this process is stopped."""
-        while not self.interrupts.stopping.is_set():
+        while not self.interrupts.stopping:
             try:
                 lease = self.store.leases.take(self.process, self.settings.base)
             except OSError as error:
                 logger.warning("%s", describe(error))
-                self._wait(DISK_PAUSE)
+                self.interrupts.wait(DISK_PAUSE)
                 continue
             if lease is None:
-                self._wait(IDLE)
+                self.interrupts.wait(IDLE)
                 continue
             self._make(lease)
-
-    def _wait(self, seconds: float) -> None:
-        self.interrupts.stopping.wait(seconds)
 
     def _make(self, lease: Lease) -> None:
         """Make a job, and record how it ended."""
@@ -145,7 +136,7 @@ class Worker:
         except Exception as error:
             if isinstance(error, OSError) and error.errno in DISK_ERRORS:
                 logger.warning("%s: %s; it will be tried again", lease.job.id, describe(error))
-                self._wait(DISK_PAUSE)
+                self.interrupts.wait(DISK_PAUSE)
                 return lease.give_back
             reason = self._reason(error, lease)
             return lambda: lease.fail(reason)
@@ -187,8 +178,9 @@ class Worker:
                 if error.errno not in (*DISK_ERRORS, errno.EACCES):
                     raise
                 logger.warning("%s; trying again", describe(error))
-                if self.interrupts.stopping.wait(DISK_PAUSE):
+                if self.interrupts.stopping:
                     raise
+                self.interrupts.wait(DISK_PAUSE)
 
     @contextmanager
     def watching(self) -> Iterator[None]:
