@@ -70,7 +70,7 @@ class Characters:
             )
         Subject(images=tuple(files), words=tuple(words))
         for file in subject_files:
-            _check_subject_file(files[file])
+            require_subject_file(files[file])
         character = f"char_{uuid.uuid4().hex}"
         folder = self._folders.character(character)
         write_files(files, folder)
@@ -139,7 +139,12 @@ class Characters:
         return values | ({"words": [*character.words]} if character.words else {}), paths
 
 
-def _check_subject_file(file: File) -> None:
+def require_subject_file(file: File) -> None:
+    """Check that a file is a subject file.
+
+    Raises:
+        UserError: it is not.
+    """
     from refilm.control.subject_files import load_subject  # imports torch
 
     if isinstance(file, Path):
