@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from refilm.serving.job import VideoJob
@@ -52,9 +53,10 @@ class Folders:
 
     def remove_earlier_results(self, job: VideoJob) -> None:
         """Remove what earlier attempts left that were killed before they could end the job."""
-        for folder in self.results(job).parent.iterdir():
-            if folder != self.results(job):
-                shutil.rmtree(folder, ignore_errors=True)
+        with suppress(FileNotFoundError):  # the job was deleted meanwhile
+            for folder in self.results(job).parent.iterdir():
+                if folder != self.results(job):
+                    shutil.rmtree(folder, ignore_errors=True)
 
     def jobs(self) -> Iterator[str]:
         """The jobs that have a folder."""

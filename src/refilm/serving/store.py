@@ -121,7 +121,7 @@ class Store:
         if known is not None:  # the same request was accepted meanwhile
             self.files.remove(job, "inputs")
             return known
-        return self.get(job)
+        return self.get(job, deleted=True)
 
     def get(self, job: str, *, deleted: bool = False) -> VideoJob:
         """A job.
