@@ -128,7 +128,8 @@ def _answer(
     try:
         if require_permitted is not None:
             require_permitted(connection.sock.getpeername()[0])
-        connection.request(request.method, parts.path or "/", request.body, dict(request.headers))
+        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        connection.request(request.method, target, request.body, dict(request.headers))
         yield connection.getresponse()
     except (OSError, HTTPException) as error:
         _left(deadline)
