@@ -5,20 +5,13 @@ import time
 import pytest
 
 from refilm.jobs.claims import Process
-from refilm.serving import JobError, Store
+from refilm.serving import JobError
 from refilm.serving.leases import MOST_DEATHS
 from refilm.serving.retention import retain
 
 from .stores import GONE, ME, MODEL, accept, die, expire, files_of
 
 ERROR = JobError("server_error", "an error", "internal")
-
-
-@pytest.fixture
-def store(tmp_path):
-    store = Store(tmp_path / "store")
-    yield store
-    store.close()
 
 
 def test_jobs_are_taken_in_order_and_once(store):

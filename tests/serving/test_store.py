@@ -17,13 +17,6 @@ from ..disk import limited_files
 from .stores import ME, MODEL, REQUEST, accept, files_of
 
 
-@pytest.fixture
-def store(tmp_path):
-    store = Store(tmp_path / "store")
-    yield store
-    store.close()
-
-
 def test_an_accepted_job_survives_its_store(store):
     job = accept(store, {"fox.png": b"pixels"})
     assert job.status == "queued"

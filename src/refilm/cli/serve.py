@@ -60,6 +60,9 @@ class Limits(Settings):
     workers: int | None = Field(default=None, ge=1, le=64)
     """Number of processes that make videos, each with the model in memory. Default: one for each GPU, or one on the
     CPU."""
+    save_state_seconds: float = Field(default=20, ge=0, le=86400)
+    """Seconds after which the state of a video in progress is saved again, from which it is continued if its worker is
+    killed; 0 saves it after every step."""
 
 
 @with_options(Listening, Limits, Options)
@@ -153,6 +156,7 @@ def _address(bound: socket.socket) -> str:
 def _commands(store: "Store", limits: Limits, model: Options) -> list[list[str]]:
     """The command of each worker."""
     values = model.model_dump(exclude_none=True) | {"store": str(store.folder), "parent": os.getpid()}
+    values["save_state_every"] = limits.save_state_seconds
     devices = _devices(model.device, limits.workers)
     each = [values if device is None else values | {"device": device} for device in devices]
     return [[sys.executable, "-m", "refilm.cli.serve_worker", json.dumps(one)] for one in each]
