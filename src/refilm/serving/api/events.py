@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from typing import Any
 
 from fastapi import APIRouter
 from fastapi.responses import StreamingResponse
@@ -14,7 +15,7 @@ from refilm.serving.api.server import Served, Server
 from refilm.serving.errors import NotFoundError
 
 EVERY, HEARTBEAT = 0.25, 15.0  # seconds
-EVENTS = {
+EVENTS: dict[int | str, dict[str, Any]] = {
     200: {"content": {"text/event-stream": {}}, "description": "Events named video, whose data is the video as JSON."}
 }
 router = APIRouter(prefix="/v1/videos", tags=["videos"])
@@ -31,7 +32,8 @@ async def follow_video(video_id: str, server: Served) -> StreamingResponse:
 async def _events(job: VideoJob, server: Server) -> AsyncIterator[str]:
     while True:
         position = await run_in_threadpool(server.store.position, job.id) if job.status == "queued" else None
-        yield f"event: video\nid: {job.revision}\ndata: {video_of(job, server, position=position).model_dump_json()}\n\n"
+        video = video_of(job, server, position=position)
+        yield f"event: video\nid: {job.revision}\ndata: {video.model_dump_json()}\n\n"
         if job.is_final:
             return
         changed, spoken = None, time.monotonic()

@@ -77,6 +77,8 @@ class VideoCreate(_Row):
 
 
 SCHEMA = VideoCreate.model_json_schema()
+NAMES = frozenset(VideoCreate.model_fields) | {"files", "name", "words", "images"}
+"""What an error can name: the fields of a request for a video, of a form, and of a character."""
 
 
 def row_of(values: Mapping[str, Any], model: ServedModel) -> tuple[dict[str, Any], tuple[str, ...]]:

@@ -11,7 +11,7 @@ SECURITY = {
 PAGE = "; ".join(
     (
         "default-src 'self'",
-        "script-src 'self' 'unsafe-inline'",  # the page's settings and handlers are in its HTML
+        "script-src 'self' 'unsafe-inline' 'unsafe-eval'",  # Gradio compiles its templates in the browser
         "style-src 'self' 'unsafe-inline'",
         "img-src 'self' data: blob:",
         "media-src 'self' data: blob:",

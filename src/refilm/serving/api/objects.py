@@ -10,7 +10,7 @@ from refilm.serving import Character, Store, VideoJob
 from refilm.serving.api.server import Server
 
 SOONEST, LATEST = 250, 5000  # milliseconds until the next poll
-OFTEN = 4  # polls until the video is expected
+OFTEN = 8  # polls until the video is expected
 
 
 class Documented(BaseModel):
