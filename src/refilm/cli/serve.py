@@ -39,6 +39,8 @@ class Listening(Settings):
     """Token that every request must have. Default: none."""
     insecure: bool = False
     """Allow everyone who can reach the address to use the server without a token."""
+    train: Annotated[Path | None, typer.Option(metavar="FOLDER")] = None
+    """Folder with recipes that the page may train. Default: the page does not train."""
     allow_fetch: Annotated[tuple[str, ...], typer.Option(metavar="HOST")] = ()
     """Host from which the server may download references that a request gives as URLs. Repeat it for more hosts.
     Default: URLs are refused."""
@@ -77,6 +79,7 @@ def serve(listening: Listening, limits: Limits, model: Options) -> None:
             import uvicorn
 
             from refilm.serving.api.app import create_app
+            from refilm.serving.page import mount_page
         except ModuleNotFoundError as error:
             if (error.name or "").partition(".")[0] == "refilm":
                 raise
@@ -96,6 +99,7 @@ def serve(listening: Listening, limits: Limits, model: Options) -> None:
     with closing(store), closing(_bound(listening)) as bound:
         supervisor = Supervisor(store, _commands(store, limits, model))
         app = create_app(store, options)
+        mount_page(app, store, options, train=listening.train)
         config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=CLOSING)
         print_line(_address(bound))
         _run(supervisor, uvicorn.Server(config), bound)

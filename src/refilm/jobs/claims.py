@@ -158,7 +158,12 @@ class Claim:
 
 def this_process() -> Process:
     """The process that asks."""
-    return Process(_machine(), os.getpid(), _started(os.getpid()) or "")
+    return process_with(os.getpid())
+
+
+def process_with(pid: int) -> Process:
+    """The process of this machine that has this id now."""
+    return Process(_machine(), pid, _started(pid) or "")
 
 
 def _process_of(path: Path) -> Process | None:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from refilm.control import Subject
 from refilm.errors import UserError
+from refilm.generation.attention_maps import AttentionMaps
 from refilm.generation.encodings import Encodings
 from refilm.generation.pipeline import Pipeline
 from refilm.generation.sampling import SamplerState, Sampling
@@ -16,9 +17,11 @@ from refilm.generation.series import state_of
 from refilm.generation.states import save_state
 from refilm.jobs.job import Job, jobs_of
 from refilm.previews import Preview
+from refilm.serving.explaining import heat_maps
 from refilm.serving.folders import Folders
 from refilm.serving.interrupts import Interrupts
 from refilm.serving.job import VideoJob
+from refilm.serving.requests import EXPLAIN, row_of
 from refilm.serving.results import write_preview, write_results
 
 PREVIEW_EVERY = 1.0  # seconds
@@ -61,8 +64,10 @@ class Maker:
             Interrupted: as `Interrupts` decides. If the process stops, the state after the last step is saved.
             UserError: the request is invalid.
         """
+        maps = AttentionMaps() if job.request.get(EXPLAIN) else None
         with self.interrupts.work():
-            run = self._started(job)
+            listed = self._listed(job)
+            run = self._started(job, listed, maps)
         try:
             yield from self._sampled(job, run)
             began = time.monotonic()
@@ -73,20 +78,27 @@ class Maker:
                 save_state(run, self._state(job))
             raise
         recipe = recipe.model_copy(update={"scale": job.request.get("scale")})
-        files = write_results(video, recipe, self.folders.results(job), job.output)
+        explained = {} if maps is None else heat_maps(self.pipeline, maps, video, listed.subjects)
+        files = write_results(video, recipe, self.folders.results(job), job.output, explained)
         self._decoding = time.monotonic() - began
         yield files
 
-    def _started(self, job: VideoJob) -> Sampling:
-        """The run of a job; it begins after the last saved step."""
-        listed = jobs_of([(job.id, job.request)], self.folders.inputs(job.id) / "request.json")[0]
+    def _listed(self, job: VideoJob) -> Job:
+        """What a job asks for."""
+        listed = jobs_of([(job.id, row_of(job.request))], self.folders.inputs(job.id) / "request.json")[0]
         if listed.error is not None:
             raise UserError(listed.error)
+        return listed
+
+    def _started(self, job: VideoJob, listed: Job, maps: AttentionMaps | None) -> Sampling:
+        """The run of a job; it begins after the last saved step, but with heat maps, which are of all steps."""
+        if maps is not None:
+            return self._sampling(listed, maps=maps)
         run = self._sampling(listed)
         stored = state_of(run.recipes[0], self.folders.state(job.id))
         return run if stored is None else self._sampling(listed, stored.state)
 
-    def _sampling(self, job: Job, state: SamplerState | None = None) -> Sampling:
+    def _sampling(self, job: Job, state: SamplerState | None = None, maps: AttentionMaps | None = None) -> Sampling:
         assert job.row is not None
         subjects: tuple[Subject, ...] = job.subjects
         return self.pipeline.sample(
@@ -95,6 +107,7 @@ class Maker:
             seeds=[job.seed],
             request=self.pipeline.request(**job.row.request()),
             negative_reference=job.negative or None,
+            wrap_prediction=maps,
             state=state,
             encodings=self._encodings,
         )

@@ -12,6 +12,7 @@ from refilm.generation.request import Request
 from refilm.geometry import Compression, Geometry
 from refilm.jobs.row import Row, unknown
 from refilm.media.writing import check_size
+from refilm.serving.requests import row_of
 
 MEGABYTE = 1 << 20
 
@@ -62,6 +63,7 @@ class ServedModel:
         Raises:
             UserError: a name is unknown, a value is invalid, or the model does not support it; says how to fix it.
         """
+        values = row_of(values)
         for message in unknown(values):
             raise UserError(message)
         row = Row.from_values(values)

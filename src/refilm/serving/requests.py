@@ -12,6 +12,7 @@ from refilm.jobs.row import Row, unknown
 from refilm.serving.errors import NotFoundError
 from refilm.serving.job import to_json
 
+EXPLAIN = "explain"  # in a request: whether heat maps are written beside the video
 File = bytes | Path
 """The content of an input file, or a file that it is copied from."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -23,9 +24,10 @@ def require_valid(request: Mapping[str, Any], files: Mapping[str, File]) -> None
     Raises:
         UserError: a setting is unknown or invalid, or names a file that is not among `files`.
     """
-    for message in unknown(request):
+    values = row_of(request)
+    for message in unknown(values):
         raise UserError(message)
-    row = Row.from_values(request)
+    row = Row.from_values(values)
     if row.output is not None and row.output.lower().endswith(".png"):
         raise UserError("output: one image per frame is not served; use .mp4, .webm, .gif or .webp")
     for name in files:
@@ -33,6 +35,17 @@ def require_valid(request: Mapping[str, Any], files: Mapping[str, File]) -> None
     for name in _files_of(row):
         if name not in files:
             raise UserError(f"{name}: no such file was uploaded with the request")
+
+
+def row_of(request: Mapping[str, Any]) -> dict[str, Any]:
+    """The row of a list in a request: without what only the server knows.
+
+    Raises:
+        UserError: explain is not true or false.
+    """
+    if not isinstance(request.get(EXPLAIN, False), bool):
+        raise UserError("explain: must be true or false")
+    return {name: value for name, value in request.items() if name != EXPLAIN}
 
 
 def require_file_name(name: str) -> None:

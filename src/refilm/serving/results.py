@@ -1,5 +1,6 @@
 """The files of a finished video: the video with its recipe, a thumbnail, a sprite sheet; and previews before that."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,9 @@ SPRITE, COLUMNS, MOST_SPRITES = 160, 6, 36
 PREVIEW = 128  # pixels of a preview's shorter side, at least
 
 
-def write_results(video: Video, recipe: VideoRecipe, folder: Path, output: str) -> dict[str, int]:
+def write_results(
+    video: Video, recipe: VideoRecipe, folder: Path, output: str, explained: Mapping[str, Video]
+) -> dict[str, int]:
     """Write all files of a video to a new folder, all or none; returns their names and sizes.
 
     The recipe has no date, no duration and no folder, so the files depend on the request alone.
@@ -25,6 +28,8 @@ def write_results(video: Video, recipe: VideoRecipe, folder: Path, output: str) 
     with atomic_folder(folder) as new:
         save_with_recipe(video, _portable(recipe), new / output)
         _fitted(Image.fromarray(video.frames[0]), SIDE).save(new / THUMBNAIL, quality=85)
+        for name, heat_map in explained.items():
+            heat_map.save(new / f"{Path(output).stem}.{name}.mp4")
         step = -(-len(video.frames) // MOST_SPRITES)
         sprites = [np.asarray(_fitted(Image.fromarray(frame), SPRITE)) for frame in video.frames[::step]]
         Video(np.stack(sprites), video.fps).contact_sheet(COLUMNS).save(new / SPRITES, quality=85)
