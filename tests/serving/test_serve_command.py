@@ -27,7 +27,8 @@ class Server:
     def __init__(self, store: Store):
         words = [sys.executable, "-m", "refilm.cli", "serve", "--store", str(store.folder), "--port", "0"]
         words += ["--device", "cpu", "--save-state-seconds", "0"]
-        self.process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+        environment = os.environ | {"OMP_NUM_THREADS": "1"}  # as of the workers that are forked: recipes name it
+        self.process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=environment)
         self.address = self.process.stdout.readline().strip()
         assert re.fullmatch(r"http://127\.0\.0\.1:\d+", self.address)
 
