@@ -1,7 +1,5 @@
-"""Servers for the tests of the API: `refilm serve` with its worker, and the application alone, whose jobs only wait."""
+"""A server of the API for tests: the application in a thread, on a real socket. Its jobs wait until a worker runs."""
 
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -19,26 +17,12 @@ from refilm.serving import ServedModel, ServerOptions, Store
 from refilm.serving.api.app import create_app
 
 TOKEN = "a secret"
-BEARER = {"Authorization": f"Bearer {TOKEN}"}
-SHORT: dict[str, Any] = {"prompt": "a critter bounces", "steps": 2, "frames": 9}
-
-
-@contextmanager
-def serving(folder: Path) -> Iterator[str]:
-    """The address of `refilm serve` with one worker."""
-    command = [sys.executable, "-m", "refilm.cli", "serve", "--store", str(folder), "--port", "0", "--token", TOKEN]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            yield process.stdout.readline().strip()
-        finally:
-            process.terminate()
-            process.wait(30)
+SHORT: dict[str, Any] = {"prompt": "a critter bounces", "steps": 2, "frames": 9, "size": "32x32"}
 
 
 @contextmanager
 def application(folder: Path, **options: Any) -> Iterator[tuple[httpx.Client, Store]]:
-    """A client of the application without workers, in this process, and the store. It has no token if none is given."""
+    """A client of the application, and its store. Without a token if none is given."""
     with closing(Store(folder)) as store:
         given = replace(ServerOptions(ServedModel.of("pocket")), **options)
         server = uvicorn.Server(uvicorn.Config(create_app(store, given), port=0, log_level="critical"))

@@ -1,32 +1,32 @@
-"""`refilm serve` with a worker, as its clients use it: the unmodified openai client, curl, and a browser's events."""
+"""The API with a worker, as its clients use it: the unmodified openai client, curl, and events."""
 
 import base64
 import json
 import subprocess
 import time
 
-import httpx
 import pytest
 
 from refilm.media import open_video
 
-from .api_servers import BEARER, SHORT, TOKEN, image, serving
+from .api_servers import SHORT, TOKEN, application, image
 
-OTHERS = {"steps": 2, "frames": 9}
+OTHERS = {"steps": 2, "frames": 9, "size": "32x32"}
 openai = pytest.importorskip("openai")
 pytestmark = pytest.mark.filterwarnings("ignore:The Sora API:DeprecationWarning")
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory):
-    with serving(tmp_path_factory.mktemp("served") / "store") as address:
-        yield address
+def http(forked, tmp_path_factory):
+    with application(tmp_path_factory.mktemp("served") / "store", token=TOKEN) as (client, store):
+        forked.start(store)
+        yield client
+        forked.kill()
 
 
 @pytest.fixture(scope="module")
-def http(address):
-    with httpx.Client(base_url=address, headers=BEARER, timeout=30) as client:
-        yield client
+def address(http):
+    return str(http.base_url).rstrip("/")
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def video(client):
     """A completed video, with a reference."""
     fox = ("../fox.png", image())
     return client.videos.create_and_poll(
-        prompt="a critter bounces", size="64x64", seconds="1", input_reference=fox, extra_body={"steps": 2, "seed": 7}
+        prompt="a critter bounces", size="32x32", seconds="1", input_reference=fox, extra_body={"steps": 2, "seed": 7}
     )
 
 
@@ -55,7 +55,7 @@ def test_the_openai_client_makes_a_video(client, video, tmp_path):
 def test_the_openai_client_remixes_lists_and_deletes(client, video):
     remix = client.videos.remix(video.id, prompt="a critter rests")
     other = client.videos.create(prompt="a critter", extra_body={"num_inference_steps": 900, "num_frames": 9})
-    assert (remix.prompt, remix.seed, remix.size) == ("a critter rests", 7, "64x64")
+    assert (remix.prompt, remix.seed, remix.size) == ("a critter rests", 7, "32x32")
     listed = [one.id for one in client.videos.list(limit=1, order="asc")]
     assert listed == [video.id, remix.id, other.id]
     assert client.videos.delete(other.id).deleted
@@ -81,7 +81,20 @@ def test_curl_makes_a_video_and_reads_a_part_of_it(address, tmp_path):
         command = ["curl", "-s", "--oauth2-bearer", TOKEN, *arguments]
         return subprocess.run(command, cwd=tmp_path, capture_output=True, check=True).stdout
 
-    fields = ["-F", "prompt=a fox bounces", "-F", "num_frames=9", "-F", "steps=2", "-F", "guidance_scale=2.5"]
+    fields = [
+        "-F",
+        "prompt=a fox bounces",
+        "-F",
+        "num_frames=9",
+        "-F",
+        "width=32",
+        "-F",
+        "height=32",
+        "-F",
+        "steps=2",
+        "-F",
+        "guidance_scale=2.5",
+    ]
     files = ["-F", f"subjects={json.dumps(subjects)}", "-F", "files=@a.png", "-F", "files=@m.gif"]
     job = json.loads(curl(f"{address}/v1/videos", *fields, *files))
     url = f"{address}/v1/videos/{job['id']}"

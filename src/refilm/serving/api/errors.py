@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from refilm.errors import UserError
 from refilm.printable import printable
 from refilm.serving import Store
-from refilm.serving.api.fields import NAMES
+from refilm.serving.api.fields import NAMES, UNKNOWN
 from refilm.serving.api.headers import SECURITY
 from refilm.serving.errors import IdempotencyConflictError, NotFoundError, QueueFullError
 
@@ -130,7 +130,7 @@ def _status(error: UserError) -> Literal[400, 404, 409, 429]:
 def _param(message: str) -> str | None:
     """The field that a message begins with."""
     found = PARAM.match(message)
-    return found[1] if found and found[1] in NAMES else None
+    return found[1] if found and (found[1] in NAMES or UNKNOWN in message) else None
 
 
 def _retry_after(store: Store) -> str:

@@ -18,6 +18,7 @@ RENAMED = {
     "input_reference": "reference",
 }
 """Names that vLLM-Omni, SGLang and OpenAI have for settings of a row."""
+UNKNOWN = "unknown field"
 LONGEST = 24 * 3600  # seconds of a video
 
 
@@ -121,7 +122,7 @@ def _require_known(values: Mapping[str, Any]) -> None:
     for name in values:
         if name not in known:
             similar = meant(name, known)
-            raise UserError(f"{name}: unknown field" + (f"; did you mean {similar}?" if similar else ""))
+            raise UserError(f"{name}: {UNKNOWN}" + (f"; did you mean {similar}?" if similar else ""))
 
 
 def _require_once(row: Mapping[str, Any], own: str, name: str) -> None:
