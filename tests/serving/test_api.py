@@ -9,6 +9,7 @@ import pytest
 
 from refilm.media import open_video
 
+from ..docs.pages import blocks
 from .api_servers import SHORT, TOKEN, application, image
 
 OTHERS = {"steps": 2, "frames": 9, "size": "32x32"}
@@ -135,3 +136,20 @@ def test_the_server_says_how_it_is(http, video):
     lines = http.get("/metrics").text.splitlines()
     assert 'refilm_videos{status="failed"} 0' in lines
     assert all(line.startswith("#") or float(line.rpartition(" ")[2]) >= 0 for line in lines)
+
+
+def test_the_clients_of_the_docs_run(address, fox, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("REFILM_TOKEN", TOKEN)
+    (tmp_path / "fox.png").write_bytes(fox.read_bytes())
+    (tmp_path / "left.png").write_bytes(image())
+    codes = {
+        block.title: block.code.replace("http://127.0.0.1:8000", address).replace("=10", "=1").replace(": 10", ": 1")
+        for block in blocks("howto/serve.md")
+    }
+    exec(compile(codes["client.py"], "client.py", "exec"), {})
+    assert len(open_video(tmp_path / "video.mp4").frames) == 9
+    shell = subprocess.run(["bash", "-e", "-c", codes["client.sh"]], capture_output=True, text=True, check=True)
+    assert '"status":"completed"' in (tmp_path / "events.txt").read_text()
+    assert len(open_video(tmp_path / "video.mp4").frames) == 9
+    assert '"deleted":true' in shell.stdout

@@ -62,6 +62,9 @@ def _completed(document: dict[str, Any], token: bool) -> dict[str, Any]:
     for operations in document["paths"].values():
         for operation in operations.values():
             operation["responses"].pop("422", None)
+            for status, response in operation["responses"].items():
+                if status >= "400":  # JSON, whatever the route itself answers with
+                    response["content"] = {"application/json": {"schema": {"$ref": REF.format(model="Failure")}}}
     if token:
         components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
         document["security"] = [{"token": []}]
