@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 from refilm.errors import UserError
 
 BASIC = ("negative_prompt", "steps", "guidance", "reference_scale", "sampler", "frames", "width", "height")
+LABELS = {"words": "Words of the prompt", "scale": "Strength"}
 MORE = (
     "reference_guidance",
     "guidance_schedule",
@@ -28,17 +29,24 @@ MORE = (
 )
 
 
-def control(settings: type[BaseModel], name: str, default: Any) -> Component:
-    """The control of a setting; empty means that the setting is not given."""
+def control(settings: type[BaseModel], name: str, default: Any, *, prefix: str = "setting") -> Component:
+    """The control of a setting; empty means that the setting is not given.
+
+    Args:
+        settings: the class that declares it.
+        name: its name.
+        default: what the control shows at first.
+        prefix: begins the control's id in the page.
+    """
     field = settings.model_fields[name]
-    about: dict[str, Any] = {"label": label_of(name), "info": _sentence(field), "elem_id": f"setting-{name}"}
+    about: dict[str, Any] = {"label": label_of(name), "info": _sentence(name, field) or None, "elem_id": f"{prefix}-{name}"}
     kind = _kind(field)
     if get_origin(kind) is Literal:
         return gr.Dropdown([*map(str, get_args(kind))], value=default, filterable=False, **about)
     if kind in (int, float) and default is not None:
         step = 1 if kind is int else 0.1
         return gr.Number(value=default, precision=0 if kind is int else None, step=step, **about)
-    return gr.Textbox(value="" if default is None else str(default), placeholder="default", max_lines=3, **about)
+    return gr.Textbox(value="" if default is None else str(default), max_lines=3, **about)
 
 
 def given(settings: type[BaseModel], values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
@@ -53,7 +61,7 @@ def given(settings: type[BaseModel], values: Mapping[str, Any], defaults: Mappin
 
 def label_of(name: str) -> str:
     """A setting's name for a reader: guidance_steps -> Guidance steps."""
-    return name.replace("_", " ").capitalize()
+    return LABELS.get(name) or name.replace("_", " ").capitalize()
 
 
 def shown(value: Any) -> Any:
@@ -90,7 +98,10 @@ def _kind(field: FieldInfo) -> Any:
     return kind
 
 
-def _sentence(field: FieldInfo) -> str:
-    """The first sentence of a description."""
+def _sentence(name: str, field: FieldInfo) -> str:
+    """The first sentence of a description; empty if it only repeats the name."""
     sentence = re.split(r"(?<=\.)\s", " ".join((field.description or "").split()), maxsplit=1)[0]
-    return sentence.replace("`", "")
+    if sentence == f"{label_of(name)}.":
+        return ""
+    optional = "" if field.is_required() or field.default is not None else " Empty: the default."
+    return sentence.replace("`", "") + optional

@@ -36,9 +36,7 @@ class CreateTab:
             with gr.Column(scale=3, min_width=320):
                 self._build_form()
             with gr.Column(scale=2, min_width=320):
-                gr.HTML('<h2 class="title">In progress</h2>')
                 self.active = actions(live.active(self.store), elem_id="active")
-                gr.HTML('<h2 class="title">Recent</h2>')
                 self.recent = actions(live.recent(self.store), elem_id="recent")
         self._connect()
 
@@ -46,12 +44,14 @@ class CreateTab:
         form, model = self.form, self.desk.options.model
         form.build_prompt()
         self.examples = actions(_examples(examples(model)), elem_id="examples")
-        with gr.Group(elem_classes="plain", visible=model.has_adapter):
+        with gr.Column(visible=model.has_adapter):
             form.build_subjects()
-            with gr.Accordion("Masks", open=False, elem_id="masks"):
-                self.editor = MaskEditor(form)
         if not model.has_adapter:
             gr.HTML(note(NO_ADAPTER))
+        self.message = gr.HTML(elem_id="message")
+        self.create = gr.Button("Create video", variant="primary", elem_id="create")
+        with gr.Accordion("Masks", open=False, elem_id="masks", visible=model.has_adapter):
+            self.editor = MaskEditor(form)
         with gr.Accordion("Advanced settings", open=False, elem_id="advanced"):
             form.build_settings()
         with gr.Accordion("Drafts", open=False, elem_id="drafts"):
@@ -63,8 +63,6 @@ class CreateTab:
                 elem_id="dropped",
                 height=120,
             )
-        self.message = gr.HTML(elem_id="message")
-        self.create = gr.Button("Create video", variant="primary", elem_id="create")
 
     def _build_drafts(self, steps: int) -> None:
         gr.HTML(
@@ -87,14 +85,14 @@ class CreateTab:
         self.draft.click(self._create_drafts, inputs, shown, show_progress="hidden")
         self.examples.click(_chosen_example, None, form.prompt, show_progress="hidden")
         form.images.change(lambda images: gr.update(visible=bool(images)), form.images, form.new, queue=False)
-        outputs = [self.message, form.images, form.name, form.saved, form.masks]
+        outputs = [form.message, form.images, form.name, form.new, form.saved, form.masks]
         outputs += [*form.direction.components, *(one for slot in form.slots for one in slot.components)]
         form.save.click(self._save, form.inputs, outputs, show_progress="hidden")
         form.saved.input(self._add, {*form.inputs, form.saved}, outputs, show_progress="hidden")
         for slot in form.slots:
             slot.remove.click(lambda slot=slot: slot.filled(self.store, ""), None, slot.components)
         self.dropped.upload(self._drop, self.dropped, [self.message, *form.outputs])
-        self.editor.connect(self.message)
+        self.editor.connect()
 
     def _create(self, values: dict[Component, Any]) -> dict[Any, Any]:
         return self._asked(lambda: [self.desk.create(*self.form.read(values))])
@@ -124,24 +122,25 @@ class CreateTab:
             slot = self._free(values)
             saved = self.store.characters.create(name, member.files, words=tuple(table.get("words", ())))
         except UserError as error:
-            return {self.message: alert(str(error))}
+            return {form.message: alert(str(error))}
+        hidden = gr.update(visible=False)
         masks = {key.replace(f"{NEW}/", f"{saved.id}/"): mask for key, mask in values[form.masks].items()}
-        cleared = {form.images: None, form.name: "", form.masks: masks, form.saved: self._choices()}
-        said = {self.message: note(f"{name} is saved, and is in this video.")}
+        cleared = {form.images: None, form.name: "", form.new: hidden, form.masks: masks, form.saved: self._choices()}
+        said = {form.message: note(f"{name} is saved, and is in this video.")}
         return {**said, **cleared, **form.direction.filled({}), **slot.filled(self.store, saved.id, table)}
 
     def _add(self, values: dict[Component, Any]) -> dict[Any, Any]:
         """Add a saved subject to the video."""
         form, character = self.form, values[self.form.saved]
         if not character:
-            return {self.message: ""}
+            return {form.message: ""}
         try:
             if any(values[slot.character] == character for slot in form.slots):
                 raise UserError("this subject is in the video already")
             filled = self._free(values).filled(self.store, character)
         except UserError as error:
-            return {self.message: alert(str(error)), form.saved: self._choices()}
-        return {self.message: "", form.saved: self._choices(), **filled}
+            return {form.message: alert(str(error)), form.saved: self._choices()}
+        return {form.message: "", form.saved: self._choices(), **filled}
 
     def _free(self, values: Mapping[Component, Any]) -> Any:
         for slot in self.form.slots:

@@ -63,16 +63,15 @@ class Form:
             file_types=["image"],
             type="filepath",
             columns=4,
-            height=190,
             object_fit="contain",
             buttons=[],
             elem_id="images",
         )
-        with gr.Group(visible=False, elem_classes="subject") as self.new:
+        with gr.Column(visible=False, elem_classes="subject") as self.new:
             self.name = gr.Textbox(
                 label="Name", info="To save the subject and use it again.", elem_id="subject-name", max_length=100
             )
-            self.direction = Direction()
+            self.direction = Direction("new")
             self.save = gr.Button("Save subject", size="sm", elem_id="save-subject")
         self.saved = gr.Dropdown(
             choices=[("Add a saved subject", ""), *choices(self.store)],
@@ -81,6 +80,7 @@ class Form:
             filterable=False,
             elem_id="saved",
         )
+        self.message = gr.HTML(elem_id="subject-message")
         self.slots = [Slot(number) for number in range(MOST)]
 
     def build_settings(self) -> None:
@@ -88,8 +88,10 @@ class Form:
         self.seed = gr.Textbox(
             label="Seed", info="The same seed repeats a video.", placeholder="random", elem_id="seed"
         )
+        first, *others = BASIC
+        self.settings = {first: control(Request, first, self.defaults[first])}
         with gr.Row(elem_classes="fields"):
-            self.settings = {name: control(Request, name, self.defaults[name]) for name in BASIC}
+            self.settings |= {name: control(Request, name, self.defaults[name]) for name in others}
         with gr.Accordion("Guidance, windows and more", open=False), gr.Row(elem_classes="fields"):
             self.settings |= {name: control(Request, name, self.defaults[name]) for name in MORE}
 

@@ -40,13 +40,15 @@ class GalleryTab:
             with gr.Column(scale=2, min_width=320, elem_id="details"):
                 self.details = actions(empty(CHOOSE), elem_id="detail")
                 self.message = gr.HTML(elem_id="gallery-message")
-                with gr.Group(visible=False, elem_classes="plain") as self.buttons:
-                    self.finish = gr.Button("Finish this draft", variant="primary", visible=False, elem_id="finish")
-                    self.again = gr.Button("Again with another seed", elem_id="again")
-                    self.reuse = gr.Button("Reuse these settings", elem_id="reuse")
-                    self.explain = gr.Button("Make heat maps", visible=False, elem_id="explain")
-                    self.compare = gr.Button("Compare", elem_id="compare-this")
-                    self.delete = gr.Button("Delete", variant="stop", elem_id="delete")
+                with gr.Row(visible=False, elem_classes="buttons") as self.buttons:
+                    self.finish = gr.Button(
+                        "Finish this draft", size="md", variant="primary", visible=False, elem_id="finish"
+                    )
+                    self.again = gr.Button("Again with another seed", size="md", elem_id="again")
+                    self.reuse = gr.Button("Reuse these settings", size="md", elem_id="reuse")
+                    self.explain = gr.Button("Make heat maps", size="md", visible=False, elem_id="explain")
+                    self.compare = gr.Button("Compare", size="md", elem_id="compare-this")
+                    self.delete = gr.Button("Delete", size="md", variant="stop", elem_id="delete")
         self._connect()
 
     @property

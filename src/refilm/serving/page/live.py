@@ -14,17 +14,17 @@ def active(store: Store) -> str:
     cards = [_running(job) for job in running] + [_queued(job, store) for job in queued.jobs]
     if queued.has_more:
         cards.append(f'<p class="empty">{store.counts()["queued"]} videos wait in all.</p>')
+    title = '<h2 class="title">In progress</h2>'
     if not cards:
-        return empty("Nothing is being made. Write a prompt and select Create video.")
-    return "".join(cards) + _workers(store)
+        return title + empty("Nothing is being made.")
+    return title + "".join(cards) + _workers(store)
 
 
 def recent(store: Store) -> str:
     """The newest videos that are finished or failed."""
     jobs = [job for job in store.list(limit=RECENT + MOST_QUEUED).jobs if job.status in ("completed", "failed")]
-    return "".join(_failed(job) if job.status == "failed" else _finished(job) for job in jobs[:RECENT]) or empty(
-        "Finished videos appear here, and stay in the gallery."
-    )
+    cards = "".join(_failed(job) if job.status == "failed" else _finished(job) for job in jobs[:RECENT])
+    return '<h2 class="title">Recent</h2>' + (cards or empty("Finished videos appear here, and stay in the gallery."))
 
 
 def _running(job: VideoJob) -> str:

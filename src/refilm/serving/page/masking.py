@@ -29,7 +29,7 @@ class MaskEditor:
         self.summary = gr.HTML(empty(NONE), elem_id="mask-summary")
         self.target = gr.Dropdown([], label="Mask", filterable=False, elem_id="mask-target")
         self.load = gr.Button("Draw a mask", size="sm", elem_id="mask-load")
-        with gr.Group(visible=False) as self.drawing:
+        with gr.Column(visible=False) as self.drawing:
             self.editor = gr.ImageEditor(
                 label="Paint over the subject",
                 type="numpy",
@@ -41,19 +41,19 @@ class MaskEditor:
                 buttons=[],
                 elem_id="mask-editor",
             )
-            with gr.Row(elem_classes="fields"):
-                self.use = gr.Button("Use what is painted", size="sm", variant="primary", elem_id="mask-use")
+            self.use = gr.Button("Use what is painted", size="sm", elem_id="mask-use")
             with gr.Row(elem_classes="fields"):
                 self.sides = [
                     gr.Number(value, label=f"{side} (%)", precision=0, min_width=80, elem_id=f"mask-{side.lower()}")
                     for side, value in zip(SIDES, (25, 25, 75, 75), strict=True)
                 ]
             self.use_rectangle = gr.Button("Use this rectangle", size="sm", elem_id="mask-use-rectangle")
+        self.message = gr.HTML(elem_id="mask-message")
         self.remove = gr.Button("Remove all masks", size="sm", elem_id="mask-remove")
 
-    def connect(self, message: Component) -> None:
-        """Connect the events; errors are shown in `message`."""
-        form, self.message = self.form, message
+    def connect(self) -> None:
+        """Connect the events."""
+        form, message = self.form, self.message
         self.target.focus(self._targets, form.inputs, self.target, show_progress="hidden")
         shown = [message, self.target, self.drawing, self.editor]
         self.load.click(self._load, {*form.inputs, self.target}, shown)

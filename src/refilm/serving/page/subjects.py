@@ -27,11 +27,15 @@ DEFAULTS = {name: Controls.model_fields[name].default for name in CONTROLS}
 class Direction:
     """The controls of one subject: its words, and how strongly it appears when."""
 
-    def __init__(self):
+    def __init__(self, prefix: str):
         words, scale, frames, steps = CONTROLS
-        self.controls = {words: control(Controls, words, None), scale: control(Controls, scale, DEFAULTS[scale])}
-        with gr.Accordion("When it appears", open=False):
-            self.controls |= {name: control(Controls, name, None) for name in (frames, steps)}
+        with gr.Row(elem_classes="fields"):
+            self.controls = {
+                words: control(Controls, words, None, prefix=prefix),
+                scale: control(Controls, scale, DEFAULTS[scale], prefix=prefix),
+            }
+        with gr.Accordion("When it appears", open=False, elem_id=f"{prefix}-when"):
+            self.controls |= {name: control(Controls, name, None, prefix=prefix) for name in (frames, steps)}
 
     @property
     def components(self) -> list[Component]:
@@ -57,9 +61,9 @@ class Slot:
     """A saved subject in the form."""
 
     def __init__(self, number: int):
-        with gr.Group(visible=False, elem_classes="subject") as self.group:
+        with gr.Column(visible=False, elem_classes="subject") as self.group:
             self.portrait = gr.HTML()
-            self.direction = Direction()
+            self.direction = Direction(f"subject-{number}")
             self.remove = gr.Button("Remove from this video", size="sm", elem_id=f"remove-{number}")
         self.character = gr.State("")
 

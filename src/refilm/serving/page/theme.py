@@ -40,6 +40,7 @@ def theme() -> gr.Theme:
         block_title_text_color_dark="#f0ece8",
         input_background_fill="#ffffff",
         input_background_fill_dark="#161412",
+        input_border_width="1px",
         input_border_color="#8c857d",
         input_border_color_dark="#7a726a",
         input_placeholder_color="#6b655f",
@@ -57,6 +58,10 @@ def theme() -> gr.Theme:
         button_secondary_background_fill_hover="#e3ddd6",
         button_secondary_background_fill_dark="#322d29",
         button_secondary_background_fill_hover_dark="#413a35",
+        input_border_color_focus=ACCENT,
+        input_border_color_focus_dark=ACCENT_DARK,
+        button_large_text_weight="600",
+        button_large_text_size="*text_md",
         slider_color=ACCENT,
         slider_color_dark=ACCENT_DARK,
     )
