@@ -61,7 +61,7 @@ class Window:
         self.page = browser.new_page(**{"viewport": {"width": 1280, "height": 900}, **options})
         self.page.set_default_timeout(WAIT)
         self.faults: list[str] = []
-        self.page.on("console", lambda one: self.faults.append(one.text) if one.type == "error" else None)
+        self.page.on("console", lambda one: self.faults.append(one.text) if _is_fault(one) else None)
         self.page.on("pageerror", lambda error: self.faults.append(str(error)))
         self.page.on("dialog", lambda one: (self.faults.append(f"dialog: {one.message}"), one.dismiss()))
         allowed = (address, "data:", "blob:")
@@ -99,6 +99,11 @@ class Window:
         self.page.wait_for_function(
             "([id, text]) => document.getElementById(id)?.innerText.includes(text)", arg=[where, text]
         )
+
+
+def _is_fault(message: Any) -> bool:
+    """Whether a message of the console is an error. The preview of a job that has just ended may be gone."""
+    return message.type == "error" and not message.location["url"].partition("?")[0].endswith("/preview")
 
 
 def wait_for(condition: Callable[[], Any], seconds: float = 60.0) -> Any:

@@ -15,7 +15,7 @@ from .pages import BROWSER, CAMERA, PageServer, Window, browsing, wait_for
 
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no chromium is installed")
 PROMPT = "a critter bounces in the meadow"
-EVIL = """<img src=x onerror=alert(1)><script>alert(2)</script> {{constructor}} ${alert(3)} "' </dd>"""
+EVIL = "<img src=x onerror=alert(1)>${alert(2)}"  # short enough for the model
 
 
 @pytest.fixture(scope="module")
@@ -183,7 +183,7 @@ def draw_masks(window: Window) -> None:
 def test_the_camera_gives_an_image(window):
     page = window.page
     page.click("#images [aria-label='Capture from camera']")
-    page.click("#images button:has-text('camera'), #images [aria-label*='access']")
+    page.click("#images :text('Webcam')")
     page.click("#images [aria-label='capture photo'], #images button:has-text('Capture')")
     page.wait_for_selector("#save-subject:visible")
 
@@ -205,7 +205,7 @@ def test_a_job_is_watched_and_cancelled(window, store):
     page.keyboard.press("Enter")
     completed(store, waiting.id)
     assert all(job.prompt != "a long one" for job in store.list(limit=100).jobs)
-    window.shows("recent", EVIL[:20])
+    window.shows("recent", EVIL)
 
 
 @pytest.mark.slow
@@ -318,12 +318,13 @@ def test_invalid_values_are_explained_beside_the_button(window, store):
 def test_nothing_that_a_user_wrote_is_run(window, store, fox):
     job = made(store, EVIL)
     store.characters.create(EVIL, {"fox.png": fox})
-    store.accept({"prompt": EVIL, "steps": 2, "frames": 9, "sampler": "euler", "size": "64x64"}, model="pocket")
+    store.accept({"prompt": f"{EVIL}<script>alert(3)</script>{{{{constructor}}}}" * 3, "steps": 2}, model="pocket")
+    window.shows("recent", "failed: the prompt has")
     window.shows("recent", "onerror")
     window.tab("Gallery")
     window.page.click(f"#grid [data-key={job.id}]")
     window.shows("detail", "onerror")
-    assert EVIL[:30] in window.text("detail")
+    assert EVIL in window.text("detail")
     window.page.click("#compare-this")
     window.page.wait_for_selector("#players video >> nth=0")
     assert (

@@ -24,7 +24,7 @@ class CompareTab:
 
     def __init__(self, store: Store):
         self.store = store
-        with gr.Row(elem_classes="fields"):
+        with gr.Row(elem_classes="fields two"):
             self.left = gr.Dropdown(_choices(store), label="Left video", filterable=False, elem_id="left")
             self.right = gr.Dropdown(_choices(store), label="Right video", filterable=False, elem_id="right")
         self.players = gr.HTML(empty(CHOOSE), elem_id="players")

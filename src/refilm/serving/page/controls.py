@@ -39,7 +39,11 @@ def control(settings: type[BaseModel], name: str, default: Any, *, prefix: str =
         prefix: begins the control's id in the page.
     """
     field = settings.model_fields[name]
-    about: dict[str, Any] = {"label": label_of(name), "info": _sentence(name, field) or None, "elem_id": f"{prefix}-{name}"}
+    about: dict[str, Any] = {
+        "label": label_of(name),
+        "info": _sentence(name, field) or None,
+        "elem_id": f"{prefix}-{name}",
+    }
     kind = _kind(field)
     if get_origin(kind) is Literal:
         return gr.Dropdown([*map(str, get_args(kind))], value=default, filterable=False, **about)

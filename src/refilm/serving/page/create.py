@@ -61,13 +61,13 @@ class CreateTab:
                 label="Drop a video that refilm made: its recipe fills the form",
                 file_types=[".mp4", ".webm", ".gif", ".webp"],
                 elem_id="dropped",
-                height=120,
+                height=180,
             )
 
     def _build_drafts(self, steps: int) -> None:
         gr.HTML(
             "<p class='hint'>Drafts are videos of several seeds with few steps, to choose from. Finish makes a video "
-            "again with the seed of its draft and all steps: it is usually similar to its draft, but not the same.</p>"
+            "again with the seed of its draft and all steps; it can differ from the draft.</p>"
         )
         with gr.Row(elem_classes="fields"):
             self.count = gr.Slider(2, MOST_DRAFTS, 4, step=1, label="Number of drafts", elem_id="draft-count")

@@ -173,9 +173,9 @@ def facts(recipe: VideoRecipe, job: VideoJob) -> list[tuple[str, object]]:
 
 def _thumbnail(job: VideoJob) -> str:
     steps = steps_of_draft(job)
-    mark = '<span class="mark">draft</span>' if steps else ""
+    mark = '<span class="mark">draft</span> ' if steps else ""
     return (
-        f'<button class="thumbnail" data-action="open" data-key="{job.id}" aria-label="{text(job.prompt)}, seed '
+        f'<button class="thumbnail" data-action="open" data-key="{job.id}" title="seed '
         f'{job.seed}"><img src="{content(job, "thumbnail")}" alt="" loading="lazy">{mark}'
         f'<span class="caption">{text(job.prompt)}</span></button>'
     )

@@ -8,6 +8,8 @@
     last = button ? name(button) : null;
   });
   const restore = () => {
+    // the name of an upload button is its text, so that it can be spoken as it is read
+    document.querySelectorAll("button.upload-container[aria-label]").forEach(one => one.removeAttribute("aria-label"));
     if (last && (document.activeElement === document.body || !document.activeElement)) {
       document.querySelector(last)?.focus({ preventScroll: true });
     }
