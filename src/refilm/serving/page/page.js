@@ -15,7 +15,8 @@
     }
   };
   const observed = () => new MutationObserver(restore).observe(document.body, { childList: true, subtree: true });
-  document.addEventListener("DOMContentLoaded", observed);
+  if (document.body) observed();
+  else document.addEventListener("DOMContentLoaded", observed);
 
   const pairOf = element => element.closest("[data-sync]");
   const videosOf = pair => [...pair.querySelectorAll("video")];
