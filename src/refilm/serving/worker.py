@@ -138,6 +138,8 @@ class Worker:
                 logger.warning("%s: %s; it will be tried again", lease.job.id, describe(error))
                 self.interrupts.wait(DISK_PAUSE)
                 return lease.give_back
+            if not self._lasting(lease.is_held):  # a deletion removes the files that are being written
+                return lease.give_back
             reason = self._reason(error, lease)
             return lambda: lease.fail(reason)
 

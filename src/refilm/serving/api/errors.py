@@ -11,6 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from refilm.errors import UserError
 from refilm.printable import printable
@@ -99,6 +100,9 @@ def add_error_handlers(app: FastAPI, store: Store) -> None:
         param = ".".join(map(str, first["loc"][1:])) or None
         return failure(400, f"{param or 'request'}: {first['msg']}", param=param)
 
+    def left(_: Request, error: ClientDisconnect) -> JSONResponse:
+        return failure(400, "the connection was closed before the end of the request")
+
     def unknown(_: Request, error: Exception) -> JSONResponse:
         return failure(500, "the server made an error; its log has the details")
 
@@ -108,6 +112,7 @@ def add_error_handlers(app: FastAPI, store: Store) -> None:
         (OSError, of_system),
         (HTTPException, of_http),
         (RequestValidationError, invalid),
+        (ClientDisconnect, left),
         (Exception, unknown),
     )
     for kind, handler in handlers:
