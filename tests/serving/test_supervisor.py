@@ -1,5 +1,6 @@
 """The supervisor keeps workers running, and stops them; a worker is any command here."""
 
+import logging
 import os
 import signal
 import sys
@@ -63,6 +64,17 @@ def test_a_worker_that_cannot_start_is_tried_less_and_less_often(supervised, tmp
     before, began = len(tries.read_text()), time.monotonic()
     wait_for(lambda: len(tries.read_text()) > before)
     assert time.monotonic() - began > 0.1  # the pauses grow from 0.1 s: by the third try it is 0.4 s
+
+
+def test_a_program_that_is_missing_for_a_while_floods_no_log(supervised, tmp_path, caplog):
+    program = tmp_path / "python"  # as during an update of an environment
+    with caplog.at_level(logging.WARNING, "refilm"):
+        supervisor = supervised([str(program), *PATIENT[1:]])
+        time.sleep(0.6)
+        assert 1 <= caplog.text.count("cannot be started") <= 4  # after 0, 0.1, 0.3, 0.7 s
+        assert "Traceback" not in caplog.text
+    program.symlink_to(sys.executable)
+    wait_for(lambda: len(supervisor.pids()) == 1)
 
 
 def test_a_worker_that_does_not_end_is_killed(supervised, tmp_path, monkeypatch):

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
+from refilm.files import describe
 from refilm.serving.retention import retain
 from refilm.serving.store import Store
 
@@ -35,13 +36,24 @@ class _Slot:
         now = time.monotonic()
         if self.process is not None and self.process.poll() is not None:
             code, self.process = self.process.returncode, None
-            self._pause = BACK_OFF if now - self._started > STABLE else min(LONGEST_BACK_OFF, 2 * self._pause)
-            self._next = now + self._pause
+            self._wait(now)
             logger.warning("a worker ended with code %d; it is started again in %.0f s", code, self._pause)
         if self.process is None and now >= self._next:
+            self._start(now)
+
+    def _start(self, now: float) -> None:
+        self._started = now
+        try:
             # In its own session, so that Ctrl-C reaches the server alone, which then stops its workers.
             self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, start_new_session=True)
-            self._started = now
+        except OSError as error:  # no memory, too many processes
+            self._wait(now)
+            logger.warning("a worker cannot be started: %s; it is tried again in %.0f s", describe(error), self._pause)
+
+    def _wait(self, now: float) -> None:
+        """Start no process for a while, which is longer each time one ended early."""
+        self._pause = BACK_OFF if now - self._started > STABLE else min(LONGEST_BACK_OFF, 2 * self._pause)
+        self._next = now + self._pause
 
 
 class Supervisor:
