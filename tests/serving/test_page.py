@@ -15,7 +15,7 @@ from .pages import BROWSER, CAMERA, PageServer, Window, browsing, wait_for
 
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no chromium is installed")
 PROMPT = "a critter bounces in the meadow"
-EVIL = "<img src=x onerror=alert(1)>${alert(2)}"  # short enough for the model
+EVIL = "<img src=x onerror=alert(1)>"  # short enough for the model
 
 
 @pytest.fixture(scope="module")
@@ -318,7 +318,9 @@ def test_invalid_values_are_explained_beside_the_button(window, store):
 def test_nothing_that_a_user_wrote_is_run(window, store, fox):
     job = made(store, EVIL)
     store.characters.create(EVIL, {"fox.png": fox})
-    store.accept({"prompt": f"{EVIL}<script>alert(3)</script>{{{{constructor}}}}" * 3, "steps": 2}, model="pocket")
+    store.accept(
+        {"prompt": f"{EVIL}${{alert(2)}}<script>alert(3)</script>{{{{constructor}}}}", "steps": 2}, model="pocket"
+    )
     window.shows("recent", "failed: the prompt has")
     window.shows("recent", "onerror")
     window.tab("Gallery")
@@ -336,8 +338,8 @@ def test_nothing_that_a_user_wrote_is_run(window, store, fox):
 def test_a_recipe_is_trained_stopped_and_resumed(server, window):
     page = window.page
     (server.recipes / "small.toml").write_text(
-        'stage = "adapter"\nbase = "pocket"\nout = "adapter"\n[data]\ncache = "cache"\nclips = 8\nheld_out_clips = 4\n'
-        "[diffusion]\ncurriculum = [{until = 500, latent_frames = 1, batch = 2}]\n[diffusion.validation]\nsamples = 4\n"
+        'stage = "adapter"\nbase = "pocket"\nout = "adapter"\n[data]\ncache = "cache"\nclips = 8\nheld_out_clips = 8\n'
+        "[diffusion]\ncurriculum = [{until = 500, latent_frames = 1, batch = 2}]\n[diffusion.validation]\nsamples = 8\n"
         '[videos]\nprompts = ["a critter bounces in the meadow"]\nsteps = 1\n'
         "[loop]\nsteps = 400\nvalidate_every = 2\nsave_every = 2\n"
     )

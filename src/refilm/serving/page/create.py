@@ -69,7 +69,7 @@ class CreateTab:
             "<p class='hint'>Drafts are videos of several seeds with few steps, to choose from. Finish makes a video "
             "again with the seed of its draft and all steps; it can differ from the draft.</p>"
         )
-        with gr.Row(elem_classes="fields"):
+        with gr.Row(elem_classes="fields two"):
             self.count = gr.Slider(2, MOST_DRAFTS, 4, step=1, label="Number of drafts", elem_id="draft-count")
             self.draft_steps = gr.Number(
                 max(1, steps // 4), precision=0, label="Steps of a draft", elem_id="draft-steps"
@@ -78,7 +78,7 @@ class CreateTab:
 
     def _connect(self) -> None:
         form = self.form
-        shown = [self.message, self.active]
+        shown = self.message  # the clock shows the videos
         self.create.click(self._create, form.inputs, shown, show_progress="hidden")
         form.prompt.submit(self._create, form.inputs, shown, show_progress="hidden")
         inputs = form.inputs | {self.count, self.draft_steps}
@@ -108,7 +108,7 @@ class CreateTab:
         except UserError as error:
             return {self.message: alert(str(error))}
         said = "The video is queued." if len(jobs) == 1 else f"{len(jobs)} drafts are queued."
-        return {self.message: note(said), self.active: live.active(self.store)}
+        return {self.message: note(said)}
 
     def _save(self, values: dict[Component, Any]) -> dict[Any, Any]:
         """Save the new subject, and use the saved one in its place."""

@@ -77,13 +77,20 @@ class Page:
     def _tick(self, seen: dict[str, str], limit: int) -> dict[Any, Any]:
         """What has changed since the browser's last look."""
         create, gallery = self.create, self.gallery
-        now = {"active": live.active(self.store), "recent": live.recent(self.store)}
+        now = {"active": live.active(self.store), "recent": live.recent(self.store), "ended": self._ended()}
         changed: dict[Any, Any] = {}
         if now["active"] != seen.get("active"):
             changed[create.active] = now["active"]
         if now["recent"] != seen.get("recent"):
-            changed |= {create.recent: now["recent"], **gallery.refreshed(limit)}
+            changed[create.recent] = now["recent"]
+        if now["ended"] != seen.get("ended"):
+            changed |= gallery.refreshed(limit)
         return {self.seen: now, **changed} if changed else {self.seen: gr.skip()}
+
+    def _ended(self) -> str:
+        """Changes whenever a video ends or is deleted."""
+        counts = self.store.counts()
+        return f"{counts['completed']} {counts['deleted']}"
 
     def _act(self, limit: int, event: gr.EventData) -> dict[Any, Any]:
         """What a button in HTML does."""
@@ -95,6 +102,7 @@ class Page:
         with suppress(NotFoundError):  # it is gone already
             self.store.delete(key)
         return {
+            self.seen: {},  # so that the clock shows everything again, whatever it has shown before
             self.create.active: live.active(self.store),
             self.create.recent: live.recent(self.store),
             **self.gallery.refreshed(limit),

@@ -42,7 +42,7 @@ class MaskEditor:
                 elem_id="mask-editor",
             )
             self.use = gr.Button("Use what is painted", size="sm", elem_id="mask-use")
-            with gr.Row(elem_classes="fields"):
+            with gr.Row(elem_classes="fields two"):
                 self.sides = [
                     gr.Number(value, label=f"{side} (%)", precision=0, min_width=80, elem_id=f"mask-{side.lower()}")
                     for side, value in zip(SIDES, (25, 25, 75, 75), strict=True)

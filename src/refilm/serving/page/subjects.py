@@ -29,7 +29,7 @@ class Direction:
 
     def __init__(self, prefix: str):
         words, scale, frames, steps = CONTROLS
-        with gr.Row(elem_classes="fields"):
+        with gr.Row(elem_classes="fields two"):
             self.controls = {
                 words: control(Controls, words, None, prefix=prefix),
                 scale: control(Controls, scale, DEFAULTS[scale], prefix=prefix),

@@ -30,7 +30,7 @@ class TrainingTab:
     """
 
     def __init__(self, runs: Runs):
-        self.runs = runs
+        self.runs, self.seen = runs, gr.State("")
         with gr.Row(equal_height=False, elem_classes="columns"):
             with gr.Column(scale=2, min_width=320):
                 self.recipe = gr.Dropdown(
@@ -48,20 +48,20 @@ class TrainingTab:
             (self.stop, runs.stop, None),
             (self.resume, runs.resume, None),
         ):
-            button.click(self._acting(act), inputs, [self.message, self.state], show_progress="hidden")
+            button.click(self._acting(act), inputs, [self.message, self.state, self.seen], show_progress="hidden")
         self.recipe.focus(lambda: gr.update(choices=runs.list()), None, self.recipe, show_progress="hidden")
-        self.seen = gr.State("")
         quiet: dict[str, Any] = {"show_progress": "hidden", "queue": False}
         gr.Timer(TICK).tick(self._tick, self.seen, [self.seen, self.state], **quiet)
 
-    def _acting(self, act: Callable[..., None]) -> Callable[..., tuple[str, str]]:
-        def acted(*values: str | None) -> tuple[str, str]:
+    def _acting(self, act: Callable[..., None]) -> Callable[..., tuple[str, str, str]]:
+        def acted(*values: str | None) -> tuple[str, str, str]:
             try:
                 act(*(value or "" for value in values))
                 message = ""
             except UserError as error:
                 message = alert(str(error))
-            return message, state_of(self.runs.current())
+            now = state_of(self.runs.current())
+            return message, now, now
 
         return acted
 
@@ -83,11 +83,12 @@ def state_of(run: Run) -> str:
         for number, name in enumerate(run.samples, 1)
     )
     lines = [printable(line) for line in run.log.splitlines() if line.strip()][-LOG_LINES:]
+    error = lines[-1].removeprefix("error: ") if run.state == "stopped" and lines[-1:] and "error:" in lines[-1] else ""
     shown = f'<h3 class="title">Sample videos</h3><div class="maps">{samples}</div>' if samples else ""
     log = text("\n".join(lines))
     return (
         f'<h2 class="title">{STATES[run.state]}: {text(run.recipe)}</h2>'
-        f'<p class="state">Run {text(run.name)}{saved}</p>{result}'
+        f'<p class="state">Run {text(run.name)}{saved}</p>{result}{alert(error)}'
         f'<h3 class="title">Is the reference used?</h3>{gap_plot(run.validations)}<p class="state">{text(words)}</p>'
         f"{shown}<details><summary>Log</summary><pre tabindex='0'>{log}</pre></details>"
     )
