@@ -1,6 +1,7 @@
 """The store: what is accepted is there, once; keys, queue length, pages, deletion, characters, limits of the disk."""
 
 import multiprocessing
+import os
 import sqlite3
 from pathlib import Path
 
@@ -195,6 +196,23 @@ def test_retention_removes_the_oldest_ended_jobs_only(tmp_path):
     assert [job.id for job in store.list(order="asc").jobs] == [jobs[1].id, jobs[3].id, jobs[4].id]
     assert {path.name for path in store.folder.glob("videos/*")} == {jobs[1].id, jobs[3].id}
     assert retain(store) == []
+
+
+def test_retention_removes_what_killed_processes_left(store):
+    job, fox = accept(store, {"fox.png": b"pixels"}), store.characters.create("fox", {"fox.png": b"pixels"})
+    kept = {store.files.inputs(job.id), store.files.character(fox.id)}
+    accepted_in_part = [store.files.inputs(f"video_{'0' * 32}"), store.files.character(f"char_{'0' * 32}")]
+    written_in_part = [folder.with_name(f".{folder.name}-12345678.unfinished") for folder in accepted_in_part]
+    for folder in (*accepted_in_part, *written_in_part):
+        (folder / "new").mkdir(parents=True)
+    retain(store)
+    assert not any(folder.exists() for folder in written_in_part)
+    assert all(folder.exists() for folder in accepted_in_part)  # a process may be about to accept them
+    for folder in (*accepted_in_part, *kept):
+        os.utime(folder, (0, 0))
+    retain(store)
+    assert not any(folder.exists() for folder in accepted_in_part)
+    assert all((folder / "fox.png").exists() for folder in kept)
 
 
 def test_processes_share_a_new_store(tmp_path):

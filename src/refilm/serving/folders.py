@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from refilm.files import remove_abandoned
 from refilm.serving.job import VideoJob
 
 PARTS = ("inputs", "states", "previews", "videos")
@@ -61,3 +62,12 @@ class Folders:
     def jobs(self) -> Iterator[str]:
         """The jobs that have a folder."""
         yield from {path.name for part in PARTS for path in (self.root / part).glob("video_*")}
+
+    def remove_unfinished(self) -> None:
+        """Remove what killed processes have written in part."""
+        for part in (*PARTS, "characters"):
+            remove_abandoned(self.root / part)
+
+    def characters(self) -> Iterator[Path]:
+        """The folders of characters."""
+        yield from (self.root / "characters").glob("char_*")

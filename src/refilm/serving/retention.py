@@ -1,5 +1,6 @@
 """Retention: removes ended jobs by age and total size, and files that no job has any more."""
 
+import shutil
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -57,6 +58,17 @@ def _remove_orphans(store: Store, now: float) -> None:
             store.files.remove(job)
         elif status[job] in ("completed", "failed"):
             store.files.remove(job, "states", "previews")
+    store.files.remove_unfinished()
+    for folder in _without_character(store):
+        if _age(folder, now) > GRACE:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _without_character(store: Store) -> list[Path]:
+    """The folders of characters that were not stored, or are deleted."""
+    with store.database.reading() as database:
+        known = {row["id"] for row in database.execute("SELECT id FROM characters")}
+    return [folder for folder in store.files.characters() if folder.name not in known]
 
 
 def _bytes(folder: Path) -> int:
