@@ -6,7 +6,7 @@ from .results import result
 
 ANSWERS = {"GET": "status", "POST": "creation", "DELETE": "deletion", "content": "download"}
 OF_STORE = ("lost", "unknown", "without_client", "failed", "not_final", "ended_twice", "left_a_final_state")
-OF_STORE += ("client_saw_another_end", "broken_results", "leftovers_after_cleaning")
+OF_STORE += ("client_saw_another_end", "broken_results")
 
 
 def serving() -> list[str]:
@@ -35,6 +35,7 @@ def _load() -> list[str]:
         f"{store['taken_again']} jobs were taken by a second worker",
         f"{same['compared']} videos, among them all {same['continued']} that were continued",
         f"{found['clients']['queue_full']} times a full queue refused a request",
+        f"{store['leftovers_after_cleaning']} folders were left by servers that were killed while they accepted",
         f"after {restarts[0]:.0f} to {restarts[-1]:.0f} s",
         *(_row(text, found["answers"][name]) for name, text in ANSWERS.items()),
         *(_memory(name, found["megabytes"]) for name in ("server", "worker")),
