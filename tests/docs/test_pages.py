@@ -46,7 +46,8 @@ ALONE = {
 TUTORIAL = "own-subject.md"
 CONTINUED = ("data.md", "training.md")
 """Pages that use the files of the tutorial."""
-NOT_RUN = ("cogvideox-2b.md", "api/training.md")  # needs a GPU; runs again what another page runs
+NOT_RUN = ("cogvideox-2b.md", "api/training.md", "howto/serve.md")
+# needs a GPU; runs again what another page runs; runs in tests/serving/test_api.py
 WITHOUT_REFERENCES = ("refilm data check clips/manifest.jsonl",)  # the page says that it fails
 
 

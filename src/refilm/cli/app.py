@@ -80,6 +80,7 @@ class Commands(LazyGroup):
         "finish": "refilm.cli.rerun:finish",
         "batch": "refilm.cli.batch:batch",
         "calibrate": "refilm.cli.calibrate:calibrate",
+        "serve": "refilm.cli.serve:serve",
         "train": "refilm.cli.train:train",
         "recipe": "refilm.cli.recipe:recipe",
         "demo": "refilm.cli.demo:demo",

@@ -15,17 +15,9 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar, TypeVar
 
+from refilm.bounded_http import BrokenError, Request, Response, UnreachableError, checked_url, is_private, send
 from refilm.errors import UserError
 from refilm.evaluation.answer import Answer
-from refilm.evaluation.bounded_http import (
-    BrokenError,
-    Request,
-    Response,
-    UnreachableError,
-    checked_url,
-    is_private,
-    send,
-)
 from refilm.evaluation.case import Case, Control
 from refilm.evaluation.result import Source
 from refilm.files import atomic_file, read_json, write_json

@@ -78,7 +78,7 @@ class Claims:
         if claims and not self._is_free(claims[-1]):
             return None
         path, successor = (self._path(name, len(claims) + more) for more in (0, 1))
-        content = json.dumps(_this_process()._asdict()).encode()
+        content = json.dumps(this_process()._asdict()).encode()
         try:
             descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
         except FileExistsError:
@@ -156,8 +156,14 @@ class Claim:
             os.utime(self._path, (RELEASED, RELEASED))
 
 
-def _this_process() -> Process:
-    return Process(_machine(), os.getpid(), _started(os.getpid()) or "")
+def this_process() -> Process:
+    """The process that asks."""
+    return process_with(os.getpid())
+
+
+def process_with(pid: int) -> Process:
+    """The process of this machine that has this id now."""
+    return Process(_machine(), pid, _started(pid) or "")
 
 
 def _process_of(path: Path) -> Process | None:

@@ -1,12 +1,12 @@
 """HTTP requests to servers that may misbehave: bounded in time, bytes and redirects. Does not know what is asked for.
 
 `http.client` is used and not a client library: of those, none that refilm depends on bounds the time of a whole
-answer, and a server that sends one byte a minute would hold an evaluation for days.
+answer, and a server that sends one byte a minute would block its caller for days.
 """
 
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
@@ -74,12 +74,21 @@ def is_private(url: str) -> bool:
     return parts.scheme == "https" or parts.hostname in ("localhost", "127.0.0.1", "::1")
 
 
-def send(request: Request, into: BinaryIO, *, limit: int, deadline: float) -> Response:
+def send(
+    request: Request,
+    into: BinaryIO,
+    *,
+    limit: int,
+    deadline: float,
+    require_permitted: Callable[[str], None] | None = None,
+) -> Response:
     """Send a request, and write the body of its answer to a file; a GET follows redirects on the same server.
 
     Args:
         limit: maximum bytes of the body.
         deadline: when the answer must be complete, by `time.monotonic`.
+        require_permitted: called with the IP address of each connection before anything is asked of it; it raises an
+            error to refuse the address. A check of the name alone could see another address than the connection.
 
     Raises:
         UnreachableError: no connection.
@@ -89,7 +98,7 @@ def send(request: Request, into: BinaryIO, *, limit: int, deadline: float) -> Re
     """
     url = request.url
     for _ in range(REDIRECTS + 1):
-        with _answer(replace(request, url=url), deadline) as response:
+        with _answer(replace(request, url=url), deadline, require_permitted) as response:
             if request.method != "GET" or response.status not in REDIRECT:
                 _copy(response, into, limit)
                 _left(deadline)  # a body without a length looks complete when the connection is closed
@@ -111,7 +120,9 @@ def _same_server(url: str, location: str) -> str:
 
 
 @contextmanager
-def _answer(request: Request, deadline: float) -> Iterator[HTTPResponse]:
+def _answer(
+    request: Request, deadline: float, require_permitted: Callable[[str], None] | None
+) -> Iterator[HTTPResponse]:
     """The answer to one request; its body can be read within the context.
 
     Timeouts of sockets start again with every byte, so a timer closes the connection at the deadline.
@@ -122,6 +133,8 @@ def _answer(request: Request, deadline: float) -> Iterator[HTTPResponse]:
     closing.daemon = True
     closing.start()
     try:
+        if require_permitted is not None:
+            require_permitted(connection.sock.getpeername()[0])
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         connection.request(request.method, target, request.body, dict(request.headers))
         yield connection.getresponse()

@@ -1,0 +1,1 @@
+"""What the benchmarks of `refilm serve` share: a server that is killed, many clients, and a check of the store."""
