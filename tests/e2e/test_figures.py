@@ -20,8 +20,8 @@ from .figures_pocket import card, readme
 from .figures_previews import previews
 from .figures_remember import drafts, remember
 from .figures_several import several_critters
-from .figures_stills import stills
 from .figures_speed import speed
+from .figures_stills import stills
 from .figures_study import study
 from .figures_suites import suites
 from .figures_trust import metrics
