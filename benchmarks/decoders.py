@@ -1,18 +1,22 @@
 """Compare the decoders of two base models that differ in nothing else: both decode the same latents.
 
-    python benchmarks/decoders.py --before old --after new           # folders of base models
+    python benchmarks/decoders.py --before old --after new --run runs/autoencoder-further
     python benchmarks/decoders.py --count 4 --pairs 2 --out quick.json
 
 - clips: held-out clips with one and with two critters, encoded once: dB of each decoder with the 95 % interval, and how
   well the region judge (`judge_two.py`) classifies their critters.
 - generated: one critter per video, as in `critters.py`, sampled once, and the judge's classification of it after each
   decoder.
+- run, with `--run`: steps, hours and validations of the run that trained the new decoder.
 
 Writes `decoders.json` to `benchmarks/results`, or `--out`. It takes about half an hour of one core.
 """
 
 import argparse
+import json
 from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -97,12 +101,24 @@ def of_pairs(codecs: Codecs, pipeline: refilm.Pipeline, pairs: Sequence[Pair]) -
     return {"rows": as_json([score(name, pairs, judge.judge(videos)) for name, videos in made.items()])}
 
 
+def of_run(folder: Path) -> dict[str, Any]:
+    """Steps, hours and validations of a run; a part that was stopped and trained again counts in the hours alone."""
+    record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    spans = [datetime.fromisoformat(part["until"]) - datetime.fromisoformat(part["since"]) for part in record["parts"]]
+    return {
+        "steps": record["recipe"]["loop"]["steps"],
+        "hours": round(sum(span.total_seconds() for span in spans) / 3600, 2),
+        "validations": [{"step": one["step"], **one["scores"]} for one in record["validations"]],
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--before", default="pocket", help="Base model with the old decoder. Default: %(default)s.")
     parser.add_argument("--after", default="pocket", help="Base model with the new decoder. Default: %(default)s.")
     parser.add_argument("--count", type=int, default=200, help="Held-out clips of each kind. Default: %(default)s.")
     parser.add_argument("--pairs", type=int, default=100, help="Pairs of image and prompt. Default: %(default)s.")
+    parser.add_argument("--run", type=Path, help="Folder of the run that trained the new decoder. Default: none.")
     parser.add_argument("--threads", type=int, default=1, help="Threads of torch. Default: %(default)s.")
     add_out(parser, RESULT)
     options = parser.parse_args()
@@ -120,7 +136,7 @@ def main() -> None:
             "pairs": options.pairs,
             "generated": of_pairs(codecs, pipeline, held_out_pairs(0, options.pairs)),
         }
-    write(out, result)
+    write(out, result | ({} if options.run is None else {"run": of_run(options.run)}))
 
 
 if __name__ == "__main__":
