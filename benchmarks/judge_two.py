@@ -149,15 +149,23 @@ def table(finder: Finder, judge: RegionJudge, count: int) -> list[Row]:
     for subjects, name in ((1, "one critter"), (2, "two critters")):
         clips = [draw_clip(SEED + 1, index, "held_out", subjects=subjects) for index in range(count)]
         drawn = [clip.shot.frames for clip in clips]
-        for how, videos in (("", drawn), (", autoencoder", through_autoencoder(autoencoder, drawn))):
-            pairs = list(zip(videos, clips, strict=True))
-            masked = [judge_masks(video, clip, judge) for video, clip in pairs]
-            rows.append(Row(f"{name}{how}, true masks", accuracies(masked)))
-            seen = [judge_two(video, finder, judge) for video in videos]
-            scored = [score_subjects(found, clip.story) for found, clip in zip(seen, clips, strict=True)]
-            number = accuracy(len(found) == subjects for found in seen)
-            rows.append(Row(f"{name}{how}, found masks", {**accuracies(scored), "number": number}))
+        rows += judged(name, drawn, clips, finder, judge)
+        rows += judged(f"{name}, autoencoder", through_autoencoder(autoencoder, drawn), clips, finder, judge)
     return rows
+
+
+def judged(
+    name: str, videos: Sequence[np.ndarray], clips: Sequence[Clip], finder: Finder, judge: RegionJudge
+) -> list[Row]:
+    """How well videos of clips can be judged, with true and with found masks."""
+    masked = [judge_masks(video, clip, judge) for video, clip in zip(videos, clips, strict=True)]
+    seen = [judge_two(video, finder, judge) for video in videos]
+    scored = [score_subjects(found, clip.story) for found, clip in zip(seen, clips, strict=True)]
+    number = accuracy(len(found) == len(clip.story.subjects) for found, clip in zip(seen, clips, strict=True))
+    return [
+        Row(f"{name}, true masks", accuracies(masked)),
+        Row(f"{name}, found masks", {**accuracies(scored), "number": number}),
+    ]
 
 
 def main() -> None:

@@ -14,6 +14,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from refilm.checkpoints import load_base
+
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 RESULTS = BENCHMARKS / "results"
 NOT_MEASURING = {"judging.py", "record.py"}
@@ -76,6 +78,28 @@ def test_a_result_records_machine_date_and_commit(measure, tmp_path):
     assert 20 < result["psnr_mean"] < 40
     measure("autoencoder.py", "--clips", 2, "--turns", 0, "--out", out)  # an explicit file is overwritten
     assert json.loads(out.read_text())["clips"] == 2
+
+
+def test_decoders_are_compared_only_if_the_encoders_are_equal(measure):
+    check = import_module("decoders").require_equal_encoders
+    before, after = (load_base("pocket", device="cpu").encoders.autoencoder for _ in range(2))
+    weights = after.model.state_dict()
+    weights["decoder.conv_out.conv.bias"] += 1
+    check(before, after)
+    weights["encoder.conv_out.conv.bias"] += 1
+    with pytest.raises(ValueError, match=r"encoder\.conv_out\.conv\.bias differs between --before and --after"):
+        check(before, after)
+
+
+@pytest.mark.slow
+def test_one_decoder_decodes_as_well_as_itself(measure, tmp_path):
+    measure("decoders.py", "--count", 2, "--pairs", 1, "--out", tmp_path / "new.json")
+    result = json.loads((tmp_path / "new.json").read_text())
+    for kind in ("one critter", "two critters"):
+        assert result[kind]["psnr"]["before"] == result[kind]["psnr"]["after"]
+        assert result[kind]["psnr_gained"]["mean"] == 0
+    before, after = result["generated"]["rows"]
+    assert before["scores"] == after["scores"]
 
 
 def test_a_step_and_a_forward_are_counted_for_every_base_model(measure):

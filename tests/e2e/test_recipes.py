@@ -27,6 +27,10 @@ SMALLER = {
         *ONE_STEP,
         "autoencoder.curriculum=[{until=1, frames=9, crop=16, batch=1, objective='rms'}]",
     ],
+    "pocket/autoencoder-further": [
+        *ONE_STEP,
+        "autoencoder.curriculum=[{until=1, frames=9, crop=16, batch=1, objective='psnr'}]",
+    ],
     "pocket/encoders": [*ONE_STEP, "encoders.batch=8"],
     "pocket/base": [*ONE_STEP, *STILLS, *DRAWN],
     "pocket/adapter": [*ONE_STEP, *STILLS, *DRAWN],

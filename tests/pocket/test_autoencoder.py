@@ -90,6 +90,30 @@ def test_an_autoencoder_grows_and_its_decoder_alone_is_trained_further(tmp_path)
     assert "decoder.conv_out.conv.weight" not in same
 
 
+def test_a_decoder_trains_alone_and_is_validated_with_one_and_with_two_critters(tmp_path):
+    start = recipe(tmp_path)
+    further = recipe(tmp_path, decoder_of=start.deliver(start.task(), {}), double_fraction=1.0)
+    task = further.task()
+    task.loss(0, task.samples(0))["loss"].backward()
+    assert all(weight.grad is None for weight in task.module.encoder.parameters())
+    assert all(weight.grad is not None for weight in task.module.decoder.parameters())
+
+    made, drawn = [], []
+    for index in range(10_000_000, 10_000_008):
+        story = critters.double_story(0, index, "held_out")
+        rng = np.random.default_rng((0, index, 1))
+        start = int(rng.integers(0, 1))
+        clip = torch.from_numpy(critters.render(story, rng, size=32, start=start)) / 127.5 - 1
+        drawn.append(clip.permute(3, 0, 1, 2))
+        with torch.no_grad():
+            latents = task.module.encode(drawn[-1][None]).mean
+            made.append(task.module.decode(latents)[0].clamp(-1, 1))
+    wanted = np.mean([evaluation.psnr(*pair, peak=2.0) for pair in zip(made, drawn, strict=True)])
+    scores = task.validate()
+    assert scores["psnr_doubles"] == pytest.approx(wanted, rel=1e-5)
+    assert scores["psnr"] != pytest.approx(scores["psnr_doubles"], rel=1e-3)
+
+
 def test_kept_latents_stay_close_to_those_of_the_small_one(tmp_path):
     small = recipe(tmp_path / "small", channels=(8, 8, 16), size=16)
     folder = small.deliver(small.task(), {})

@@ -164,7 +164,14 @@ class AutoencoderTask(Reporting):
         torch.manual_seed(settings.seed)
         self.small = _trained(settings.grown_from) if settings.grown_from else None
         self.module = _initial(settings, self.small)
-        self.held_out = torch.stack([self._clip(10_000_000 + i, critters.FRAMES, "held_out") for i in range(8)])
+        self.held_out = self._held_out_clips(double_fraction=0.0)
+        self.held_out_doubles = self._held_out_clips(double_fraction=1.0) if settings.double_fraction else None
+
+    def _held_out_clips(self, *, double_fraction: float) -> Tensor:
+        """The clips of the validation, (8, 3, F, H, W)."""
+        numbers = range(10_000_000, 10_000_008)
+        clips = [self._clip(i, critters.FRAMES, "held_out", double_fraction=double_fraction) for i in numbers]
+        return torch.stack(clips)
 
     def _clip(self, index: int, frames: int, split: critters.Split, *, double_fraction: float = 0.0) -> Tensor:
         """A clip (3, F, H, W) in -1..1; a shorter one starts anywhere in the story."""
@@ -239,10 +246,15 @@ class AutoencoderTask(Reporting):
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
-        mean = self._held_out_latents()
-        decoded = self._decoded(mean).clamp(-1, 1)
-        mse = (decoded - self.held_out).square().mean(dim=(1, 2, 3, 4))
-        return {"psnr": psnr(mse).mean().item(), "latent_std": mean.std().item()}
+        scores = {"psnr": self._reconstruction(self.held_out), "latent_std": self._held_out_latents().std().item()}
+        if self.held_out_doubles is not None:
+            scores["psnr_doubles"] = self._reconstruction(self.held_out_doubles)
+        return scores
+
+    def _reconstruction(self, videos: Tensor) -> float:
+        """The mean PSNR in dB of reconstructed videos."""
+        decoded = self._decoded(self._posterior(self.module, videos).mean).clamp(-1, 1)
+        return psnr((decoded - videos).square().mean(dim=(1, 2, 3, 4))).mean().item()
 
     @property
     def scale(self) -> float:
