@@ -25,6 +25,8 @@ from PIL import Image
 from record import RESULTS, add_out, target, write
 from serving.process import ServerProcess
 
+from refilm.checkpoints.sources import POCKET
+
 RESULT = RESULTS / "serve_clients.json"
 SCRIPTS = Path(__file__).parent / "serving"
 TOKEN = "a-token"
@@ -75,6 +77,7 @@ def schemathesis(python: str, address: str, examples: int) -> Facts:
     """Requests from the OpenAPI document: what they found."""
     words = ["--checks", "all", "--exclude-checks", ",".join(EXCLUDED), "--max-examples", str(examples)]
     words += ["--header", f"Authorization: Bearer {TOKEN}", "--seed", "1", "--no-color", "--continue-on-failure"]
+    words += ["--max-time", "150", "--request-timeout", "10"]  # of events, which wait for the stopped worker
     tool = str(Path(python).with_name("schemathesis"))
     done = subprocess.run([tool, "run", f"{address}/openapi.json", *words], capture_output=True, text=True)
     print(done.stdout, done.stderr, flush=True)
@@ -91,12 +94,21 @@ def schemathesis(python: str, address: str, examples: int) -> Facts:
 
 
 def aiperf(python: str, address: str, folder: Path) -> Facts:
-    """A short measurement."""
+    """A short measurement. It counts tokens with the pocket model's tokenizer, as its own one is downloaded."""
     tool = str(Path(python).with_name("aiperf"))
     words = ["profile", "--model", "pocket", "--url", address, "--endpoint-type", "video-generation"]
     words += ["--request-count", "4", "--concurrency", "2", "--isl", "20", "--download-video-content"]
     words += ["--extra-inputs", "num_inference_steps:2", "num_frames:9", "size:32x32"]
-    words += ["--api-key", TOKEN, "--tokenizer", "builtin", "--ui", "none", "--artifact-dir", str(folder)]
+    words += [
+        "--api-key",
+        TOKEN,
+        "--tokenizer",
+        str(POCKET / "tokenizer"),
+        "--ui",
+        "none",
+        "--artifact-dir",
+        str(folder),
+    ]
     done = subprocess.run([tool, *words], capture_output=True, text=True)
     print(done.stdout[-6000:], done.stderr[-3000:], flush=True)
     (found,) = [json.loads(path.read_text()) for path in folder.rglob("profile_export_aiperf.json")] or [{}]

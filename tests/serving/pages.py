@@ -71,7 +71,11 @@ class Window:
 
     def tab(self, name: str) -> None:
         """Select a tab."""
-        self.page.get_by_role("tab", name=name).click()
+        tab = self.page.get_by_role("tab", name=name)
+        if not tab.is_visible():  # on a phone some are in a menu
+            self.page.click("[aria-label='More tabs']")
+            tab = self.page.locator(f".overflow-dropdown button:has-text('{name}')")
+        tab.click()
 
     def unfold(self, where: str) -> None:
         """Open a folded part of the form."""

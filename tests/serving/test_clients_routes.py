@@ -24,6 +24,8 @@ def client(store):
         ("PATCH", "/v1/videos/video_1", "DELETE, GET"),
         ("POST", "/v1/videos/video_1/content", "GET, HEAD"),
         ("TRACE", "/v1/videos/characters", "GET, POST"),
+        ("QUERY", "/metrics", "GET"),
+        ("NEWER", "/v1/videos/characters/char_1", "DELETE, GET"),
     ],
 )
 def test_other_methods_are_refused_by_the_api(client, method, path, allowed):
@@ -33,7 +35,7 @@ def test_other_methods_are_refused_by_the_api(client, method, path, allowed):
 
 
 def test_other_paths_are_refused_by_the_api_and_the_rest_is_the_pages(client):
-    for method in ("GET", "POST", "TRACE"):
+    for method in ("GET", "POST", "QUERY"):
         assert client.request(method, "/v1/nothing/at/all").json()["error"]["code"] == "not_found"
     assert client.get("/v1/models").json()["data"][0]["id"] == "pocket"
     assert client.get("/anything").text == "the page"

@@ -4,17 +4,15 @@ from collections import defaultdict
 from collections.abc import Iterable
 from importlib.metadata import version
 
-from fastapi import FastAPI, HTTPException, Request
+from fastapi import FastAPI
 from starlette.routing import BaseRoute, Route
 
 from refilm.serving import ServerOptions, Store
 from refilm.serving.api import characters, events, login, status, videos
-from refilm.serving.api.errors import add_error_handlers, documented
+from refilm.serving.api.errors import add_error_handlers, documented, failure
 from refilm.serving.api.guard import Guard
 from refilm.serving.api.openapi import add_openapi
 from refilm.serving.api.server import Server
-
-METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"}
 
 
 def create_app(store: Store, options: ServerOptions) -> FastAPI:
@@ -52,12 +50,8 @@ def _refuse_the_rest(app: FastAPI, routes: Iterable[BaseRoute]) -> None:
         if isinstance(route, Route):
             allowed[route.path] |= route.methods or set()
 
-    def refuse(request: Request) -> None:
-        methods = allowed.get(request.scope["route"].path)
-        if methods is None:
-            raise HTTPException(404, "there is no such path; /openapi.json describes all")
-        raise HTTPException(405, "the path does not have this method", {"Allow": ", ".join(sorted(methods))})
-
     for path, methods in allowed.items():
-        app.add_api_route(path, refuse, methods=[*METHODS - methods], include_in_schema=False)
-    app.add_api_route("/v1/{path:path}", refuse, methods=[*METHODS], include_in_schema=False)
+        refusal = failure(405, "the path does not have this method", headers={"Allow": ", ".join(sorted(methods))})
+        app.routes.append(Route(path, refusal, include_in_schema=False))  # of any method
+    refusal = failure(404, "there is no such path; /openapi.json describes all")
+    app.routes.append(Route("/v1/{path:path}", refusal, include_in_schema=False))
