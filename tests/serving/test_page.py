@@ -379,6 +379,7 @@ def test_a_recipe_is_trained_stopped_and_resumed(server, window):
     window.shows("run", "Stopped: small.toml")
 
 
+@pytest.mark.slow
 def test_agents_use_the_same_store(server, store):
     """Gradio's MCP endpoint, with the messages of the protocol."""
     made_by_agent = call(server, "create_video", prompt=PROMPT, seed=4, steps=2)
