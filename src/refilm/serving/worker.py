@@ -47,7 +47,7 @@ class WorkerSettings(Settings):
     memory: Literal["high", "low"] = "high"
     save_state_every: float = Field(default=20.0, ge=0, le=86400)
     """Seconds after which the sampler's state is saved again."""
-    parent: int | None = None
+    parent: int | None = Field(default=None, ge=1, lt=2**31)
     """Process id of the server: the worker ends when the server has. Default: it runs until it is stopped."""
 
     def load(self) -> Pipeline:
