@@ -49,11 +49,16 @@ def in_folder(tiny_base, tmp_path, monkeypatch):
     return enter
 
 
-def test_a_killed_run_goes_on_to_the_same_weights(refilm, in_folder):
+def test_a_killed_run_goes_on_to_the_same_weights(in_folder):
+    """Each run is a process of its own, as users start them: another's memory layout can change the last bits."""
+
+    def refilm(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([COMMAND, *words], capture_output=True, text=True, timeout=600)
+
     train = ("train", "tiny.toml", "--set", "loop.steps=100")
     unbroken = in_folder("unbroken")
     whole = refilm(*train)
-    assert whole.exit_code == 0
+    assert whole.returncode == 0, whole.stderr
     assert whole.stdout.count("note: query_norm = true: this adapter cannot be converted to SAT") == 1
 
     broken = in_folder("broken")
@@ -64,9 +69,9 @@ def test_a_killed_run_goes_on_to_the_same_weights(refilm, in_folder):
     assert process.wait() == -signal.SIGKILL
     assert load_checkpoint(run)["step"] < 100
     again = refilm(*train)
-    assert (again.exit_code, again.stdout) == (2, "")
+    assert (again.returncode, again.stdout) == (2, "")
     assert "already contains a run; add --resume to continue it" in again.stderr
-    assert refilm(*train, "--resume").exit_code == 0
+    assert refilm(*train, "--resume").returncode == 0
 
     file = "adapter/adapter.safetensors"
     assert (broken / file).read_bytes() == (unbroken / file).read_bytes()

@@ -27,9 +27,9 @@ class MagnitudesFile(Settings):
     """Version of the layout."""
     fingerprint: Annotated[str, Field(max_length=200)]
     """Of the base model's transformer."""
-    timesteps: tuple[float, ...] = Field(max_length=1000)
+    timesteps: tuple[Annotated[float, Field(ge=0, le=1000)], ...] = Field(max_length=1000)
     """See `Magnitudes`."""
-    logarithms: Mapping[Branch, tuple[float, ...]]
+    logarithms: Mapping[Branch, tuple[Annotated[float, Field(ge=-1000, le=1000)], ...]]
     """See `Magnitudes`."""
 
 
