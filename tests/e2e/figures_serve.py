@@ -1,4 +1,4 @@
-"""The figures of the page about the server, from the result files of its load and of its clients."""
+"""The figures of the pages about the server and its web page, from their result files."""
 
 from typing import Any
 
@@ -11,6 +11,16 @@ OF_STORE += ("client_saw_another_end", "broken_results")
 
 def serving() -> list[str]:
     return [*_load(), *_clients()]
+
+
+def web_page() -> list[str]:
+    found = result("page")
+    median = found["median"]
+    return [
+        f"On {found['machine']['cores']} cores, the form can be used {median['usable'] / 1000:.1f} s after",
+        f"{median['requests']} requests for {median['bytes'] / 1e6:.1f} MB, all to this server",
+        f"the median of {len(found['loads'])} loads",
+    ]
 
 
 def _load() -> list[str]:

@@ -19,7 +19,7 @@ from .figures_pages import benchmarks_page, extending, training
 from .figures_pocket import card, readme
 from .figures_previews import previews
 from .figures_remember import drafts, remember
-from .figures_serve import serving
+from .figures_serve import serving, web_page
 from .figures_several import several_critters
 from .figures_speed import speed
 from .figures_stills import stills
@@ -92,6 +92,7 @@ SENTENCES = {
     "docs/extending.md": extending,
     "docs/study.md": study,
     "docs/howto/batch.md": batches,
+    "docs/howto/page.md": web_page,
     "docs/howto/serve.md": serving,
     "docs/howto/evaluate.md": evaluation,
     "docs/howto/longer-videos.md": longer_videos,
