@@ -71,8 +71,12 @@ class Window:
 
     def tab(self, name: str) -> None:
         """Select a tab."""
+        from playwright.sync_api import TimeoutError  # where it is installed, as below
+
         tab = self.page.get_by_role("tab", name=name)
-        if not tab.is_visible():  # on a phone some are in a menu
+        try:
+            tab.wait_for(state="visible", timeout=3000)  # the page may just be loading
+        except TimeoutError:  # on a phone some are in a menu
             self.page.click("[aria-label='More tabs']")
             tab = self.page.locator(f".overflow-dropdown button:has-text('{name}')")
         tab.click()
