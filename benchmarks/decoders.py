@@ -1,10 +1,10 @@
-"""Compare the decoders of two base models that differ in nothing else: both decode the same latents.
+"""Compare the decoders of base models that differ in nothing else: all decode the same latents.
 
-    python benchmarks/decoders.py --before old --after new --run runs/autoencoder-further
+    python benchmarks/decoders.py --bases old new --run runs/autoencoder-further
     python benchmarks/decoders.py --count 4 --pairs 2 --out quick.json
 
-- clips: held-out clips with one and with two critters, encoded once: dB of each decoder with the 95 % interval, and how
-  well the region judge (`judge_two.py`) classifies their critters.
+- clips: held-out clips with one and with two critters, encoded once: dB of each decoder with the 95 % interval, what
+  it gains over the first decoder, and how well the region judge (`judge_two.py`) classifies their critters.
 - generated: one critter per video, as in `critters.py`, sampled once, and the judge's classification of it after each
   decoder.
 - run, with `--run`: steps, hours and validations of the run that trained the new decoder.
@@ -45,19 +45,20 @@ BATCH = 10
 Codecs = Mapping[str, LatentCodec]
 
 
-def require_equal_encoders(before: LatentCodec, after: LatentCodec) -> None:
-    """Check that two autoencoders differ in their decoders alone.
+def require_equal_encoders(codecs: Codecs) -> None:
+    """Check that autoencoders differ in their decoders alone.
 
     Raises:
         UserError: a weight of the encoder differs, or the scale of the latents.
     """
-    ours, theirs = (codec.model.state_dict() for codec in (before, after))  # pyright: ignore[reportAttributeAccessIssue]
-    encoder = [name for name in ours | theirs if not name.startswith("decoder.")]
-    for name in encoder:
-        if name not in ours or name not in theirs or not torch.equal(ours[name], theirs[name]):
-            raise UserError(f"{name} differs between --before and --after; give two models with the same encoder")
-    if before.scaling != after.scaling:
-        raise UserError(f"--before scales latents by {before.scaling}, --after by {after.scaling}; they must be equal")
+    (one, first), *others = codecs.items()
+    for other, codec in others:
+        ours, theirs = (each.model.state_dict() for each in (first, codec))
+        for name in (name for name in ours | theirs if not name.startswith("decoder.")):
+            if name not in ours or name not in theirs or not torch.equal(ours[name], theirs[name]):
+                raise UserError(f"{name} differs between {one} and {other}; give models with the same encoder")
+        if first.scaling != codec.scaling:
+            raise UserError(f"{one} scales latents by {first.scaling}, {other} by {codec.scaling}; they must be equal")
 
 
 def decoded(codecs: Codecs, latents: Sequence[Tensor]) -> dict[str, list[np.ndarray]]:
@@ -70,15 +71,19 @@ def of_clips(codecs: Codecs, count: int, *, subjects: int) -> dict[str, Any]:
     finder, judge = Finder.load(FINDER), RegionJudge.load(REGION_JUDGE)
     clips = [draw_clip(SEED + 1, index, "held_out", subjects=subjects) for index in range(count)]
     drawn = [clip.shot.frames for clip in clips]
-    codec = codecs["before"]
-    latents = [codec.posterior(torch.from_numpy(one)[None])[0][0] for one in progress(drawn, f"{subjects} critters")]
+    first = next(iter(codecs))
+    latents = [
+        codecs[first].posterior(torch.from_numpy(one)[None])[0][0] for one in progress(drawn, f"clips of {subjects}")
+    ]
     made = decoded(codecs, latents)
     fidelity = {name: [psnr(*two) for two in zip(videos, drawn, strict=True)] for name, videos in made.items()}
-    gained = [new - old for old, new in zip(fidelity["before"], fidelity["after"], strict=True)]
+    gained = {name: np.subtract(values, fidelity[first]).tolist() for name, values in fidelity.items() if name != first}
     rows = [row for name, videos in made.items() for row in judged(name, videos, clips, finder, judge)]
     return {
         "psnr": {name: {**mean(values), "lowest": min(values)} for name, values in fidelity.items()},
-        "psnr_gained": {**mean(gained), "better": sum(gain > 0 for gain in gained)},
+        "psnr_gained": {
+            name: {**mean(gains), "better": sum(gain > 0 for gain in gains)} for name, gains in gained.items()
+        },
         "rows": as_json(rows),
     }
 
@@ -114,8 +119,9 @@ def of_run(folder: Path) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--before", default="pocket", help="Base model with the old decoder. Default: %(default)s.")
-    parser.add_argument("--after", default="pocket", help="Base model with the new decoder. Default: %(default)s.")
+    parser.add_argument(
+        "--bases", nargs="+", default=["pocket"], help="Base models, the old one first. Default: pocket."
+    )
     parser.add_argument("--count", type=int, default=200, help="Held-out clips of each kind. Default: %(default)s.")
     parser.add_argument("--pairs", type=int, default=100, help="Pairs of image and prompt. Default: %(default)s.")
     parser.add_argument("--run", type=Path, help="Folder of the run that trained the new decoder. Default: none.")
@@ -124,12 +130,12 @@ def main() -> None:
     options = parser.parse_args()
     out = target(parser, options.out, RESULT)
     torch.set_num_threads(options.threads)
-    pipeline = refilm.load(options.before, adapter="default")
-    after = load_base(options.after, device="cpu").encoders.autoencoder
-    codecs = {"before": pipeline.base.encoders.autoencoder, "after": after}
-    require_equal_encoders(**codecs)
+    pipeline = refilm.load(options.bases[0], adapter="default")
+    codecs = {Path(base).name: load_base(base, device="cpu").encoders.autoencoder for base in options.bases}
+    require_equal_encoders(codecs)
     with torch.inference_mode():
         result = {
+            "bases": list(codecs),
             "clips": options.count,
             "one critter": of_clips(codecs, options.count, subjects=1),
             "two critters": of_clips(codecs, options.count, subjects=2),

@@ -14,7 +14,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from refilm.checkpoints import load_base
+from refilm.checkpoints import copy_base, load_base, whole_base
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 RESULTS = BENCHMARKS / "results"
@@ -85,19 +85,21 @@ def test_decoders_are_compared_only_if_the_encoders_are_equal(measure):
     before, after = (load_base("pocket", device="cpu").encoders.autoencoder for _ in range(2))
     weights = after.model.state_dict()
     weights["decoder.conv_out.conv.bias"] += 1
-    check(before, after)
+    check({"old": before, "new": after})
     weights["encoder.conv_out.conv.bias"] += 1
-    with pytest.raises(ValueError, match=r"encoder\.conv_out\.conv\.bias differs between --before and --after"):
-        check(before, after)
+    with pytest.raises(ValueError, match=r"encoder\.conv_out\.conv\.bias differs between old and new"):
+        check({"old": before, "new": after})
 
 
 @pytest.mark.slow
 def test_one_decoder_decodes_as_well_as_itself(measure, tmp_path):
-    measure("decoders.py", "--count", 2, "--pairs", 1, "--out", tmp_path / "new.json")
+    copy_base(whole_base("pocket"), tmp_path / "copy")
+    bases = ("--bases", "pocket", tmp_path / "copy")
+    measure("decoders.py", *bases, "--count", 2, "--pairs", 1, "--out", tmp_path / "new.json")
     result = json.loads((tmp_path / "new.json").read_text())
     for kind in ("one critter", "two critters"):
-        assert result[kind]["psnr"]["before"] == result[kind]["psnr"]["after"]
-        assert result[kind]["psnr_gained"]["mean"] == 0
+        assert result[kind]["psnr"]["pocket"] == result[kind]["psnr"]["copy"]
+        assert result[kind]["psnr_gained"]["copy"]["mean"] == 0
     before, after = result["generated"]["rows"]
     assert before["scores"] == after["scores"]
 
